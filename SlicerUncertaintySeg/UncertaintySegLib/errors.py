@@ -1,0 +1,27 @@
+"""The ways our own code refuses to go on."""
+
+from __future__ import annotations
+
+
+class UncertaintySegError(Exception):
+    """Something a user can act on; its text is one clear sentence for the status line."""
+
+
+class ServerError(UncertaintySegError):
+    """The server is absent, unreachable, or refused a request.
+
+    Attributes:
+        status: HTTP status of the refusal, or None when there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SceneError(UncertaintySegError):
+    """A file cannot become a node, or a node cannot become a file."""
+
+
+class Cancelled(UncertaintySegError):
+    """The user stopped the work. A progress callback raises it to stop what it reports on."""

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+from UncertaintySegLib import nodes
+from UncertaintySegLib.case import CaseScene
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.replies import Label, MapInfo
+
+
+def ijk_to_ras(volume) -> np.ndarray:
+    matrix = slicer.vtkMRMLSliceNode().GetXYToRAS().__class__()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def node_names(scene) -> set[str]:
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def segments_by_name(segmentation) -> dict:
+    contents = segmentation.GetSegmentation()
+    return {contents.GetSegment(i).GetName(): contents.GetSegment(i) for i in contents.GetSegmentIDs()}
+
+
+@pytest.mark.parametrize("name", ["phantom_case", "hippocampus_case", "abdomen_case"])
+def test_scan_label_and_map_lie_where_the_files_say(request, host, show, name):
+    files = request.getfixturevalue(name)
+    case = show(host, files)
+    affine = nib.load(files.scan).affine
+    for volume in (case.scan, case.maps["predictive_entropy"]):
+        np.testing.assert_allclose(ijk_to_ras(volume), affine, atol=1e-3)
+    expected = np.asarray(nib.load(files.label).dataobj)
+    for label in files.labels:
+        segment = case.segmentation.GetSegmentation().GetSegmentIdBySegmentName(label.name)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, segment, case.scan)
+        np.testing.assert_array_equal(mask.T.astype(bool), expected == label.id)
+
+
+def test_a_scaled_uint16_map_arrives_as_floats(shown_case, phantom_case):
+    volume = shown_case.maps["predictive_entropy"]
+    values = slicer.util.arrayFromVolume(volume)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values.T, nib.load(phantom_case.risk).get_fdata(), atol=1e-5)
+    assert volume.GetVoxelValueUnits().GetCodeMeaning() == "nats"
+
+
+def test_segments_have_the_servers_names_colours_ids_and_codes(shown_case):
+    segments = segments_by_name(shown_case.segmentation)
+    assert list(segments) == ["organ", "lesion"]
+    np.testing.assert_allclose(segments["organ"].GetColor(), np.array([90, 200, 110]) / 255)
+    assert segments["lesion"].GetTag("UncertaintySeg.LabelId") == "2"
+    assert "SCT^10200004^organ" in segments["organ"].GetTag(slicer.vtkSegment.GetTerminologyEntryTagName())
+
+
+def test_structures_without_a_colour_get_different_ones(host, show, hippocampus_case):
+    colors = show(host, hippocampus_case).structure_colors()
+    assert set(colors) == {1, 2}
+    assert np.abs(np.subtract(colors[1], colors[2])).max() > 0.3
+
+
+def test_a_structure_the_model_did_not_find_still_has_a_segment(host, phantom_case):
+    case = CaseScene(host.scene)
+    case.show_scan("p", phantom_case.scan)
+    labels = [*phantom_case.labels, Label(7, "vessel")]
+    case.show_segmentation(phantom_case.label, labels, {})
+    assert list(segments_by_name(case.segmentation)) == ["organ", "lesion", "vessel"]
+
+
+def test_nodes_say_where_they_came_from(shown_case):
+    volume = shown_case.maps["predictive_entropy"]
+    found = {
+        key: volume.GetAttribute(f"UncertaintySeg.{key}") for key in ("Case", "Map", "Unit", "Source", "Head", "Seed")
+    }
+    assert found == {
+        "Case": "phantom_1",
+        "Map": "predictive_entropy",
+        "Unit": "nats",
+        "Source": "total",
+        "Head": "low_rank",
+        "Seed": "3",
+    }
+    provenance = json.loads(shown_case.segmentation.GetAttribute("UncertaintySeg.Provenance"))
+    assert provenance["weights_checksum"] == "ab12"
+
+
+def test_the_riskiest_position_is_the_centre_of_the_highest_voxel(shown_case, phantom_case):
+    values = nib.load(phantom_case.risk).get_fdata()
+    ras = np.array(shown_case.riskiest_position("predictive_entropy"))
+    i, j, k = np.rint(np.linalg.inv(nib.load(phantom_case.scan).affine) @ [*ras, 1])[:3].astype(int)
+    assert values[i, j, k] == values.max()
+
+
+def test_a_new_case_takes_the_old_ones_place_and_leaves_the_rest(host, show, phantom_case):
+    host.slice_view("Red")
+    mine = host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "mine")
+    other = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5), np.float32), nodeClassName="vtkMRMLScalarVolumeNode")
+    before = node_names(host.scene)
+    case = show(host, phantom_case)
+    first = node_names(host.scene)
+    show_again = show(host, phantom_case)
+    assert len(node_names(host.scene)) == len(first)
+    show_again.clear()
+    left = node_names(host.scene) - before
+    assert {host.scene.GetNodeByID(i).GetName() for i in left} <= {"Uncertainty"}
+    assert {mine.GetID(), other.GetID()} <= node_names(host.scene)
+    assert host.slice_view("Red").composite_node.GetForegroundVolumeID() is None
+    assert case is not show_again
+
+
+def test_switching_maps_moves_overlay_and_legend(host, shown_case, phantom_case):
+    view = host.slice_view("Red")
+    info = MapInfo(url="", unit="1", range=(0.0, 1.0), source="total")
+    shown_case.add_map("error_probability", phantom_case.risk, info, {})
+    legend_of = slicer.modules.colors.logic().GetColorLegendDisplayNode
+    for name in ("error_probability", "predictive_entropy", None):
+        shown_case.show_map(name)
+        expected = shown_case.maps[name].GetID() if name else None
+        assert view.composite_node.GetForegroundVolumeID() == expected
+        assert {key for key, node in shown_case.maps.items() if legend_of(node).GetVisibility()} == ({name} - {None})
+
+
+def test_a_foreground_of_the_users_own_stays_when_no_map_is_shown(host, shown_case):
+    view = host.slice_view("Red")
+    mine = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5), np.float32), nodeClassName="vtkMRMLScalarVolumeNode")
+    view.composite_node.SetForegroundVolumeID(mine.GetID())
+    shown_case.show_map(None)
+    assert view.composite_node.GetForegroundVolumeID() == mine.GetID()
+
+
+@pytest.mark.parametrize("name", ["phantom_case", "hippocampus_case", "abdomen_case"])
+def test_an_untouched_label_comes_back_as_it_was(request, host, show, name, tmp_path):
+    files = request.getfixturevalue(name)
+    case = show(host, files)
+    assert case.write_label(tmp_path / "out.nii.gz") == []
+    written, original = nib.load(tmp_path / "out.nii.gz"), nib.load(files.label)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(original.dataobj))
+    np.testing.assert_allclose(written.affine, original.affine, atol=1e-3)
+    assert written.get_data_dtype() == np.uint8
+
+
+def test_edits_are_noticed_and_exported_under_the_right_ids(shown_case, phantom_case, tmp_path):
+    assert not shown_case.edited
+    segmentation = shown_case.segmentation
+    lesion = segmentation.GetSegmentation().GetSegmentIdBySegmentName("lesion")
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, lesion, shown_case.scan).copy()
+    mask[2:5, 3:6, 4:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, lesion, shown_case.scan)
+    assert shown_case.edited
+    shown_case.write_label(tmp_path / "out.nii.gz")
+    expected = np.asarray(nib.load(phantom_case.label).dataobj).copy()
+    expected[4:9, 3:6, 2:5] = 2
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), expected)
+
+
+def test_a_segment_of_the_users_own_is_named_and_takes_no_voxels(shown_case, phantom_case, tmp_path):
+    segmentation = shown_case.segmentation
+    mark = segmentation.GetSegmentation().AddEmptySegment("", "unsure here")
+    everywhere = np.ones(slicer.util.arrayFromVolume(shown_case.scan).shape, np.uint8)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(everywhere, segmentation, mark, shown_case.scan)
+    assert shown_case.write_label(tmp_path / "out.nii.gz") == ["unsure here"]
+    written = np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj)
+    np.testing.assert_array_equal(written, np.asarray(nib.load(phantom_case.label).dataobj))
+
+
+def test_a_label_with_every_segment_empty_is_a_volume_of_background(host, phantom_case, tmp_path):
+    image = nib.load(phantom_case.label)
+    empty = tmp_path / "empty.nii.gz"
+    nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine).to_filename(empty)
+    case = CaseScene(host.scene)
+    case.show_scan("p", phantom_case.scan)
+    case.show_segmentation(empty, phantom_case.labels, {})
+    case.write_label(tmp_path / "out.nii.gz")
+    written = np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj)
+    assert written.shape == image.shape
+    assert not written.any()
+
+
+def test_a_file_that_is_no_image_is_named_and_the_case_before_stays(host, shown_case, tmp_path):
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"not an image")
+    before = node_names(host.scene)
+    with pytest.raises(SceneError, match=r"broken\.nii\.gz cannot be read"):
+        shown_case.show_scan("next", broken)
+    with pytest.raises(SceneError, match=r"missing\.nii\.gz cannot be read"):
+        shown_case.show_segmentation(tmp_path / "missing.nii.gz", [], {})
+    assert node_names(host.scene) == before
+    assert shown_case.case == "phantom_1"
+
+
+def test_an_unknown_label_id_is_named_and_nothing_stays(host, shown_case, phantom_case):
+    before = node_names(host.scene)
+    with pytest.raises(SceneError, match=r"label\.nii\.gz holds label 2"):
+        shown_case.show_segmentation(phantom_case.label, phantom_case.labels[:1], {})
+    assert node_names(host.scene) == before
+
+
+def test_a_label_that_cannot_be_written_leaves_the_old_file(shown_case, tmp_path):
+    (tmp_path / "out.unknown").write_text("old")
+    with pytest.raises(SceneError, match=r"out\.unknown cannot be written"):
+        nodes.write_volume(shown_case.scan, tmp_path / "out.unknown")
+    assert (tmp_path / "out.unknown").read_text() == "old"

@@ -1,0 +1,195 @@
+"""Finding cases in folders as data sets lay them out, their labels, and the committed splits."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from uncertaintyseg.data.layouts import Case, find_real_data, read_case_label, read_cases, read_split
+from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.errors import InputError
+
+hippocampus = find_real_data("msd_hippocampus")
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def found(folder):
+    return {
+        case.id: (str(case.image.relative_to(folder)), case.label and str(case.label.relative_to(folder)))
+        for case in read_cases(folder)
+    }
+
+
+def test_images_and_labels_are_paired_by_name_whatever_their_format(tmp_path):
+    touch(
+        tmp_path, "images/b.nrrd", "images/a.nii.gz", "images/c.mha", "labels/a.nii.gz", "labels/b.nii", "labels/x.nii"
+    )
+    (tmp_path / "images" / "dicom").mkdir()
+    assert found(tmp_path) == {
+        "a": ("images/a.nii.gz", "labels/a.nii.gz"),
+        "b": ("images/b.nrrd", "labels/b.nii"),
+        "c": ("images/c.mha", None),
+        "dicom": ("images/dicom", None),
+    }
+    assert [case.id for case in read_cases(tmp_path)] == ["a", "b", "c", "dicom"]
+
+
+def test_a_decathlon_task_is_read_and_what_macos_left_in_its_archive_is_ignored(tmp_path):
+    touch(
+        tmp_path,
+        *(f"{part}/{name}" for part in ("imagesTr", "labelsTr") for name in ("spleen_2.nii.gz", "._spleen_2.nii.gz")),
+    )
+    touch(tmp_path, "imagesTr/.DS_Store", "imagesTs/spleen_1.nii.gz", "dataset.json")
+    assert found(tmp_path) == {"spleen_2": ("imagesTr/spleen_2.nii.gz", "labelsTr/spleen_2.nii.gz")}
+
+
+def test_totalsegmentator_labels_are_folders_of_structures(tmp_path):
+    touch(tmp_path, "s0001/ct.nii.gz", "s0001/segmentations/liver.nii.gz", "s0002/mri.nii.gz", "meta.csv", ".git/x")
+    assert found(tmp_path) == {
+        "s0001": ("s0001/ct.nii.gz", "s0001/segmentations"),
+        "s0002": ("s0002/mri.nii.gz", None),
+    }
+
+
+def test_lits_pairs_are_found_across_its_batches(tmp_path):
+    touch(
+        tmp_path,
+        "batch 1/volume-0.nii",
+        "batch 1/segmentation-0.nii",
+        "batch 2/volume-10.nii",
+        "seg/segmentation-10.nii.gz",
+    )
+    touch(tmp_path, "test-volume-3.nii", "batch 1/._volume-0.nii")
+    assert found(tmp_path) == {
+        "volume-0": ("batch 1/volume-0.nii", "batch 1/segmentation-0.nii"),
+        "volume-10": ("batch 2/volume-10.nii", "seg/segmentation-10.nii.gz"),
+    }
+
+
+@pytest.mark.parametrize("content", [[], ["notes.txt"], ["images/notes.txt"], ["scan.nii.gz"]])
+def test_an_unknown_layout_says_what_was_expected(tmp_path, content):
+    touch(tmp_path, *content)
+    with pytest.raises(InputError, match=r"images/ with labels/.*imagesTr.*TotalSegmentator.*LiTS") as caught:
+        read_cases(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        read_cases(tmp_path / "nowhere")
+
+
+def test_two_scans_of_one_id_are_refused(tmp_path):
+    touch(tmp_path, "images/a.nii.gz", "images/a.nrrd")
+    with pytest.raises(InputError, match="same case id"):
+        read_cases(tmp_path)
+
+
+@pytest.fixture
+def structures(tmp_path):
+    liver, spleen = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    liver[:3], spleen[2:] = 1, 1
+    touch(tmp_path, "s1/ct.nii.gz")
+    for name, array in (("liver", liver), ("spleen", spleen)):
+        write_volume(tmp_path / "s1" / "segmentations" / f"{name}.nii.gz", array, np.diag([1, 1, 3, 1]))
+    return read_cases(tmp_path)[0]
+
+
+def test_named_structures_are_merged_and_later_names_win(structures):
+    label = read_case_label(structures, {"liver": 5, "spleen": 2})
+    assert label.shape == (1, 4, 4, 4)
+    assert label[0, :, 0, 0].tolist() == [5, 5, 2, 2]
+    assert read_case_label(structures, {"spleen": 2, "liver": 5})[0, :, 0, 0].tolist() == [5, 5, 5, 2]
+
+
+def test_a_structure_that_is_not_there_is_named(structures):
+    with pytest.raises(InputError, match=r"kidney\.nii\.gz: no such file"):
+        read_case_label(structures, {"liver": 5, "kidney": 2})
+    with pytest.raises(InputError, match="name at least one structure"):
+        read_case_label(structures, {})
+
+
+def test_structures_on_different_grids_are_refused(structures):
+    write_volume(structures.label / "kidney.nii.gz", np.zeros((4, 4, 5), np.uint8), np.diag([1, 1, 3, 1]))
+    with pytest.raises(InputError, match=r"kidney\.nii\.gz: its grid"):
+        read_case_label(structures, {"liver": 5, "kidney": 2})
+
+
+def test_a_case_without_a_label_says_where_to_put_it(tmp_path):
+    with pytest.raises(InputError, match="case a has no label"):
+        read_case_label(Case("a", tmp_path / "a.nii.gz", None), {"organ": 1})
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("msd_hippocampus", (110, 20, 40, 30)), ("phantom", (60, 10, 20, 10))])
+def test_committed_splits_have_the_promised_sizes_and_share_no_case(name, sizes):
+    split = read_split(name)
+    assert tuple(len(split[part]) for part in ("train", "validation", "calibration", "test")) == sizes
+    assert len({case for part in split.values() for case in part}) == sum(sizes)
+
+
+def test_the_phantom_split_names_the_hundred_phantoms():
+    assert sorted(chain(*read_split("phantom").values())) == [f"phantom_{i:03d}" for i in range(100)]
+
+
+def test_the_hippocampus_split_is_one_seeded_shuffle():
+    split = read_split("msd_hippocampus")
+    ids = sorted(chain(*split.values()))
+    random.Random(0).shuffle(ids)
+    assert [set(ids[a:b]) for a, b in ((0, 110), (110, 130), (130, 170), (170, 200))] == [
+        set(p) for p in split.values()
+    ]
+
+
+def test_a_split_is_read_from_a_file_of_ones_own(tmp_path):
+    split = {"train": ["a"], "validation": ["b"], "calibration": [], "test": ["c"]}
+    (tmp_path / "mine.json").write_text(json.dumps(split))
+    assert read_split(tmp_path / "mine.json") == split
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", "exactly the keys"),
+        ('{"train": ["a"]}', "exactly the keys"),
+        ('{"train": "abc", "validation": [], "calibration": [], "test": []}', "list of case ids"),
+        ('{"train": ["a"], "validation": ["a"], "calibration": [], "test": []}', "a occurs more than once"),
+    ],
+)
+def test_a_split_that_cannot_be_used_is_named(tmp_path, text, message):
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_split(tmp_path / "mine.json")
+    assert "mine.json" in str(caught.value)
+
+
+def test_an_unknown_split_lists_the_known_ones():
+    with pytest.raises(InputError, match="known are msd_hippocampus, phantom"):
+        read_split("liver")
+
+
+def test_real_data_is_found_where_the_variable_points(tmp_path, monkeypatch):
+    (tmp_path / "msd_hippocampus").mkdir()
+    monkeypatch.setenv("UNCERTAINTYSEG_DATA", str(tmp_path))
+    assert find_real_data("msd_hippocampus") == tmp_path / "msd_hippocampus"
+    assert find_real_data("no_such_set") is None
+
+
+@pytest.mark.skipif(hippocampus is None, reason="no Decathlon hippocampus beside the checkout")
+def test_the_split_covers_the_real_hippocampus_cases_and_labels_fit_their_scans():
+    cases = {case.id: case for case in read_cases(hippocampus)}
+    split = read_split("msd_hippocampus")
+    assert set(cases) == {case for part in split.values() for case in part}
+    for case_id in split["validation"]:
+        scan = read_scan(cases[case_id].image)
+        label = read_case_label(cases[case_id], {"anterior": 1, "posterior": 2}, like=scan)
+        assert set(label.unique().tolist()) == {0, 1, 2}

@@ -1,0 +1,483 @@
+"""Scans and labels: what is read, what is refused and how it says so, what is written."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.data.scan import encode_map, read_label, read_scan, write_volume
+from uncertaintyseg.errors import InputError
+
+AFFINE = np.array([[0.8, 0, 0, -10], [0, 0.8, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])
+
+
+def scan_array(shape=(6, 5, 4)):
+    return np.random.default_rng(0).normal(40, 15, shape).astype(np.float32)
+
+
+def oblique(degrees, spacing, origin, flip=(1, 1, 1)):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() * spacing * flip
+    affine[:3, 3] = origin
+    return affine
+
+
+def refused(path, *words, reader=read_scan, **options):
+    with pytest.raises(InputError) as caught:
+        reader(path, **options)
+    message = str(caught.value)
+    assert str(path) in message
+    for word in words:
+        assert word in message
+    return message
+
+
+@pytest.fixture
+def scan_file(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, scan_array(), AFFINE)
+    return path
+
+
+# Reading
+
+
+def test_a_scan_is_one_channel_of_float32_with_its_affine_and_name(scan_file):
+    scan = read_scan(scan_file)
+    assert scan.shape == (1, 6, 5, 4)
+    assert scan.dtype == torch.float32
+    assert scan.affine.dtype == torch.float64
+    np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-5)
+    assert scan.meta["filename_or_obj"] == str(scan_file)
+    np.testing.assert_array_equal(scan[0], scan_array())
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".NII.GZ"])
+def test_every_format_gives_the_same_voxels_at_the_same_place(tmp_path, scan_file, suffix):
+    path = tmp_path / f"copy{suffix}"
+    if suffix == ".NII.GZ":
+        path.write_bytes(scan_file.read_bytes())
+    else:
+        sitk.WriteImage(sitk.ReadImage(str(scan_file)), str(path))
+    scan = read_scan(path)
+    np.testing.assert_array_equal(scan[0], scan_array())
+    np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-4)
+
+
+def test_scaled_integers_are_read_as_the_values_they_stand_for(tmp_path):
+    image = nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), AFFINE)
+    image.header.set_slope_inter(2, -1024)
+    nib.save(image, tmp_path / "s.nii")
+    assert read_scan(tmp_path / "s.nii")[0].flatten().tolist() == [2.0 * i - 1024 for i in range(60)]
+
+
+def test_a_trailing_axis_of_one_is_dropped(tmp_path):
+    nib.save(nib.Nifti1Image(scan_array((6, 5, 4, 1)), AFFINE), tmp_path / "s.nii.gz")
+    assert read_scan(tmp_path / "s.nii.gz").shape == (1, 6, 5, 4)
+
+
+def test_a_nifti_without_geometry_lies_where_itk_and_slicer_show_it(tmp_path):
+    image = nib.Nifti1Image(scan_array(), AFFINE)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    image.header["pixdim"][1:4] = 1, 2, 3
+    nib.save(image, tmp_path / "s.nii")
+    itk = sitk.ReadImage(str(tmp_path / "s.nii"))
+    affine = read_scan(tmp_path / "s.nii").affine.numpy()
+    for index in [(0, 0, 0), (5, 4, 3)]:
+        np.testing.assert_allclose((affine @ [*index, 1])[:3], itk_ras(itk, index), atol=1e-5)
+
+
+# Refusing
+
+
+def test_a_missing_file_is_named(tmp_path):
+    refused(tmp_path / "none.nii.gz", "no such file")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, 0.5, 0.99])
+def test_a_truncated_file_is_named_in_the_error(scan_file, keep):
+    data = scan_file.read_bytes()
+    scan_file.write_bytes(data[: keep if keep >= 1 else int(keep * len(data))])
+    refused(scan_file, "cut short")
+
+
+def test_a_damaged_gzip_stream_is_named_in_the_error(scan_file):
+    data = bytearray(scan_file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    scan_file.write_bytes(data)
+    refused(scan_file, "export it again")
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_a_truncated_itk_file_is_named_in_the_error(tmp_path, scan_file, suffix):
+    path = tmp_path / f"cut{suffix}"
+    sitk.WriteImage(sitk.ReadImage(str(scan_file)), str(path))
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, "cut short")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.nii", "notes.nii.gz", "notes.nrrd", "notes"])
+def test_a_file_that_is_no_image_is_refused_whatever_its_name(tmp_path, name):
+    (tmp_path / name).write_text("not an image " * 100)
+    refused(tmp_path / name, "export it again")
+
+
+def test_several_volumes_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(scan_array((6, 5, 4, 3)), AFFINE), tmp_path / "s.nii.gz")
+    refused(tmp_path / "s.nii.gz", "6 x 5 x 4 x 3", "one channel")
+
+
+def test_several_channels_are_refused(tmp_path):
+    vector = sitk.GetImageFromArray(scan_array((4, 5, 6, 3)), isVector=True)
+    sitk.WriteImage(vector, str(tmp_path / "s.nrrd"))
+    refused(tmp_path / "s.nrrd", "3 channels")
+
+
+def test_colours_are_refused(tmp_path):
+    rgb = np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(rgb, AFFINE), tmp_path / "s.nii.gz")
+    refused(tmp_path / "s.nii.gz", "one channel")
+
+
+def test_a_flat_picture_is_refused(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(20, dtype=np.uint8).reshape(4, 5)), str(tmp_path / "s.png"))
+    refused(tmp_path / "s.png", "3D", "5 x 4")
+    nib.save(nib.Nifti1Image(scan_array((5, 4)), AFFINE), tmp_path / "s.nii.gz")
+    refused(tmp_path / "s.nii.gz", "3D", "5 x 4")
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (6, 1, 4), (6, 5, 1)])
+def test_one_slice_is_refused(tmp_path, shape):
+    write_volume(tmp_path / "s.nii.gz", scan_array(shape), AFFINE)
+    refused(tmp_path / "s.nii.gz", "one slice")
+
+
+def test_an_empty_volume_is_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((6, 0, 4), np.float32), AFFINE), tmp_path / "s.nii.gz")
+    refused(tmp_path / "s.nii.gz", "empty")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_numbers_are_counted_and_refused(tmp_path, bad):
+    array = scan_array()
+    array[0, 0, :2] = bad
+    write_volume(tmp_path / "s.nii.gz", array, AFFINE)
+    refused(tmp_path / "s.nii.gz", "2 voxels", "NaN")
+
+
+def test_a_constant_image_is_refused(tmp_path):
+    write_volume(tmp_path / "s.nii.gz", np.full((6, 5, 4), -1024.0), AFFINE)
+    refused(tmp_path / "s.nii.gz", "-1024", "constant")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [np.diag([1, 1, 0]), np.zeros((3, 3)), np.ones((3, 3)), np.diag([np.nan, 1, 1]), np.diag([1, np.inf, 1])],
+    ids=["flat", "zero", "parallel", "nan", "infinite"],
+)
+def test_a_singular_affine_is_refused(tmp_path, columns):
+    image = nib.Nifti1Image(scan_array(), AFFINE)
+    for row, values in zip(("srow_x", "srow_y", "srow_z"), columns, strict=True):
+        image.header[row][:3] = values
+    # past nibabel's setters, as a broken converter would leave it
+    data = image.header.binaryblock + b"\0" * 4 + scan_array().tobytes(order="F")
+    (tmp_path / "s.nii").write_bytes(data)
+    refused(tmp_path / "s.nii", "affine")
+
+
+# DICOM
+
+
+def dicom_series(folder, positions, series="1.2.826.0.1.3680043.2.1125.1"):
+    folder.mkdir(exist_ok=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for i, z in enumerate(positions):
+        image = sitk.GetImageFromArray((scan_array((1, 8, 9)) + 1000 + 10 * i).astype(np.int16))
+        image.SetSpacing((0.7, 0.9, 2.0))
+        values = {
+            "0008|0060": "CT",
+            "0020|000e": series,
+            "0020|000d": "1.2.826.0.1.3680043.2.1125.9",
+            "0008|0018": f"{series}.{i}",
+            "0020|0032": f"10\\20\\{z}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0013": str(i),
+        }
+        for tag, value in values.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{series[-1]}_{i}.dcm"))
+        writer.Execute(image)
+
+
+def test_a_dicom_folder_is_a_scan(tmp_path):
+    dicom_series(tmp_path / "ct", [5, 7, 9, 11])
+    scan = read_scan(tmp_path / "ct")
+    assert scan.shape == (1, 9, 8, 4)
+    np.testing.assert_allclose(
+        scan.affine, [[-0.7, 0, 0, -10], [0, -0.9, 0, -20], [0, 0, 2, 5], [0, 0, 0, 1]], atol=1e-6
+    )
+
+
+def test_a_series_with_a_missing_slice_is_refused(tmp_path):
+    dicom_series(tmp_path / "ct", [5, 7, 11, 13])
+    refused(tmp_path / "ct", "2 to 4 mm", "missing")
+
+
+def test_a_folder_with_two_series_is_refused(tmp_path):
+    dicom_series(tmp_path / "ct", [5, 7, 9])
+    dicom_series(tmp_path / "ct", [5, 7, 9], series="1.2.826.0.1.3680043.2.1125.2")
+    refused(tmp_path / "ct", "2 DICOM series")
+
+
+def test_a_folder_without_slices_is_refused(tmp_path):
+    refused(tmp_path, "no DICOM series")
+
+
+def test_a_single_dicom_slice_points_to_the_folder(tmp_path):
+    dicom_series(tmp_path / "ct", [5])
+    refused(tmp_path / "ct" / "1_0.dcm", "folder of the series")
+
+
+# Labels
+
+
+def test_a_label_is_int64_and_may_be_all_background(tmp_path):
+    write_volume(tmp_path / "l.nii.gz", np.zeros((6, 5, 4), bool), AFFINE)
+    label = read_label(tmp_path / "l.nii.gz", {1, 2})
+    assert label.dtype == torch.int64
+    assert label.shape == (1, 6, 5, 4)
+
+
+def test_an_unknown_class_id_is_named(tmp_path):
+    write_volume(tmp_path / "l.nii.gz", np.arange(120).reshape(6, 5, 4) % 5, AFFINE)
+    refused(tmp_path / "l.nii.gz", "unknown class id 3, 4;", "0, 1, 2", reader=read_label, known_ids={1, 2})
+    assert read_label(tmp_path / "l.nii.gz").max() == 4
+
+
+@pytest.mark.parametrize("bad", [0.5, -1, np.nan, 1e6])
+def test_values_that_are_no_class_ids_are_refused(tmp_path, bad):
+    array = np.zeros((6, 5, 4), np.float32)
+    array[0, 0, 0] = bad
+    write_volume(tmp_path / "l.nii.gz", array, AFFINE)
+    refused(tmp_path / "l.nii.gz", "whole numbers", reader=read_label)
+
+
+def test_a_label_on_another_grid_is_refused_with_both_grids(tmp_path, scan_file):
+    scan = read_scan(scan_file)
+    moved = AFFINE.copy()
+    moved[0, 3] += 0.8
+    for name, shape, affine in [("moved", (6, 5, 4), moved), ("cut", (6, 5, 3), AFFINE)]:
+        path = tmp_path / f"{name}.nii.gz"
+        write_volume(path, np.zeros(shape, np.uint8), affine)
+        refused(path, "is not that of the scan", str(scan_file), "6 x 5 x 4", reader=read_label, like=scan)
+
+
+def test_a_label_stored_along_other_axes_is_turned_onto_its_scan(tmp_path, scan_file):
+    scan, drawn = read_scan(scan_file), (scan_array() > 45).astype(np.uint8)
+    image = nib.as_closest_canonical(nib.Nifti1Image(drawn, AFFINE))
+    turned = image.as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+    nib.save(turned, tmp_path / "l.nii.gz")
+    assert turned.shape != drawn.shape
+    label = read_label(tmp_path / "l.nii.gz", {1}, like=scan)
+    np.testing.assert_array_equal(label[0], drawn)
+    assert torch.equal(label.affine, scan.affine)
+
+
+# Writing
+
+
+def itk_ras(image, index):
+    x, y, z = image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index])
+    return -x, -y, z
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    degrees=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 8)] * 3),
+    origin=st.tuples(*[st.floats(-500, 500)] * 3),
+    flip=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+)
+def test_itk_sees_every_voxel_where_we_put_it(tmp_path_factory, degrees, spacing, origin, flip):
+    path = tmp_path_factory.mktemp("itk") / "v.nii"
+    affine = oblique(degrees, spacing, origin, flip)
+    write_volume(path, scan_array(), affine)
+    image = sitk.ReadImage(str(path))
+    ours = read_scan(path).affine.numpy()
+    for index in [(0, 0, 0), (5, 0, 0), (0, 4, 0), (0, 0, 3), (5, 4, 3)]:
+        at = (affine @ [*index, 1])[:3]
+        np.testing.assert_allclose(itk_ras(image, index), at, atol=2e-3)
+        np.testing.assert_allclose((ours @ [*index, 1])[:3], at, atol=1e-3)
+    sitk.WriteImage(image, str(path.with_suffix(".nrrd")))
+    again = read_scan(path.with_suffix(".nrrd"))
+    np.testing.assert_allclose(again.affine, affine, atol=2e-3)
+    np.testing.assert_array_equal(again[0], scan_array())
+
+
+@pytest.mark.parametrize(
+    ("array", "stored"),
+    [
+        (np.array([[[True, False]]]), np.uint8),
+        (np.array([[[0, 255]]]), np.uint8),
+        (np.array([[[0, 256]]]), np.uint16),
+        (np.array([[[0.5, 2]]]), np.float32),
+        (torch.tensor([[[0.5, 2]]]), np.float32),
+    ],
+)
+def test_dtypes_are_as_small_as_the_kind_of_values_allows(tmp_path, array, stored):
+    write_volume(tmp_path / "new" / "v.nii.gz", array, AFFINE)
+    image = nib.load(tmp_path / "new" / "v.nii.gz")
+    assert image.get_data_dtype() == stored
+    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 1)
+    np.testing.assert_array_equal(image.get_fdata(), np.asarray(array, np.float64))
+
+
+def test_the_same_volume_gives_the_same_bytes(tmp_path):
+    write_volume(tmp_path / "a.nii.gz", scan_array(), AFFINE)
+    write_volume(tmp_path / "b.nii.gz", scan_array(), AFFINE)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_a_label_out_of_range_is_refused_and_the_old_file_stays(tmp_path, scan_file, value):
+    before = scan_file.read_bytes()
+    with pytest.raises(InputError, match="65535"):
+        write_volume(scan_file, np.full((2, 2, 2), value), AFFINE)
+    assert scan_file.read_bytes() == before
+
+
+def test_a_name_that_is_no_nifti_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\.nii\.gz"):
+        write_volume(tmp_path / "v.nrrd", scan_array(), AFFINE)
+
+
+def test_a_place_that_cannot_be_written_is_named_and_left_clean(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_volume(tmp_path / "file" / "v.nii.gz", scan_array(), AFFINE)
+    (tmp_path / "v.nii.gz").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_volume(tmp_path / "v.nii.gz", scan_array(), AFFINE)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "v.nii.gz"}
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    path, stop, seen = tmp_path / "v.nii.gz", threading.Event(), set()
+    volumes = [np.full((24, 24, 24), v, np.float32) for v in (1, 2)]
+    write_volume(path, volumes[0], AFFINE)
+
+    def write():
+        while not stop.is_set():
+            for volume in volumes:
+                write_volume(path, volume, AFFINE)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            values = np.unique(decode(path.read_bytes()).get_fdata())
+            assert len(values) == 1
+            seen.add(float(values[0]))
+    finally:
+        stop.set()
+        writer.join()
+    assert seen <= {1.0, 2.0}
+
+
+# Maps
+
+
+def decode(data):
+    return nib.Nifti1Image.from_bytes(gzip.decompress(data))
+
+
+@given(low=st.floats(-5, 5), width=st.floats(1e-6, 100), seed=st.integers(0, 99))
+def test_an_encoded_map_is_off_by_less_than_its_promise(low, width, seed):
+    values = (low + width * np.random.default_rng(seed).random((4, 5, 6))).astype(np.float32)
+    decoded = decode(encode_map(values, AFFINE, (low, low + width))).get_fdata()
+    rounding = 2 * np.spacing(np.float32(abs(low) + width))  # float32 values and offsets
+    assert np.abs(decoded - values).max() <= 1e-5 * width + rounding
+
+
+def test_an_encoded_map_is_uint16_with_slope_and_place(tmp_path):
+    values = np.zeros((4, 5, 6), np.float32)
+    values[1, 2, 3] = np.log(3)
+    data = encode_map(values, AFFINE, (0, np.log(3)))
+    image = decode(data)
+    assert image.get_data_dtype() == np.uint16
+    assert np.count_nonzero(image.get_fdata()) == 1
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    assert data == encode_map(torch.from_numpy(values), AFFINE, (0, np.log(3)))
+    (tmp_path / "m.nii.gz").write_bytes(data)
+    itk = sitk.ReadImage(str(tmp_path / "m.nii.gz"))
+    assert itk[1, 2, 3] == pytest.approx(np.log(3), abs=1e-5)
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), (0, 0)])
+def test_a_map_of_zeros_stays_zero(value_range):
+    assert not decode(encode_map(np.zeros((4, 5, 6)), AFFINE, value_range)).get_fdata().any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.1, -0.1])
+def test_a_map_that_breaks_its_range_is_refused(bad):
+    values = np.zeros((4, 5, 6), np.float32)
+    values[0, 0, 0] = bad
+    with pytest.raises(InputError, match="the map"):
+        encode_map(values, AFFINE, (0, 1))
+
+
+def test_rounding_past_the_range_is_clipped():
+    values = np.full((4, 5, 6), 1 + 1e-6, np.float32)
+    assert decode(encode_map(values, AFFINE, (0, 1))).get_fdata().max() == pytest.approx(1, abs=1e-6)
+
+
+# Real scans
+
+totalsegmentator = find_real_data("totalsegmentator_examples")
+spine = find_real_data("sct_testing_data")
+
+
+@pytest.mark.skipif(totalsegmentator is None, reason="no TotalSegmentator examples beside the checkout")
+@pytest.mark.parametrize(
+    ("image", "label", "shape"),
+    [
+        ("example_ct_dicom", "example_seg_dicom", (512, 512, 20)),
+        ("example_mr_sm.nii.gz", "example_seg_mr", (117, 91, 20)),
+        ("example_ct_sm.nii.gz", "example_seg", (122, 101, 30)),
+    ],
+)
+def test_real_scans_and_their_labels_share_a_grid(image, label, shape):
+    scan = read_scan(totalsegmentator / "images" / image)
+    drawn = read_label(totalsegmentator / "labels" / f"{label}.nii.gz", range(1, 118), like=scan)
+    assert scan.shape[1:] == drawn.shape[1:] == shape
+    if "ct" in image:
+        liver = scan[drawn == 5]
+        assert liver.numel() == 0 or 0 < float(liver.median()) < 200
+
+
+@pytest.mark.skipif(spine is None, reason="no spinal cord scans beside the checkout")
+@pytest.mark.parametrize("name", ["t1w", "t2", "t2s", "t2s_uncropped"])
+def test_spinal_cord_scans_keep_their_axes_and_itk_agrees_where_they_are(name):
+    path = spine / "images" / f"{name}.nii.gz"
+    scan, image = read_scan(path), sitk.ReadImage(str(path))
+    assert scan.shape[1:] == image.GetSize()
+    for index in [(0, 0, 0), tuple(n - 1 for n in scan.shape[1:])]:
+        np.testing.assert_allclose((scan.affine.numpy() @ [*index, 1])[:3], itk_ras(image, index), atol=0.05)
+    label = (
+        "t2s_uncropped_gmseg_manual"
+        if name == "t2s_uncropped"
+        else f"{name}_{'gmseg_' if name == 't2s' else 'seg-'}manual"
+    )
+    assert read_label(spine / "labels" / f"{label}.nii.gz", {1}, like=scan).sum() > 50

@@ -1,0 +1,117 @@
+"""The ctk widgets that our panel uses, with the behaviour that it relies on."""
+
+from __future__ import annotations
+
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property, Signal
+
+_HEADER_HEIGHT = 24
+
+
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A titled section that hides its contents at a click on the title."""
+
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._text = ""
+        self._collapsed = False
+        self._hidden: list[QtWidgets.QWidget] = []
+        self.setContentsMargins(0, _HEADER_HEIGHT, 0, 0)
+
+    def setText(self, text: str) -> None:
+        self._text = text
+        self.update()
+
+    def setCollapsed(self, collapsed: bool) -> None:
+        if collapsed == self._collapsed:
+            return
+        self._collapsed = collapsed
+        if collapsed:
+            children = self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly)
+            self._hidden = [child for child in children if not child.isHidden()]
+        for child in self._hidden:
+            child.setVisible(not collapsed)
+        self.setMaximumHeight(_HEADER_HEIGHT if collapsed else 16777215)
+        self.contentsCollapsed.emit(collapsed)
+
+    text = Property(str, lambda self: self._text, setText)
+    collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
+
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
+        if event.position().y() < _HEADER_HEIGHT:
+            self.setCollapsed(not self._collapsed)
+
+    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
+        painter = QtGui.QPainter(self)
+        button = QtWidgets.QStyleOptionButton()
+        button.initFrom(self)
+        button.rect = QtCore.QRect(0, 0, self.width, _HEADER_HEIGHT - 2)
+        button.state |= QtWidgets.QStyle.State_Raised
+        self.style().drawControl(QtWidgets.QStyle.CE_PushButtonBevel, button, painter, self)
+        arrow = QtWidgets.QStyleOption()
+        arrow.rect, arrow.state = QtCore.QRect(6, 6, 10, 10), button.state
+        kinds = QtWidgets.QStyle
+        kind = kinds.PE_IndicatorArrowRight if self._collapsed else kinds.PE_IndicatorArrowDown
+        self.style().drawPrimitive(kind, arrow, painter, self)
+        painter.drawText(button.rect.adjusted(24, 0, 0, 0), QtCore.Qt.AlignVCenter, self._text)
+
+
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider and a spin box that show one real number."""
+
+    valueChanged = Signal(float)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._minimum, self._maximum, self._step, self._value, self._decimals = 0.0, 99.0, 1.0, 0.0, 2
+        self.slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
+        self.spin_box = QtWidgets.QDoubleSpinBox()
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.spin_box)
+        self.slider.valueChanged.connect(lambda step: self.setValue(self._minimum + step * self._step))
+        self.spin_box.valueChanged.connect(self.setValue)
+        self._refresh()
+
+    def setValue(self, value: float) -> None:
+        value = round(min(self._maximum, max(self._minimum, value)), self._decimals)
+        changed, self._value = value != self._value, value
+        self._refresh()
+        if changed:
+            self.valueChanged.emit(value)
+
+    def setRange(self, minimum: float, maximum: float) -> None:
+        self._minimum, self._maximum = minimum, maximum
+        self.setValue(self._value)
+
+    def setSingleStep(self, step: float) -> None:
+        self._step = step
+        self._refresh()
+
+    def setDecimals(self, decimals: int) -> None:
+        self._decimals = decimals
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for part in (self.slider, self.spin_box):
+            part.blockSignals(True)
+        self.slider.setRange(0, round((self._maximum - self._minimum) / self._step))
+        self.slider.setValue(round((self._value - self._minimum) / self._step))
+        self.spin_box.setDecimals(self._decimals)
+        self.spin_box.setRange(self._minimum, self._maximum)
+        self.spin_box.setSingleStep(self._step)
+        self.spin_box.setValue(self._value)
+        for part in (self.slider, self.spin_box):
+            part.blockSignals(False)
+
+    value = Property(float, lambda self: self._value, setValue)
+    minimum = Property(float, lambda self: self._minimum, lambda self, value: self.setRange(value, self._maximum))
+    maximum = Property(float, lambda self: self._maximum, lambda self, value: self.setRange(self._minimum, value))
+    singleStep = Property(float, lambda self: self._step, setSingleStep)
+    decimals = Property(int, lambda self: self._decimals, setDecimals)
+
+
+WIDGETS = (ctkCollapsibleButton, ctkSliderWidget)

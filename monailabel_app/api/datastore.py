@@ -1,0 +1,56 @@
+"""Uploads to the datastore: nothing is kept before it has been read and checked."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, UploadFile
+
+from monailabel_app.api.infer import parse_params
+from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.uploads import received
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan, write_volume
+from uncertaintyseg.errors import InputError
+
+router = APIRouter(prefix="/datastore", tags=["Datastore"])
+
+_FINAL = "final"
+Json = Annotated[str, Form()]
+
+
+@router.put("/", include_in_schema=False)
+@router.put("/image", summary="Upload a new scan")
+def add_image(
+    app: AppInstance, file: Annotated[UploadFile, File()], image: str | None = None, params: Json = "{}"
+) -> dict[str, Any]:
+    """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken."""
+    info = parse_params(params)
+    with received(file) as path:
+        suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), None)
+        if suffix is None:
+            raise InputError(f"{path.name}: give a scan as {', '.join(IMAGE_SUFFIXES)}")
+        read_scan(path)
+        return {"image": app.datastore().add_image(image or path.name[: -len(suffix)], str(path), info)}
+
+
+@router.put("/label", summary="Save a label")
+def save_label(
+    app: AppInstance, image: str, label: Annotated[UploadFile, File()], params: Json = "{}", tag: str = _FINAL
+) -> dict[str, Any]:
+    """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
+
+    `params` may name the `model` whose class ids it holds. 4xx for an unknown image or class id, another grid, or a
+    file that is no label.
+    """
+    info = parse_params(params)
+    datastore = app.datastore()
+    scan = read_scan(datastore.image_path(image))
+    with received(label) as path, tempfile.TemporaryDirectory() as folder:
+        volume = read_label(path, app.label_ids(info.get("model")), like=scan)
+        checked = Path(folder) / "label.nii.gz"
+        write_volume(checked, volume[0].numpy(), volume.affine.numpy())
+        label_id = datastore.save_label(image, str(checked), tag or _FINAL, info)
+    app.on_save_label(image, label_id)
+    return {"image": image, "label": label_id}

@@ -1,0 +1,40 @@
+"""Stock routes that this version refuses, each with the reason."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from monailabel_app.errors import UnavailableError
+
+router = APIRouter(include_in_schema=False)
+
+_NO_TRAINING = "training through the server is not available yet in this version: use `uncertaintyseg train`"
+_NO_BATCH = "batch inference is not available yet in this version: POST /uncertainty/v1/jobs for each image"
+_NO_UPLOAD = "weights are not changed through the server: put a bundle into the models folder and restart"
+_NO_SLIDES = "this server segments volumes, not slides"
+_NO_RELOAD = "one process opens the datastore once: restart the server instead"
+_NO_DICOMWEB = "this version serves folders only, no DICOMweb"
+
+_REFUSED = {
+    ("POST", "/train/"): _NO_TRAINING,
+    ("POST", "/train/{model}"): _NO_TRAINING,
+    ("POST", "/batch/infer/{model}"): _NO_BATCH,
+    ("PUT", "/model/{model}"): _NO_UPLOAD,
+    ("DELETE", "/model/{model}"): _NO_UPLOAD,
+    ("POST", "/infer/wsi/{model}"): _NO_SLIDES,
+    ("POST", "/infer/wsi_v2/{model}"): _NO_SLIDES,
+    ("POST", "/reload"): _NO_RELOAD,
+    ("GET", "/proxy/dicom/{path:path}"): _NO_DICOMWEB,
+    ("POST", "/proxy/dicom/{path:path}"): _NO_DICOMWEB,
+}
+
+
+def _refuse(method: str, path: str, reason: str) -> None:
+    async def refuse() -> None:
+        raise UnavailableError(reason)
+
+    router.add_api_route(path, refuse, methods=[method])
+
+
+for (_method, _path), _reason in _REFUSED.items():
+    _refuse(_method, _path, _reason)

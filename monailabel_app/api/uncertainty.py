@@ -1,0 +1,70 @@
+"""Our own router: jobs, and the label and maps of a result."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Response
+from pydantic import ConfigDict
+
+from monailabel_app.api.instance import AppInstance
+from monailabel_app.app.infer_task import InferParams
+from monailabel_app.jobs.results import ROUTE
+from uncertaintyseg import wire
+from uncertaintyseg.errors import InputError
+
+router = APIRouter(tags=["Uncertainty"])
+_JOBS = "/uncertainty/v1/jobs"
+
+Key = Annotated[str, Path(description="`risk.result` of an inference.")]
+
+
+class _StrictParams(InferParams):
+    """Our own clients send nothing else, so a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@router.post(_JOBS, status_code=202, summary="Start an inference or a scoring")
+def submit(request: wire.JobRequest, app: AppInstance) -> dict[str, str]:
+    """Answer with the job's id; a result that is already there ends the job at once."""
+    params = _StrictParams.read(request.params)
+    if request.kind == "score":
+        return {"id": app.submit_score(request.model, request.image, params).id}
+    if request.image is None:
+        raise InputError("image: an infer job needs the id of an image")
+    return {"id": app.submit_infer(request.model, request.image, params).id}
+
+
+@router.get(f"{_JOBS}/{{job_id}}", summary="State of a job")
+async def describe(job_id: str, app: AppInstance) -> wire.Job:
+    """State, place in the queue, progress and, at the end, result or error."""
+    return app.queue.describe(job_id)
+
+
+@router.delete(f"{_JOBS}/{{job_id}}", status_code=204, summary="Cancel a job")
+async def cancel(job_id: str, app: AppInstance) -> None:
+    """End a queued or running job; one that has ended stays as it is."""
+    app.queue.cancel(job_id)
+
+
+@router.get(f"{ROUTE}/{{key}}/label.nii.gz", summary="Label of a result", response_class=Response)
+def label(key: Key, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Segmentation on the scan's grid, uint8."""
+    return _volume(app.results.label_path(key).read_bytes(), if_none_match)
+
+
+@router.get(f"{ROUTE}/{{key}}/maps/{{name}}.nii.gz", summary="One map of a result", response_class=Response)
+def risk_map(key: Key, name: str, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Map on the scan's grid, uint16 with `scl_slope`."""
+    return _volume(app.results.map_bytes(key, name), if_none_match)
+
+
+def _volume(data: bytes, if_none_match: str | None) -> Response:
+    tag = f'"{hashlib.sha256(data).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="application/gzip", headers=headers)

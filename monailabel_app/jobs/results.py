@@ -1,0 +1,158 @@
+"""Results on disk: one folder a key, complete or absent, the least recently used going first."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+from pydantic import BaseModel
+
+from monailabel_app.errors import NotFoundError
+from uncertaintyseg import wire
+from uncertaintyseg.data.scan import encode_map, write_volume
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.predictor import Prediction
+
+ROUTE = "/uncertainty/v1/results"
+_KEY = re.compile(r"[0-9a-f]{64}")
+_ABANDONED_SECONDS = 3600.0
+_UNCALIBRATED = "this model has no calibration yet"
+
+
+class Report(BaseModel):
+    """What a result says of itself; the volumes lie beside it."""
+
+    risk: wire.Risk
+    label_names: dict[str, int]
+    case_score: float
+    affine: list[list[float]]
+
+
+class ResultStore:
+    """Results by key. The worker puts them, the server reads and evicts them; both through the file system.
+
+    Args:
+        root: Folder of the store; made when missing.
+        limit_bytes: `evict` removes the least recently used results beyond this size.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int = 10 * 1024**3) -> None:
+        self.root = root
+        self._limit_bytes = limit_bytes
+        root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, prediction: Prediction, label_names: dict[str, int]) -> None:
+        """Store a prediction: nobody ever sees a part of it."""
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        try:
+            write_volume(folder / "label.nii.gz", prediction.label, prediction.affine)
+            (folder / "maps").mkdir()
+            for name, values in prediction.maps.items():
+                np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
+            report = _report(key, prediction, label_names)
+            (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
+            folder.rename(self._folder(key))
+        except OSError:
+            if not self._folder(key).exists():  # else another process stored the same result first
+                raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def report(self, key: str) -> Report | None:
+        """Return what is known of a result and mark it as used, or None when it is not here.
+
+        Raises:
+            NotFoundError: `key` is no key at all.
+        """
+        folder = self._folder(key)
+        try:
+            report = Report.model_validate_json((folder / "report.json").read_bytes())
+            os.utime(folder)
+        except FileNotFoundError:
+            return None
+        return report
+
+    def label_path(self, key: str) -> Path:
+        """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""
+        path = self._folder(key) / "label.nii.gz"
+        if not path.is_file():
+            raise _gone(key)
+        return path
+
+    def map_bytes(self, key: str, name: str) -> bytes:
+        """Return one map as compressed NIfTI; it is encoded when first asked for.
+
+        Raises:
+            NotFoundError: The result is gone or has no such map.
+        """
+        report = self.report(key)
+        if report is None:
+            raise _gone(key)
+        if name not in report.risk.maps:
+            raise NotFoundError(f"no map {name!r} in this result; it has {', '.join(report.risk.maps)}")
+        folder = self._folder(key) / "maps"
+        encoded = folder / f"{name}.nii.gz"
+        try:
+            if encoded.is_file():
+                return encoded.read_bytes()
+            values = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            data = encode_map(values, np.array(report.affine), report.risk.maps[name].range)
+            temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+            temporary.write_bytes(data)
+            temporary.replace(encoded)
+        except FileNotFoundError as error:  # evicted under us
+            raise _gone(key) from error
+        return data
+
+    def evict(self, keep: str) -> None:
+        """Remove the least recently used results beyond the limit, never `keep`, and what a killed worker left."""
+        now = time.time()
+        for abandoned in self.root.glob(".*"):
+            if now - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(abandoned, ignore_errors=True)
+        folders = [folder for folder in self.root.iterdir() if _KEY.fullmatch(folder.name)]
+        folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+        total = 0
+        for folder in folders:
+            total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            if total > self._limit_bytes and folder.name != keep:
+                trash = folder.rename(self.root / f".old-{folder.name}")
+                shutil.rmtree(trash, ignore_errors=True)
+
+    def _folder(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise NotFoundError("a result key is 64 hexadecimal digits")
+        return self.root / key
+
+
+def _report(key: str, prediction: Prediction, label_names: dict[str, int]) -> Report:
+    maps = {
+        name: info.model_copy(update={"url": f"{ROUTE}/{key}/maps/{quote(name)}.nii.gz"})
+        for name, info in prediction.map_info.items()
+    }
+    risk = wire.Risk(
+        result=key,
+        maps=maps,
+        structures=prediction.structures,
+        guarantee_reason=_UNCALIBRATED,
+        provenance=prediction.provenance,
+    )
+    return Report(
+        risk=risk,
+        label_names=label_names,
+        case_score=prediction.case_score,
+        affine=np.asarray(prediction.affine, dtype=float).tolist(),
+    )
+
+
+def _gone(key: str) -> NotFoundError:
+    return NotFoundError(f"result {key} is not here (any more): infer the image again")

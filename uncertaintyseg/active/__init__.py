@@ -1,0 +1,1 @@
+"""Which case a person should look at next."""

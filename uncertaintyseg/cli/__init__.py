@@ -1,0 +1,50 @@
+"""The `uncertaintyseg` command.
+
+JSON goes to stdout, everything for people to stderr; exit 2 for a user's mistake.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from uncertaintyseg import __version__
+from uncertaintyseg.cli.demo import demo
+from uncertaintyseg.cli.evaluate import evaluate
+from uncertaintyseg.cli.models import models
+from uncertaintyseg.cli.predict import predict
+from uncertaintyseg.cli.serve import serve
+from uncertaintyseg.cli.train import train
+from uncertaintyseg.errors import UncertaintySegError
+
+app = typer.Typer(
+    help="Segmentation that knows where it is unsure: risk maps, a MONAI Label server and a 3D Slicer module.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (models, predict, evaluate, train, serve, demo):
+    app.command()(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True)) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Entry point: one line for a user's mistake instead of a traceback."""
+    try:
+        app()
+    except UncertaintySegError as error:
+        print(f"uncertaintyseg: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

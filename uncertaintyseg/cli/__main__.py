@@ -1,0 +1,5 @@
+"""`python -m uncertaintyseg.cli`."""
+
+from uncertaintyseg.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""What the commands share: tables, progress bars and options."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+MoreModels = Annotated[list[Path] | None, typer.Option("--models", help="Folder with more models; repeatable.")]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")]
+ModelName = Annotated[str, typer.Argument(help="Name as `uncertaintyseg models` prints it.", show_default=False)]
+
+
+def print_json(value: Any) -> None:
+    """Write JSON to stdout; NaN, which JSON lacks, becomes null."""
+    json.dump(_without_nan(value), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on stderr; what it gives is called with a line of text and the fraction done."""
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda text, fraction: bar.update(task, description=text, completed=fraction)

@@ -1,0 +1,45 @@
+"""`uncertaintyseg predict`: one scan to a label and risk maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.inference.bundle import find_bundle
+
+
+def predict(
+    model: ModelName,
+    image: Annotated[Path, typer.Argument(help="Scan: NIfTI, NRRD, MetaImage, or the folder of a DICOM series.")],
+    output: Annotated[Path, typer.Option(help="Folder for the label, the maps and report.json.")] = Path("prediction"),
+    seed: Annotated[int, typer.Option(help="Seed of the samples behind the volume interval.")] = 0,
+    samples: Annotated[int, typer.Option(min=2, help="Whole segmentations drawn for that interval.")] = 64,
+    device: Device = "cpu",
+    models: MoreModels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Segment a scan and map where the segmentation is unsure.
+
+    Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction
+    """
+    bundle = find_bundle(model, *(models or []))
+    with progress_bar() as progress:
+        progress("loading the model", 0.0)
+        from uncertaintyseg.inference.predictor import Predictor
+
+        prediction = Predictor(bundle, device).predict(image, seed=seed, samples=samples, progress=progress)
+        report = prediction.save(output)
+    if as_json:
+        print_json(report)
+        return
+    table = Table("structure", "volume mL", "95 % interval", "mean risk", "expected Dice", "look at it because")
+    for row in prediction.structures:
+        interval = "{:.2f} to {:.2f}".format(*row.volume_ml_95) if row.volume_ml_95 else "-"
+        risk, dice = (("-" if value is None else f"{value:.3f}") for value in (row.mean_risk, row.expected_dice))
+        table.add_row(row.name, f"{row.volume_ml:.2f}", interval, risk, dice, row.flag or "")
+    console.print(table)
+    console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")

@@ -1,0 +1,86 @@
+"""`uncertaintyseg train`: fit a model to labelled cases."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.data.layouts import Case, read_cases, read_split
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import find_bundle
+
+
+def train(
+    model: ModelName,
+    data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (or another known layout).")],
+    output: Annotated[Path, typer.Option(help="Folder of models to write to.")] = Path("runs"),
+    split: Annotated[
+        str | None, typer.Option(help="Split by name (msd_hippocampus, phantom) or JSON file; else 15 % validate.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; by default the recipe's.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="expected_ce, marginal_nll or ssn_joint; by default the head's own.")
+    ] = None,
+    estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
+    device: Device = "cpu",
+    models: MoreModels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a model; a head starts from the backbone its recipe names.
+
+    The result is a model folder of its own, for `--models`. A fit that was killed goes on when started again.
+
+    Example: uncertaintyseg train hippocampus_deterministic DATA --split msd_hippocampus, then
+    uncertaintyseg train hippocampus_low_rank DATA --split msd_hippocampus
+    """
+    bundle = find_bundle(model, *(models or []))
+    training, validation = _parts(read_cases(data), split)
+    with progress_bar() as progress:
+        progress("loading", 0.0)
+        from uncertaintyseg.training.fit import fit
+        from uncertaintyseg.training.recipe import Recipe
+
+        recipe = Recipe.load(bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator)
+        report = fit(
+            bundle, training, validation, output, recipe=recipe, models=models or [], device=device, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json(
+            {
+                "model": report.bundle.name,
+                "folder": str(report.bundle.folder),
+                "checksum": report.bundle.checksum,
+                "best_epoch": report.best_epoch,
+                "epochs": report.epochs,
+                "validation": report.validation,
+                "seconds": round(report.seconds, 1),
+            }
+        )
+        return
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in report.validation.items())
+    console.print(f"{report.bundle.name}: best epoch {report.best_epoch} of {report.epochs} ({scores}).")
+    console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")
+
+
+def _parts(cases: list[Case], split: str | None) -> tuple[list[Case], list[Case]]:
+    """Training and validation cases."""
+    labelled = {case.id: case for case in cases if case.label is not None}
+    if split is None:
+        if len(labelled) < 2:
+            raise InputError("training needs at least two labelled cases, one of them to validate on.")
+        ids = sorted(labelled)
+        random.Random(0).shuffle(ids)
+        held_out = max(1, round(0.15 * len(ids)))
+        return [labelled[i] for i in sorted(ids[held_out:])], [labelled[i] for i in sorted(ids[:held_out])]
+    parts = read_split(split)
+    absent = [i for part in ("train", "validation") for i in parts[part] if i not in labelled]
+    if absent:
+        raise InputError(f"split '{split}' names {len(absent)} cases without a label in DATA, first '{absent[0]}'.")
+    return [labelled[i] for i in parts["train"]], [labelled[i] for i in parts["validation"]]

@@ -1,0 +1,168 @@
+"""Folders of cases, as public data sets lay them out, and the committed splits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from monai.data import MetaTensor
+
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label
+from uncertaintyseg.errors import InputError
+
+SPLIT_NAMES = ("train", "validation", "calibration", "test")
+DATA_VARIABLE = "UNCERTAINTYSEG_DATA"
+"""Environment variable naming the folder that holds real data sets."""
+
+_SPLITS = Path(__file__).parent / "splits"
+_CHECKOUT = Path(__file__).parents[2]
+_TOTALSEGMENTATOR_IMAGES = ("ct.nii.gz", "mri.nii.gz")
+_EXPECTED = (
+    "images/ with labels/ beside it, imagesTr/ with labelsTr/ (Decathlon), <case>/ct.nii.gz with "
+    "<case>/segmentations/*.nii.gz (TotalSegmentator), or volume-N.nii with segmentation-N.nii (LiTS)"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan and, where there is one, its label."""
+
+    id: str
+    image: Path
+    """A volume, or a folder with one DICOM series."""
+    label: Path | None
+    """A label volume; for TotalSegmentator the folder of one binary volume per structure."""
+
+
+def read_cases(folder: str | os.PathLike[str]) -> list[Case]:
+    """Find the cases of a data set, sorted by id; hidden files and the Finder's `._` files are ignored.
+
+    Raises:
+        InputError: No such folder, no layout that is known, or two scans of one id.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Expected {_EXPECTED}.")
+    for finder in (_image_and_label_folders, _totalsegmentator, _lits):
+        cases = finder(folder)
+        if cases:
+            return sorted(cases, key=lambda case: case.id)
+    raise InputError(f"{folder}: no scans in a known layout. Expected {_EXPECTED}.")
+
+
+def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None) -> MetaTensor:
+    """Read the label of a case, merging a folder of binary volumes into one.
+
+    Args:
+        case: A case with a label.
+        ids: Name to class id; of a folder `<name>.nii.gz` is read, and later names win where structures overlap.
+        like: The scan, whose grid the label must share.
+
+    Returns:
+        int64 `[1, X, Y, Z]`.
+
+    Raises:
+        InputError: There is no label, or as `read_label`.
+    """
+    if case.label is None:
+        raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
+    if not case.label.is_dir():
+        return read_label(case.label, ids.values(), like=like)
+    if not ids:
+        raise InputError(f"{case.label}: name at least one structure to read from this folder")
+    merged: MetaTensor | None = None
+    for name, class_id in ids.items():
+        structure = read_label(case.label / f"{name}.nii.gz", like=like if merged is None else merged)
+        merged = torch.zeros_like(structure) if merged is None else merged
+        merged[structure != 0] = class_id
+    merged.meta["filename_or_obj"] = str(case.label)
+    return merged
+
+
+def read_split(name_or_path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Read case ids by part: a committed split by name (`msd_hippocampus`, `phantom`), or any such JSON file.
+
+    Returns:
+        Keys train, validation, calibration, test.
+
+    Raises:
+        InputError: No such split, not JSON, a part is missing, or a case occurs twice.
+    """
+    path = _SPLITS / f"{name_or_path}.json"
+    if not path.is_file():
+        path = Path(name_or_path)
+    try:
+        split = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in _SPLITS.glob("*.json")))
+        raise InputError(f"{name_or_path}: no such split; known are {known}, or give a JSON file.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a JSON file ({error}).") from error
+    if not (
+        isinstance(split, dict)
+        and set(split) == set(SPLIT_NAMES)
+        and all(isinstance(part, list) and all(isinstance(i, str) for i in part) for part in split.values())
+    ):
+        raise InputError(f"{path}: a split has exactly the keys {', '.join(SPLIT_NAMES)}, each a list of case ids.")
+    ids = [case_id for part in split.values() for case_id in part]
+    twice = sorted({case_id for case_id in ids if ids.count(case_id) > 1})
+    if twice:
+        raise InputError(f"{path}: {', '.join(twice)} occurs more than once; the parts must not share cases.")
+    return split
+
+
+def find_real_data(name: str) -> Path | None:
+    """Folder of a real data set: under `$UNCERTAINTYSEG_DATA`, else in `shared/data` beside the checkout."""
+    places = [_CHECKOUT.parent / "shared" / "data"]
+    if os.environ.get(DATA_VARIABLE):
+        places.insert(0, Path(os.environ[DATA_VARIABLE]))
+    return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def _image_and_label_folders(folder: Path) -> list[Case]:
+    for images, labels in (("images", "labels"), ("imagesTr", "labelsTr")):
+        if (folder / images).is_dir():
+            by_id = _volumes(folder / labels)
+            return [Case(i, path, by_id.get(i)) for i, path in _volumes(folder / images).items()]
+    return []
+
+
+def _totalsegmentator(folder: Path) -> list[Case]:
+    cases = []
+    for case in (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        image = next((case / name for name in _TOTALSEGMENTATOR_IMAGES if (case / name).is_file()), None)
+        if image is not None:
+            structures = case / "segmentations"
+            cases.append(Case(case.name, image, structures if structures.is_dir() else None))
+    return cases
+
+
+def _lits(folder: Path) -> list[Case]:
+    """LiTS comes in two batches with separate label folders, so pairs are matched by number at any depth."""
+    found: dict[str, dict[str, Path]] = {"volume": {}, "segmentation": {}}
+    for path in folder.rglob("*-*.nii*"):
+        match = re.fullmatch(r"(volume|segmentation)-(\d+)\.nii(\.gz)?", path.name)
+        if match:
+            _add(found[match[1]], match[2], path)
+    return [Case(f"volume-{n}", path, found["segmentation"].get(n)) for n, path in found["volume"].items()]
+
+
+def _volumes(folder: Path) -> dict[str, Path]:
+    volumes: dict[str, Path] = {}
+    if folder.is_dir():
+        for path in (p for p in folder.iterdir() if not p.name.startswith(".")):
+            suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), "")
+            if suffix or path.is_dir():
+                _add(volumes, path.name[: len(path.name) - len(suffix)], path)
+    return volumes
+
+
+def _add(volumes: dict[str, Path], case_id: str, path: Path) -> None:
+    if case_id in volumes:
+        raise InputError(f"{path}: {volumes[case_id]} has the same case id; keep one of the two.")
+    volumes[case_id] = path

@@ -1,0 +1,13 @@
+"""One family of errors. A message names the file or field at fault and the way out."""
+
+
+class UncertaintySegError(Exception):
+    """The user can mend this: the CLI exits with 2, the server answers with a 4xx status."""
+
+
+class InputError(UncertaintySegError):
+    """A scan, a label or an argument that cannot be used."""
+
+
+class BundleError(UncertaintySegError):
+    """A model folder whose metadata, configuration or weights do not fit together."""

@@ -1,0 +1,242 @@
+"""Models as data: a MONAI bundle folder with our metadata, and the network it describes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.wire import Label
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+    from monai.transforms import Compose
+    from torch import nn
+
+    from uncertaintyseg.segmenter import Segmenter
+
+WEIGHTS = Path("models") / "model.safetensors"
+METADATA = Path("configs") / "metadata.json"
+INFERENCE = Path("configs") / "inference.json"
+TRAINING = Path("configs") / "train.json"
+
+
+class Uncertainty(BaseModel):
+    """The `uncertainty` section of a bundle's metadata."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str
+    head: str
+    maps: list[str]
+    labels: list[Label]
+
+    @field_validator("labels")
+    @classmethod
+    def _ids_are_class_indices(cls, labels: list[Label]) -> list[Label]:
+        if [label.id for label in labels] != list(range(1, len(labels) + 1)):
+            raise ValueError("ids must be 1, 2, 3, ... in this order: they are the network's class indices")
+        return labels
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder. Reading it touches only the metadata; network and weights come when asked for.
+
+    Attributes:
+        folder: where it lies; its name is the model's name, `<task>_<head>`.
+        description: one line for people.
+        uncertainty: task, head, maps and labels.
+    """
+
+    folder: Path
+    description: str
+    uncertainty: Uncertainty
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Bundle:
+        """Read a bundle's metadata.
+
+        Raises:
+            BundleError: when the folder is no bundle of ours; the message says what is missing.
+        """
+        folder = Path(folder).resolve()
+        path = folder / METADATA
+        try:
+            metadata = json.loads(path.read_text(encoding="utf-8"))
+            section = Uncertainty.model_validate(metadata["uncertainty"])
+        except FileNotFoundError:
+            raise BundleError(f"{folder} is not a model folder: it has no {METADATA}.") from None
+        except json.JSONDecodeError as error:
+            raise BundleError(f"{path} is not valid JSON: {error}.") from error
+        except KeyError:
+            raise BundleError(f"{path} has no 'uncertainty' section, so this bundle is not one of ours.") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise BundleError(f"{path}: field 'uncertainty.{field}': {first['msg']}.") from error
+        return cls(folder, metadata.get("description", ""), section)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, `<task>_<head>`."""
+        return self.folder.name
+
+    @property
+    def head(self) -> str:
+        """Name of its head."""
+        return self.uncertainty.head
+
+    @property
+    def task(self) -> str:
+        """What it segments."""
+        return self.uncertainty.task
+
+    @property
+    def labels(self) -> list[Label]:
+        """Its structures, background left out."""
+        return self.uncertainty.labels
+
+    @property
+    def weights(self) -> Path:
+        """Path of its weights; the file may not exist before training."""
+        return self.folder / WEIGHTS
+
+    @property
+    def maps(self) -> list[str]:
+        """Names of the risk maps it makes."""
+        return self.uncertainty.maps
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the weights file, or "" when it has not been trained."""
+        if not self.weights.is_file():
+            return ""
+        with self.weights.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    @cached_property
+    def config(self) -> ConfigParser:
+        """The inference configuration.
+
+        Raises:
+            BundleError: when it is missing or not valid JSON.
+        """
+        from monai.bundle import ConfigParser
+
+        path = self.folder / INFERENCE
+        if not path.is_file():
+            raise BundleError(f"{self.folder} has no {INFERENCE}.")
+        parser = ConfigParser()
+        try:
+            parser.read_config(path)
+        except ValueError as error:
+            raise BundleError(f"{path} cannot be read: {error}") from error
+        return parser
+
+    def setting(self, name: str) -> Any:
+        """A plain value of the inference configuration, such as "window" or "overlap"."""
+        value = self.config.get(name)
+        if value is None:
+            raise BundleError(f"{self.folder / INFERENCE} has no '{name}'.")
+        return value
+
+    def preprocessing(self) -> Compose:
+        """The transform from file paths under "image" (and "label") to tensors on the model's grid."""
+        return self.config.get_parsed_content("preprocessing")
+
+    def network(self, weights: bool = True) -> Segmenter:
+        """The network, with its weights unless told otherwise, in evaluation mode.
+
+        Raises:
+            BundleError: when the weights are missing, damaged, or of another architecture.
+        """
+        network = self.config.get_parsed_content("network_def")
+        if weights:
+            load_weights(network, self.weights)
+        return network.eval()
+
+
+def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:
+    """Load safetensors weights into a network; nothing is unpickled.
+
+    Args:
+        network: to be filled.
+        path: the file.
+        part: load only names that begin so, e.g. "backbone."; the rest of the network keeps its values.
+
+    Raises:
+        BundleError: when the file is missing or damaged, or a name or shape differs.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: train the model first (uncertaintyseg train {path.parts[-3]} DATA).")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} is not a readable safetensors file ({error}); restore it from a backup.") from error
+    wanted = {name: value.shape for name, value in network.state_dict().items() if name.startswith(part)}
+    found = {name: value for name, value in state.items() if name.startswith(part)}
+    wrong = [n for n in wanted if n not in found or found[n].shape != wanted[n]] + [n for n in found if n not in wanted]
+    if wrong:
+        raise BundleError(
+            f"{path} holds the weights of another architecture ({len(wrong)} tensors differ, first '{wrong[0]}'): "
+            "use the configs it was trained with, or train again."
+        )
+    network.load_state_dict(found, strict=not part)
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors, all or nothing, in half precision (half the size, same figures)."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({name: value.detach().half().contiguous() for name, value in network.state_dict().items()}, partial)
+    os.replace(partial, path)
+
+
+def shipped_models() -> Path:
+    """The folder of the models that come with the package."""
+    installed = Path(__file__).resolve().parents[1] / "_models"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "models"
+
+
+def find_bundles(*folders: str | os.PathLike[str]) -> dict[str, Bundle]:
+    """Bundles in `models/` and in further folders by name; a later folder wins.
+
+    Raises:
+        BundleError: when a folder does not exist or a bundle in it is damaged.
+    """
+    found: dict[str, Bundle] = {}
+    for folder in (shipped_models(), *map(Path, folders)):
+        if not folder.is_dir():
+            raise BundleError(f"there is no model folder {folder}.")
+        for path in sorted(folder.glob(f"*/{METADATA}")):
+            bundle = Bundle.load(path.parents[1])
+            found[bundle.name] = bundle
+    return found
+
+
+def find_bundle(name: str, *folders: str | os.PathLike[str]) -> Bundle:
+    """The bundle called `name`.
+
+    Raises:
+        BundleError: when there is none; the message lists what there is.
+    """
+    found = find_bundles(*folders)
+    if name not in found:
+        raise BundleError(f"there is no model '{name}'; there are {', '.join(found) or 'none'}.")
+    return found[name]

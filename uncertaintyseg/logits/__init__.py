@@ -1,0 +1,18 @@
+"""Distributions over logits and their voxel moments."""
+
+from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Marginal, Sum
+from uncertaintyseg.logits.gaussian import GaussianLogits, LogitDistribution
+from uncertaintyseg.logits.moments import Moments, most_likely
+
+__all__ = [
+    "Basis",
+    "Covariance",
+    "Diagonal",
+    "GaussianLogits",
+    "LogitDistribution",
+    "LowRank",
+    "Marginal",
+    "Moments",
+    "Sum",
+    "most_likely",
+]

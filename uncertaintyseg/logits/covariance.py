@@ -1,0 +1,201 @@
+"""Covariances of logits, each kept as the few numbers that define it (METHODS 1.1).
+
+Every structure answers two questions about any set of voxels, and never holds a C x C matrix per voxel:
+`marginal` gives a diagonal and a factor with Sigma_n = F F^T + diag(d), `difference_variance` the one number that
+matters with two classes. Voxels are addressed on the flattened spatial axis by a slice or an index tensor.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from uncertaintyseg.errors import InputError
+
+Voxels = slice | Tensor
+ALL = slice(None)
+Noise = Literal["voxel", "cube", "volume"]
+
+
+class Marginal(NamedTuple):
+    """Covariance of single voxels: `diagonal` `[B, C, n]` plus `factor` `[B, C, K, n]` times its transpose."""
+
+    diagonal: Tensor
+    factor: Tensor | None
+
+    def dense(self) -> Tensor:
+        """Sigma `[B, n, C, C]`; for tests and small sets of voxels only."""
+        sigma = torch.diag_embed(self.diagonal.transpose(1, 2))
+        if self.factor is None:
+            return sigma
+        return sigma + torch.einsum("bckn,bdkn->bncd", self.factor, self.factor)
+
+
+class Covariance(ABC):
+    """Zero-mean Gaussian noise on logits `[B, C, *spatial]`."""
+
+    shape: torch.Size
+    """Shape of the logits it belongs to."""
+    shared = False
+    """Whether voxels share noise, so that whole-volume samples are coherent shapes and not speckle."""
+
+    @abstractmethod
+    def marginal(self, voxels: Voxels = ALL) -> Marginal:
+        """Covariance of each of the voxels."""
+
+    @abstractmethod
+    def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
+        """Var[eta_1 - eta_0] `[B, n]` for two classes (Var[eta] for one sigmoid channel)."""
+
+    @abstractmethod
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw `[B, C, *spatial]`, differentiable in the parameters."""
+
+
+def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+class Diagonal(Covariance):
+    """Independent noise for each class and voxel: Sigma_n = diag(d_n).
+
+    Args:
+        variance: d, `[B, C, *spatial]`; a variance, not a standard deviation (METHODS A3).
+    """
+
+    def __init__(self, variance: Tensor) -> None:
+        self.variance, self.shape = variance, variance.shape
+
+    def marginal(self, voxels: Voxels = ALL) -> Marginal:
+        return Marginal(self.variance.flatten(2)[..., voxels], None)
+
+    def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
+        return self.variance.flatten(2)[..., voxels].sum(1)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.variance.sqrt() * _normal(self.shape, self.variance, generator)
+
+
+class LowRank(Covariance):
+    """Noise shared by all voxels (SSN): eta = P z with one z ~ N(0, I_R) a volume; Sigma_n = P_n P_n^T.
+
+    Args:
+        factor: P, `[B, C, R, *spatial]`.
+    """
+
+    shared = True
+
+    def __init__(self, factor: Tensor) -> None:
+        self.factor = factor
+        self.shape = torch.Size([*factor.shape[:2], *factor.shape[3:]])
+
+    def marginal(self, voxels: Voxels = ALL) -> Marginal:
+        factor = self.factor.flatten(3)[..., voxels]
+        return Marginal(factor.new_zeros(()).expand(*factor.shape[:2], factor.shape[-1]), factor)
+
+    def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
+        factor = self.factor.flatten(3)[..., voxels]
+        difference = factor[:, 1] - factor[:, 0] if factor.shape[1] == 2 else factor[:, 0]
+        return difference.square().sum(1)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        z = _normal((self.shape[0], self.factor.shape[2]), self.factor, generator)
+        return torch.einsum("bcrn,br->bcn", self.factor.flatten(3), z).reshape(self.shape)
+
+
+class Basis(Covariance):
+    """Signed amplitudes on a basis of class directions: eta_n = B_q (a_n o z), Sigma_n = B_q diag(a_n^2) B_q^T.
+
+    Single-Basis has one B for all voxels; Mixture-of-Bases cuts the volume into cubes q and mixes its bases anew in
+    each, B_q = sum_m w_qm B_m (MoB eq. 4-7). `noise` says who shares z: nobody, as in MoB eq. 13, the voxels of a
+    cube, or the volume. The marginals are the same for all three (METHODS 1.1).
+
+    Args:
+        amplitude: a, `[B, R, *spatial]`.
+        basis: `[B, C, R, *cubes]`, one mixed basis for each cube of a grid over the volume; `cubes` may be all ones.
+        noise: "voxel", "cube" or "volume".
+    """
+
+    def __init__(self, amplitude: Tensor, basis: Tensor, noise: Noise = "voxel") -> None:
+        if basis.shape[2] != amplitude.shape[1]:
+            raise InputError(f"basis has rank {basis.shape[2]}, amplitude has {amplitude.shape[1]}: they must agree.")
+        if any(cube > size for cube, size in zip(basis.shape[3:], amplitude.shape[2:], strict=True)):
+            raise InputError(
+                f"a volume of {tuple(amplitude.shape[2:])} voxels is smaller than its grid of {tuple(basis.shape[3:])} "
+                "cubes: use a larger window or fewer cubes."
+            )
+        self.amplitude, self.basis, self.scope = amplitude, basis, noise
+        self.shape = torch.Size([amplitude.shape[0], basis.shape[1], *amplitude.shape[2:]])
+
+    @property
+    def shared(self) -> bool:
+        return self.scope != "voxel"
+
+    @cached_property
+    def _cube(self) -> Tensor | None:
+        """Index of each voxel's cube `[N]` (floor(i P / L) on each axis); None when there is only one."""
+        cubes, spatial = self.basis.shape[3:], self.amplitude.shape[2:]
+        if cubes.numel() == 1:
+            return None
+        index = torch.zeros(spatial, dtype=torch.long, device=self.basis.device)
+        for axis, (parts, size) in enumerate(zip(cubes, spatial, strict=True)):
+            step = torch.arange(size, device=index.device) * parts // size
+            index = index * parts + step.reshape([-1 if a == axis else 1 for a in range(len(spatial))])
+        return index.flatten()
+
+    def _per_voxel(self, per_cube: Tensor, voxels: Voxels) -> Tensor:
+        """Spread `[..., cubes]` (flattened) over the voxels; one value to broadcast when there is one cube."""
+        return per_cube if self._cube is None else per_cube[..., self._cube[voxels]]
+
+    def marginal(self, voxels: Voxels = ALL) -> Marginal:
+        factor = self._per_voxel(self.basis.flatten(3), voxels) * self.amplitude.flatten(2)[:, None, :, voxels]
+        return Marginal(factor.new_zeros(()).expand(*factor.shape[:2], factor.shape[-1]), factor)
+
+    def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
+        basis = self.basis.flatten(3)
+        weight = (basis[:, 1] - basis[:, 0] if basis.shape[1] == 2 else basis[:, 0]).square()
+        power = self.amplitude.flatten(2)[..., voxels].square()
+        if self._cube is None:
+            return (weight.transpose(1, 2) @ power)[:, 0]
+        return (self._per_voxel(weight, voxels) * power).sum(1)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        batch, rank = self.amplitude.shape[:2]
+        amplitude = self.amplitude.flatten(2)
+        sites = {"volume": 1, "cube": self.basis.flatten(3).shape[-1], "voxel": amplitude.shape[-1]}[self.scope]
+        z = _normal((batch, rank, sites), amplitude, generator)
+        if self.scope == "cube":
+            z = self._per_voxel(z, ALL)
+        weighted = amplitude * z
+        if self._cube is None:
+            return torch.einsum("bcr,brn->bcn", self.basis.flatten(2), weighted).reshape(self.shape)
+        return (self._per_voxel(self.basis.flatten(3), ALL) * weighted[:, None]).sum(2).reshape(self.shape)
+
+
+class Sum(Covariance):
+    """Independent sources added, e.g. a shared factor and a diagonal, or aleatoric and epistemic noise."""
+
+    def __init__(self, *parts: Covariance) -> None:
+        shapes = {tuple(part.shape) for part in parts}
+        if len(shapes) != 1:
+            raise InputError(f"covariances of different logits cannot be added: shapes {sorted(shapes)}.")
+        self.parts, self.shape = parts, parts[0].shape
+
+    @property
+    def shared(self) -> bool:
+        return any(part.shared for part in self.parts)
+
+    def marginal(self, voxels: Voxels = ALL) -> Marginal:
+        diagonals, factors = zip(*(part.marginal(voxels) for part in self.parts), strict=True)
+        factors = [factor for factor in factors if factor is not None]
+        return Marginal(torch.stack(diagonals).sum(0), torch.cat(factors, dim=2) if factors else None)
+
+    def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
+        return torch.stack([part.difference_variance(voxels) for part in self.parts]).sum(0)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        return torch.stack([part.noise(generator) for part in self.parts]).sum(0)

@@ -1,0 +1,146 @@
+"""Three or more classes: moments of a softmax of Gaussian logits at fixed quasi-Monte-Carlo nodes.
+
+The same few nodes serve every voxel, so maps carry no speckle and repeat bit for bit (METHODS 1.3). Only logit
+differences to one class matter, which saves a dimension. Nodes are spent on active voxels: where 1 - p_max is
+provably tiny the first terms of its expansion are used instead.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+from scipy.stats import norm, qmc
+from torch import Tensor
+
+from uncertaintyseg.logits.covariance import Marginal
+from uncertaintyseg.logits.moments import most_likely
+
+TAIL = 1e-4
+"""Voxels whose bound on 1 - p_max is below this get no nodes."""
+TOP = 7
+"""Classes that compete with the most likely one at an active voxel; the others keep their (tiny) bound."""
+_PIVOT = 1e-10
+
+
+def default_nodes(classes: int) -> int:
+    """Nodes for at most a quarter of the rms error of 30 random samples (Testing/benchmarks/moments.py)."""
+    return 32 if classes <= 4 else 64
+
+
+@lru_cache(maxsize=32)
+def normal_nodes(count: int, dimension: int) -> np.ndarray:
+    """Fixed nodes `[count, dimension]` of N(0, I): scrambled Sobol points with exact zero mean and identity covariance."""
+    nodes = norm.ppf(qmc.Sobol(dimension, scramble=True, seed=2).random(count).clip(1e-9, 1 - 1e-9))
+    nodes -= nodes.mean(0)
+    return solve_triangular(np.linalg.cholesky(nodes.T @ nodes / count), nodes.T, lower=True).T
+
+
+def _nodes_like(delta: Tensor, count: int) -> Tensor:
+    return torch.as_tensor(normal_nodes(count, delta.shape[0]), dtype=delta.dtype, device=delta.device)
+
+
+def all_but(reference: Tensor, classes: int) -> Tensor:
+    """The classes other than `reference` `[n]`, in order: `[classes - 1, n]`."""
+    others = torch.arange(classes - 1, device=reference.device)[:, None]
+    return others + (others >= reference)
+
+
+def differences(mean: Tensor, marginal: Marginal, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `[D, n]` and Cholesky factor `[D, D, n]` (row, column) of the logits of D classes minus a reference.
+
+    Args:
+        mean: logits `[D + 1, n]`, the reference class being given by `reference`.
+        marginal: their covariance, diagonal `[D + 1, n]` and factor `[D + 1, K, n]`.
+        reference: class to subtract at each voxel, `[n]`.
+    """
+    index, others = reference[None], all_but(reference, mean.shape[0])
+    delta = mean.gather(0, others) - mean.gather(0, index)
+    diagonal = marginal.diagonal.gather(0, others)
+    common = marginal.diagonal.gather(0, index)[0]
+    factor = None
+    if marginal.factor is not None:
+        rank = marginal.factor.shape[1]
+        spread = marginal.factor.gather(0, others[:, None].expand(-1, rank, -1))
+        factor = spread - marginal.factor.gather(0, index[:, None].expand(-1, rank, -1))
+    return delta, cholesky(diagonal, common, factor)
+
+
+def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
+    """Cholesky factor `[D, D, n]` of diag(diagonal) + common 11^T + factor factor^T, unrolled over the few classes."""
+    size = diagonal.shape[0]
+
+    def entry(row: int, column: int) -> Tensor:
+        value = common if factor is None else common + (factor[row] * factor[column]).sum(0)
+        return value + diagonal[row] if row == column else value
+
+    rows: list[list[Tensor]] = []
+    for r in range(size):
+        row: list[Tensor] = []
+        for c in range(r):
+            inner = sum((row[k] * rows[c][k] for k in range(c)), start=torch.zeros_like(common))
+            row.append((entry(r, c) - inner) / rows[c][c])
+        inner = sum((value.square() for value in row), start=torch.zeros_like(common))
+        row.append((entry(r, r) - inner).clamp_min(_PIVOT).sqrt())
+        rows.append(row)
+    zero = torch.zeros_like(common)
+    return torch.stack([torch.stack([*row, *[zero] * (size - len(row))]) for row in rows])
+
+
+def softmax_moments(delta: Tensor, cholesky: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """E[p], E[p^2] `[D + 1, n]` and E[H] `[n]` of the softmax of (0, delta + L z); the reference class comes first."""
+    size, voxels = delta.shape
+    nodes = _nodes_like(delta, count)
+    # With the most likely class as reference delta is rarely positive; the clamp only keeps exp finite.
+    logits = (nodes @ cholesky.transpose(0, 1).reshape(size, -1)).view(count, size, voxels).add_(delta).clamp_max_(80)
+    p = logits.exp()
+    reference = p.sum(1).add_(1).reciprocal_()
+    p.mul_(reference[:, None])
+    entropy = (logits.mul_(p).sum(1).neg_() - reference.log()).mean(0).clamp_min_(0)
+    first = torch.cat([reference.mean(0)[None], p.mean(0)])
+    second = torch.cat([reference.square_().mean(0)[None], p.square_().mean(0)])
+    return first, second, entropy
+
+
+def expected_logsumexp(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
+    """E[ln(1 + sum exp(delta + L z))] `[n]`; differentiable."""
+    return _logits(delta, cholesky, count).logsumexp(1).mean(0)
+
+
+def log_expected_softmax(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
+    """ln E[softmax(0, delta + L z)] `[D + 1, n]`, the reference class first; differentiable."""
+    log_p = _logits(delta, cholesky, count).log_softmax(1)
+    return log_p.logsumexp(0) - math.log(count)
+
+
+def _logits(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
+    """Logits `[count, D + 1, n]` at the nodes, the reference class first."""
+    nodes = _nodes_like(delta, count)
+    logits = delta + torch.einsum("md,kdn->mkn", nodes, cholesky)
+    return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+
+
+def tail_moments(mean: Tensor, marginal: Marginal) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """E[p], E[p^2] `[C, n]`, E[H] `[n]` to first order in 1 - p_max, and the bound on it `[n]`.
+
+    For d = eta_c - eta_top ~ N(m, v), p_c <= e^d, whose moments are those of a log-normal; where their sum is small
+    they are also p_c's own, up to relative terms of that size.
+    """
+    top = most_likely(mean)[None]
+    m = mean - mean.gather(0, top)
+    v = marginal.diagonal + marginal.diagonal.gather(0, top)
+    if marginal.factor is not None:
+        rank = marginal.factor.shape[1]
+        reference = marginal.factor.gather(0, top[:, None].expand(-1, rank, -1))
+        v = v + (marginal.factor - reference).square_().sum(1)
+    p = torch.exp(m + v / 2).clamp_max_(1).scatter_(0, top, 0)
+    bound = p.sum(0)
+    entropy = ((1 - m - v).clamp_min_(0) * p).sum(0)
+    second = torch.minimum(torch.exp(2 * (m + v)), p).scatter_(0, top, 0)
+    rest = (1 - bound).clamp_min_(0)[None]
+    p.scatter_(0, top, rest)
+    second.scatter_(0, top, rest.square())
+    return p, second, entropy, bound

@@ -1,0 +1,261 @@
+"""The two-stage fit on MONAI engines: a backbone with its plain output layer, then a head on top of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data import CacheDataset, DataLoader
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import CheckpointLoader, ValidationHandler
+from monai.transforms import Compose
+from monai.utils import set_determinism
+from torch import Tensor, nn
+
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.inference.bundle import TRAINING, WEIGHTS, Bundle, find_bundle, load_weights, save_weights
+from uncertaintyseg.inference.window import MomentsInferer
+from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.recipe import Recipe, read_training_config
+from uncertaintyseg.training.validation import ProbabilityInferer, Scores
+
+Progress = Callable[[str, float], None]
+CHECKPOINT = Path("training") / "last.pt"
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit ended with.
+
+    Attributes:
+        bundle: the trained bundle.
+        best_epoch: epoch whose weights were kept (1 is the first).
+        validation: scores at that epoch: "dice" (mean over structures) and "nll" (mean over voxels).
+        epochs: how many ran in all.
+        seconds: wall time of this call.
+    """
+
+    bundle: Bundle
+    best_epoch: int
+    validation: dict[str, float]
+    epochs: int
+    seconds: float
+
+
+class Keeper:
+    """Keeps the best weights and stops a fit that no longer improves; part of the checkpoint, so it survives a kill."""
+
+    def __init__(self, network: nn.Module, path: Path, measure: str, patience: int) -> None:
+        self.network, self.path, self.measure, self.patience = network, path, measure, patience
+        self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}}
+
+    def take(self, scores: dict[str, float], trainer: Engine) -> None:
+        """Look at the validation scores of the trainer's current epoch."""
+        score = scores["dice"] if self.measure == "dice" else -scores["nll"]
+        if score > self.state["score"]:
+            self.state = {"score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores}
+            save_weights(self.network, self.path)
+        else:
+            self.state["waited"] += 1
+            if self.state["waited"] >= self.patience:
+                trainer.terminate()
+
+    def state_dict(self) -> dict:
+        """For the checkpoint."""
+        return self.state
+
+    def load_state_dict(self, state: dict) -> None:
+        """From the checkpoint."""
+        self.state = state
+
+
+def fit(
+    bundle: Bundle,
+    training: Sequence[Case],
+    validation: Sequence[Case],
+    output: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    models: Sequence[Path] = (),
+    device: str = "cpu",
+    resume: bool = True,
+    progress: Progress = lambda stage, fraction: None,
+) -> FitReport:
+    """Fit a bundle and write it, with its new weights, to `output / bundle.name`.
+
+    A fit that was killed goes on from its last epoch when called again with the same output. Same seed and device:
+    same weights, killed or not.
+
+    Args:
+        bundle: the model to fit; its own weights are not read.
+        training, validation: labelled cases.
+        output: folder of models to write to; weights there are replaced when the first epoch is validated.
+        recipe: settings; the bundle's own by default.
+        models: further folders in which the initial model is looked for; `output` comes first.
+        device: torch device; mixed precision is used on CUDA only.
+        resume: go on from a killed fit; otherwise start anew.
+        progress: called with a line of text and the fraction done.
+
+    Raises:
+        InputError: for a set without labelled cases, or a scan or label that cannot be used.
+        BundleError: for a configuration or an initial model that does not fit.
+    """
+    started = time.perf_counter()
+    recipe = recipe or Recipe.load(bundle)
+    target = _copied(bundle, Path(output))
+    checkpoint = target.folder / CHECKPOINT
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    set_determinism(recipe.seed)
+    network = target.network(weights=False).to(device)
+    if recipe.stage == "head":
+        _start_from(network, recipe, [Path(output), *models])
+
+    augmentation = read_training_config(target.folder / TRAINING).get_parsed_content("augmentation")
+    keeper = Keeper(network, target.weights, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
+    trainer = _trainer(
+        network, recipe, device, _loader(target, training, "training", recipe.batch_size, augmentation, progress)
+    )
+    evaluator = _evaluator(target, network, device, _loader(target, validation, "validation", 1, None, progress))
+    saved = {"trainer": trainer, "network": network, "optimizer": trainer.optimizer, "keeper": keeper}
+
+    @trainer.on(Events.EPOCH_STARTED)
+    def seed_the_epoch() -> None:
+        seed = recipe.seed + 1000 * trainer.state.epoch  # so a resumed fit draws what an unbroken one would
+        torch.manual_seed(seed)
+        trainer.data_loader.dataset.transform.set_random_state(seed)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def report() -> None:
+        state = trainer.state
+        done = state.iteration / (state.epoch_length * recipe.epochs)
+        best = state_text(keeper.state)
+        progress(f"epoch {state.epoch}/{recipe.epochs}, loss {state.output['loss'].item():.3f}{best}", done)
+
+    @evaluator.on(Events.COMPLETED)
+    def keep() -> None:
+        keeper.take(evaluator.scores.compute(), trainer)
+
+    ValidationHandler(recipe.validate_every, evaluator).attach(trainer)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def save() -> None:
+        checkpoint.parent.mkdir(exist_ok=True)
+        torch.save({name: part.state_dict() for name, part in saved.items()}, checkpoint.with_suffix(".partial"))
+        os.replace(checkpoint.with_suffix(".partial"), checkpoint)
+
+    if checkpoint.is_file():
+        CheckpointLoader(str(checkpoint), saved, map_location=torch.device(device)).attach(trainer)
+    trainer.run()
+    shutil.rmtree(checkpoint.parent)
+    return FitReport(
+        Bundle.load(target.folder),
+        keeper.state["epoch"],
+        keeper.state["best"],
+        trainer.state.epoch,
+        time.perf_counter() - started,
+    )
+
+
+def state_text(state: dict) -> str:
+    """The best scores so far, for the progress line."""
+    return "".join(f", best {name} {value:.4f}" for name, value in state["best"].items())
+
+
+def _copied(bundle: Bundle, output: Path) -> Bundle:
+    """The bundle in the output folder, without its weights if it was not there yet."""
+    folder = output.resolve() / bundle.name
+    if folder != bundle.folder:
+        try:
+            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, CHECKPOINT.parent.name, "calibration.json")
+            shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder} ({error.strerror}): choose another output folder.") from error
+    return Bundle.load(folder)
+
+
+def _start_from(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:
+    """Copy backbone and output layer of the initial model."""
+    if recipe.initial is None:
+        raise BundleError("a head is fitted on a trained backbone: name the model in 'recipe.initial' of train.json.")
+    initial = find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
+    load_weights(network, initial.weights, part="backbone.")
+    load_weights(network, initial.weights, part="head.mean.")
+    if recipe.backbone == "frozen":
+        network.backbone.requires_grad_(False)
+
+
+def _loader(
+    bundle: Bundle, cases: Sequence[Case], name: str, batch_size: int, augmentation: Compose | None, progress: Progress
+) -> DataLoader:
+    """Cases, preprocessed once and kept in memory."""
+    labelled = [case for case in cases if case.label]
+    if not labelled:
+        raise InputError(f"the {name} set has no labelled case; at least one is needed.")
+    transforms = [*bundle.preprocessing().transforms, *(augmentation.transforms if augmentation else [])]
+    items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
+    progress(f"reading {len(items)} {name} cases", 0.0)
+    dataset = CacheDataset(items, Compose(transforms), num_workers=None, progress=False)
+    return DataLoader(dataset, batch_size=batch_size, shuffle=augmentation is not None, num_workers=0)
+
+
+def _plain(batch: dict, device: torch.device, non_blocking: bool = False, **_: object) -> tuple[Tensor, Tensor]:
+    """Image and label as plain tensors: operations on MetaTensor are slower."""
+    image, label = (torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
+    return image.as_subclass(Tensor), label.as_subclass(Tensor).long()
+
+
+def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader) -> SupervisedTrainer:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    generator = torch.Generator(device).manual_seed(recipe.seed)
+    objective = recipe.objective or network.head.objective
+    trainer = SupervisedTrainer(
+        device=torch.device(device),
+        max_epochs=recipe.epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator),
+        prepare_batch=_plain,
+        decollate=False,
+        amp=torch.device(device).type == "cuda",
+    )
+
+    @trainer.on(Events.ITERATION_STARTED)
+    def decay() -> None:
+        done = (trainer.state.iteration - 1) / (trainer.state.epoch_length * recipe.epochs)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * (1 - done) ** 0.9
+
+    @trainer.on(Events.EPOCH_STARTED)
+    def reseed() -> None:
+        generator.manual_seed(recipe.seed + trainer.state.epoch)
+
+    return trainer
+
+
+def _evaluator(bundle: Bundle, network: Segmenter, device: str, loader: DataLoader) -> SupervisedEvaluator:
+    evaluator = SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=loader,
+        network=network,
+        inferer=ProbabilityInferer(MomentsInferer(bundle.setting("window"), bundle.setting("overlap"))),
+        prepare_batch=_plain,
+        decollate=False,
+    )
+    evaluator.scores = Scores(len(bundle.labels) + 1)
+
+    @evaluator.on(Events.ITERATION_COMPLETED)
+    def update() -> None:
+        evaluator.scores.update(evaluator.state.output["pred"], evaluator.state.output["label"])
+
+    return evaluator

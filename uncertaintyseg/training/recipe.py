@@ -1,0 +1,68 @@
+"""A bundle's train.json: what a fit needs beside the network and its preprocessing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.inference.bundle import TRAINING, Bundle
+
+
+class Recipe(BaseModel):
+    """Settings of one fit; defaults suit small volumes on a CPU."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: Literal["backbone", "head"]
+    initial: str | None = Field(None, description="Model whose backbone and output layer a head starts from.")
+    backbone: Literal["frozen", "fine-tuned"] = "fine-tuned"
+    crop: tuple[int, int, int] = Field(description="Training window in voxels.")
+    batch_size: int = Field(2, ge=1)
+    epochs: int = Field(ge=1)
+    patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
+    validate_every: int = Field(1, ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = 1e-5
+    clip: float = 12.0
+    seed: int = 0
+    objective: str | None = None
+    estimator: Literal["closed_form", "mc"] | None = None
+    dice_weight: float = 1.0
+
+    @classmethod
+    def load(cls, bundle: Bundle, **changes: Any) -> Recipe:
+        """The recipe of a bundle, with some settings changed; None changes nothing.
+
+        Raises:
+            BundleError: when train.json is missing, or a field of it is wrong.
+        """
+        path = bundle.folder / TRAINING
+        try:
+            section = read_training_config(path)["recipe"]
+            return cls.model_validate(section | {k: v for k, v in changes.items() if v is not None})
+        except KeyError:
+            raise BundleError(f"{path} has no 'recipe' section.") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BundleError(f"{path}: 'recipe.{'.'.join(map(str, first['loc']))}': {first['msg']}.") from error
+
+
+def read_training_config(path: Path) -> Any:
+    """The training configuration of a bundle as a MONAI ConfigParser.
+
+    Raises:
+        BundleError: when it is missing or not valid JSON.
+    """
+    from monai.bundle import ConfigParser
+
+    if not path.is_file():
+        raise BundleError(f"{path} is missing, so this model cannot be trained.")
+    parser = ConfigParser()
+    try:
+        parser.read_config(path)
+    except ValueError as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    return parser
