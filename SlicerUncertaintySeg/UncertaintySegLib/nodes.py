@@ -6,25 +6,30 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import slicer
+import vtk
 
 from UncertaintySegLib.errors import SceneError
 
 CASE = "UncertaintySeg.Case"
 ROLE = "UncertaintySeg.Role"
+LEFT_HANDED = "UncertaintySeg.LeftHandedFile"
 
 
 def read_volume(scene: slicer.vtkMRMLScene, path: Path, name: str, labels: bool = False) -> slicer.vtkMRMLVolumeNode:
-    """Read an image file into a new volume node with a display node.
+    """Read an image file into a new volume node, a scan or map with a display node.
 
-    Scaled NIfTI (`scl_slope`) arrives as floats. The node does not stay tied to the file, which may be a download
+    Scaled NIfTI (`scl_slope`) arrives as floats. A grid whose axes are left-handed, as those of many NIfTI files are,
+    gets its slices in opposite order, for Slicer's surfaces and volume rendering need right-handed ones; the node
+    then carries the attribute `LEFT_HANDED`. The node does not stay tied to the file, which may be a download
     that will vanish: Slicer saves the voxels with the scene instead.
 
     Args:
         scene: Where the node goes.
         path: NIfTI, NRRD, MetaImage or another file that ITK reads.
         name: Name of the node.
-        labels: Read into a label map volume.
+        labels: Read into a label map volume, without a display node.
 
     Raises:
         SceneError: If the file is not an image that can be read. The scene is then as before.
@@ -32,21 +37,34 @@ def read_volume(scene: slicer.vtkMRMLScene, path: Path, name: str, labels: bool 
     volume = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode", name)
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
+    if hasattr(storage, "ForceRightHandedIJKCoordinateSystemOff"):
+        storage.ForceRightHandedIJKCoordinateSystemOff()  # `_flip` does the same, in every Slicer, and remembers it
     storage.SetSingleFile(True)  # neighbours with similar names are other cases, not other slices
     image = volume.GetImageData() if path.is_file() and storage.ReadData(volume) else None
     if image is None or 0 in image.GetDimensions():
         scene.RemoveNode(volume)
         raise SceneError(f"{path} cannot be read as an image: is it complete?")
-    volume.CreateDefaultDisplayNodes()
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(ijk_to_ras)
+    if ijk_to_ras.Determinant() < 0:
+        _flip(volume)
+        volume.SetAttribute(LEFT_HANDED, "1")
+    if not labels:
+        volume.CreateDefaultDisplayNodes()
     return volume
 
 
 def write_volume(volume: slicer.vtkMRMLVolumeNode, path: Path) -> None:
     """Write a volume node to a file, which appears only when it is whole.
 
+    A volume marked as `LEFT_HANDED` is turned to the order of slices of the file that it stands for.
+
     Raises:
         SceneError: If the file cannot be written. A file that was there before stays as it was.
     """
+    if volume.GetAttribute(LEFT_HANDED):
+        _flip(volume)
+        volume.RemoveAttribute(LEFT_HANDED)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
@@ -54,6 +72,20 @@ def write_volume(volume: slicer.vtkMRMLVolumeNode, path: Path) -> None:
         if not storage.WriteData(volume):
             raise SceneError(f"{path} cannot be written: is the disk full?")
         os.replace(draft, path)  # noqa: PTH105 - atomic, also where the target exists
+
+
+def _flip(volume: slicer.vtkMRMLVolumeNode) -> None:
+    """Reverse the order of slices, each staying where it is in space."""
+    voxels = slicer.util.arrayFromVolume(volume)
+    last = [0.0, 0.0, voxels.shape[0] - 1.0, 1.0]
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(ijk_to_ras)
+    origin = ijk_to_ras.MultiplyPoint(last)
+    for row in range(3):
+        ijk_to_ras.SetElement(row, 2, -ijk_to_ras.GetElement(row, 2))
+        ijk_to_ras.SetElement(row, 3, origin[row])
+    slicer.util.updateVolumeFromArray(volume, np.ascontiguousarray(voxels[::-1]))
+    volume.SetIJKToRASMatrix(ijk_to_ras)
 
 
 def mark(node: slicer.vtkMRMLNode, case: str, role: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+import vtk
 
 from UncertaintySegLib import nodes
 from UncertaintySegLib.colors import structure_color
@@ -53,7 +54,7 @@ def read_segmentation(
 def write_label(
     segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMRMLScalarVolumeNode, path: Path
 ) -> list[str]:
-    """Write the named segments as a label file on the grid of the scan.
+    """Write the named segments as a label file on the grid of the scan's file.
 
     Only segments that came from the model's labels are written, under their ids: any other (a mark drawn over an
     uncertain place, say) has no id and could take voxels from an organ. Where two overlap, the later one wins.
@@ -79,6 +80,8 @@ def write_label(
         # The export numbers the segments 1, 2, ... in the order of the list.
         ids = np.array([0, *named.values()], dtype=np.uint8 if max(named.values()) < 256 else np.uint16)
         slicer.util.updateVolumeFromArray(volume, ids[slicer.util.arrayFromVolume(volume)])
+        if reference.GetAttribute(nodes.LEFT_HANDED):
+            volume.SetAttribute(nodes.LEFT_HANDED, "1")
         nodes.write_volume(volume, path)
     finally:
         nodes.remove(scene, volume)
@@ -98,8 +101,9 @@ def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, str | N
     contents = segmentation.GetSegmentation()
     found = {}
     for segment_id in contents.GetSegmentIDs():
-        segment = contents.GetSegment(segment_id)
-        found[segment_id] = segment.GetTag(LABEL_ID) if segment.HasTag(LABEL_ID) else None
+        label_id = vtk.mutable("")  # VTK hands strings back through such a box
+        has_id = contents.GetSegment(segment_id).GetTag(LABEL_ID, label_id)
+        found[segment_id] = str(label_id) if has_id else None
     return found
 
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs import ENDED, Job
 
 router = APIRouter(prefix="/scoring", tags=["Scoring"])
 
 _STATUS = {"queued": "SUBMITTED", "running": "RUNNING", "done": "DONE", "failed": "ERROR", "cancelled": "STOPPED"}
-_ACTIVE = ("queued", "running")
 
 Params = dict[str, Any] | None
 
@@ -21,7 +21,7 @@ Params = dict[str, Any] | None
 @router.get("/", summary="State of the last scoring task, or of all")
 def status(app: AppInstance, all: bool = False, check_if_running: bool = False) -> Any:  # noqa: A002
     """Answer 404 when there is none, as MONAI Label does."""
-    jobs = [job for job in app.queue.jobs("score") if not check_if_running or job.state in _ACTIVE]
+    jobs = _score_jobs(app, active=check_if_running)
     if not jobs:
         raise NotFoundError("no scoring task is running" if check_if_running else "no scoring task so far")
     tasks = [_task(app, job.id) for job in jobs]
@@ -44,11 +44,15 @@ def run(method: str, app: AppInstance, params: Params = None) -> dict[str, Any]:
 @router.delete("/", summary="Stop the scoring task")
 def stop(app: AppInstance) -> dict[str, Any] | None:
     """Cancel the oldest task that has not ended."""
-    active = [job for job in app.queue.jobs("score") if job.state in _ACTIVE]
+    active = _score_jobs(app, active=True)
     if not active:
         return None
     app.queue.cancel(active[0].id)
     return _task(app, active[0].id)
+
+
+def _score_jobs(app: UncertaintySegApp, *, active: bool) -> list[Job]:
+    return [job for job in app.queue.jobs() if job.kind == "score" and not (active and job.state in ENDED)]
 
 
 def _task(app: UncertaintySegApp, job_id: str) -> dict[str, Any]:

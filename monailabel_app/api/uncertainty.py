@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.app.infer_task import InferParams
+from monailabel_app.jobs import ENDED
 from monailabel_app.jobs.results import ROUTE
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
@@ -35,6 +36,12 @@ def submit(request: wire.JobRequest, app: AppInstance) -> dict[str, str]:
     if request.image is None:
         raise InputError("image: an infer job needs the id of an image")
     return {"id": app.submit_infer(request.model, request.image, params).id}
+
+
+@router.get(_JOBS, summary="Jobs that have not ended")
+async def unfinished(app: AppInstance) -> list[wire.Job]:
+    """Those of stock clients too, which never learn the id of theirs."""
+    return [app.queue.describe(job.id) for job in app.queue.jobs() if job.state not in ENDED]
 
 
 @router.get(f"{_JOBS}/{{job_id}}", summary="State of a job")

@@ -21,7 +21,7 @@ from uncertaintyseg.errors import UncertaintySegError
 logger = logging.getLogger(__name__)
 
 _KEPT_JOBS = 500
-_ENDED = ("done", "failed", "cancelled")
+ENDED = ("done", "failed", "cancelled")
 
 
 class JobQueue:
@@ -67,16 +67,16 @@ class JobQueue:
             raise NotFoundError(f"no job {job_id!r}; it may have ended long ago")
         return job
 
-    def jobs(self, kind: str) -> list[Job]:
-        """Return the jobs of a kind, oldest first."""
+    def jobs(self) -> list[Job]:
+        """Return the jobs of this process, oldest first; those that ended long ago are forgotten."""
         with self._changed:
-            return [job for job in self._jobs.values() if job.kind == kind]
+            return list(self._jobs.values())
 
     def cancel(self, job_id: str) -> None:
         """End a queued or running job without result; one that has ended stays as it is."""
         job = self.get(job_id)
         with self._changed:
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 return
             self._end(job, JobCancelledError(f"the {job.kind} job {job.id} was cancelled"))
             if self._at_work is not None and self._at_work[0] is job:
@@ -155,7 +155,7 @@ class JobQueue:
         self._worker.ready()
         started = time.monotonic()
         with self._changed:
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 raise CancelledError
             future = self._worker.submit(step.task)
             self._at_work = (job, future, started)
@@ -180,7 +180,7 @@ class JobQueue:
 
     def _finish(self, job: Job, error: Exception | None = None) -> None:
         with self._changed:
-            if job.state not in _ENDED:
+            if job.state not in ENDED:
                 self._end(job, error)
 
     def _end(self, job: Job, error: Exception | None = None) -> None:
@@ -193,12 +193,12 @@ class JobQueue:
 
     def _waiting(self) -> list[Job]:
         """Jobs that have not ended, in the order in which they get the worker."""
-        unfinished = [job for job in self._jobs.values() if job.state not in _ENDED]
+        unfinished = [job for job in self._jobs.values() if job.state not in ENDED]
         at_work = self._at_work[0] if self._at_work is not None else None
         return sorted(unfinished, key=lambda job: (job is not at_work, job.kind != "infer"))
 
     def _standing(self, job: Job) -> tuple[str, float]:
-        if job.state in _ENDED:
+        if job.state in ENDED:
             return job.state, 1.0 if job.state == "done" else 0.0
         if job.state == "queued":
             return "queued", 0.0
@@ -227,6 +227,6 @@ class JobQueue:
         return self._at_work is not None and self._at_work[0] is job
 
     def _forget_old(self) -> None:
-        ended = [job_id for job_id, job in self._jobs.items() if job.state in _ENDED]
+        ended = [job_id for job_id, job in self._jobs.items() if job.state in ENDED]
         for job_id in ended[:-_KEPT_JOBS]:
             del self._jobs[job_id]

@@ -22,6 +22,7 @@ def entropy_near_foreground(
         entropy: `[*S]`.
         label: predicted class ids `[*S]`.
         spacing: of the voxels in mm.
+        near_mm: how far beyond the foreground to look.
     """
     foreground = label > 0
     if not foreground.any():

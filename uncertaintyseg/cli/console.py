@@ -39,7 +39,13 @@ def _without_nan(value: Any) -> Any:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """A progress bar on stderr; what it gives is called with a line of text and the fraction done."""
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda text, fraction: bar.update(task, description=text, completed=fraction)

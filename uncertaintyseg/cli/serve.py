@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 
-def serve(  # noqa: PLR0917 - one option each
+def serve(
     studies: Annotated[Path, typer.Option(help="Folder with the scans; labels and scores are saved in it.")],
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",

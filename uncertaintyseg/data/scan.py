@@ -286,6 +286,11 @@ def _nifti(array: np.ndarray, affine: ArrayLike) -> nib.Nifti1Image:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically, making missing folders.
+
+    Raises:
+        InputError: The file cannot be written there.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

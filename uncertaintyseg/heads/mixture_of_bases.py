@@ -96,7 +96,7 @@ def kl_to_unit_variance(variance: Tensor) -> Tensor:
 
 
 def orthogonality(bases: Tensor) -> Tensor:
-    """Mean squared cosine between flattened bases `[M, C, R]` (eq. 9): 0 when orthogonal, 1 when equal; 0 for one basis."""
+    """Mean squared cosine between flattened bases `[M, C, R]` (eq. 9): 0 if orthogonal, 1 if equal; 0 for one basis."""
     count = bases.shape[0]
     if count == 1:
         return bases.new_zeros(())
@@ -106,5 +106,5 @@ def orthogonality(bases: Tensor) -> Tensor:
 
 
 def negative_entropy(weights: Tensor) -> Tensor:
-    """Mean over cubes of sum_m w ln w for weights `[B, M, *cubes]` (eq. 10): minimal, -ln M, when all bases are used."""
+    """Mean over cubes of sum_m w ln w for weights `[B, M, *cubes]` (eq. 10): minimal, -ln M, if all bases are used."""
     return -torch.special.entr(weights).sum(1).mean()

@@ -29,7 +29,8 @@ def evaluate(
         progress: called with the case at work and the fraction done.
 
     Returns:
-        The JSON of `uncertaintyseg evaluate`. Dice is NaN (null in JSON) for a structure that is absent from both label and reference.
+        The JSON of `uncertaintyseg evaluate`. Dice is NaN (null in JSON) for a structure that neither label nor
+        reference has.
 
     Raises:
         InputError: when there is no labelled case, or a scan or label cannot be used.

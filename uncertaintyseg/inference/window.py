@@ -54,7 +54,9 @@ class MomentsInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Segmenter) -> WindowedOutput:  # type: ignore[override]
         """Average over windows of `inputs` `[B, channels, *spatial]`; no gradient."""
         divisor = network.backbone.divisor
-        window = [min(size, -(-axis // divisor) * divisor) for size, axis in zip(self.window, inputs.shape[2:], strict=True)]
+        window = [
+            min(size, -(-axis // divisor) * divisor) for size, axis in zip(self.window, inputs.shape[2:], strict=True)
+        ]
         total = self._windows(inputs.shape[2:], window) * inputs.shape[0]
         done = 0
         names: list[str] = []

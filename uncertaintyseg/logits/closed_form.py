@@ -69,7 +69,7 @@ def sigmoid_moments(mean: Tensor, variance: Tensor) -> SigmoidMoments:
 
 
 def sigmoid_moments_(mean: Tensor, variance: Tensor) -> SigmoidMoments:
-    """`sigmoid_moments` without autograd, in a few reused buffers: about twice as fast on a block that fits the cache."""
+    """`sigmoid_moments` without autograd, in a few reused buffers: faster on a block that fits the cache."""
     probability, derivative, entropy = torch.zeros_like(mean), torch.zeros_like(mean), torch.zeros_like(mean)
     t, z = torch.empty_like(mean), torch.empty_like(mean)
     for weight, scale in zip(WEIGHTS, SCALES, strict=True):
@@ -89,7 +89,7 @@ def expected_softplus(mean: Tensor, variance: Tensor) -> Tensor:
 
 
 def log_expected_sigmoid(mean: Tensor, variance: Tensor) -> Tensor:
-    """ln E[sigma(x)] for x ~ N(mean, variance), with a gradient also where E[sigma] underflows."""
+    """Ln E[sigma(x)] for x ~ N(mean, variance), with a gradient also where E[sigma] underflows."""
     terms = [
         math.log(weight) + torch.special.log_ndtr(mean * (variance + scale**-2).rsqrt())
         for weight, scale in zip(WEIGHTS, SCALES, strict=True)

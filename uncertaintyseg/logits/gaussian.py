@@ -44,7 +44,7 @@ class GaussianLogits:
     def __init__(self, mean: Tensor, covariance: Covariance | None = None) -> None:
         if covariance is not None and covariance.shape != mean.shape:
             raise InputError(
-                f"the covariance belongs to logits of shape {tuple(covariance.shape)}, the mean has {tuple(mean.shape)}."
+                f"the covariance belongs to logits of shape {tuple(covariance.shape)}, the mean is {tuple(mean.shape)}."
             )
         self.mean, self.covariance = mean, covariance
 

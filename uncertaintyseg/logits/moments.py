@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def most_likely(mean: Tensor) -> Tensor:
-    """Index of the largest of the few classes `[C, *voxels]` at each voxel, `[*voxels]` (torch's argmax is slow on a short axis)."""
+    """Index of the largest of the few classes `[C, *voxels]` at each voxel; torch's argmax is slow on a short axis."""
     best, index = mean[0], torch.zeros(mean.shape[1:], dtype=torch.long, device=mean.device)
     for c in range(1, mean.shape[0]):
         better = mean[c] > best

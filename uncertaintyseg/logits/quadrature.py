@@ -33,7 +33,7 @@ def default_nodes(classes: int) -> int:
 
 @lru_cache(maxsize=32)
 def normal_nodes(count: int, dimension: int) -> np.ndarray:
-    """Fixed nodes `[count, dimension]` of N(0, I): scrambled Sobol points with exact zero mean and identity covariance."""
+    """Fixed nodes `[count, dimension]` of N(0, I): scrambled Sobol points, whitened to exact mean and covariance."""
     nodes = norm.ppf(qmc.Sobol(dimension, scramble=True, seed=2).random(count).clip(1e-9, 1 - 1e-9))
     nodes -= nodes.mean(0)
     return solve_triangular(np.linalg.cholesky(nodes.T @ nodes / count), nodes.T, lower=True).T
@@ -111,7 +111,7 @@ def expected_logsumexp(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
 
 
 def log_expected_softmax(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
-    """ln E[softmax(0, delta + L z)] `[D + 1, n]`, the reference class first; differentiable."""
+    """Ln E[softmax(0, delta + L z)] `[D + 1, n]`, the reference class first; differentiable."""
     log_p = _logits(delta, cholesky, count).log_softmax(1)
     return log_p.logsumexp(0) - math.log(count)
 

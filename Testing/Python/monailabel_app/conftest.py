@@ -1,0 +1,191 @@
+"""A real server process on loopback, over copies of a few scans: real ones where they are, else phantoms."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+REAL = ROOT.parent / "shared" / "data" / "msd_hippocampus" / "images"
+TASK = "hippocampus" if REAL.is_dir() else "phantom"
+# `uncertaintyseg serve` alone, without the command line's other rooms
+SERVE = [sys.executable, "-m", "monailabel_app"]
+
+
+@pytest.fixture
+def model() -> str:
+    """A model with coherent samples."""
+    return f"{TASK}_low_rank"
+
+
+@pytest.fixture
+def baseline() -> str:
+    """A model that answers soonest."""
+    return f"{TASK}_deterministic"
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def poll(condition, seconds: float = 60.0, every: float = 0.05):
+    """Ask until `condition()` is true and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(every)
+    return value
+
+
+@dataclass
+class Server:
+    """A server process, its address and its folders."""
+
+    process: subprocess.Popen
+    http: httpx.Client
+    studies: Path
+    cache: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return str(self.http.base_url)
+
+    def images(self) -> list[str]:
+        return sorted(self.http.get("/datastore/?output=all").json()["objects"])
+
+    def job(self, **request) -> str:
+        reply = self.http.post("/uncertainty/v1/jobs", json=request)
+        assert reply.status_code == 202, reply.text
+        return reply.json()["id"]
+
+    def state(self, job_id: str) -> dict:
+        return self.http.get(f"/uncertainty/v1/jobs/{job_id}").json()
+
+    def ended(self, job_id: str, seconds: float = 120.0) -> dict:
+        return poll(lambda: (s := self.state(job_id))["state"] in ("done", "failed", "cancelled") and s, seconds)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Keeps whatever a server writes for its user inside `folder`."""
+    private = {"XDG_STATE_HOME": folder / "state", "MONAI_LABEL_SESSION_PATH": folder / "sessions"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(path) for name, path in private.items()}}
+
+
+def start(command: list[str], port: int, folder: Path) -> subprocess.Popen:
+    """Run a server until it answers; its output goes to `folder`/log.txt."""
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(folder), stdout=log, stderr=subprocess.STDOUT)
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/info/").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    poll(answers, every=0.2)
+    return process
+
+
+@pytest.fixture
+def wait_until():
+    return poll
+
+
+@pytest.fixture
+def free_port() -> int:
+    return find_free_port()
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts further servers, `launch(command, port)`, and ends them with the test."""
+    processes = []
+
+    def run(command: list[str], port: int) -> subprocess.Popen:
+        processes.append(start(command, port, tmp_path))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def run_to_the_end(tmp_path):
+    """Runs a command that should refuse to start."""
+
+    def run(command: list[str]) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory) -> list[Path]:
+    """Four small scans."""
+    if REAL.is_dir():
+        return sorted(REAL.glob("*.nii.gz"))[:4]
+    from uncertaintyseg.data.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, count=4, seed=0)
+    return sorted((folder / "images").glob("*.nii.gz"))
+
+
+@pytest.fixture
+def serve_command() -> list[str]:
+    return SERVE
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, scans) -> Iterator[Server]:
+    """`uncertaintyseg serve`, started once for all tests; they leave images and labels as they found them."""
+    folder = tmp_path_factory.mktemp("server")
+    studies, cache, port = folder / "studies", folder / "cache", find_free_port()
+    studies.mkdir()
+    for scan in scans:
+        shutil.copy(scan, studies)
+    options = ["--studies", str(studies), "--port", str(port), "--cache", str(cache)]
+    process = start([*SERVE, *options], port, folder)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+        yield Server(process, http, studies, cache, folder / "log.txt")
+    process.terminate()
+    assert process.wait(timeout=30) in (0, -15)
+
+
+@pytest.fixture
+def image(scans) -> str:
+    """Id of a scan in the studies folder."""
+    return scans[0].name.removesuffix(".nii.gz")
+
+
+@pytest.fixture
+def big_image(server, scans, tmp_path) -> Iterator[str]:
+    """A scan that takes long enough to look at the server meanwhile."""
+    volume = nib.load(scans[0])
+    path = tmp_path / "big.nii.gz"
+    nib.Nifti1Image(np.tile(volume.get_fdata(dtype=np.float32), (4, 4, 4)), volume.affine).to_filename(path)
+    with path.open("rb") as file:
+        assert server.http.put("/datastore/image", files={"file": file}).json() == {"image": "big"}
+    yield "big"
+    server.http.delete("/datastore/image?id=big")
+    poll(lambda: "big" not in server.images())

@@ -1,0 +1,182 @@
+"""Inference as stock clients and ours ask for it."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+
+import httpx
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+from monailabel.client.client import MONAILabelClient, MONAILabelClientException
+
+from uncertaintyseg import wire
+
+
+@pytest.fixture
+def client(server, tmp_path) -> MONAILabelClient:
+    return MONAILabelClient(server.url, tmpdir=str(tmp_path))
+
+
+@pytest.fixture
+def result(server, model, image) -> wire.InferResult:
+    job = server.ended(server.job(kind="infer", model=model, image=image))
+    assert job["state"] == "done", job
+    return wire.InferResult.model_validate(job["result"])
+
+
+def nifti(data: bytes) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_bytes(gzip.decompress(data))
+
+
+def worker_processes(server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+
+def test_the_stock_client_gets_a_label_on_the_scans_grid_and_our_risk(server, client, image, model):
+    label_file, params = client.infer(model, image, {"result_extension": ".nii.gz", "result_dtype": "uint8"})
+    label, scan = nib.load(label_file), nib.load(server.studies / f"{image}.nii.gz")
+    assert label.get_data_dtype() == np.uint8
+    assert label.shape == scan.shape
+    np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
+    risk = wire.Risk.model_validate(params["risk"])
+    assert risk.provenance.model == model
+    assert set(risk.maps) >= {"predictive_entropy", "error_probability"}
+    assert params["label_names"] == {row.name: row.id for row in risk.structures}
+
+
+def test_the_label_comes_as_nrrd_for_clients_that_ask_for_it(server, client, image, model):
+    sitk = pytest.importorskip("SimpleITK")
+    label_file, _ = client.infer(model, image, {"result_extension": ".nrrd"})
+    scan = sitk.ReadImage(str(server.studies / f"{image}.nii.gz"))
+    label = sitk.ReadImage(label_file)
+    assert label.GetSize() == scan.GetSize()
+    np.testing.assert_allclose(label.GetOrigin(), scan.GetOrigin(), atol=1e-3)
+
+
+def test_output_json_and_image_answer_one_part_each(server, image, model):
+    answer = server.http.post(f"/infer/{model}?image={image}&output=json")
+    assert wire.Risk.model_validate(answer.json()["risk"])
+    answer = server.http.post(f"/infer/{model}?image={image}&output=image")
+    assert nifti(answer.content).get_data_dtype() == np.uint8
+
+
+def test_an_uploaded_file_and_a_session_give_the_same_result_as_the_stored_image(server, client, image, model):
+    path = str(server.studies / f"{image}.nii.gz")
+    _, stored = client.infer(model, image, {})
+    _, uploaded = client.infer(model, "", {}, file=path)
+    session = client.create_session(path)["session_id"]
+    _, in_session = client.infer(model, "", {}, session_id=session)
+    assert stored["risk"]["result"] == uploaded["risk"]["result"] == in_session["risk"]["result"]
+    client.remove_session(session)
+
+
+def test_maps_are_uint16_with_a_slope_and_an_etag_that_saves_the_second_transfer(server, result):
+    entropy = result.risk.maps["predictive_entropy"]
+    first = server.http.get(entropy.url)
+    volume = nifti(first.content)
+    assert volume.get_data_dtype() == np.uint16
+    values = volume.get_fdata()
+    assert entropy.range[0] <= values.min() < values.max() <= entropy.range[1] * (1 + 1e-4)
+    again = server.http.get(entropy.url, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert server.http.get(entropy.url).content == first.content
+
+
+def test_every_promised_map_and_the_label_can_be_fetched(server, result):
+    shape = nifti(server.http.get(result.label).content).shape
+    for info in result.risk.maps.values():
+        assert nifti(server.http.get(info.url).content).shape == shape
+
+
+def test_a_result_that_is_there_ends_the_job_at_once(server, result, image, model):
+    started = time.perf_counter()
+    job = server.state(server.job(kind="infer", model=model, image=image))
+    seconds = time.perf_counter() - started
+    assert job["state"] == "done"
+    assert job["result"]["risk"]["result"] == result.risk.result
+    assert seconds < 0.5
+    print(f"cache hit: {1000 * seconds:.1f} ms")
+
+
+def test_another_seed_is_another_result(server, result, image, model):
+    job = server.ended(server.job(kind="infer", model=model, image=image, params={"seed": 1}))
+    assert job["result"]["risk"]["result"] != result.risk.result
+    assert job["result"]["risk"]["provenance"]["seed"] == 1
+
+
+def test_info_answers_while_an_inference_runs(server, big_image, model, wait_until):
+    job = server.job(kind="infer", model=model, image=big_image)
+    wait_until(lambda: server.state(job)["state"] == "running")
+    waits = []
+    for _ in range(20):
+        started = time.perf_counter()
+        assert server.http.get("/info/").status_code == 200
+        waits.append(time.perf_counter() - started)
+    assert server.state(job)["state"] == "running"
+    server.http.delete(f"/uncertainty/v1/jobs/{job}")
+    assert max(waits) < 0.5
+    print(f"/info during inference: mean {1000 * np.mean(waits):.1f} ms, longest {1000 * max(waits):.1f} ms")
+
+
+def test_progress_and_queue_position_are_told_and_cancel_frees_the_worker(
+    server, big_image, image, model, baseline, wait_until
+):
+    running = server.job(kind="infer", model=model, image=big_image)
+    wait_until(lambda: (s := server.state(running))["fraction"] > 0.05 and s["eta_s"] is not None)
+    queued = server.job(kind="infer", model=baseline, image=image, params={"seed": 7})
+    state = server.state(queued)
+    assert (state["state"], state["queue_position"], state["fraction"]) == ("queued", 1, 0.0)
+    assert server.http.delete(f"/uncertainty/v1/jobs/{running}").status_code == 204
+    assert server.state(running)["state"] == "cancelled"
+    assert server.ended(queued)["state"] == "done"
+
+
+def test_a_cancelled_queued_job_never_runs(server, big_image, image, model):
+    running = server.job(kind="infer", model=model, image=big_image)
+    queued = server.job(kind="infer", model=model, image=image, params={"seed": 99})
+    server.http.delete(f"/uncertainty/v1/jobs/{queued}")
+    server.http.delete(f"/uncertainty/v1/jobs/{running}")
+    assert server.state(queued)["state"] == "cancelled"
+    assert server.ended(running)["state"] == "cancelled"
+
+
+def test_a_waiting_stock_request_learns_that_its_job_was_cancelled(server, big_image, model, wait_until):
+    answers = []
+    url = f"{server.url}/infer/{model}?image={big_image}"
+    waiting = threading.Thread(target=lambda: answers.append(httpx.post(url, timeout=60)))
+    waiting.start()
+    [job] = wait_until(lambda: server.http.get("/uncertainty/v1/jobs").json())
+    server.http.delete(f"/uncertainty/v1/jobs/{job['id']}")
+    waiting.join()
+    assert answers[0].status_code == 409
+
+
+def test_a_killed_worker_fails_its_job_only(server, big_image, image, model, baseline, wait_until):
+    job = server.job(kind="infer", model=model, image=big_image)
+    wait_until(lambda: server.state(job)["fraction"] > 0.05)
+    [worker] = worker_processes(server)
+    worker.kill()
+    state = server.ended(job)
+    assert state["state"] == "failed"
+    assert "memory" in state["error"]
+    assert server.ended(server.job(kind="infer", model=baseline, image=image, params={"seed": 3}))["state"] == "done"
+
+
+def test_a_worker_killed_while_idle_is_replaced(server, image, baseline):
+    for worker in worker_processes(server):
+        worker.kill()
+        worker.wait(10)
+    time.sleep(0.5)  # until the pool has noticed
+    assert server.ended(server.job(kind="infer", model=baseline, image=image, params={"seed": 4}))["state"] == "done"
+
+
+def test_the_stock_client_reports_an_unknown_model_with_our_message(client, image, model):
+    with pytest.raises(MONAILabelClientException) as error:
+        client.infer("spleen", image, {})
+    assert "404" in error.value.msg
+    assert model in error.value.msg

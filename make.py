@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Set up and run the project with nothing but a Python: `python make.py demo|test|setup`.
+
+    setup   make .venv and install everything into it (the other commands do this by themselves)
+    demo    the main job: studies, server, inference, risk maps in a Slicer scene, one HTML report
+    test    the test suite
+
+What follows the command is passed on: `python make.py test -k logits`, `python make.py demo --data FOLDER`.
+Without the right PyTorch for your machine: set TORCH_INDEX_URL to the index that PyTorch's "Get started" page shows
+for your platform (CPU or CUDA) before the first set-up; by default pip's own choice is taken.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "installed.txt"
+SUPPORTED = ((3, 10), (3, 11), (3, 12))
+EXTRAS = ".[server,viewer,test]"
+# What off-screen OpenGL and Qt need beyond a bare Debian or Ubuntu, by the library that shows it is there.
+LIBRARIES = {
+    "EGL": ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"],
+    "GL": ["libgl1"],
+}
+
+
+def main() -> int:
+    """Run the command named on the command line."""
+    commands = {"setup": lambda _: 0, "demo": demo, "test": test}
+    command, rest = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    if command not in commands:
+        print(__doc__)
+        return 0 if command in ("-h", "--help") else 2
+    problem = setup()
+    if problem:
+        print(f"make.py: {problem}", file=sys.stderr)
+        return 2
+    return commands[command](rest)
+
+
+def demo(arguments: list[str]) -> int:
+    """The main job, on phantoms or on real scans."""
+    return run([PYTHON, "-m", "uncertaintyseg.cli", "demo", *arguments])
+
+
+def test(arguments: list[str]) -> int:
+    """The test suite."""
+    return run([PYTHON, "-m", "pytest", *arguments])
+
+
+def run(command: list[object]) -> int:
+    """Run a command in the project's folder with off-screen graphics."""
+    quiet = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow", "QT_QPA_PLATFORM": "offscreen"}
+    environment = {**(quiet if sys.platform == "linux" else {}), **os.environ}
+    return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=False).returncode
+
+
+def setup() -> str | None:
+    """Bring .venv up to date; returns at once when nothing changed, and a sentence when it cannot."""
+    problem = system_libraries()
+    if problem:
+        return problem
+    stamp = fingerprint()
+    if STAMP.is_file() and STAMP.read_text() == stamp:
+        return None
+    if not PYTHON.is_file():
+        interpreter = supported_python()
+        if interpreter is None:
+            return (
+                f"Python {sys.version_info[0]}.{sys.version_info[1]} is not supported (MONAI Label needs 3.10 to 3.12) "
+                "and no other was found. Install one, e.g. `apt-get install python3.11 python3.11-venv` or from "
+                "python.org, and run this again with it: python3.11 make.py setup"
+            )
+        print("Making .venv ...", flush=True)
+        if run([*interpreter, "-m", "venv", VENV]):
+            shutil.rmtree(VENV, ignore_errors=True)
+            return "python -m venv failed; on Debian and Ubuntu install it with `apt-get install python3-venv`."
+    print("Installing (a few minutes the first time) ...", flush=True)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
+    index = os.environ.get("TORCH_INDEX_URL")
+    torch = ["torch", *(["--index-url", index] if index else [])]
+    if run([*pip, *torch]) or run([*pip, "-e", EXTRAS]):
+        return "pip could not install everything; its message is above. Check the network and run this again."
+    STAMP.write_text(stamp)
+    return None
+
+
+def fingerprint() -> str:
+    """Changes when something has to be installed again."""
+    parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt", "make.py")]
+    parts.append(os.environ.get("TORCH_INDEX_URL", "").encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def supported_python() -> list[str] | None:
+    """Command of a Python that MONAI Label runs on: this one, or another that is installed."""
+    if sys.version_info[:2] in SUPPORTED:
+        return [sys.executable]
+    names = [f"{major}.{minor}" for major, minor in ((3, 11), (3, 12), (3, 10))]
+    candidates = [["py", f"-{name}"] for name in names] if os.name == "nt" else [[f"python{name}"] for name in names]
+    for candidate in candidates:
+        if (
+            shutil.which(candidate[0])
+            and not subprocess.run([*candidate, "-c", ""], capture_output=True, check=False).returncode
+        ):
+            return candidate
+    return None
+
+
+def system_libraries() -> str | None:
+    """Install the libraries for off-screen pictures, or say how; other systems than Linux bring their own."""
+    if sys.platform != "linux":
+        return None
+    missing = [
+        package for name, packages in LIBRARIES.items() if not ctypes.util.find_library(name) for package in packages
+    ]
+    if not missing:
+        return None
+    apt = shutil.which("apt-get")
+    command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
+    if apt and os.geteuid() == 0:
+        print(f"Installing {' '.join(missing)} ...", flush=True)
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run([apt, "-qq", "update"], check=False, env=quiet)
+        if subprocess.run(command.split(), check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0:
+            return None
+    if apt:
+        return f"pictures need a few system libraries; install them with: sudo {command}"
+    return (
+        f"pictures need the libraries {', '.join(LIBRARIES)} (Mesa's EGL and OpenGL); install your system's packages."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
