@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
@@ -27,12 +28,14 @@ class Segmenter(nn.Module):
         self.head = make_head(head, features=backbone.features, classes=classes, **head_options)
 
     def forward(self, image: Tensor) -> HeadOutput:
-        """Image `[B, channels, *spatial]` to the head's output at every voxel.
+        """Image `[B, channels, *spatial]` to the head's output at every voxel, in float32 also under mixed precision.
 
         Raises:
             InputError: for an image of the wrong channel count.
         """
-        return self.head(self.backbone(self.checked(image)))
+        features = self.backbone(self.checked(image))
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float())
 
     def checked(self, image: Tensor) -> Tensor:
         """The image itself, when the network can take it."""

@@ -65,7 +65,7 @@ def style(volume: slicer.vtkMRMLScalarVolumeNode, name: str, unit: str, highest:
     legend.SetTitleText(title(name, unit).replace(" ", "\n"))  # one line would cover the scan
     legend.SetLabelFormat("%.2g")
     legend.SetNumberOfLabels(6)
-    legend.SetSize(0.1, 0.5)
+    legend.SetSize(0.1, 0.42)
     legend.SetPosition(0.98, 0.5)
     legend.GetTitleTextProperty().SetFontFamilyToArial()
     legend.GetTitleTextProperty().SetFontSize(14)

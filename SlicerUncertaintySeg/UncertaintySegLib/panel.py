@@ -38,9 +38,10 @@ class Panel:
         ui.serverLineEdit.setText(slicer.util.settingsValue(SERVER_SETTING, DEFAULT_URL))
         ui.structuresTable.setColumnCount(4)
         ui.structuresTable.setHorizontalHeaderLabels(
-            [_("Structure"), _("Volume, mL [95 %]"), _("Mean risk"), _("Expected Dice")]
+            [_("Structure"), _("Volume, mL\n[95 %]"), _("Mean\nrisk"), _("Expected\nDice")]
         )
         ui.structuresTable.verticalHeader().setVisible(False)
+        ui.structuresTable.setWordWrap(False)
         header = ui.structuresTable.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -140,6 +141,8 @@ class Panel:
         ui.runButton.setEnabled(idle and connected and has_case and bool(state.info.models))
         ui.submitButton.setEnabled(idle and connected and has_result)
         ui.cancelButton.setEnabled(not idle)
+        ui.strategyComboBox.setEnabled(connected)
+        ui.modelComboBox.setEnabled(connected)
         ui.mapComboBox.setEnabled(idle and has_result)
         for slider in (ui.thresholdSlider, ui.opacitySlider):
             slider.setEnabled(state.shown_map is not None)
@@ -154,7 +157,7 @@ class Panel:
         else:
             text = state.message or ("" if state.info else _("Not connected."))
         ui.statusLabel.setText(text)
-        ui.statusLabel.setStyleSheet("color: #c62828; font-weight: bold" if state.is_error else "")
+        ui.statusLabel.setStyleSheet("color: #e53935; font-weight: bold" if state.is_error else "")
 
     def _refresh_map(self) -> None:
         shown, case, slider = self.review.state.shown_map, self.review.case, self.ui.thresholdSlider

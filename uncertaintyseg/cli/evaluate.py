@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
-from uncertaintyseg.data.layouts import SPLIT_NAMES, Case, read_cases, read_split
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
+
+if TYPE_CHECKING:
+    from uncertaintyseg.data.layouts import Case
 
 
 def evaluate(
@@ -31,12 +33,13 @@ def evaluate(
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation
     """
     bundle = find_bundle(model, *(models or []))
-    chosen = chosen_cases(read_cases(data), cases)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
+        from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.predictor import Predictor
 
+        chosen = chosen_cases(read_cases(data), cases)
         result = measure(Predictor(bundle, device), chosen, progress)
     if as_json:
         print_json(result)
@@ -54,6 +57,8 @@ def chosen_cases(cases: list[Case], choice: str | None) -> list[Case]:
     Raises:
         InputError: when the choice cannot be read, or names a case that is not there.
     """
+    from uncertaintyseg.data.layouts import SPLIT_NAMES, read_split
+
     if choice is None:
         return cases
     name, _, part = choice.rpartition(":")
@@ -70,7 +75,7 @@ def _ids_in(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"{path}: no such list of cases. Give a file with ids, or SPLIT:PART with one of {', '.join(SPLIT_NAMES)}."
+            f"{path}: no such list of cases. Give a file with ids, or SPLIT:PART such as msd_hippocampus:validation."
         ) from error
     if text.lstrip().startswith("["):
         try:

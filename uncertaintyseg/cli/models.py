@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from uncertaintyseg.cli.console import AsJson, MoreModels, console, print_json
 from uncertaintyseg.inference.bundle import find_bundles
@@ -29,7 +29,7 @@ def models(models: MoreModels = None, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("model", "structures", "weights", "description")
+    table = Table(Column("model", no_wrap=True), "structures", "weights", "description")
     for bundle in bundles.values():
         names = ", ".join(label.name for label in bundle.labels)
         table.add_row(bundle.name, names, bundle.checksum[:12] or "untrained", bundle.description)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
-from uncertaintyseg.data.layouts import Case, read_cases, read_split
-from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
 
@@ -40,13 +37,14 @@ def train(
     uncertaintyseg train hippocampus_low_rank DATA --split msd_hippocampus
     """
     bundle = find_bundle(model, *(models or []))
-    training, validation = _parts(read_cases(data), split)
     with progress_bar() as progress:
         progress("loading", 0.0)
+        from uncertaintyseg.data.layouts import read_cases, training_parts
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
 
         recipe = Recipe.load(bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator)
+        training, validation = training_parts(read_cases(data), split)
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=models or [], device=device, resume=resume,
             progress=progress,
@@ -67,20 +65,3 @@ def train(
     scores = ", ".join(f"{name} {value:.4f}" for name, value in report.validation.items())
     console.print(f"{report.bundle.name}: best epoch {report.best_epoch} of {report.epochs} ({scores}).")
     console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")
-
-
-def _parts(cases: list[Case], split: str | None) -> tuple[list[Case], list[Case]]:
-    """Training and validation cases."""
-    labelled = {case.id: case for case in cases if case.label is not None}
-    if split is None:
-        if len(labelled) < 2:
-            raise InputError("training needs at least two labelled cases, one of them to validate on.")
-        ids = sorted(labelled)
-        random.Random(0).shuffle(ids)
-        held_out = max(1, round(0.15 * len(ids)))
-        return [labelled[i] for i in sorted(ids[held_out:])], [labelled[i] for i in sorted(ids[:held_out])]
-    parts = read_split(split)
-    absent = [i for part in ("train", "validation") for i in parts[part] if i not in labelled]
-    if absent:
-        raise InputError(f"split '{split}' names {len(absent)} cases without a label in DATA, first '{absent[0]}'.")
-    return [labelled[i] for i in parts["train"]], [labelled[i] for i in parts["validation"]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,31 @@ def read_split(name_or_path: str | os.PathLike[str]) -> dict[str, list[str]]:
     if twice:
         raise InputError(f"{path}: {', '.join(twice)} occurs more than once; the parts must not share cases.")
     return split
+
+
+def training_parts(cases: Sequence[Case], split: str | os.PathLike[str] | None) -> tuple[list[Case], list[Case]]:
+    """Choose the labelled cases to train and to validate on.
+
+    Args:
+        cases: Of a data set.
+        split: As for `read_split`; None holds out a random 15 %, the same at every call.
+
+    Raises:
+        InputError: The split names a case that is not there or has no label, or fewer than two cases have one.
+    """
+    labelled = {case.id: case for case in cases if case.label is not None}
+    if split is None:
+        if len(labelled) < 2:
+            raise InputError("training needs at least two labelled cases, one of them to validate on.")
+        ids = sorted(labelled)
+        random.Random(0).shuffle(ids)
+        held_out = max(1, round(0.15 * len(ids)))
+        return [labelled[i] for i in sorted(ids[held_out:])], [labelled[i] for i in sorted(ids[:held_out])]
+    parts = read_split(split)
+    absent = [i for part in ("train", "validation") for i in parts[part] if i not in labelled]
+    if absent:
+        raise InputError(f"split '{split}' names {len(absent)} cases without a label in DATA, first '{absent[0]}'.")
+    return [labelled[i] for i in parts["train"]], [labelled[i] for i in parts["validation"]]
 
 
 def find_real_data(name: str) -> Path | None:

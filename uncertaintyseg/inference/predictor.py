@@ -46,12 +46,13 @@ class Predictor:
 
     Raises:
         BundleError: when the weights are missing or do not fit.
+        InputError: for a device that this machine does not have.
     """
 
     def __init__(self, bundle: Bundle | str | os.PathLike[str], device: str = "cpu") -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-        self.device = device
-        self.network = self.bundle.network().to(device)
+        self.device = checked_device(device)
+        self.network = self.bundle.network().to(self.device)
         self._preprocessing = self.bundle.preprocessing()
         self._window = tuple(self.bundle.setting("window"))
         self._overlap = float(self.bundle.setting("overlap"))
@@ -168,6 +169,21 @@ class Predictor:
             code_version=__version__,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )
+
+
+def checked_device(name: str) -> str:
+    """The name itself, when torch can compute there.
+
+    Raises:
+        InputError: when it cannot.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device '{name}' cannot be used here; use cpu, or cuda with a CUDA build of torch."
+        ) from error
+    return name
 
 
 @contextmanager

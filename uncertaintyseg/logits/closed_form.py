@@ -79,7 +79,7 @@ def sigmoid_moments_(mean: Tensor, variance: Tensor) -> SigmoidMoments:
         probability.add_(z.neg_().erfc_(), alpha=0.5 * weight)
         derivative.add_(t, alpha=weight * _INV_SQRT_2PI)
         entropy.add_(t, alpha=weight * scale**-2 * _INV_SQRT_2PI)
-    return SigmoidMoments(probability, derivative, entropy)
+    return SigmoidMoments(probability.clamp_max_(1), derivative, entropy)  # the weights' sum is rounded
 
 
 def expected_softplus(mean: Tensor, variance: Tensor) -> Tensor:
@@ -89,9 +89,13 @@ def expected_softplus(mean: Tensor, variance: Tensor) -> Tensor:
 
 
 def log_expected_sigmoid(mean: Tensor, variance: Tensor) -> Tensor:
-    """Ln E[sigma(x)] for x ~ N(mean, variance), with a gradient also where E[sigma] underflows."""
+    """Logarithm of E[sigma(x)] for x ~ N(mean, variance), with a gradient also where E[sigma] underflows.
+
+    Far out the mixture falls like a Gaussian and sigma only like an exponential; there Jensen's bound
+    ln E[sigma(x)] >= -E[softplus(-x)] is closer, and exact without variance.
+    """
     terms = [
         math.log(weight) + torch.special.log_ndtr(mean * (variance + scale**-2).rsqrt())
         for weight, scale in zip(WEIGHTS, SCALES, strict=True)
     ]
-    return torch.logsumexp(torch.stack(terms), dim=0)
+    return torch.maximum(torch.logsumexp(torch.stack(terms), dim=0), -expected_softplus(-mean, variance))

@@ -202,9 +202,7 @@ def _competition(mean: Tensor, marginal: Marginal, nodes: int) -> tuple[Tensor, 
     """E[p], E[p^2] `[C, n]` and E[H] `[n]` at active voxels, nodes spent on the classes that compete there."""
     top = most_likely(mean)
     if mean.shape[0] <= quadrature.TOP + 1:
-        p, second, entropy = quadrature.softmax_moments(*quadrature.differences(mean, marginal, top), nodes)
-        order = torch.cat([top[None], quadrature.all_but(top, mean.shape[0])])
-        return torch.empty_like(p).scatter_(0, order, p), torch.empty_like(p).scatter_(0, order, second), entropy
+        return _competition_of_all(mean, marginal, top, nodes)
     p, second, _, _ = quadrature.tail_moments(mean, marginal)
     # The top class always competes: its own share of the expansion may be 0 where the others' exceed 1.
     classes = p.scatter(0, top[None], 2.0).topk(quadrature.TOP + 1, dim=0).indices
@@ -216,4 +214,17 @@ def _competition(mean: Tensor, marginal: Marginal, nodes: int) -> tuple[Tensor, 
     inner = quadrature.differences(mean.gather(0, classes), chosen, torch.zeros_like(top))
     p_in, second_in, entropy = quadrature.softmax_moments(*inner, nodes)
     kept = 1 - left_over
-    return p.scatter_(0, classes, p_in * kept), second.scatter_(0, classes, second_in * kept.square()), entropy
+    p.scatter_(0, classes, p_in * kept)
+    second.scatter_(0, classes, second_in * kept.square())
+    many = (left_over > quadrature.REST).nonzero()[:, 0]
+    if len(many):
+        factor = None if marginal.factor is None else marginal.factor[..., many]
+        marginal = Marginal(marginal.diagonal[:, many], factor)
+        p[:, many], second[:, many], entropy[many] = _competition_of_all(mean[:, many], marginal, top[many], nodes)
+    return p, second, entropy
+
+
+def _competition_of_all(mean: Tensor, marginal: Marginal, top: Tensor, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    p, second, entropy = quadrature.softmax_moments(*quadrature.differences(mean, marginal, top), nodes)
+    order = torch.cat([top[None], quadrature.all_but(top, mean.shape[0])])
+    return torch.empty_like(p).scatter_(0, order, p), torch.empty_like(p).scatter_(0, order, second), entropy

@@ -23,6 +23,8 @@ TAIL = 1e-4
 """Voxels whose bound on 1 - p_max is below this get no nodes."""
 TOP = 7
 """Classes that compete with the most likely one at an active voxel; the others keep their (tiny) bound."""
+REST = 1e-3
+"""Where the others could hold more than this together, every class competes."""
 _PIVOT = 1e-10
 
 
@@ -40,6 +42,7 @@ def normal_nodes(count: int, dimension: int) -> np.ndarray:
 
 
 def _nodes_like(delta: Tensor, count: int) -> Tensor:
+    count = max(count, 1 << (2 * delta.shape[0] - 1).bit_length())  # fewer cannot have an identity covariance
     return torch.as_tensor(normal_nodes(count, delta.shape[0]), dtype=delta.dtype, device=delta.device)
 
 
@@ -72,6 +75,7 @@ def differences(mean: Tensor, marginal: Marginal, reference: Tensor) -> tuple[Te
 def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
     """Cholesky factor `[D, D, n]` of diag(diagonal) + common 11^T + factor factor^T, unrolled over the few classes."""
     size = diagonal.shape[0]
+    rounding = 10 * torch.finfo(diagonal.dtype).eps
 
     def entry(row: int, column: int) -> Tensor:
         value = common if factor is None else common + (factor[row] * factor[column]).sum(0)
@@ -84,7 +88,9 @@ def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
             inner = sum((row[k] * rows[c][k] for k in range(c)), start=torch.zeros_like(common))
             row.append((entry(r, c) - inner) / rows[c][c])
         inner = sum((value.square() for value in row), start=torch.zeros_like(common))
-        row.append((entry(r, r) - inner).clamp_min(_PIVOT).sqrt())
+        variance = entry(r, r)
+        # A singular covariance leaves a pivot that is nothing but rounding, and later rows are divided by it.
+        row.append((variance - inner).clamp_min(rounding * variance + _PIVOT).sqrt())
         rows.append(row)
     zero = torch.zeros_like(common)
     return torch.stack([torch.stack([*row, *[zero] * (size - len(row))]) for row in rows])
@@ -95,7 +101,7 @@ def softmax_moments(delta: Tensor, cholesky: Tensor, count: int) -> tuple[Tensor
     size, voxels = delta.shape
     nodes = _nodes_like(delta, count)
     # With the most likely class as reference delta is rarely positive; the clamp only keeps exp finite.
-    logits = (nodes @ cholesky.transpose(0, 1).reshape(size, -1)).view(count, size, voxels).add_(delta).clamp_max_(80)
+    logits = (nodes @ cholesky.transpose(0, 1).reshape(size, -1)).view(-1, size, voxels).add_(delta).clamp_max_(80)
     p = logits.exp()
     reference = p.sum(1).add_(1).reciprocal_()
     p.mul_(reference[:, None])
@@ -113,7 +119,7 @@ def expected_logsumexp(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
 def log_expected_softmax(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
     """Ln E[softmax(0, delta + L z)] `[D + 1, n]`, the reference class first; differentiable."""
     log_p = _logits(delta, cholesky, count).log_softmax(1)
-    return log_p.logsumexp(0) - math.log(count)
+    return log_p.logsumexp(0) - math.log(len(log_p))
 
 
 def _logits(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import TRAINING, WEIGHTS, Bundle, find_bundle, load_weights, save_weights
+from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.objectives import HeadLoss
@@ -106,10 +107,11 @@ def fit(
         progress: called with a line of text and the fraction done.
 
     Raises:
-        InputError: for a set without labelled cases, or a scan or label that cannot be used.
+        InputError: for a set without labelled cases, a scan or label that cannot be used, or a device that is absent.
         BundleError: for a configuration or an initial model that does not fit.
     """
     started = time.perf_counter()
+    device = checked_device(device)
     recipe = recipe or Recipe.load(bundle)
     target = _copied(bundle, Path(output))
     checkpoint = target.folder / CHECKPOINT

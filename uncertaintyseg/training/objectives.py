@@ -108,7 +108,8 @@ class HeadLoss:
 
     def __call__(self, output: HeadOutput, target: Tensor) -> Tensor:
         """Loss of a head's output against class indices `[B, 1, *spatial]`."""
-        return torch.stack(list(self.parts(output, target).values())).sum()
+        with torch.autocast(target.device.type, enabled=False):  # half precision is too coarse for the tails of p
+            return torch.stack(list(self.parts(output, target).values())).sum()
 
     def parts(self, output: HeadOutput, target: Tensor) -> dict[str, Tensor]:
         """The weighted terms by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import nibabel as nib
@@ -261,7 +262,7 @@ def test_edits_are_lost_only_with_consent(user, wire_server, monkeypatch, answer
 def test_a_broken_map_is_said_and_the_label_stays(user, wire_server, tmp_path):
     broken = tmp_path / "broken.nii.gz"
     broken.write_bytes(b"nothing")
-    wire_server.case = type(wire_server.case)(**{**vars(wire_server.case), "risk": broken})
+    wire_server.case = dataclasses.replace(wire_server.case, risk=broken)
     user.segment(wire_server.url)
     assert "predictive_entropy.nii.gz cannot be read as an image" in user.status
     assert user.case.segmentation is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email
 import email.policy
 import hashlib
@@ -97,7 +98,7 @@ class WireServer:
         maps = {name: {**entry, "url": f"{base}/maps/{name}.nii.gz"} for name, entry in MAPS.items()}
         labels = [vars(label) for label in self.case.labels]
         return {
-            "risk": {"result": "k3y", "maps": maps, "structures": STRUCTURES, "provenance": PROVENANCE},
+            "risk": {"result": "k3y", "maps": maps, "structures": copy.deepcopy(STRUCTURES), "provenance": PROVENANCE},
             "label": f"{base}/label.nii.gz",
             "label_names": {label.name: label.id for label in self.case.labels},
             "labels": labels,

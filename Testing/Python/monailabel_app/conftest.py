@@ -76,6 +76,13 @@ class Server:
     def state(self, job_id: str) -> dict:
         return self.http.get(f"/uncertainty/v1/jobs/{job_id}").json()
 
+    def started(self, job_id: str) -> dict:
+        """The state of a job once its network runs."""
+        poll(lambda: (s := self.state(job_id))["state"] == "failed" or s["fraction"] > 0.05)
+        state = self.state(job_id)
+        assert state["state"] == "running", state
+        return state
+
     def ended(self, job_id: str, seconds: float = 120.0) -> dict:
         return poll(lambda: (s := self.state(job_id))["state"] in ("done", "failed", "cancelled") and s, seconds)
 

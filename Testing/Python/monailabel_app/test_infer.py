@@ -109,9 +109,9 @@ def test_another_seed_is_another_result(server, result, image, model):
     assert job["result"]["risk"]["provenance"]["seed"] == 1
 
 
-def test_info_answers_while_an_inference_runs(server, big_image, model, wait_until):
+def test_info_answers_while_an_inference_runs(server, big_image, model):
     job = server.job(kind="infer", model=model, image=big_image)
-    wait_until(lambda: server.state(job)["state"] == "running")
+    server.started(job)
     waits = []
     for _ in range(20):
         started = time.perf_counter()
@@ -127,7 +127,7 @@ def test_progress_and_queue_position_are_told_and_cancel_frees_the_worker(
     server, big_image, image, model, baseline, wait_until
 ):
     running = server.job(kind="infer", model=model, image=big_image)
-    wait_until(lambda: (s := server.state(running))["fraction"] > 0.05 and s["eta_s"] is not None)
+    assert server.started(running)["eta_s"] > 0
     queued = server.job(kind="infer", model=baseline, image=image, params={"seed": 7})
     state = server.state(queued)
     assert (state["state"], state["queue_position"], state["fraction"]) == ("queued", 1, 0.0)
@@ -156,9 +156,9 @@ def test_a_waiting_stock_request_learns_that_its_job_was_cancelled(server, big_i
     assert answers[0].status_code == 409
 
 
-def test_a_killed_worker_fails_its_job_only(server, big_image, image, model, baseline, wait_until):
+def test_a_killed_worker_fails_its_job_only(server, big_image, image, model, baseline):
     job = server.job(kind="infer", model=model, image=big_image)
-    wait_until(lambda: server.state(job)["fraction"] > 0.05)
+    server.started(job)
     [worker] = worker_processes(server)
     worker.kill()
     state = server.ended(job)

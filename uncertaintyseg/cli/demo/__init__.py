@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from uncertaintyseg.cli.console import console, progress_bar
-from uncertaintyseg.cli.demo.studies import prepare
 from uncertaintyseg.errors import InputError, UncertaintySegError
 
 HEADS = ("low_rank", "mixture_of_bases")
@@ -45,6 +44,7 @@ def demo(
         ) from error
     from uncertaintyseg.cli.demo.report import write_report
     from uncertaintyseg.cli.demo.server import running_server
+    from uncertaintyseg.cli.demo.studies import prepare
     from uncertaintyseg.cli.demo.tour import Tour
 
     with progress_bar() as progress:
