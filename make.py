@@ -30,6 +30,11 @@ EXTRAS = ".[server,viewer,test]"
 LIBRARIES = {
     "EGL": ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"],
     "GL": ["libgl1"],
+    "X11": ["libx11-6"],
+    "glib-2.0": ["libglib2.0-0"],
+    "fontconfig": ["libfontconfig1"],
+    "dbus-1": ["libdbus-1-3"],
+    "xkbcommon": ["libxkbcommon0"],
 }
 
 

@@ -12,9 +12,9 @@ import slicer
 import vtk
 
 from UncertaintySegLib import nodes, overlay, segments
+from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.replies import Label, MapInfo
 
-MAP = "UncertaintySeg.Map"
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)
 _UCUM_UNITS = {"1": ("1", "UCUM", "no units")}
@@ -31,7 +31,7 @@ class CaseScene:
 
     Attributes:
         case: Id of the case, or None.
-        scan, segmentation, maps: The nodes that show it; maps by name.
+        scan, segmentation: The nodes that show it, or None.
         shown: Name of the map over the scan, or None.
         opacity: How opaque that map is, 0 to 1.
         edited: Whether somebody changed a segment since it came, or since this was last set to False.
@@ -42,11 +42,16 @@ class CaseScene:
         self.case: str | None = None
         self.scan: slicer.vtkMRMLScalarVolumeNode | None = None
         self.segmentation: slicer.vtkMRMLSegmentationNode | None = None
-        self.maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self.shown: str | None = None
         self.edited = False
         self.opacity = 0.6
+        self._maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self._maxima: dict[str, float] = {}
+
+    @property
+    def maps(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+        """The loaded risk maps by name, less those that the user took from the scene."""
+        return {name: volume for name, volume in self._maps.items() if self._in_scene(volume)}
 
     def show_scan(self, case: str, path: Path) -> slicer.vtkMRMLScalarVolumeNode:
         """Show a scan as the background of every slice view, in place of the case before.
@@ -73,8 +78,10 @@ class CaseScene:
         """Show the model's label as outlined segments, in place of the segmentation and the maps before.
 
         Raises:
-            SceneError: If the file is not a label of these structures; what was shown then stays.
+            SceneError: If the file is not a label of these structures, or the scan is gone; what was shown then stays.
         """
+        if not self._in_scene(self.scan):
+            raise SceneError("The scan is no longer in the scene: take the case again.")
         segmentation = segments.read_segmentation(self.scene, path, labels, f"{self.case} segmentation", self.scan)
         self._clear_result()
         self._describe(segmentation, "segmentation", provenance)
@@ -103,7 +110,7 @@ class CaseScene:
         unit.SetValueSchemeMeaning(*_UCUM_UNITS.get(info.unit, (info.unit, "99UNCERTAINTYSEG", info.unit)))
         volume.SetVoxelValueUnits(unit)
         self._maxima[name] = overlay.style(volume, name, info.unit, info.range[1])
-        self.maps[name] = volume
+        self._maps[name] = volume
         return volume
 
     def show_map(self, name: str | None) -> None:
@@ -122,7 +129,7 @@ class CaseScene:
 
     def set_threshold(self, threshold: float) -> None:
         """Make the shown map invisible below `threshold`, in the map's own unit."""
-        if self.shown:
+        if self.shown in self.maps:
             overlay.set_threshold(self.maps[self.shown], threshold)
 
     def set_opacity(self, opacity: float) -> None:
@@ -140,13 +147,23 @@ class CaseScene:
         volume.GetIJKToRASMatrix(ijk_to_ras)
         return tuple(ijk_to_ras.MultiplyPoint((float(i), float(j), float(k), 1.0))[:3])
 
+    def paint(self, labels: np.ndarray) -> None:
+        """Redraw the segments from label ids `[I, J, K]` in the voxel order of the scan's file, as an edit would."""
+        segments.paint(self.segmentation, self.scan, labels)
+
     def write_label(self, path: Path) -> list[str]:
-        """Write the segmentation as it now is, see `segments.write_label`; returns the names left out."""
+        """Write the segmentation as it now is, see `segments.write_label`; returns the names left out.
+
+        Raises:
+            SceneError: If the segmentation or the scan is gone, or cannot be written.
+        """
+        if not (self._in_scene(self.segmentation) and self._in_scene(self.scan)):
+            raise SceneError("The segmentation or its scan is no longer in the scene: run the model again.")
         return segments.write_label(self.segmentation, self.scan, path)
 
     def structure_colors(self) -> dict[int, tuple[float, float, float]]:
         """Return the colour of each label id in the segmentation, in [0, 1]."""
-        return segments.colors_by_id(self.segmentation) if self.segmentation else {}
+        return segments.colors_by_id(self.segmentation) if self._in_scene(self.segmentation) else {}
 
     def clear(self) -> None:
         """Remove the case from the scene, and nothing else."""
@@ -161,8 +178,11 @@ class CaseScene:
             for node in nodes.marked(self.scene, role):
                 nodes.remove(self.scene, node)
         self.segmentation, self.edited = None, False
-        self.maps.clear()
+        self._maps.clear()
         self._maxima.clear()
+
+    def _in_scene(self, node: slicer.vtkMRMLNode | None) -> bool:
+        return node is not None and node.GetScene() is self.scene
 
     def _on_edited(self, *_: object) -> None:
         self.edited = True

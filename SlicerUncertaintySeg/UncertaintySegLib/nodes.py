@@ -71,7 +71,7 @@ def write_volume(volume: slicer.vtkMRMLVolumeNode, path: Path) -> None:
         storage.SetFileName(str(draft))
         if not storage.WriteData(volume):
             raise SceneError(f"{path} cannot be written: is the disk full?")
-        os.replace(draft, path)  # noqa: PTH105 - atomic, also where the target exists
+        os.replace(draft, path)
 
 
 def _flip(volume: slicer.vtkMRMLVolumeNode) -> None:

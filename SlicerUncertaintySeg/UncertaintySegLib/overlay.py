@@ -96,7 +96,9 @@ def show(
             composite.SetForegroundVolumeID(shown.GetID() if shown is not None else None)
     # After the views: a legend looks only when it changes itself whether its map is in a view.
     for volume in maps:
-        slicer.modules.colors.logic().GetColorLegendDisplayNode(volume).SetVisibility(volume is shown)
+        legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(volume)
+        if legend is not None:
+            legend.SetVisibility(volume is shown)
 
 
 def set_opacity(scene: slicer.vtkMRMLScene, opacity: float) -> None:

@@ -193,7 +193,7 @@ class Panel:
             name = qt.QTableWidgetItem(f"⚠ {structure.name}" if structure.flag else structure.name)
             name.setToolTip(structure.flag or "")
             if structure.id in colors:
-                name.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*colors[structure.id]))
+                name.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in colors[structure.id])))
             table.setItem(row, 0, name)
             numbers = (_volume(structure), _number(structure.mean_risk), _number(structure.expected_dice))
             for column, text in enumerate(numbers, start=1):

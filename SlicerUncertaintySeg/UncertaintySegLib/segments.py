@@ -51,6 +51,25 @@ def read_segmentation(
     return segmentation
 
 
+def paint(
+    segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMRMLScalarVolumeNode, labels: np.ndarray
+) -> None:
+    """Redraw the named segments, as an edit would.
+
+    Args:
+        segmentation: Has the segments.
+        reference: The scan.
+        labels: Label ids `[I, J, K]` in the voxel order of the scan's file.
+    """
+    ids = np.ascontiguousarray(labels.transpose(2, 1, 0))
+    if reference.GetAttribute(nodes.LEFT_HANDED):
+        ids = ids[::-1]
+    for segment_id, label_id in _segments(segmentation).items():
+        if label_id:
+            mask = (ids == int(label_id)).astype(np.uint8)
+            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment_id, reference)
+
+
 def write_label(
     segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMRMLScalarVolumeNode, path: Path
 ) -> list[str]:

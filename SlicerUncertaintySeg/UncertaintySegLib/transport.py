@@ -121,6 +121,7 @@ class Transport:
 
     def _download_once(self, path: str, folder: Path, name: str | None, progress: ByteProgress | None) -> Path:
         headers = {}
+        name = _safe_name(name) if name else None
         if name and (folder / name).is_file():
             headers["If-None-Match"] = f'"{_sha256(folder / name)}"'
         with self._open("GET", path, headers) as response:

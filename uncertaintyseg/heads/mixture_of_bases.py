@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from uncertaintyseg.heads.base import Head, HeadOutput
 from uncertaintyseg.logits import Basis, Diagonal, GaussianLogits, Sum
 from uncertaintyseg.logits.covariance import Noise
+
+KlDirection = Literal["reverse", "paper"]
 
 
 class BasisSelector(nn.Module):
@@ -41,6 +45,7 @@ class MixtureOfBases(Head):
         parts: P, cubes on each axis of the window.
         noise: who shares the basis noise: "voxel" as in eq. 13, or "cube" or "volume" for coherent samples.
         kl_weight, orthogonality_weight, selection_weight: weights of the paper's regularisers (eq. 8-10).
+        kl: direction of the first of them, see `kl_to_unit_variance`.
     """
 
     name = "mixture_of_bases"
@@ -57,9 +62,10 @@ class MixtureOfBases(Head):
         kl_weight: float = 5e-4,
         orthogonality_weight: float = 1.0,
         selection_weight: float = 0.05,
+        kl: KlDirection = "reverse",
     ) -> None:
         super().__init__(features, classes)
-        self.noise = noise
+        self.noise, self.kl = noise, kl
         self.kl_weight, self.orthogonality_weight = kl_weight, orthogonality_weight
         self.selection_weight = selection_weight
         self.log_variance = nn.Conv3d(features, classes, 1)
@@ -83,15 +89,21 @@ class MixtureOfBases(Head):
         penalties = {}
         if self.training:
             penalties = {
-                "kl": self.kl_weight * kl_to_unit_variance(diagonal),
+                "kl": self.kl_weight * kl_to_unit_variance(diagonal, self.kl),
                 "orthogonality": self.orthogonality_weight * orthogonality(self.bases),
                 "selection": self.selection_weight * negative_entropy(weights),
             }
         return HeadOutput(GaussianLogits(self.mean(features), covariance), penalties=penalties)
 
 
-def kl_to_unit_variance(variance: Tensor) -> Tensor:
-    """Mean over elements of KL(N(mu, d) || N(mu, 1)) (eq. 8 in the direction and on the variance of METHODS A1-A3)."""
+def kl_to_unit_variance(variance: Tensor, direction: KlDirection = "reverse") -> Tensor:
+    """Mean over elements of the divergence between N(mu, d) and N(mu, 1) (eq. 8; on a variance, METHODS A1-A3).
+
+    "paper" is eq. 8 as it is written, KL(N(mu, 1) || N(mu, d)); "reverse", KL(N(mu, d) || N(mu, 1)), is what the
+    authors' code does and what keeps large variances in check.
+    """
+    if direction == "paper":
+        return 0.5 * (variance.reciprocal() - 1 + variance.log()).mean()
     return 0.5 * (variance - 1 - variance.log()).mean()
 
 

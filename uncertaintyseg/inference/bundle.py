@@ -71,13 +71,14 @@ class Bundle:
         path = folder / METADATA
         try:
             metadata = json.loads(path.read_text(encoding="utf-8"))
-            section = Uncertainty.model_validate(metadata["uncertainty"])
-        except FileNotFoundError:
+        except OSError:
             raise BundleError(f"{folder} is not a model folder: it has no {METADATA}.") from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise BundleError(f"{path} is not valid JSON: {error}.") from error
-        except KeyError:
-            raise BundleError(f"{path} has no 'uncertainty' section, so this bundle is not one of ours.") from None
+        if not isinstance(metadata, dict) or "uncertainty" not in metadata:
+            raise BundleError(f"{path} has no 'uncertainty' section, so this bundle is not one of ours.")
+        try:
+            section = Uncertainty.model_validate(metadata["uncertainty"])
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -153,18 +154,28 @@ class Bundle:
 
     def preprocessing(self) -> Compose:
         """The transform from file paths under "image" (and "label") to tensors on the model's grid."""
-        return self.config.get_parsed_content("preprocessing")
+        return self._built("preprocessing")
 
     def network(self, weights: bool = True) -> Segmenter:
         """The network, with its weights unless told otherwise, in evaluation mode.
 
         Raises:
-            BundleError: when the weights are missing, damaged, or of another architecture.
+            BundleError: when the configuration makes no network, or the weights are missing, damaged, or of another
+                architecture.
         """
-        network = self.config.get_parsed_content("network_def")
+        network = self._built("network_def")
         if weights:
             load_weights(network, self.weights)
         return network.eval()
+
+    def _built(self, name: str) -> Any:
+        try:
+            return self.config.get_parsed_content(name)
+        except (ImportError, KeyError, RuntimeError, ValueError) as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # MONAI wraps what went wrong
+                cause = cause.__cause__
+            raise BundleError(f"{self.folder / INFERENCE}: '{name}' cannot be built: {cause}") from error
 
 
 def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:

@@ -23,7 +23,7 @@ TAIL = 1e-4
 """Voxels whose bound on 1 - p_max is below this get no nodes."""
 TOP = 7
 """Classes that compete with the most likely one at an active voxel; the others keep their (tiny) bound."""
-REST = 1e-3
+REST = 5e-4
 """Where the others could hold more than this together, every class competes."""
 _PIVOT = 1e-10
 

@@ -19,7 +19,7 @@ from monai.utils import set_determinism
 from torch import Tensor, nn
 
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.errors import BundleError, InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import TRAINING, WEIGHTS, Bundle, find_bundle, load_weights, save_weights
 from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
@@ -147,7 +147,7 @@ def fit(
     def keep() -> None:
         keeper.take(evaluator.scores.compute(), trainer)
 
-    ValidationHandler(recipe.validate_every, evaluator).attach(trainer)
+    ValidationHandler(min(recipe.validate_every, recipe.epochs), evaluator).attach(trainer)
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def save() -> None:
@@ -206,7 +206,15 @@ def _loader(
     transforms = [*bundle.preprocessing().transforms, *(augmentation.transforms if augmentation else [])]
     items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
     progress(f"reading {len(items)} {name} cases", 0.0)
-    dataset = CacheDataset(items, Compose(transforms), num_workers=None, progress=False)
+    try:
+        dataset = CacheDataset(items, Compose(transforms), num_workers=None, progress=False)
+    except RuntimeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # MONAI wraps what a transform raises
+            cause = cause.__cause__
+        if isinstance(cause, UncertaintySegError):
+            raise cause from None
+        raise
     return DataLoader(dataset, batch_size=batch_size, shuffle=augmentation is not None, num_workers=0)
 
 

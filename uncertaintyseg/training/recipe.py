@@ -26,7 +26,6 @@ class Recipe(BaseModel):
     validate_every: int = Field(1, ge=1)
     learning_rate: float = Field(gt=0)
     weight_decay: float = 1e-5
-    clip: float = 12.0
     seed: int = 0
     objective: str | None = None
     estimator: Literal["closed_form", "mc"] | None = None

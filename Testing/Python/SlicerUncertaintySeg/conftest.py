@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
+
 from Testing.Python.SlicerUncertaintySeg.wire_server import WireServer
 from UncertaintySegLib.replies import Label, MapInfo
 
@@ -114,7 +115,7 @@ def shown_case(host, phantom_case):
 
 def show_case(host, files: CaseFiles):
     """Load a case into the host's scene as the panel does."""
-    from UncertaintySegLib.case import CaseScene  # noqa: PLC0415 - needs the running host
+    from UncertaintySegLib.case import CaseScene
 
     case = CaseScene(host.scene)
     provenance = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12", "seed": 3}

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from UncertaintySegLib.background import Worker
 from UncertaintySegLib.errors import Cancelled, ServerError
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+
 from UncertaintySegLib import nodes
 from UncertaintySegLib.case import CaseScene
 from UncertaintySegLib.errors import SceneError
@@ -178,6 +179,17 @@ def test_edits_are_noticed_and_exported_under_the_right_ids(shown_case, phantom_
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), expected)
 
 
+@pytest.mark.parametrize("name", ["phantom_case", "hippocampus_case"])
+def test_painted_labels_come_back_in_the_files_own_order(request, host, show, name, tmp_path):
+    files = request.getfixturevalue(name)
+    case = show(host, files)
+    painted = np.random.default_rng(2).integers(0, 3, nib.load(files.label).shape)
+    case.paint(painted)
+    assert case.edited
+    case.write_label(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), painted)
+
+
 def test_a_segment_of_the_users_own_is_named_and_takes_no_voxels(shown_case, phantom_case, tmp_path):
     segmentation = shown_case.segmentation
     mark = segmentation.GetSegmentation().AddEmptySegment("", "unsure here")
@@ -225,3 +237,18 @@ def test_a_label_that_cannot_be_written_leaves_the_old_file(shown_case, tmp_path
     with pytest.raises(SceneError, match=r"out\.unknown cannot be written"):
         nodes.write_volume(shown_case.scan, tmp_path / "out.unknown")
     assert (tmp_path / "out.unknown").read_text() == "old"
+
+
+def test_nodes_that_the_user_deleted_are_missed_politely(host, shown_case, phantom_case, tmp_path):
+    host.scene.RemoveNode(shown_case.maps["predictive_entropy"])
+    assert shown_case.maps == {}
+    shown_case.set_threshold(0.5)
+    shown_case.show_map(None)
+    host.scene.RemoveNode(shown_case.segmentation)
+    with pytest.raises(SceneError, match="run the model again"):
+        shown_case.write_label(tmp_path / "out.nii.gz")
+    host.scene.RemoveNode(shown_case.scan)
+    with pytest.raises(SceneError, match="take the case again"):
+        shown_case.show_segmentation(phantom_case.label, phantom_case.labels, {})
+    assert shown_case.structure_colors() == {}
+    shown_case.clear()

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+
 from UncertaintySegLib import transport
 from UncertaintySegLib.client import Client
 from UncertaintySegLib.errors import Cancelled, ServerError

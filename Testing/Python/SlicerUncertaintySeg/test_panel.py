@@ -269,6 +269,15 @@ def test_a_broken_map_is_said_and_the_label_stays(user, wire_server, tmp_path):
     assert user.ui.submitButton.enabled
 
 
+def test_a_segmentation_deleted_by_the_user_is_said_when_submitting(user, wire_server, host):
+    user.segment(wire_server.url)
+    host.scene.RemoveNode(user.case.segmentation)
+    user.click(user.ui.submitButton)
+    user.wait()
+    assert "no longer in the scene" in user.status
+    assert wire_server.uploads == []
+
+
 def test_closing_the_scene_forgets_the_case(user, wire_server, host):
     user.segment(wire_server.url)
     host.clear()

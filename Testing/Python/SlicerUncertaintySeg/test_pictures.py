@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import slicer
+
 from UncertaintySegLib.colors import heat_scale
 
 VIEWS = ("Red", "Yellow", "Green")
@@ -115,8 +116,6 @@ def test_outlines_have_the_structures_colours(case, views, phantom_case):
     views[2].jump_to(centre_of_lesion(phantom_case))
     case.segmentation.GetDisplayNode().SetVisibility(True)
     image = views[2].image().astype(int)
-    views[2].save_png("/tmp/pics/outline.png")
-    print(case.structure_colors())
     for color in case.structure_colors().values():
         distance = np.abs(image - 255 * np.array(color)).sum(axis=-1)
         assert (distance < 30).sum() > 40

@@ -132,7 +132,7 @@ class Tour:
         corrected = np.where(risky, reference, label)
 
         self.scene.show_segmentation(label_path, result.labels, result.provenance)
-        self._paint(corrected, result)
+        self.scene.paint(corrected)
         file = self.downloads / "corrected.nii.gz"
         self.scene.write_label(file)
         self.client.upload_label(case, file)
@@ -143,17 +143,6 @@ class Tour:
             return {name: dice(drawn == i, reference == i) for name, i in names.items()}
 
         return scores(label), scores(saved), int((label != saved).sum())
-
-    def _paint(self, corrected: np.ndarray, result: InferResult) -> None:
-        """Put a corrected label `[I, J, K]` into the scene's segments, as the Segment Editor would."""
-        import slicer
-
-        node, scan = self.scene.segmentation, self.scene.scan
-        kji = np.ascontiguousarray(corrected.transpose(2, 1, 0))
-        for item in result.labels:
-            segment = node.GetSegmentation().GetSegmentIdBySegmentName(item.name)
-            mask = (kji == item.id).astype(np.uint8)
-            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment, scan)
 
 
 def summary(result: InferResult) -> dict[str, Any]:
