@@ -28,7 +28,8 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 EXTRAS = ".[server,viewer,test]"
 # What off-screen OpenGL and Qt need beyond a bare Debian or Ubuntu, by the library that shows it is there.
 LIBRARIES = {
-    "EGL": ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"],
+    "EGL": ["libegl1"],
+    "EGL_mesa": ["libegl-mesa0", "libgl1-mesa-dri"],
     "GL": ["libgl1"],
     "X11": ["libx11-6"],
     "glib-2.0": ["libglib2.0-0"],

@@ -144,7 +144,7 @@ def test_both_likelihoods_agree_with_quadrature(classes):
         expected = distribution.expected_cross_entropy(chosen).flatten()
         marginal = distribution.negative_log_likelihood(chosen).flatten()
         assert (expected + own.mean(1)).abs().max() < 0.15
-        assert (torch.exp(-marginal) - own.exp().mean(1)).abs().max() < 0.03
+        assert (torch.exp(-marginal) - own.exp().mean(1)).abs().max() < 0.05
         assert (marginal <= expected + 1e-9).all()
 
 
