@@ -39,7 +39,7 @@ class ResultType(str, Enum):
 
 
 @router.post("/infer/{model}", summary="Run inference")
-async def infer(  # noqa: PLR0917 - the stock route's fields
+async def infer(
     model: str,
     app: AppInstance,
     image: str = "",

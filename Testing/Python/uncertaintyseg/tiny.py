@@ -1,0 +1,140 @@
+"""Models and data small enough that every test can run the real thing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uncertaintyseg.data.phantom import make_phantom
+from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, save_weights
+
+STRUCTURES = ("organ", "lesion", "vessel", "cyst")
+SHAPE, SPACING = (32, 32, 16), (3.0, 3.0, 6.0)
+
+
+def write_phantoms(folder: Path, count: int, first: int = 0) -> None:
+    """Phantoms of `SHAPE` and `SPACING` in images/ and labels/."""
+    for i in range(first, first + count):
+        case = make_phantom((0, i), shape=SHAPE, spacing=SPACING, raters=1)
+        write_volume(folder / "images" / f"case_{i}.nii.gz", case.image, case.affine)
+        write_volume(folder / "labels" / f"case_{i}.nii.gz", case.label, case.affine)
+
+
+def write_bundle(
+    folder: Path,
+    head: str = "deterministic",
+    classes: int = 3,
+    *,
+    task: str = "tiny",
+    recipe: dict[str, Any] | None = None,
+    window: Sequence[int] = (24, 24, 12),
+    overlap: float = 0.25,
+    spacing: Sequence[float] = SPACING,
+    filters: Sequence[int] = (4, 8, 8),
+    **head_options: Any,
+) -> Path:
+    """A bundle like the shipped ones, without weights, at `folder / <task>_<head>`."""
+    path = folder / f"{task}_{head}"
+    names = STRUCTURES[: classes - 1]
+    both = {"keys": ["image", "label"], "allow_missing_keys": True}
+    backbone = {"_target_": "uncertaintyseg.backbones.DynUNetBackbone", "in_channels": 1, "filters": list(filters)}
+    configs: dict[Path, Any] = {
+        METADATA: {
+            "version": "0.1.0",
+            "description": "A tiny model.",
+            "uncertainty": {
+                "task": task,
+                "head": head,
+                "maps": ["variance", "predictive_entropy"],
+                "labels": [
+                    {"id": i, "name": name, "rgb": [10 * i, 100, 200], "snomed": None}
+                    for i, name in enumerate(names, start=1)
+                ],
+            },
+        },
+        INFERENCE: {
+            "bundle_root": ".",
+            "spacing": list(spacing),
+            "window": list(window),
+            "overlap": overlap,
+            "network_def": {
+                "_target_": "uncertaintyseg.segmenter.Segmenter",
+                "backbone": backbone,
+                "head": head,
+                "classes": classes,
+                **head_options,
+            },
+            "preprocessing": {
+                "_target_": "Compose",
+                "transforms": [
+                    {
+                        "_target_": "uncertaintyseg.data.transforms.ReadCased",
+                        "label_ids": list(range(1, classes)),
+                    },
+                    {
+                        "_target_": "Orientationd",
+                        "axcodes": "RAS",
+                        "labels": [["L", "R"], ["P", "A"], ["I", "S"]],
+                        **both,
+                    },
+                    {"_target_": "Spacingd", "pixdim": "@spacing", "mode": ["bilinear", "nearest"], **both},
+                    {
+                        "_target_": "ScaleIntensityRanged",
+                        "keys": "image",
+                        "a_min": -160,
+                        "a_max": 240,
+                        "b_min": -2,
+                        "b_max": 2,
+                        "clip": True,
+                    },
+                ],
+            },
+        },
+        TRAINING: {
+            "recipe": {
+                "stage": "backbone" if head == "deterministic" else "head",
+                "initial": None if head == "deterministic" else f"{task}_deterministic",
+                "crop": list(window),
+                "epochs": 2,
+                "learning_rate": 0.01,
+                **(recipe or {}),
+            },
+            "crop": "@recipe#crop",
+            "augmentation": {
+                "_target_": "Compose",
+                "transforms": [
+                    {"_target_": "RandFlipd", "keys": ["image", "label"], "spatial_axis": 0, "prob": 0.5},
+                    {
+                        "_target_": "RandSpatialCropd",
+                        "keys": ["image", "label"],
+                        "roi_size": "@crop",
+                        "random_size": False,
+                    },
+                    {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.5, "std": 0.05},
+                ],
+            },
+        },
+    }
+    for name, value in configs.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(json.dumps(value))
+    return path
+
+
+def give_random_weights(path: Path, seed: int = 0) -> Bundle:
+    """Weights that make up their minds: with all classes somewhere, and noise that can be seen."""
+    bundle = Bundle.load(path)
+    torch.manual_seed(seed)
+    network = bundle.network(weights=False)
+    with torch.no_grad():
+        network.head.mean.weight *= 4
+        for name, gain in (("factor", 10.0), ("amplitude", 10.0)):
+            if hasattr(network.head, name):
+                getattr(network.head, name).weight.mul_(gain)
+    save_weights(network, path / WEIGHTS)
+    return Bundle.load(path)

@@ -1,0 +1,138 @@
+"""Objectives: closed forms against their samples, and the loss made of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.losses import DiceLoss
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.heads import HeadOutput, make_head
+from uncertaintyseg.logits import Diagonal, GaussianLogits, LowRank, Sum
+from uncertaintyseg.training.objectives import (
+    OBJECTIVES,
+    HeadLoss,
+    expected_cross_entropy,
+    marginal_nll,
+    sampled_cross_entropy,
+    sampled_marginal_nll,
+    ssn_joint,
+)
+
+SHAPE = (8, 8, 8)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def distribution(classes: int, std: float = 1.0) -> GaussianLogits:
+    """Correlated between voxels and classes."""
+    mean = 2 * torch.randn(2, classes, *SHAPE, generator=generator(1), dtype=torch.float64)
+    factor = std * torch.randn(2, classes, 2, *SHAPE, generator=generator(2), dtype=torch.float64)
+    return GaussianLogits(mean, Sum(LowRank(factor), Diagonal(torch.full_like(mean, std**2))))
+
+
+def target(classes: int) -> torch.Tensor:
+    return torch.randint(classes, (2, *SHAPE), generator=generator(3))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_expected_cross_entropy_is_the_mean_of_samples(classes):
+    closed = expected_cross_entropy(distribution(classes), target(classes))
+    sampled = sampled_cross_entropy(distribution(classes), target(classes), 2000, generator())
+    assert closed.item() == pytest.approx(sampled.item(), rel=0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_marginal_likelihood_is_the_limit_of_samples(classes):
+    closed = marginal_nll(distribution(classes), target(classes))
+    sampled = sampled_marginal_nll(distribution(classes), target(classes), 2000, generator())
+    assert closed.item() == pytest.approx(sampled.item(), rel=0.015)
+    assert sampled_marginal_nll(distribution(classes), target(classes), 5, generator()) > closed
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_likelihood_is_at_least_what_expected_cross_entropy_says(classes):
+    assert marginal_nll(distribution(classes), target(classes)) < expected_cross_entropy(
+        distribution(classes), target(classes)
+    )
+
+
+def test_the_joint_likelihood_of_one_voxel_is_the_marginal_one():
+    """With noise that voxels do not share the SSN loss estimates the marginal likelihood (METHODS 12)."""
+    mean = torch.randn(400, 2, 1, 1, 1, generator=generator(1), dtype=torch.float64)
+    single = GaussianLogits(mean, Diagonal(torch.ones_like(mean)))
+    labels = torch.randint(2, (400, 1, 1, 1), generator=generator(2))
+    joint = ssn_joint(single, labels, samples=2000, generator=generator())
+    assert joint.item() == pytest.approx(marginal_nll(single, labels).item(), rel=5e-3)
+
+
+def test_the_joint_likelihood_is_that_of_its_antithetic_samples():
+    given, labels = distribution(3), target(3)
+    draws = list(given.sample(2, generator()))
+    draws += [2 * given.mean - draw for draw in draws]
+    log_likelihood = torch.stack([draw.log_softmax(1).gather(1, labels[:, None]).flatten(1).sum(1) for draw in draws])
+    wanted = -(log_likelihood.logsumexp(0) - math.log(4)).mean() / math.prod(SHAPE)
+    assert ssn_joint(given, labels, samples=4, generator=generator()).item() == pytest.approx(wanted.item())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize(("objective", "estimator"), list(OBJECTIVES))
+def test_without_noise_every_objective_is_the_cross_entropy(classes, objective, estimator):
+    mean = 3 * torch.randn(2, classes, *SHAPE, generator=generator(1))
+    loss = HeadLoss(objective, estimator, dice_weight=0.0)(HeadOutput(GaussianLogits(mean)), target(classes)[:, None])
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(mean, target(classes)).item(), rel=1e-4)
+
+
+def test_dice_is_taken_of_the_expected_probability():
+    given = distribution(2, std=2.0)
+    parts = HeadLoss("marginal_nll", dice_weight=0.5).parts(HeadOutput(given), target(2)[:, None])
+    dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
+    assert parts["dice"].item() == pytest.approx(0.5 * dice(given.moments().probability, target(2)[:, None]).item())
+    draws = [dice(draw.softmax(1), target(2)[:, None]).item() for draw in given.sample(200, generator())]
+    assert 2 * parts["dice"].item() == pytest.approx(sum(draws) / len(draws), abs=0.01)
+
+
+def test_the_loss_is_the_sum_of_its_parts():
+    head = make_head("mixture_of_bases", features=4, classes=3).train()
+    output = head(torch.randn(2, 4, *SHAPE, generator=generator()))
+    loss = HeadLoss("marginal_nll")
+    parts = loss.parts(output, target(3)[:, None])
+    assert parts.keys() == {"marginal_nll", "dice", "kl", "orthogonality", "selection"}
+    assert loss(output, target(3)[:, None]).item() == pytest.approx(sum(part.item() for part in parts.values()))
+
+
+@pytest.mark.parametrize("name", ["deterministic", "low_rank", "mixture_of_bases"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_mixed_precision_leaves_the_loss_in_full_precision(name, classes):
+    torch.manual_seed(0)
+    head, features = make_head(name, features=4, classes=classes), torch.randn(2, 4, *SHAPE)
+    output, labels = head(features), target(classes)[:, None]
+    loss = [HeadLoss(head.objective, generator=generator()) for _ in range(2)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = loss[0](output, labels)
+    assert mixed.item() == pytest.approx(loss[1](output, labels).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("objective", "estimator"), [("ssn_joint", "closed_form"), ("nonsense", None), ("marginal_nll", "magic")]
+)
+def test_an_objective_that_does_not_exist_is_refused_with_those_that_do(objective, estimator):
+    with pytest.raises(InputError, match=rf"'{objective}'.*there are expected_ce \(closed_form\).*ssn_joint \(mc\)"):
+        HeadLoss(objective, estimator)
+
+
+def test_the_closed_form_is_preferred_where_it_exists():
+    assert HeadLoss("marginal_nll").estimator == "closed_form"
+    assert HeadLoss("ssn_joint").estimator == "mc"
+
+
+def test_samples_may_be_asked_for_by_number():
+    output, labels = HeadOutput(distribution(2)), target(2)[:, None]
+    for samples in (2, 8):
+        found = HeadLoss("expected_ce", "mc", 0.0, samples, generator())(output, labels)
+        wanted = sampled_cross_entropy(distribution(2), target(2), samples, generator())
+        assert found.item() == pytest.approx(wanted.item())
