@@ -18,7 +18,7 @@ from uncertaintyseg.wire import Label
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
     from monai.transforms import Compose
-    from torch import nn
+    from torch import Tensor, nn
 
     from uncertaintyseg.segmenter import Segmenter
 
@@ -198,7 +198,7 @@ def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} is not a readable safetensors file ({error}); restore it from a backup.") from error
-    wanted = {name: value.shape for name, value in network.state_dict().items() if name.startswith(part)}
+    wanted = {name: value.shape for name, value in _state(network).items() if name.startswith(part)}
     found = {name: value for name, value in state.items() if name.startswith(part)}
     wrong = [n for n in wanted if n not in found or found[n].shape != wanted[n]] + [n for n in found if n not in wanted]
     if wrong:
@@ -206,7 +206,17 @@ def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:
             f"{path} holds the weights of another architecture ({len(wrong)} tensors differ, first '{wrong[0]}'): "
             "use the configs it was trained with, or train again."
         )
-    network.load_state_dict(found, strict=not part)
+    network.load_state_dict(found, strict=False)  # complete by the check above; second names follow the first
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network by name, each once: MONAI's DynUNet registers its blocks twice."""
+    state, seen = {}, set()
+    for name, value in network.state_dict().items():
+        if value.data_ptr() not in seen:
+            seen.add(value.data_ptr())
+            state[name] = value
+    return state
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -215,7 +225,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file({name: value.detach().half().contiguous() for name, value in network.state_dict().items()}, partial)
+    save_file({name: value.half().contiguous() for name, value in _state(network).items()}, partial)
     os.replace(partial, path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -20,7 +22,15 @@ from torch import Tensor, nn
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError, UncertaintySegError
-from uncertaintyseg.inference.bundle import TRAINING, WEIGHTS, Bundle, find_bundle, load_weights, save_weights
+from uncertaintyseg.inference.bundle import (
+    INFERENCE,
+    TRAINING,
+    WEIGHTS,
+    Bundle,
+    find_bundle,
+    load_weights,
+    save_weights,
+)
 from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.segmenter import Segmenter
@@ -29,7 +39,8 @@ from uncertaintyseg.training.recipe import Recipe, read_training_config
 from uncertaintyseg.training.validation import ProbabilityInferer, Scores
 
 Progress = Callable[[str, float], None]
-CHECKPOINT = Path("training") / "last.pt"
+UNFINISHED = Path("training")
+"""Where a fit keeps its state, to go on from after a kill."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,8 @@ def fit(
 ) -> FitReport:
     """Fit a bundle and write it, with its new weights, to `output / bundle.name`.
 
-    A fit that was killed goes on from its last epoch when called again with the same output. Same seed and device:
-    same weights, killed or not.
+    A fit that was killed goes on from its last epoch when called again with the same output, settings and cases; with
+    others it starts anew. Same seed and device: same weights, killed or not.
 
     Args:
         bundle: the model to fit; its own weights are not read.
@@ -114,7 +125,7 @@ def fit(
     device = checked_device(device)
     recipe = recipe or Recipe.load(bundle)
     target = _copied(bundle, Path(output))
-    checkpoint = target.folder / CHECKPOINT
+    checkpoint = _checkpoint(target, recipe, training, validation)
     if not resume:
         checkpoint.unlink(missing_ok=True)
     set_determinism(recipe.seed)
@@ -178,11 +189,17 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
     folder = output.resolve() / bundle.name
     if folder != bundle.folder:
         try:
-            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, CHECKPOINT.parent.name, "calibration.json")
+            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, UNFINISHED.name, "calibration.json")
             shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {folder} ({error.strerror}): choose another output folder.") from error
     return Bundle.load(folder)
+
+
+def _checkpoint(target: Bundle, recipe: Recipe, training: Sequence[Case], validation: Sequence[Case]) -> Path:
+    cases = [[case.id for case in part] for part in (training, validation)]
+    settings = json.dumps([recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases])
+    return target.folder / UNFINISHED / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pt"
 
 
 def _start_from(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:

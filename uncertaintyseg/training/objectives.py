@@ -41,6 +41,17 @@ def ssn_joint(
     return -(likelihoods.logsumexp(0) - math.log(len(likelihoods))).mean() / total
 
 
+def ssn_joint_marginal(
+    distribution: GaussianLogits, target: Tensor, samples: int = 20, generator: torch.Generator | None = None
+) -> Tensor:
+    """`ssn_joint` + `marginal_nll`.
+
+    The joint likelihood of a few samples is nearly that of the best one, so it does not mind a factor that now and then
+    flips a whole structure; the marginal likelihood does.
+    """
+    return ssn_joint(distribution, target, samples, generator) + marginal_nll(distribution, target)
+
+
 def sampled_cross_entropy(
     distribution: GaussianLogits, target: Tensor, samples: int = 5, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -67,6 +78,7 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
     ("marginal_nll", "closed_form"): marginal_nll,
     ("marginal_nll", "mc"): sampled_marginal_nll,
     ("ssn_joint", "mc"): ssn_joint,
+    ("ssn_joint_marginal", "mc"): ssn_joint_marginal,
 }
 
 

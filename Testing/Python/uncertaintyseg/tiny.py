@@ -132,7 +132,9 @@ def give_random_weights(path: Path, seed: int = 0) -> Bundle:
     torch.manual_seed(seed)
     network = bundle.network(weights=False)
     with torch.no_grad():
-        network.head.mean.weight *= 4
+        weight = 4 * torch.randn_like(network.head.mean.weight)
+        network.head.mean.weight.copy_(weight - weight.mean(1, keepdim=True))  # features are positive on average
+        network.head.mean.bias.zero_()
         for name, gain in (("factor", 10.0), ("amplitude", 10.0)):
             if hasattr(network.head, name):
                 getattr(network.head, name).weight.mul_(gain)
