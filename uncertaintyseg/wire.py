@@ -111,7 +111,7 @@ class InferResult(_Wire):
     risk: Risk
     label: str = Field(description="Where the server serves the label as NIfTI.")
     label_names: dict[str, int]
-    labels: list[Label] = Field(default_factory=list, description="The same structures with colours and codes.")
+    labels: list[Label] = Field(description="The same structures with colours and codes.")
 
 
 class JobRequest(_Wire):

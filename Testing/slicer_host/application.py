@@ -110,6 +110,15 @@ class Host:
             module = SimpleNamespace(name=name, logic=lambda logic=logic: logic)
             setattr(slicer.modules, name.lower(), module)
         module_logics["Colors"].AddDefaultColorNodes()
+        self._add_label_colors()
+
+    def _add_label_colors(self) -> None:
+        """Add the table that label volumes ask for by id; Slicer reads it from a file that the wheel lacks."""
+        colors = slicer.vtkMRMLColorTableNode()
+        colors.SetTypeToRandom()
+        colors.SetName("GenericColors")
+        colors.SetSingletonTag("FileGenericColors.txt")
+        self.scene.AddNode(colors)
 
 
 class _vtk_silenced:

@@ -78,7 +78,8 @@ class InferJob(Job):
         """Return a `wire.InferResult` as plain JSON."""
         assert self.report is not None
         label = f"{ROUTE}/{self.report.risk.result}/label.nii.gz"
-        result = wire.InferResult(risk=self.report.risk, label=label, label_names=self.report.label_names)
+        names = {item.name: item.id for item in self.report.labels}
+        result = wire.InferResult(risk=self.report.risk, label=label, label_names=names, labels=self.report.labels)
         return result.model_dump(mode="json")
 
 

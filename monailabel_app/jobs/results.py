@@ -32,7 +32,7 @@ class Report(BaseModel):
     """What a result says of itself; the volumes lie beside it."""
 
     risk: wire.Risk
-    label_names: dict[str, int]
+    labels: list[wire.Label]
     case_score: float
     affine: list[list[float]]
 
@@ -50,7 +50,7 @@ class ResultStore:
         self._limit_bytes = limit_bytes
         root.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, prediction: Prediction, label_names: dict[str, int]) -> None:
+    def put(self, key: str, prediction: Prediction, labels: list[wire.Label]) -> None:
         """Store a prediction: nobody ever sees a part of it."""
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
@@ -58,7 +58,7 @@ class ResultStore:
             (folder / "maps").mkdir()
             for name, values in prediction.maps.items():
                 np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
-            report = _report(key, prediction, label_names)
+            report = _report(key, prediction, labels)
             (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
             folder.rename(self._folder(key))
         except OSError:
@@ -134,7 +134,7 @@ class ResultStore:
         return self.root / key
 
 
-def _report(key: str, prediction: Prediction, label_names: dict[str, int]) -> Report:
+def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Report:
     maps = {
         name: info.model_copy(update={"url": f"{ROUTE}/{key}/maps/{quote(name)}.nii.gz"})
         for name, info in prediction.map_info.items()
@@ -148,7 +148,7 @@ def _report(key: str, prediction: Prediction, label_names: dict[str, int]) -> Re
     )
     return Report(
         risk=risk,
-        label_names=label_names,
+        labels=labels,
         case_score=prediction.case_score,
         affine=np.asarray(prediction.affine, dtype=float).tolist(),
     )

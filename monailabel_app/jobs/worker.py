@@ -115,7 +115,7 @@ def predict(task: Task) -> None:
         UncertaintySegError: The scan or the bundle cannot be used.
         MemoryError: There is not enough, on the device or on the machine.
     """
-    predictor, label_names = _predictor(task.bundle, task.checksum, task.device)
+    predictor = _predictor(task.bundle, task.checksum, task.device)
     try:
         prediction = predictor.predict(
             Path(task.image), seed=task.seed, samples=task.samples, progress=_shared[0].report
@@ -124,14 +124,14 @@ def predict(task: Task) -> None:
         if "out of memory" in str(error) or "can't allocate memory" in str(error):
             raise MemoryError(str(error)) from error
         raise
-    ResultStore(Path(task.results)).put(task.key, prediction, label_names)
+    ResultStore(Path(task.results)).put(task.key, prediction, predictor.bundle.labels)
 
 
 @functools.lru_cache(maxsize=_WARM_MODELS)
-def _predictor(folder: str, checksum: str, device: str) -> tuple[Predictor, dict[str, int]]:
+def _predictor(folder: str, checksum: str, device: str) -> Predictor:
     from uncertaintyseg.inference.predictor import Predictor  # noqa: PLC0415 - torch belongs to the worker
 
     bundle = Bundle.load(Path(folder))
     if bundle.checksum != checksum:
         raise BundleError(f"{folder}: the weights changed since the server started. Restart the server to use them.")
-    return Predictor(bundle, device=device), {label.name: label.id for label in bundle.labels}
+    return Predictor(bundle, device=device)

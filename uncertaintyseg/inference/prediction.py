@@ -51,10 +51,12 @@ class Prediction:
             InputError: when the folder cannot be written.
         """
         folder = Path(folder).resolve()
-        write_volume(folder / "label.nii.gz", self.label, self.affine)
         paths = {name: folder / f"{name}.nii.gz" for name in self.maps}
+        # Encoding refuses damaged maps, so it comes before anything is overwritten.
+        encoded = {n: encode_map(value, self.affine, self.map_info[n].range) for n, value in self.maps.items()}
+        write_volume(folder / "label.nii.gz", self.label, self.affine)
         for name, path in paths.items():
-            write_bytes(path, encode_map(self.maps[name], self.affine, self.map_info[name].range))
+            write_bytes(path, encoded[name])
         report = {
             "label": str(folder / "label.nii.gz"),
             "maps": {name: str(path) for name, path in paths.items()},

@@ -63,6 +63,6 @@ class InferenceState:
         """Draw whole segmentations `[*region]` (class indices) on the region."""
         device = generator.device
         with torch.inference_mode():
-            features = torch.from_numpy(np.asarray(self.features)).to(device, torch.float32)[None]
+            features = torch.from_numpy(np.asarray(self.features, dtype=np.float32)).to(device)[None]
             for logits in head(features).distribution.sample(count, generator):
                 yield most_likely(logits[0])

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from uncertaintyseg.data.phantom import make_phantom
 from uncertaintyseg.data.scan import write_volume
@@ -15,6 +17,16 @@ from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGH
 
 STRUCTURES = ("organ", "lesion", "vessel", "cyst")
 SHAPE, SPACING = (32, 32, 16), (3.0, 3.0, 6.0)
+
+
+class IntensityBackbone(nn.Module):
+    """Its one feature is the intensity, so what a model on it must say is known everywhere in space."""
+
+    in_channels, features, divisor = 1, 1, 4
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The image itself."""
+        return image.clone()  # sliding windows scale what they are given in place
 
 
 def write_phantoms(folder: Path, count: int, first: int = 0) -> None:
@@ -36,13 +48,14 @@ def write_bundle(
     overlap: float = 0.25,
     spacing: Sequence[float] = SPACING,
     filters: Sequence[int] = (4, 8, 8),
+    backbone: dict[str, Any] | None = None,
     **head_options: Any,
 ) -> Path:
     """A bundle like the shipped ones, without weights, at `folder / <task>_<head>`."""
     path = folder / f"{task}_{head}"
     names = STRUCTURES[: classes - 1]
     both = {"keys": ["image", "label"], "allow_missing_keys": True}
-    backbone = {"_target_": "uncertaintyseg.backbones.DynUNetBackbone", "in_channels": 1, "filters": list(filters)}
+    backbone = backbone or {"_target_": "uncertaintyseg.backbones.DynUNetBackbone", "filters": list(filters)}
     configs: dict[Path, Any] = {
         METADATA: {
             "version": "0.1.0",
@@ -140,3 +153,23 @@ def give_random_weights(path: Path, seed: int = 0) -> Bundle:
                 getattr(network.head, name).weight.mul_(gain)
     save_weights(network, path / WEIGHTS)
     return Bundle.load(path)
+
+
+def write_threshold_bundle(folder: Path, head: str = "deterministic", **options: Any) -> Bundle:
+    """Two classes by the intensity alone: organ above -60 HU, the surer the further from there."""
+    backbone = {"_target_": "Testing.Python.uncertaintyseg.tiny.IntensityBackbone"}
+    path = write_bundle(folder, head, 2, backbone=backbone, **options)
+    network = Bundle.load(path).network(weights=False)
+    with torch.no_grad():
+        network.head.mean.weight.copy_(torch.tensor([0.0, 20.0]).reshape(2, 1, 1, 1, 1))
+        network.head.mean.bias.copy_(torch.tensor([0.0, 20.0]))
+    save_weights(network, path / WEIGHTS)
+    return Bundle.load(path)
+
+
+def write_blob(path: Path, affine: np.ndarray, shape: Sequence[int]) -> None:
+    """A lopsided smooth blob about the origin of space, 60 HU at most and -160 HU at least, on any grid."""
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    x, y, z = np.moveaxis(index @ affine[:3, :3].T + affine[:3, 3], -1, 0)
+    distance = (x / 30) ** 2 + (y / 22) ** 2 + ((z - 0.4 * x) / 36) ** 2 + np.maximum(z, 0) / 60
+    write_volume(path, (-160 + 220 * np.exp(-distance)).astype(np.float32), affine)

@@ -60,10 +60,11 @@ def demo(
             except Exception as error:
                 raise InputError(f"the demo stopped: {error} The server's log is {output / 'server.log'}.") from error
         report = write_report(output / "report.html", story, time.perf_counter() - started)
-    console.print(f"Report: {report.resolve()}")
-    console.print("To work with a server in 3D Slicer: uncertaintyseg serve --studies FOLDER, then open the module")
-    console.print("Uncertainty Segmentation, enter the server's address and press Connect.")
+    lines = [
+        f"Report: {report.resolve()}",
+        "To work with a server in 3D Slicer: uncertaintyseg serve --studies FOLDER, then open the module",
+        "Uncertainty Segmentation, enter the server's address and press Connect.",
+    ]
     if keep:
-        console.print(
-            f"The demo's server goes on at {server.url} (process {server.pid}); stop it with: kill {server.pid}"
-        )
+        lines.append(f"The demo's server goes on at {server.url}; stop it with: kill {server.pid}")
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)

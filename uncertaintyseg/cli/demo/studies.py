@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.layouts import Case, read_cases, read_split
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.errors import InputError
@@ -15,6 +15,7 @@ from uncertaintyseg.errors import InputError
 _MARK = ".uncertaintyseg-demo"
 _PHANTOM_SEED = 1000
 """Phantoms no shipped model was trained on (those come from seed 0)."""
+_HELD_OUT = "msd_hippocampus"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def prepare(output: Path, data: Path | None, count: int) -> Studies:
             raise InputError(
                 f"{data} has {len(cases)} labelled scans, the demo wants {count}: use --cases {len(cases)}."
             )
-        cases = cases[-count:]
+        held_out = set(read_split(_HELD_OUT)["calibration"])  # the shipped models have not seen these
+        cases = sorted(cases, key=lambda case: (case.id not in held_out, case.id))[:count]
         origin = f"{count} scans of {data.resolve().name}"
     folder.mkdir(parents=True)
     for case in cases:

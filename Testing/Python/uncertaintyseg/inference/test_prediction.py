@@ -1,0 +1,64 @@
+"""What a prediction leaves in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.predictor import Predictor
+
+
+@pytest.fixture
+def prediction(tiny_bundle, scan) -> Prediction:
+    return Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=4)
+
+
+def test_files_hold_what_the_prediction_holds(prediction, scan, tmp_path):
+    report = prediction.save(tmp_path / "out")
+    label = nib.load(report["label"])
+    assert label.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(label.dataobj), prediction.label)
+    assert np.allclose(label.affine, nib.load(scan).affine, atol=1e-5)
+    assert report["maps"].keys() == prediction.maps.keys()
+    for name, path in report["maps"].items():
+        image, (low, high) = nib.load(path), prediction.map_info[name].range
+        assert image.header.get_data_dtype() == np.uint16
+        assert np.abs(image.get_fdata() - prediction.maps[name]).max() < 1e-4 * (high - low)
+
+
+def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = prediction.save("out")
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert report["label"] == str(tmp_path / "out" / "label.nii.gz")
+    assert report.keys() == {"label", "maps", "structures", "case_score", "provenance", "seconds"}
+    assert [row["name"] for row in report["structures"]] == ["organ", "lesion"]
+    assert report["seconds"] == report["provenance"]["seconds"]
+
+
+def test_the_same_prediction_writes_the_same_bytes(prediction, tmp_path):
+    for folder in ("one", "two"):
+        prediction.save(tmp_path / folder)
+    for path in (tmp_path / "one").glob("*.nii.gz"):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_named(prediction, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"file/label\.nii\.gz: cannot be written"):
+        prediction.save(tmp_path / "file")
+
+
+def test_a_damaged_map_leaves_an_earlier_result_alone(prediction, tmp_path):
+    prediction.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = {name: np.full_like(value, np.nan) for name, value in prediction.maps.items()}
+    with pytest.raises(InputError, match="NaN"):
+        dataclasses.replace(prediction, maps=broken, label=prediction.label + 1).save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

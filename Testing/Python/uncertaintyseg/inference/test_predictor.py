@@ -1,0 +1,293 @@
+"""Prediction on the scan's own grid: geometry, repeatability, and what the numbers mean."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.geometry import resample
+from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.heads import HEADS
+from uncertaintyseg.inference.predictor import Predictor, result_key
+from uncertaintyseg.measures import MEASURES
+
+UPRIGHT, SHAPE = np.diag([3.0, 3.0, 6.0, 1.0]), (28, 26, 16)
+UPRIGHT[:3, 3] = -UPRIGHT[:3, :3] @ ((np.array(SHAPE) - 1) / 2)
+
+
+@pytest.fixture(scope="module")
+def threshold(tmp_path_factory) -> Predictor:
+    """Says organ where the blob is bright, whatever the grid."""
+    return Predictor(tiny.write_threshold_bundle(tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture
+def blob(tmp_path):
+    tiny.write_blob(tmp_path / "blob.nii.gz", UPRIGHT, SHAPE)
+    return tmp_path / "blob.nii.gz"
+
+
+def onto(prediction, affine, shape) -> np.ndarray:
+    """The organ of a prediction on another grid, `[*shape]`, nearest label."""
+    organ = torch.from_numpy((prediction.label == 1).astype(np.float32))[None]
+    return resample(organ, prediction.affine, affine, shape)[0].numpy() > 0.5
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_label_and_maps_lie_on_the_scans_grid(tiny_bundle, scan, head, classes):
+    bundle = tiny_bundle(head, classes)
+    prediction, image = Predictor(bundle).predict(scan), nib.load(scan)
+    assert prediction.label.dtype == np.uint8
+    assert prediction.label.shape == image.shape
+    assert np.allclose(prediction.affine, image.affine)
+    assert set(np.unique(prediction.label)) <= set(range(classes))
+    structures = [label.name for label in bundle.labels]
+    assert list(prediction.maps) == [*MEASURES, *(f"{m}_{s}" for s in structures for m in ("probability", "variance"))]
+    assert prediction.maps.keys() == prediction.map_info.keys()
+    for name, value in prediction.maps.items():
+        low, high = prediction.map_info[name].range
+        assert value.dtype == np.float32
+        assert value.shape == image.shape
+        assert low <= value.min() <= value.max() <= high * (1 + 1e-5), name
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_the_label_is_the_likeliest_class_and_the_error_is_the_rest(tiny_bundle, scan, head):
+    bundle = tiny_bundle(head, 3)
+    prediction = Predictor(bundle).predict(scan)
+    structures = np.stack([prediction.maps[f"probability_{label.name}"] for label in bundle.labels])
+    p = np.concatenate([np.clip(1 - structures.sum(0), 0, 1)[None], structures])
+    assert np.abs(prediction.maps["error_probability"] - (1 - p.max(0))).max() < 1e-6
+    chosen = np.take_along_axis(p, prediction.label[None].astype(int), 0)[0]
+    assert np.abs(chosen - p.max(0)).max() < 1e-6
+    assert len(np.unique(prediction.label)) > 1
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_the_same_seed_gives_the_same_result_bit_for_bit(tiny_bundle, scan, head):
+    bundle = tiny_bundle(head, 3)
+    one, two = Predictor(bundle).predict(scan, seed=3), Predictor(bundle).predict(scan, seed=3)
+    assert np.array_equal(one.label, two.label)
+    for name, value in one.maps.items():
+        assert np.array_equal(value, two.maps[name]), name
+    assert one.structures == two.structures
+    assert one.case_score == two.case_score
+
+
+def test_another_seed_moves_the_volume_interval_but_no_map(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("low_rank", 3))
+    one, two = predictor.predict(scan, seed=1), predictor.predict(scan, seed=2)
+    assert all(np.array_equal(value, two.maps[name]) for name, value in one.maps.items())
+    assert one.structures[0].volume_ml_95 != two.structures[0].volume_ml_95
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SLA", "IPL", "ARS"])
+def test_the_axis_order_of_a_file_does_not_matter(tiny_bundle, scan, tmp_path, axes):
+    """Bit for bit after turning back, whatever way the same voxels are stored."""
+    predictor, image = Predictor(tiny_bundle("low_rank", 3)), nib.load(scan)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes))
+    turned = image.as_reoriented(turn)
+    write_volume(tmp_path / "turned.nii.gz", np.asarray(turned.dataobj), turned.affine)
+    one, two = predictor.predict(scan), predictor.predict(tmp_path / "turned.nii.gz")
+    back = resample(torch.from_numpy(two.label)[None], two.affine, one.affine, one.label.shape)[0].numpy()
+    assert (back == one.label).mean() > 0.999
+    assert [row.volume_ml for row in two.structures] == pytest.approx(
+        [row.volume_ml for row in one.structures], rel=0.01
+    )
+
+
+@pytest.mark.parametrize("degrees", [5, 25, 44])
+def test_an_oblique_scan_is_segmented_at_the_same_place(threshold, blob, tmp_path, degrees):
+    reference = threshold.predict(blob)
+    axis = np.array([1.0, 2.0, 0.5]) / np.linalg.norm([1, 2, 0.5])
+    affine, shape = np.diag([2.5, 2.5, 5.0, 1.0]), (40, 40, 24)
+    affine[:3, :3] = Rotation.from_rotvec(np.radians(degrees) * axis).as_matrix() @ affine[:3, :3]
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    tiny.write_blob(tmp_path / "oblique.nii.gz", affine, shape)
+    prediction = threshold.predict(tmp_path / "oblique.nii.gz")
+    assert np.allclose(prediction.affine, affine, atol=1e-5)
+    organ = onto(prediction, UPRIGHT, SHAPE)
+    assert (organ == (reference.label == 1)).mean() > 0.99
+    assert dice(organ, reference.label == 1) > 0.93
+    assert prediction.structures[0].volume_ml == pytest.approx(reference.structures[0].volume_ml, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape"),
+    [((3, 3, 6), SHAPE), ((1, 1, 12), (84, 78, 8)), ((6, 1.5, 4), (14, 52, 24)), ((2, 2, 2), (42, 39, 48))],
+)
+def test_the_spacing_of_a_scan_does_not_change_where_the_organ_is(threshold, blob, tmp_path, spacing, shape):
+    reference = threshold.predict(blob)
+    affine = np.diag([*map(float, spacing), 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    tiny.write_blob(tmp_path / "other.nii.gz", affine, shape)
+    prediction = threshold.predict(tmp_path / "other.nii.gz")
+    assert prediction.label.shape == shape
+    assert dice(onto(prediction, UPRIGHT, SHAPE), reference.label == 1) > 0.85
+    assert prediction.structures[0].volume_ml == pytest.approx(reference.structures[0].volume_ml, rel=0.06)
+
+
+def test_the_label_is_where_the_blob_is_bright(threshold, blob):
+    bright = read_scan(blob).numpy()[0] > -60
+    prediction = threshold.predict(blob)
+    assert (prediction.label == bright).all()
+    assert prediction.structures[0].volume_ml == pytest.approx(bright.sum() * 0.054, abs=1e-3)
+    border = np.abs(read_scan(blob).numpy()[0] + 60) < 10
+    assert prediction.maps["predictive_entropy"][border].min() > prediction.maps["predictive_entropy"][~border].max()
+
+
+@pytest.mark.parametrize("shape", [(5, 26, 16), (28, 3, 2), (6, 7, 4)])
+def test_a_volume_smaller_than_the_window_is_segmented(tiny_bundle, scan, tmp_path, shape):
+    image = nib.load(scan)
+    cut = image.slicer[2 : 2 + shape[0], 4 : 4 + shape[1], : shape[2]]
+    write_volume(tmp_path / "small.nii.gz", np.asarray(cut.dataobj), cut.affine)
+    for head in sorted(HEADS):
+        prediction = Predictor(tiny_bundle(head, 3)).predict(tmp_path / "small.nii.gz")
+        assert prediction.label.shape == cut.shape
+        assert all(np.isfinite(value).all() for value in prediction.maps.values())
+
+
+def test_a_volume_larger_than_the_window_takes_several_and_progress_ends_at_one(tiny_bundle, scan):
+    said: list[tuple[str, float]] = []
+    bundle = tiny_bundle("low_rank", 3, window=(16, 16, 8), overlap=0.5)
+    Predictor(bundle).predict(scan, progress=lambda stage, fraction: said.append((stage, fraction)))
+    fractions = [fraction for _, fraction in said]
+    assert sum(stage == "running the network" for stage, _ in said) > 8
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert said[-1] == ("done", 1.0)
+
+
+def test_a_cropped_scan_agrees_with_the_whole_where_the_network_sees_the_same(threshold, blob, tmp_path):
+    image = nib.load(blob)
+    cut = image.slicer[4:26, 2:24, 1:14]
+    write_volume(tmp_path / "cut.nii.gz", np.asarray(cut.dataobj), cut.affine)
+    whole, part = threshold.predict(blob), threshold.predict(tmp_path / "cut.nii.gz")
+    assert np.array_equal(part.label, whole.label[4:26, 2:24, 1:14])
+
+
+@pytest.mark.parametrize("head", ["deterministic", "mixture_of_bases"])
+def test_a_head_without_whole_shapes_gives_no_volume_interval_and_says_why(tiny_bundle, scan, head):
+    prediction = Predictor(tiny_bundle(head, 3)).predict(scan)
+    for row in prediction.structures:
+        assert row.volume_ml_95 is None
+        assert f"none: the {head} head draws no whole shapes" in row.interval_method
+    assert prediction.state is None
+    assert prediction.provenance.samples is None
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [("low_rank", {}), ("mixture_of_bases", {"noise": "volume"}), ("mixture_of_bases", {"noise": "cube"})],
+)
+def test_whole_shapes_give_an_ordered_volume_interval(tiny_bundle, scan, head, options):
+    prediction = Predictor(tiny_bundle(head, 3, **options)).predict(scan, samples=16)
+    for row in prediction.structures:
+        low, high = row.volume_ml_95
+        assert 0 <= low < high
+        assert "16 whole segmentations" in row.interval_method
+    assert prediction.state is not None
+    assert prediction.provenance.samples == 16
+
+
+def test_without_any_possible_foreground_there_is_no_interval(tmp_path, blob):
+    bundle = tiny.write_threshold_bundle(tmp_path / "models", "low_rank", rank=1)
+    dark = nib.load(blob)
+    values = np.asarray(dark.dataobj)
+    write_volume(tmp_path / "dark.nii.gz", np.minimum(values, -150) - 50 * (values < -159), dark.affine)
+    prediction = Predictor(bundle).predict(tmp_path / "dark.nii.gz")
+    (row,) = prediction.structures
+    assert row.volume_ml == 0
+    assert row.volume_ml_95 is None
+    assert row.interval_method == "none: no voxel is possibly foreground"
+    assert (row.mean_risk, row.flag) == (None, "not found")
+
+
+def test_the_interval_is_that_of_the_labels_drawn_from_the_state(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("low_rank", 3, spacing=(3.0, 3.0, 6.0)))
+    prediction = predictor.predict(scan, seed=5, samples=20)
+    draws = prediction.state.labels(predictor.network.head, 20, torch.Generator().manual_seed(5))
+    volumes = [(draw == 1).sum().item() * 0.054 for draw in draws]
+    assert prediction.structures[0].volume_ml_95 == pytest.approx(np.percentile(volumes, [2.5, 97.5]), abs=1e-4)
+
+
+def test_the_case_score_is_the_mean_entropy_near_the_foreground(threshold, blob):
+    prediction = threshold.predict(blob)
+    assert 0 < prediction.case_score < math.log(2)
+    entropy = prediction.maps["predictive_entropy"]
+    assert entropy.mean() < prediction.case_score < entropy.max()
+
+
+def test_provenance_says_how_to_make_it_again(tiny_bundle, scan):
+    bundle = tiny_bundle("low_rank", 3)
+    prediction = Predictor(bundle).predict(scan, seed=4)
+    made = prediction.provenance
+    assert (made.model, made.head, made.weights_checksum) == (bundle.name, "low_rank", bundle.checksum)
+    assert (made.seed, made.device, made.dtype, made.nodes) == (4, "cpu", "float32", 32)
+    assert (made.window, made.overlap) == ((24, 24, 12), 0.25)
+    assert made.seconds.keys() == {"read", "network", "samples", "maps", "review"}
+    assert made.seconds == prediction.seconds
+    assert Predictor(tiny_bundle("deterministic", 3)).predict(scan).provenance.nodes is None
+    assert Predictor(tiny_bundle("low_rank", 2)).predict(scan).provenance.nodes is None
+
+
+def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, scan, phantoms, tmp_path):
+    bundle = tiny_bundle("low_rank", 3)
+    same = {"seed": 0, "samples": 64, "device": "cpu"}
+    keys = [
+        result_key(scan, bundle, **same),
+        result_key(scan, bundle, **same | {"seed": 1}),
+        result_key(scan, bundle, **same | {"samples": 32}),
+        result_key(scan, bundle, **same | {"device": "cuda"}),
+        result_key(phantoms / "images" / "case_1.nii.gz", bundle, **same),
+        result_key(scan, tiny_bundle("low_rank", 3, seed=1), **same),
+        result_key(scan, tiny_bundle("low_rank", 3, overlap=0.5), **same),
+        result_key(scan, tiny_bundle("deterministic", 3), **same),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == 64 for key in keys)
+    shutil.copy(scan, tmp_path / "copy.nii.gz")
+    assert result_key(tmp_path / "copy.nii.gz", tiny_bundle("low_rank", 3), **same) == keys[0]
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: cannot be read"):
+        result_key(tmp_path / "absent.nii.gz", bundle, **same)
+
+
+def test_a_folder_of_scans_is_predicted_into_one_folder_each(tiny_bundle, phantoms, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("case_0", "case_1"):
+        shutil.copy(phantoms / "images" / f"{name}.nii.gz", tmp_path / "images")
+    reports = Predictor(tiny_bundle()).predict_folder(tmp_path, tmp_path / "out")
+    assert [report["label"] for report in reports] == [
+        str(tmp_path / "out" / name / "label.nii.gz") for name in ("case_0", "case_1")
+    ]
+    assert (tmp_path / "out" / "case_1" / "report.json").is_file()
+
+
+def test_a_path_will_do_for_a_bundle_and_an_untrained_one_is_refused(tiny_bundle, tmp_path, scan):
+    bundle = tiny_bundle()
+    assert Predictor(str(bundle.folder)).bundle.name == bundle.name
+    with pytest.raises(BundleError, match="train the model first"):
+        Predictor(tiny.write_bundle(tmp_path / "untrained"))
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_bundle):
+    with pytest.raises(InputError, match="device 'nonsense'"):
+        Predictor(tiny_bundle(), device="nonsense")
+
+
+def test_a_scan_that_cannot_be_used_is_named_before_anything_runs(tiny_bundle, tmp_path):
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file"):
+        Predictor(tiny_bundle()).predict(tmp_path / "absent.nii.gz")

@@ -1,0 +1,55 @@
+"""Dice of masks, and means over cases."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uncertaintyseg.metrics.overlap import dice, mean_with_interval
+
+
+def test_dice_of_equal_disjoint_and_half_overlapping_masks():
+    one, other = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4), bool)
+    one[:2], other[2:] = True, True
+    assert dice(one, one) == 1
+    assert dice(one, other) == 0
+    other[:] = False
+    other[1:3] = True
+    assert dice(one, other) == pytest.approx(0.5)
+    assert dice(one, np.ones_like(one)) == pytest.approx(2 * 32 / (32 + 64))
+
+
+def test_dice_is_nan_where_both_are_empty_and_zero_where_one_is():
+    full, empty = np.ones((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
+    assert math.isnan(dice(empty, empty))
+    assert dice(full, empty) == dice(empty, full) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_the_mean_lies_in_its_interval(values):
+    found = mean_with_interval(values)
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.lo <= found.mean + 1e-12
+    assert found.mean <= found.hi + 1e-12
+
+
+def test_the_interval_is_close_to_that_of_a_normal_mean_and_repeats():
+    values = np.random.default_rng(0).normal(0.8, 0.1, 200).tolist()
+    found = mean_with_interval(values)
+    half = 1.96 * np.std(values) / np.sqrt(200)
+    assert found.lo == pytest.approx(found.mean - half, abs=0.002)
+    assert found.hi == pytest.approx(found.mean + half, abs=0.002)
+    assert mean_with_interval(values) == found
+
+
+def test_cases_without_the_structure_are_left_out():
+    nan = float("nan")
+    assert mean_with_interval([0.5, nan, 0.7]).mean == pytest.approx(0.6)
+    assert mean_with_interval([0.5, nan]) == (0.5, 0.5, 0.5)
+    assert mean_with_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+    for values in ([], [nan, nan]):
+        assert all(math.isnan(value) for value in mean_with_interval(values))

@@ -1,0 +1,57 @@
+"""The structure table against sums over voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uncertaintyseg.review.structures import LOW_DICE, expected_dice, structure_table
+from uncertaintyseg.wire import Label
+
+LABELS = [Label(id=1, name="organ", rgb=(1, 2, 3), snomed=None), Label(id=2, name="lesion", rgb=(4, 5, 6), snomed=None)]
+VOXEL_ML = 0.05
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([0.3, 0.3, 0.1], (12, 10, 8)).transpose(3, 0, 1, 2)
+    return p.argmax(0), {"organ": p[1], "lesion": p[2]}, 1 - p.max(0)
+
+
+def test_rows_are_sums_over_voxels(case):
+    label, probabilities, error = case
+    rows = structure_table(label, probabilities, error, LABELS, VOXEL_ML, {1: (1.0, 2.0), 2: (0.12345, 9.0)}, "sampled")
+    for row, item in zip(rows, LABELS, strict=True):
+        inside, p = label == item.id, probabilities[item.name]
+        assert (row.id, row.name, row.interval_method) == (item.id, item.name, "sampled")
+        assert row.volume_ml == pytest.approx(inside.sum() * VOXEL_ML, abs=1e-4)
+        assert row.mean_risk == pytest.approx(error[inside].mean(), abs=1e-4)
+        assert row.expected_dice == pytest.approx(2 * p[inside].sum() / (p.sum() + inside.sum()), abs=1e-4)
+    assert rows[1].volume_ml_95 == (0.1234, 9.0)
+
+
+def test_the_expected_dice_is_what_repeated_references_give(case):
+    label, probabilities, _ = case
+    rng, inside, p = np.random.default_rng(1), label == 1, probabilities["organ"]
+    draws = [rng.random(p.shape) < p for _ in range(300)]
+    mean = np.mean([2 * (draw & inside).sum() / (draw.sum() + inside.sum()) for draw in draws])
+    assert expected_dice(p, inside) == pytest.approx(mean, abs=2e-3)
+
+
+def test_a_structure_that_was_not_found_has_neither_risk_nor_dice():
+    nothing = np.zeros((4, 4, 4), int)
+    p = {"organ": np.full((4, 4, 4), 1e-3), "lesion": np.full((4, 4, 4), 0.2)}
+    organ, lesion = structure_table(nothing, p, np.full((4, 4, 4), 0.2), LABELS, VOXEL_ML, None, "none: why")
+    assert (organ.volume_ml, organ.mean_risk, organ.expected_dice, organ.flag) == (0, None, None, "not found")
+    assert (lesion.volume_ml, lesion.mean_risk, lesion.expected_dice, lesion.flag) == (0, None, 0, "not found")
+    assert organ.volume_ml_95 is None
+
+
+@pytest.mark.parametrize(("p", "flag"), [(0.99, None), (0.6, f"expected Dice below {LOW_DICE}")])
+def test_a_structure_that_the_model_doubts_is_flagged(p, flag):
+    label = np.zeros((6, 6, 6), int)
+    label[1:5] = 1
+    inside = np.where(label == 1, p, 1 - p)
+    rows = structure_table(label, {"organ": inside}, np.full(label.shape, 1 - p), LABELS[:1], VOXEL_ML, None, "none")
+    assert rows[0].flag == flag
