@@ -221,12 +221,11 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 
 def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's weights as safetensors, all or nothing, in half precision (half the size, same figures)."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({name: value.half().contiguous() for name, value in _state(network).items()}, partial)
-    os.replace(partial, path)
+    from uncertaintyseg.data.scan import write_bytes
+
+    write_bytes(path, save({name: value.half().contiguous() for name, value in _state(network).items()}))
 
 
 def shipped_models() -> Path:

@@ -56,9 +56,9 @@ def test_a_folder_that_cannot_be_written_is_named(prediction, tmp_path):
 
 
 def test_a_damaged_map_leaves_an_earlier_result_alone(prediction, tmp_path):
-    prediction.save(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    prediction.save(tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     broken = {name: np.full_like(value, np.nan) for name, value in prediction.maps.items()}
     with pytest.raises(InputError, match="NaN"):
-        dataclasses.replace(prediction, maps=broken, label=prediction.label + 1).save(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        dataclasses.replace(prediction, maps=broken, label=prediction.label + 1).save(tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

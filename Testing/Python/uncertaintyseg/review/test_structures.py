@@ -21,7 +21,7 @@ def case():
 
 def test_rows_are_sums_over_voxels(case):
     label, probabilities, error = case
-    rows = structure_table(label, probabilities, error, LABELS, VOXEL_ML, {1: (1.0, 2.0), 2: (0.12345, 9.0)}, "sampled")
+    rows = structure_table(label, probabilities, error, LABELS, VOXEL_ML, {1: (1.0, 2.0), 2: (0.12344, 9.0)}, "sampled")
     for row, item in zip(rows, LABELS, strict=True):
         inside, p = label == item.id, probabilities[item.name]
         assert (row.id, row.name, row.interval_method) == (item.id, item.name, "sampled")
