@@ -49,6 +49,7 @@ class Panel:
         ui.connectButton.clicked.connect(self.on_connect)
         ui.serverLineEdit.returnPressed.connect(self.on_connect)
         ui.nextCaseButton.clicked.connect(self.on_next_case)
+        ui.scoreButton.clicked.connect(self.on_score)
         ui.runButton.clicked.connect(self.on_run)
         ui.cancelButton.clicked.connect(self.on_cancel)
         ui.submitButton.clicked.connect(self.on_submit)
@@ -83,6 +84,11 @@ class Panel:
         if self._may_discard_edits():
             self.review.next_case(self.ui.strategyComboBox.currentText)
             self._timer.start()
+
+    def on_score(self, *_arguments) -> None:
+        """Score the cases with the chosen model."""
+        self.review.score(self.ui.modelComboBox.currentText)
+        self._timer.start()
 
     def on_run(self, *_arguments) -> None:
         """Segment the case; edits that were not submitted are lost only with consent."""
@@ -138,6 +144,7 @@ class Panel:
         ui.caseNameLabel.setText(state.sample.id if has_case else _("none"))
         ui.connectButton.setEnabled(idle)
         ui.nextCaseButton.setEnabled(idle and connected and bool(state.info.strategies))
+        ui.scoreButton.setEnabled(idle and connected and bool(state.info.models))
         ui.runButton.setEnabled(idle and connected and has_case and bool(state.info.models))
         ui.submitButton.setEnabled(idle and connected and has_result)
         ui.cancelButton.setEnabled(not idle)

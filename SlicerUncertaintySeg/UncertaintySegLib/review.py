@@ -97,6 +97,19 @@ class Review:
 
         self._start(work, done)
 
+    def score(self, model: str) -> None:
+        """Score every case without a label, so that a strategy can rank them."""
+        client = self._client
+
+        def work(report: Report) -> dict[str, float]:
+            return client.score(model, progress=lambda job: report(f"Scoring: {job.stage}", job.fraction))
+
+        def done(scores: dict[str, float]) -> None:
+            cases = f"{len(scores)} case{'s' if len(scores) != 1 else ''}"
+            self._say(f"{cases} scored by {model}: Next case brings the most doubtful one.")
+
+        self._start(work, done)
+
     def run(self, model: str) -> None:
         """Segment the case with a model and show its label and first map."""
         client, sample = self._client, self.state.sample

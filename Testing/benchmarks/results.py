@@ -23,8 +23,10 @@ def row(result: dict[str, Any], part: str) -> list[str]:
     """A line of the table."""
     found = [structure["dice"] for structure in result["structures"].values()]
     dice = [f"{d['mean']:.3f} ({d['lo']:.3f} to {d['hi']:.3f})" for d in found]
+    coverage = [structure["volume_95_coverage"] for structure in result["structures"].values()]
+    covered = "-" if None in coverage else " / ".join(f"{share:.0%}" for share in coverage)
     figures = [f"{result['nll']:.4f}", f"{result['ece']:.4f}", f"{result['seconds_per_case']:.2f}"]
-    return [result["model"], part, str(result["n"]), *dice, *figures]
+    return [result["model"], part, str(result["n"]), *dice, *figures, covered]
 
 
 def table(task: str, data: Path, parts: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -39,7 +41,7 @@ def table(task: str, data: Path, parts: list[str]) -> tuple[list[str], list[list
                 found = evaluate(Predictor(bundle), chosen, lambda text, f, b=bundle: progress(f"{b.name} {text}", f))
                 rows.append(row(found, part))
     names = [f"Dice {label.name}" for label in bundles[0].labels]
-    return ["model", "part", "n", *names, "NLL", "ECE", "s / case"], rows
+    return ["model", "part", "n", *names, "NLL", "ECE", "s / case", "95 % volume intervals that hold"], rows
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:

@@ -38,7 +38,10 @@ def _without_nan(value: Any) -> Any:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on stderr; what it gives is called with a line of text and the fraction done."""
+    """A progress bar on stderr; what it gives is called with a line of text and the fraction done.
+
+    Where stderr is no terminal nothing is drawn: a file would only get the bar's line breaks.
+    """
     columns = (
         BarColumn(),
         TaskProgressColumn(),
@@ -46,6 +49,6 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda text, fraction: bar.update(task, description=text, completed=fraction)

@@ -21,7 +21,8 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; by default the recipe's.")] = None,
     objective: Annotated[
-        str | None, typer.Option(help="expected_ce, marginal_nll or ssn_joint; by default the head's own.")
+        str | None,
+        typer.Option(help="expected_ce, marginal_nll, ssn_joint or ssn_joint_marginal; by default the head's own."),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,

@@ -24,7 +24,7 @@ class LowRankHead(Head):
 
     name = "low_rank"
     paper = "Monteiro et al. 2020, Stochastic Segmentation Networks"
-    objective = "ssn_joint"
+    objective = "ssn_joint_marginal"
 
     def __init__(self, features: int, classes: int, rank: int = 10) -> None:
         super().__init__(features, classes)

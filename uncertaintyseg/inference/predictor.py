@@ -33,6 +33,7 @@ from uncertaintyseg.wire import Provenance
 
 Progress = Callable[[str, float], None]
 SAMPLES = 64
+_MAX_VOXELS = 10**9
 _FEATURE_BYTES = 2**31
 """Features of larger volumes are not kept: the volume interval is then null."""
 
@@ -54,6 +55,7 @@ class Predictor:
         self.device = checked_device(device)
         self.network = self.bundle.network().to(self.device)
         self._preprocessing = self.bundle.preprocessing()
+        self._spacing = tuple(self.bundle.setting("spacing"))
         self._window = tuple(self.bundle.setting("window"))
         self._overlap = float(self.bundle.setting("overlap"))
 
@@ -80,6 +82,7 @@ class Predictor:
         with _timed(seconds, "read"):
             progress("reading the scan", 0.0)
             scan = read_scan(image)
+            self._check_size(scan)
             volume = self._preprocessing({"image": scan})["image"]
         with _timed(seconds, "network"):
             output = self._run(volume, lambda fraction: progress("running the network", 0.05 + 0.75 * fraction))
@@ -109,6 +112,15 @@ class Predictor:
             InputError: for a folder without scans, or a scan that cannot be used.
         """
         return [self.predict(case.image).save(Path(output) / case.id) for case in read_cases(images)]
+
+    def _check_size(self, scan: MetaTensor) -> None:
+        extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
+        voxels = np.prod(extent / self._spacing)
+        if voxels > _MAX_VOXELS:
+            raise InputError(
+                f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} mm is {voxels:.1e} "
+                "voxels at this model's resolution. Are the voxel sizes in its header in mm? Correct them, or crop it."
+            )
 
     def _run(self, volume: MetaTensor, progress: Callable[[float], None]) -> WindowedOutput:
         size = self.network.backbone.features * volume[0].numel() * 4

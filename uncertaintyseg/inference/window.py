@@ -57,6 +57,8 @@ class MomentsInferer(Inferer):
         window = [
             min(size, -(-axis // divisor) * divisor) for size, axis in zip(self.window, inputs.shape[2:], strict=True)
         ]
+        if all(side == divisor for side in window):  # instance normalisation needs two voxels at the lowest level
+            window[-1] *= 2
         total = self._windows(inputs.shape[2:], window) * inputs.shape[0]
         done = 0
         names: list[str] = []

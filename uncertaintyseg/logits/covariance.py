@@ -123,11 +123,6 @@ class Basis(Covariance):
     def __init__(self, amplitude: Tensor, basis: Tensor, noise: Noise = "voxel") -> None:
         if basis.shape[2] != amplitude.shape[1]:
             raise InputError(f"basis has rank {basis.shape[2]}, amplitude has {amplitude.shape[1]}: they must agree.")
-        if any(cube > size for cube, size in zip(basis.shape[3:], amplitude.shape[2:], strict=True)):
-            raise InputError(
-                f"a volume of {tuple(amplitude.shape[2:])} voxels is smaller than its grid of {tuple(basis.shape[3:])} "
-                "cubes: use a larger window or fewer cubes."
-            )
         self.amplitude, self.basis, self.scope = amplitude, basis, noise
         self.shape = torch.Size([amplitude.shape[0], basis.shape[1], *amplitude.shape[2:]])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.logits import closed_form, quadrature
-from uncertaintyseg.logits.covariance import ALL, Covariance, Marginal, Sum
+from uncertaintyseg.logits.covariance import ALL, Covariance, Diagonal, Marginal, Sum
 from uncertaintyseg.logits.moments import Moments, most_likely
 
 TRAINING_NODES = 16
@@ -65,8 +65,8 @@ class GaussianLogits:
         """
         for _ in range(count):
             draw = self.mean
-            if self._shared is not None:
-                draw = draw + self._shared.noise(generator)
+            for part in self._drawn:
+                draw = draw + part.noise(generator)
             if self._cholesky is not None:
                 batch, classes, voxels = self.mean.flatten(2).shape
                 z = torch.randn((batch, classes, voxels), generator=generator, device=draw.device, dtype=draw.dtype)
@@ -80,14 +80,15 @@ class GaussianLogits:
         return self.covariance.parts if isinstance(self.covariance, Sum) else (self.covariance,)
 
     @cached_property
-    def _shared(self) -> Covariance | None:
-        parts = [part for part in self._parts if part.shared]
-        return Sum(*parts) if parts else None
+    def _drawn(self) -> tuple[Covariance, ...]:
+        """Sources drawn as they are: those that voxels share, and a diagonal that there is nothing to collapse with."""
+        alone = all(part.shared or isinstance(part, Diagonal) for part in self._parts)
+        return self._parts if alone else tuple(part for part in self._parts if part.shared)
 
     @cached_property
     def _cholesky(self) -> Tensor | None:
-        """Cholesky factor `[C, C, B, N]` of the noise that is independent between voxels."""
-        parts = [part for part in self._parts if not part.shared]
+        """Cholesky factor `[C, C, B, N]` of the other sources together."""
+        parts = [part for part in self._parts if part not in self._drawn]
         if not parts:
             return None
         diagonal, factor = _voxels_last(Sum(*parts).marginal())

@@ -73,9 +73,11 @@ def differences(mean: Tensor, marginal: Marginal, reference: Tensor) -> tuple[Te
 
 
 def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
-    """Cholesky factor `[D, D, n]` of diag(diagonal) + common 11^T + factor factor^T, unrolled over the few classes."""
+    """Cholesky factor `[D, D, n]` of diag(diagonal) + common 11^T + factor factor^T, unrolled over few classes."""
     size = diagonal.shape[0]
     rounding = 10 * torch.finfo(diagonal.dtype).eps
+    if size > 2 * TOP:
+        return _dense_cholesky(diagonal, common, factor, size * rounding)
 
     def entry(row: int, column: int) -> Tensor:
         value = common if factor is None else common + (factor[row] * factor[column]).sum(0)
@@ -94,6 +96,16 @@ def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
         rows.append(row)
     zero = torch.zeros_like(common)
     return torch.stack([torch.stack([*row, *[zero] * (size - len(row))]) for row in rows])
+
+
+def _dense_cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None, rounding: float) -> Tensor:
+    sigma = torch.diag_embed(diagonal.T) + common[:, None, None]
+    if factor is not None:
+        rows = factor.permute(2, 0, 1)
+        sigma = sigma + rows @ rows.mT
+    largest = sigma.diagonal(dim1=1, dim2=2).amax(1)
+    jitter = torch.eye(len(diagonal), dtype=sigma.dtype, device=sigma.device) * (rounding * largest + _PIVOT)[:, None, None]
+    return torch.linalg.cholesky(sigma + jitter).permute(1, 2, 0)
 
 
 def softmax_moments(delta: Tensor, cholesky: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

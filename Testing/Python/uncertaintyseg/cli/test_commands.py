@@ -164,6 +164,14 @@ def test_a_real_process_prints_json_only(models, scan, tmp_path):
 
 
 def test_listing_models_starts_without_torch():
-    program = "import sys; from uncertaintyseg.cli import main; sys.argv[1:] = ['models', '--json']\ntry: main()\nfinally: sys.exit('torch' in sys.modules)"
+    program = """
+import sys
+from uncertaintyseg.cli import main
+sys.argv[1:] = ["models", "--json"]
+try:
+    main()
+finally:
+    sys.exit("torch" in sys.modules)
+"""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout)

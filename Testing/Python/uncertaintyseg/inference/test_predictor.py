@@ -149,13 +149,13 @@ def test_the_label_is_where_the_blob_is_bright(threshold, blob):
     assert prediction.maps["predictive_entropy"][border].min() > prediction.maps["predictive_entropy"][~border].max()
 
 
-@pytest.mark.parametrize("shape", [(5, 26, 16), (28, 3, 2), (6, 7, 4)])
+@pytest.mark.parametrize("shape", [(5, 26, 16), (28, 3, 2), (6, 7, 4), (3, 3, 2)])
 def test_a_volume_smaller_than_the_window_is_segmented(tiny_bundle, scan, tmp_path, shape):
     image = nib.load(scan)
     cut = image.slicer[2 : 2 + shape[0], 4 : 4 + shape[1], : shape[2]]
     write_volume(tmp_path / "small.nii.gz", np.asarray(cut.dataobj), cut.affine)
-    for head in sorted(HEADS):
-        prediction = Predictor(tiny_bundle(head, 3)).predict(tmp_path / "small.nii.gz")
+    for head, options in (*((head, {}) for head in sorted(HEADS)), ("mixture_of_bases", {"noise": "cube"})):
+        prediction = Predictor(tiny_bundle(head, 3, **options)).predict(tmp_path / "small.nii.gz", samples=4)
         assert prediction.label.shape == cut.shape
         assert all(np.isfinite(value).all() for value in prediction.maps.values())
 
@@ -263,6 +263,14 @@ def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, 
     assert result_key(tmp_path / "copy.nii.gz", tiny_bundle("low_rank", 3), **same) == keys[0]
     with pytest.raises(InputError, match=r"absent\.nii\.gz: cannot be read"):
         result_key(tmp_path / "absent.nii.gz", bundle, **same)
+
+
+def test_a_scan_whose_voxel_sizes_cannot_be_millimetres_is_refused(threshold, tmp_path):
+    write_volume(
+        tmp_path / "microns.nii.gz", np.random.default_rng(0).random((64, 64, 32)), np.diag([500, 500, 900, 1])
+    )
+    with pytest.raises(InputError, match=r"microns\.nii\.gz: 32000 x 32000 x 28800 mm .* header in mm\?"):
+        threshold.predict(tmp_path / "microns.nii.gz")
 
 
 def test_a_folder_of_scans_is_predicted_into_one_folder_each(tiny_bundle, phantoms, tmp_path):

@@ -87,6 +87,13 @@ def test_a_small_volume_is_padded_only_to_what_the_backbone_needs():
     assert output.moments.probability.shape == (1, 2, 5, 16, 3)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 3), (4, 4, 4), (2, 16, 1)])
+def test_a_few_voxels_are_enough_for_the_lowest_level(shape):
+    output = MomentsInferer((16, 16, 16))(torch.randn(1, 1, *shape), tiny_network())
+    assert output.moments.probability.shape == (1, 3, *shape)
+    assert torch.isfinite(output.moments.stacked()).all()
+
+
 @pytest.mark.parametrize(
     ("shape", "overlap"),
     [((8, 8, 8), 0.5), ((9, 8, 17), 0.5), ((20, 13, 8), 0.25), ((16, 24, 9), 0.0), ((11, 8, 8), 0.9), ((3, 4, 5), 0.5)],

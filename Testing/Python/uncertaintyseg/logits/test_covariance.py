@@ -140,6 +140,6 @@ def test_a_basis_of_another_rank_is_refused():
         Basis(torch.ones(1, 2, 4, 4, 4), torch.ones(1, 2, 3, 1, 1, 1))
 
 
-def test_a_volume_smaller_than_its_grid_of_cubes_is_refused():
-    with pytest.raises(InputError, match="smaller than its grid"):
-        Basis(torch.ones(1, 2, 4, 3, 4), torch.ones(1, 2, 2, 4, 4, 4))
+def test_a_volume_may_be_smaller_than_its_grid_of_cubes():
+    per_voxel = Basis(torch.ones(1, 1, 3, 4, 1), torch.arange(64.0).reshape(1, 1, 1, 4, 4, 4)).marginal().factor
+    assert per_voxel.flatten().tolist() == [16 * x + 4 * y for x in (0, 1, 2) for y in range(4)]

@@ -1,0 +1,160 @@
+"""Imports go down only: between the floors of the house, and between the rooms of the library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOORS = ("SlicerUncertaintySeg", "Testing", "models", "monailabel_app", "sample_data", "uncertaintyseg")
+OURS = {"SlicerUncertaintySeg", "UncertaintySegLib", "monailabel_app", "slicer_host", "uncertaintyseg"}
+SLICER = {"vtk", "slicer", "qt", "ctk", "PythonQt", "mrml"}
+SERVER = {"monailabel", "fastapi", "starlette", "uvicorn", "monailabel_app"}
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "wire": set(),
+    "logits": {"errors"},
+    "measures": {"logits", "wire"},
+    "heads": {"errors", "logits", "wire"},
+    "backbones": {"errors"},
+    "data": {"errors"},
+    "segmenter": {"backbones", "errors", "heads"},
+    "metrics": {"errors"},
+    "active": {"errors"},
+    "review": {"errors", "wire"},
+    "inference": {
+        "active", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter", "wire",
+    },
+    "training": {"data", "errors", "heads", "inference", "logits", "segmenter"},
+    "cli": {"data", "errors", "inference", "metrics", "training", "wire"},
+}  # fmt: skip
+"""Which rooms of the library a room may look into; a new one says here where it stands."""
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob("*.py") if ".venv" not in path.parts)
+
+
+def modules(path: Path) -> Iterator[tuple[str, int]]:
+    """Full names of what a file imports, `from a import b` as a.b, with the line."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            prefix = ".".join(part for part in (base, node.module) if part)
+            yield from ((f"{prefix}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def wrong(folder: str, is_wrong) -> list[str]:
+    """Where a file of the folder imports something that `is_wrong(top-level name)`."""
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in sources(folder)
+        for name, line in modules(path)
+        if is_wrong(name.split(".")[0])
+    ]
+
+
+def test_every_floor_is_there():
+    for floor in FLOORS:
+        assert (ROOT / floor).is_dir(), floor
+    assert len(sources("uncertaintyseg")) > 30
+
+
+def test_the_slicer_module_needs_nothing_that_slicer_lacks():
+    allowed = set(sys.stdlib_module_names) | {"numpy", "vtk", "slicer", "qt", "ctk", "UncertaintySegLib"}
+    assert not wrong("SlicerUncertaintySeg", lambda name: name not in allowed)
+
+
+def test_the_library_knows_neither_server_nor_viewer():
+    assert not wrong("uncertaintyseg", (SERVER | SLICER).__contains__)
+
+
+def test_only_the_demo_looks_at_the_viewer():
+    demo = str(Path("uncertaintyseg/cli/demo"))
+    found = wrong("uncertaintyseg", (OURS - {"uncertaintyseg"}).__contains__)
+    assert not [line for line in found if not line.startswith(demo)]
+
+
+def test_the_command_line_starts_without_viewer_server_or_network():
+    heavy = sorted({"torch", "monai", "UncertaintySegLib", "slicer_host", "slicer", "monailabel"})
+    program = f"import sys, uncertaintyseg.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_server_knows_no_viewer():
+    assert not wrong(
+        "monailabel_app", (SLICER | {"UncertaintySegLib", "slicer_host", "SlicerUncertaintySeg"}).__contains__
+    )
+
+
+def test_sample_data_needs_the_library_only():
+    assert not wrong("sample_data", (SERVER | SLICER | OURS - {"uncertaintyseg"}).__contains__)
+
+
+def test_models_are_data():
+    assert not sources("models")
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_nobody_imports_torchvision_or_what_needs_it(floor):
+    forbidden = ("torchvision", "monailabel.transform.post", "monailabel.tasks.infer.bundle", "torchmetrics")
+    assert not [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in sources(floor)
+        for name, line in modules(path)
+        if name.startswith(forbidden)
+    ]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_nothing_unpickles(floor):
+    assert not wrong(
+        floor, {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}.__contains__
+    )
+    for path in sources(floor):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "np.load", "numpy.load"}:
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                safe = ("weights_only", "True") if "torch" in ast.unparse(node.func) else ("allow_pickle", "False")
+                assert safe in options.items(), f"{path.relative_to(ROOT)}:{node.lineno} needs {'='.join(safe)}"
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "uncertaintyseg").parts[0].removesuffix(".py")
+
+
+def test_every_room_says_where_it_stands():
+    assert {room_of(path) for path in sources("uncertaintyseg")} - {"__init__"} == set(ROOMS)
+
+
+def test_the_rooms_are_in_order():
+    """No two rooms look into each other, however long the way round."""
+    left = dict(ROOMS)
+    while left:
+        ready = [room for room, below in left.items() if not below & set(left)]
+        assert ready, f"{sorted(left)} look into each other"
+        left = {room: below for room, below in left.items() if room not in ready}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_looks_down_only(room):
+    found = []
+    for path in sources("uncertaintyseg"):
+        if room_of(path) != room:
+            continue
+        for name, line in modules(path):
+            parts = name.split(".")
+            if parts[0] == "uncertaintyseg" and parts[-1] != parts[0] and parts[1] in {*ROOMS} - {room, *ROOMS[room]}:
+                found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not found

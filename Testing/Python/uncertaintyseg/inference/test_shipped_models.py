@@ -1,0 +1,44 @@
+"""The models that come with the project, on the data they are for."""
+
+from __future__ import annotations
+
+import pytest
+
+from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
+from uncertaintyseg.data.phantom import write_phantoms
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.inference.bundle import find_bundles
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.metrics.overlap import dice
+
+TRAINED = {name: bundle for name, bundle in find_bundles().items() if bundle.checksum}
+
+
+def check(name: str, cases, least: float) -> None:
+    """Dice of the structures, an interval where the head has one, and maps that know where the errors are."""
+    predictor = Predictor(TRAINED[name])
+    for case in cases:
+        prediction = predictor.predict(case.image, samples=16)
+        ids = {label.name: label.id for label in TRAINED[name].labels}
+        reference = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
+        biggest = max(ids.values(), key=lambda i: (reference == i).sum())
+        assert dice(prediction.label == biggest, reference == biggest) > least
+        wrong = prediction.label != reference
+        risk = prediction.maps["error_probability"]
+        assert risk[wrong].mean() > 5 * risk[~wrong].mean()
+        for row in prediction.structures:
+            assert (row.volume_ml_95 is None) == (not predictor.network.head.coherent)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.startswith("hippocampus")])
+def test_hippocampus_models_segment_real_scans(shared_data, name):
+    wanted = read_split("msd_hippocampus")["validation"][:2]
+    cases = [case for case in read_cases(shared_data / "msd_hippocampus") if case.id in wanted]
+    assert len(cases) == 2
+    check(name, cases, 0.75)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.startswith("phantom")])
+def test_phantom_models_segment_phantoms(tmp_path, name):
+    write_phantoms(tmp_path, 1, seed=77)
+    check(name, read_cases(tmp_path), 0.7)
