@@ -209,19 +209,21 @@ class JobQueue:
         return stage, (done + part) / job.total
 
     def _eta(self, jobs: list[Job]) -> float | None:
-        """Seconds until the last of `jobs` ends, each prediction as long as its model's last one; None at first."""
+        """Seconds until the last of `jobs` ends; None before anything is known.
+
+        The prediction at work goes on as it began; each other one takes as long as its model's last.
+        """
         total = 0.0
         for job in jobs:
-            elapsed = time.monotonic() - self._at_work[2] if self._is_at_work(job) else 0.0
-            fraction = self._worker.progress()[1] if elapsed else 0.0
-            seconds = self._seconds.get(job.model) or (elapsed / fraction if fraction else self._slowest())
-            if seconds is None:
+            left = len(job.steps)
+            if self._is_at_work(job) and (fraction := self._worker.progress()[1]):
+                total += (time.monotonic() - self._at_work[2]) * (1 - fraction) / fraction
+                left -= 1
+            seconds = self._seconds.get(job.model) or max(self._seconds.values(), default=None)
+            if left and seconds is None:
                 return None
-            total += max(len(job.steps) * seconds - elapsed, 0.0)
+            total += left * (seconds or 0.0)
         return total
-
-    def _slowest(self) -> float | None:
-        return max(self._seconds.values(), default=None)
 
     def _is_at_work(self, job: Job) -> bool:
         return self._at_work is not None and self._at_work[0] is job

@@ -103,8 +103,8 @@ def _dense_cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None, rou
     if factor is not None:
         rows = factor.permute(2, 0, 1)
         sigma = sigma + rows @ rows.mT
-    largest = sigma.diagonal(dim1=1, dim2=2).amax(1)
-    jitter = torch.eye(len(diagonal), dtype=sigma.dtype, device=sigma.device) * (rounding * largest + _PIVOT)[:, None, None]
+    largest = sigma.diagonal(dim1=1, dim2=2).amax(1, keepdim=True)
+    jitter = torch.diag_embed((rounding * largest + _PIVOT).expand(-1, len(diagonal)))
     return torch.linalg.cholesky(sigma + jitter).permute(1, 2, 0)
 
 

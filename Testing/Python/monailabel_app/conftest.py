@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -20,20 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 REAL = ROOT.parent / "shared" / "data" / "msd_hippocampus" / "images"
 TASK = "hippocampus" if REAL.is_dir() else "phantom"
-# `uncertaintyseg serve` alone, without the command line's other rooms
-SERVE = [sys.executable, "-m", "monailabel_app"]
-
-
-@pytest.fixture
-def model() -> str:
-    """A model with coherent samples."""
-    return f"{TASK}_low_rank"
-
-
-@pytest.fixture
-def baseline() -> str:
-    """A model that answers soonest."""
-    return f"{TASK}_deterministic"
+SERVE = [sys.executable, "-m", "uncertaintyseg.cli", "serve"]
 
 
 def find_free_port() -> int:
@@ -60,6 +48,9 @@ class Server:
     studies: Path
     cache: Path
     log: Path
+    model: str = f"{TASK}_low_rank"  # draws coherent samples
+    baseline: str = f"{TASK}_deterministic"  # answers soonest
+    wait_until = staticmethod(poll)
 
     @property
     def url(self) -> str:
@@ -86,6 +77,22 @@ class Server:
     def ended(self, job_id: str, seconds: float = 120.0) -> dict:
         return poll(lambda: (s := self.state(job_id))["state"] in ("done", "failed", "cancelled") and s, seconds)
 
+    def infer(self, model: str, image: str, **params) -> dict:
+        """The end of an inference job."""
+        return self.ended(self.job(kind="infer", model=model, image=image, params=params))
+
+    def cancel(self, job_id: str) -> httpx.Response:
+        return self.http.delete(f"/uncertainty/v1/jobs/{job_id}")
+
+    def put_label(self, image: str, path: Path, **params) -> httpx.Response:
+        with path.open("rb") as file:
+            fields = {"params": json.dumps(params)}
+            return self.http.put(f"/datastore/label?image={image}&tag=final", data=fields, files={"label": file})
+
+    def remove_label(self, image: str) -> None:
+        self.http.delete(f"/datastore/label?id={image}&tag=final")
+        poll(lambda: "final" not in self.http.get("/datastore/?output=all").json()["objects"][image]["labels"])
+
 
 def environment(folder: Path) -> dict[str, str]:
     """Keeps whatever a server writes for its user inside `folder`."""
@@ -107,11 +114,6 @@ def start(command: list[str], port: int, folder: Path) -> subprocess.Popen:
 
     poll(answers, every=0.2)
     return process
-
-
-@pytest.fixture
-def wait_until():
-    return poll
 
 
 @pytest.fixture
@@ -179,20 +181,43 @@ def server(tmp_path_factory, scans) -> Iterator[Server]:
     assert process.wait(timeout=30) in (0, -15)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def image(scans) -> str:
     """Id of a scan in the studies folder."""
     return scans[0].name.removesuffix(".nii.gz")
 
 
-@pytest.fixture
-def big_image(server, scans, tmp_path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def cached(server, image) -> str:
+    """The same scan, once the baseline model has a result for it."""
+    assert server.infer(server.baseline, image)["state"] == "done"
+    return image
+
+
+@pytest.fixture(scope="module")
+def big_image(server, scans, tmp_path_factory) -> Iterator[str]:
     """A scan that takes long enough to look at the server meanwhile."""
     volume = nib.load(scans[0])
-    path = tmp_path / "big.nii.gz"
+    path = tmp_path_factory.mktemp("big") / "big.nii.gz"
     nib.Nifti1Image(np.tile(volume.get_fdata(dtype=np.float32), (4, 4, 4)), volume.affine).to_filename(path)
     with path.open("rb") as file:
         assert server.http.put("/datastore/image", files={"file": file}).json() == {"image": "big"}
     yield "big"
+    for job in server.http.get("/uncertainty/v1/jobs").json():
+        server.cancel(job["id"])
     server.http.delete("/datastore/image?id=big")
     poll(lambda: "big" not in server.images())
+
+
+@pytest.fixture
+def saved_label(server, image, tmp_path) -> Iterator[Path]:
+    """A label file that the server has saved for `image`."""
+    scan = nib.load(server.studies / f"{image}.nii.gz")
+    values = np.zeros(scan.shape, np.uint8)
+    values[2:6, 3:8, 4:9] = 1
+    values[6:9, 3:8, 4:9] = 2
+    path = tmp_path / "label.nii.gz"
+    nib.Nifti1Image(values, scan.affine).to_filename(path)
+    assert server.put_label(image, path).status_code == 200
+    yield path
+    server.remove_label(image)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import time
 
-import httpx
 import nibabel as nib
 import numpy as np
-import psutil
 import pytest
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
@@ -22,8 +19,8 @@ def client(server, tmp_path) -> MONAILabelClient:
 
 
 @pytest.fixture
-def result(server, model, image) -> wire.InferResult:
-    job = server.ended(server.job(kind="infer", model=model, image=image))
+def result(server, image) -> wire.InferResult:
+    job = server.ended(server.job(kind="infer", model=server.model, image=image))
     assert job["state"] == "done", job
     return wire.InferResult.model_validate(job["result"])
 
@@ -32,45 +29,40 @@ def nifti(data: bytes) -> nib.Nifti1Image:
     return nib.Nifti1Image.from_bytes(gzip.decompress(data))
 
 
-def worker_processes(server) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
-
-
-def test_the_stock_client_gets_a_label_on_the_scans_grid_and_our_risk(server, client, image, model):
-    label_file, params = client.infer(model, image, {"result_extension": ".nii.gz", "result_dtype": "uint8"})
+def test_the_stock_client_gets_a_label_on_the_scans_grid_and_our_risk(server, client, image):
+    label_file, params = client.infer(server.model, image, {"result_extension": ".nii.gz", "result_dtype": "uint8"})
     label, scan = nib.load(label_file), nib.load(server.studies / f"{image}.nii.gz")
     assert label.get_data_dtype() == np.uint8
     assert label.shape == scan.shape
     np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
     risk = wire.Risk.model_validate(params["risk"])
-    assert risk.provenance.model == model
+    assert risk.provenance.model == server.model
     assert set(risk.maps) >= {"predictive_entropy", "error_probability"}
     assert params["label_names"] == {row.name: row.id for row in risk.structures}
 
 
-def test_the_label_comes_as_nrrd_for_clients_that_ask_for_it(server, client, image, model):
+def test_the_label_comes_as_nrrd_for_clients_that_ask_for_it(server, client, image):
     sitk = pytest.importorskip("SimpleITK")
-    label_file, _ = client.infer(model, image, {"result_extension": ".nrrd"})
+    label_file, _ = client.infer(server.model, image, {"result_extension": ".nrrd"})
     scan = sitk.ReadImage(str(server.studies / f"{image}.nii.gz"))
     label = sitk.ReadImage(label_file)
     assert label.GetSize() == scan.GetSize()
     np.testing.assert_allclose(label.GetOrigin(), scan.GetOrigin(), atol=1e-3)
 
 
-def test_output_json_and_image_answer_one_part_each(server, image, model):
-    answer = server.http.post(f"/infer/{model}?image={image}&output=json")
+def test_output_json_and_image_answer_one_part_each(server, image):
+    answer = server.http.post(f"/infer/{server.model}?image={image}&output=json")
     assert wire.Risk.model_validate(answer.json()["risk"])
-    answer = server.http.post(f"/infer/{model}?image={image}&output=image")
+    answer = server.http.post(f"/infer/{server.model}?image={image}&output=image")
     assert nifti(answer.content).get_data_dtype() == np.uint8
 
 
-def test_an_uploaded_file_and_a_session_give_the_same_result_as_the_stored_image(server, client, image, model):
+def test_an_uploaded_file_and_a_session_give_the_same_result_as_the_stored_image(server, client, image):
     path = str(server.studies / f"{image}.nii.gz")
-    _, stored = client.infer(model, image, {})
-    _, uploaded = client.infer(model, "", {}, file=path)
+    _, stored = client.infer(server.model, image, {})
+    _, uploaded = client.infer(server.model, "", {}, file=path)
     session = client.create_session(path)["session_id"]
-    _, in_session = client.infer(model, "", {}, session_id=session)
+    _, in_session = client.infer(server.model, "", {}, session_id=session)
     assert stored["risk"]["result"] == uploaded["risk"]["result"] == in_session["risk"]["result"]
     client.remove_session(session)
 
@@ -93,9 +85,9 @@ def test_every_promised_map_and_the_label_can_be_fetched(server, result):
         assert nifti(server.http.get(info.url).content).shape == shape
 
 
-def test_a_result_that_is_there_ends_the_job_at_once(server, result, image, model):
+def test_a_result_that_is_there_ends_the_job_at_once(server, result, image):
     started = time.perf_counter()
-    job = server.state(server.job(kind="infer", model=model, image=image))
+    job = server.state(server.job(kind="infer", model=server.model, image=image))
     seconds = time.perf_counter() - started
     assert job["state"] == "done"
     assert job["result"]["risk"]["result"] == result.risk.result
@@ -103,80 +95,14 @@ def test_a_result_that_is_there_ends_the_job_at_once(server, result, image, mode
     print(f"cache hit: {1000 * seconds:.1f} ms")
 
 
-def test_another_seed_is_another_result(server, result, image, model):
-    job = server.ended(server.job(kind="infer", model=model, image=image, params={"seed": 1}))
+def test_another_seed_is_another_result(server, result, image):
+    job = server.ended(server.job(kind="infer", model=server.model, image=image, params={"seed": 1}))
     assert job["result"]["risk"]["result"] != result.risk.result
     assert job["result"]["risk"]["provenance"]["seed"] == 1
 
 
-def test_info_answers_while_an_inference_runs(server, big_image, model):
-    job = server.job(kind="infer", model=model, image=big_image)
-    server.started(job)
-    waits = []
-    for _ in range(20):
-        started = time.perf_counter()
-        assert server.http.get("/info/").status_code == 200
-        waits.append(time.perf_counter() - started)
-    assert server.state(job)["state"] == "running"
-    server.http.delete(f"/uncertainty/v1/jobs/{job}")
-    assert max(waits) < 0.5
-    print(f"/info during inference: mean {1000 * np.mean(waits):.1f} ms, longest {1000 * max(waits):.1f} ms")
-
-
-def test_progress_and_queue_position_are_told_and_cancel_frees_the_worker(
-    server, big_image, image, model, baseline, wait_until
-):
-    running = server.job(kind="infer", model=model, image=big_image)
-    assert server.started(running)["eta_s"] > 0
-    queued = server.job(kind="infer", model=baseline, image=image, params={"seed": 7})
-    state = server.state(queued)
-    assert (state["state"], state["queue_position"], state["fraction"]) == ("queued", 1, 0.0)
-    assert server.http.delete(f"/uncertainty/v1/jobs/{running}").status_code == 204
-    assert server.state(running)["state"] == "cancelled"
-    assert server.ended(queued)["state"] == "done"
-
-
-def test_a_cancelled_queued_job_never_runs(server, big_image, image, model):
-    running = server.job(kind="infer", model=model, image=big_image)
-    queued = server.job(kind="infer", model=model, image=image, params={"seed": 99})
-    server.http.delete(f"/uncertainty/v1/jobs/{queued}")
-    server.http.delete(f"/uncertainty/v1/jobs/{running}")
-    assert server.state(queued)["state"] == "cancelled"
-    assert server.ended(running)["state"] == "cancelled"
-
-
-def test_a_waiting_stock_request_learns_that_its_job_was_cancelled(server, big_image, model, wait_until):
-    answers = []
-    url = f"{server.url}/infer/{model}?image={big_image}"
-    waiting = threading.Thread(target=lambda: answers.append(httpx.post(url, timeout=60)))
-    waiting.start()
-    [job] = wait_until(lambda: server.http.get("/uncertainty/v1/jobs").json())
-    server.http.delete(f"/uncertainty/v1/jobs/{job['id']}")
-    waiting.join()
-    assert answers[0].status_code == 409
-
-
-def test_a_killed_worker_fails_its_job_only(server, big_image, image, model, baseline):
-    job = server.job(kind="infer", model=model, image=big_image)
-    server.started(job)
-    [worker] = worker_processes(server)
-    worker.kill()
-    state = server.ended(job)
-    assert state["state"] == "failed"
-    assert "memory" in state["error"]
-    assert server.ended(server.job(kind="infer", model=baseline, image=image, params={"seed": 3}))["state"] == "done"
-
-
-def test_a_worker_killed_while_idle_is_replaced(server, image, baseline):
-    for worker in worker_processes(server):
-        worker.kill()
-        worker.wait(10)
-    time.sleep(0.5)  # until the pool has noticed
-    assert server.ended(server.job(kind="infer", model=baseline, image=image, params={"seed": 4}))["state"] == "done"
-
-
-def test_the_stock_client_reports_an_unknown_model_with_our_message(client, image, model):
+def test_the_stock_client_reports_an_unknown_model_with_our_message(server, client, image):
     with pytest.raises(MONAILabelClientException) as error:
         client.infer("spleen", image, {})
     assert "404" in error.value.msg
-    assert model in error.value.msg
+    assert server.model in error.value.msg

@@ -62,6 +62,15 @@ def test_scores_agree_with_their_definitions(predictor, data):
     assert result["seconds_per_case"] == pytest.approx(np.mean([c["seconds"] for c in result["cases"]]), abs=1e-3)
 
 
+def test_the_coverage_of_volume_intervals_is_a_share_of_the_cases(predictor, data, tmp_path):
+    assert evaluate(predictor, read_cases(data))["structures"]["organ"]["volume_95_coverage"] is None
+    coherent = Predictor(tiny.write_threshold_bundle(tmp_path / "models", "low_rank", rank=2))
+    result = evaluate(coherent, read_cases(data))
+    held = {case["id"]: case["in_volume_95"]["organ"] for case in result["cases"]}
+    assert held["half"] is False  # half the organ is far from all that the model takes for plausible
+    assert result["structures"]["organ"]["volume_95_coverage"] == sum(held.values()) / 2
+
+
 def test_a_structure_absent_from_label_and_reference_counts_for_nothing(predictor, data):
     dark = np.full(SHAPE, -160, np.float32)
     dark[0, 0, 0] = -150

@@ -122,13 +122,24 @@ def test_nodes_have_zero_mean_and_identity_covariance():
         assert np.abs(nodes.T @ nodes / count - np.eye(dimension)).max() < 1e-12
 
 
-def test_the_triangular_factor_is_that_of_numpy():
+@pytest.mark.parametrize("classes", [4, 20])
+def test_the_triangular_factor_is_that_of_numpy(classes):
     rng = np.random.default_rng(0)
-    diagonal, common, factor = rng.random((4, 7)) + 0.1, rng.random(7), rng.standard_normal((4, 3, 7))
+    diagonal, common, factor = rng.random((classes, 7)) + 0.1, rng.random(7), rng.standard_normal((classes, 3, 7))
     found = quadrature.cholesky(*(torch.from_numpy(a) for a in (diagonal, common, factor))).numpy()
     for n in range(7):
         sigma = np.diag(diagonal[:, n]) + common[n] + factor[..., n] @ factor[..., n].T
         assert np.allclose(found[..., n], np.linalg.cholesky(sigma))
+
+
+@pytest.mark.parametrize("classes", [4, 20])
+def test_a_triangular_factor_exists_for_singular_covariances_too(classes):
+    zero, factor = torch.zeros(classes, 5), 30 * torch.randn(classes, 2, 5, generator=torch.Generator().manual_seed(0))
+    for rows in (factor, None):
+        found = quadrature.cholesky(zero, zero[0], rows)
+        sigma = torch.zeros(5, classes, classes) if rows is None else torch.einsum("ckn,dkn->ncd", rows, rows)
+        again = torch.einsum("ckn,dkn->ncd", found, found)
+        assert (again - sigma).abs().max() < 1e-4 * max(sigma.max(), 1e-3)
 
 
 def test_the_block_size_does_not_show(monkeypatch):

@@ -1,0 +1,109 @@
+"""Labels that people save: checked first, replaced whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from monailabel.client.client import MONAILabelClient
+
+
+@pytest.fixture
+def stored(server, image):
+    return server.studies / "labels" / "final" / f"{image}.nii.gz"
+
+
+@pytest.fixture
+def bad_label(saved_label, tmp_path):
+    """Writes a label that differs from the good one in one way."""
+
+    def write(change) -> object:
+        good = nib.load(saved_label)
+        values, affine = change(np.asarray(good.dataobj).copy(), good.affine.copy())
+        path = tmp_path / "bad.nii.gz"
+        nib.Nifti1Image(values, affine).to_filename(path)
+        return path
+
+    return write
+
+
+def unknown_class(values, affine):
+    values[0, 0, 0] = 7
+    return values, affine
+
+
+def other_shape(values, affine):
+    return values[:-1], affine
+
+
+def moved(values, affine):
+    affine[0, 3] += 25
+    return values, affine
+
+
+def probabilities(values, affine):
+    return values.astype(np.float32) / 3, affine
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [(unknown_class, "7"), (other_shape, "grid"), (moved, "grid"), (probabilities, "whole numbers")],
+)
+def test_a_wrong_label_is_refused_and_the_saved_one_stays(server, image, stored, bad_label, change, word):
+    before, record = stored.read_bytes(), server.http.get(f"/datastore/label/info?label={image}&tag=final").json()
+    answer = server.put_label(image, bad_label(change))
+    assert answer.status_code == 400
+    assert word in answer.json()["detail"]
+    assert "bad.nii.gz" in answer.json()["detail"]
+    assert stored.read_bytes() == before
+    assert server.http.get(f"/datastore/label/info?label={image}&tag=final").json() == record
+
+
+def test_a_file_that_is_no_image_is_refused_and_the_saved_one_stays(server, image, saved_label, stored, tmp_path):
+    before = stored.read_bytes()
+    path = tmp_path / "text.nii.gz"
+    path.write_bytes(gzip.compress(b"not an image"))
+    answer = server.put_label(image, path)
+    assert answer.status_code == 400
+    assert "text.nii.gz" in answer.json()["detail"]
+    assert stored.read_bytes() == before
+
+
+def test_an_unknown_image_or_a_path_as_tag_saves_nothing(server, image, saved_label):
+    assert server.put_label("nobody", saved_label).status_code == 404
+    with saved_label.open("rb") as file:
+        answer = server.http.put(f"/datastore/label?image={image}&tag=../../out", files={"label": file})
+    assert answer.status_code == 400
+    assert not (server.studies.parent / "out").exists()
+
+
+def test_the_stock_client_saves_and_reads_back_the_same_voxels(server, image, saved_label, tmp_path):
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
+    assert client.save_label(image, str(saved_label), tag="final", params={"reviewer": "a"})["label"] == image
+    back = nib.load(client.download_label(image, "final"))
+    np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(nib.load(saved_label).dataobj))
+    assert back.get_data_dtype() == np.uint8
+    assert server.http.get(f"/datastore/label/info?label={image}&tag=final").json()["reviewer"] == "a"
+
+
+def test_a_label_in_another_format_and_orientation_lands_on_the_scans_grid(
+    server, image, saved_label, stored, tmp_path
+):
+    flipped = sitk.Flip(sitk.ReadImage(str(saved_label)), [True, False, False], False)
+    path = tmp_path / "label.nrrd"
+    sitk.WriteImage(flipped, str(path))
+    assert server.put_label(image, path).status_code == 200
+    scan, label = nib.load(server.studies / f"{image}.nii.gz"), nib.load(stored)
+    np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(nib.load(saved_label).dataobj))
+    assert [p.name for p in stored.parent.iterdir()] == [stored.name]
+
+
+def test_records_on_disk_are_whole_and_know_the_label(server, image, saved_label):
+    records = json.loads((server.studies / "datastore_v2.json").read_text())
+    assert records["objects"][image]["labels"]["final"]["info"]["name"] == f"{image}.nii.gz"
+    assert server.http.get("/info/").json()["datastore"]["completed"] == 1

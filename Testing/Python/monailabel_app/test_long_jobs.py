@@ -1,0 +1,112 @@
+"""What a client sees while an inference takes long, and what a cancel or a crash leaves behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+
+def worker_processes(server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+
+class LongInference:
+    """A stock client's request that waits for a big scan."""
+
+    def __init__(self, server, image: str) -> None:
+        self.answers: list[httpx.Response] = []
+        url = f"{server.url}/infer/{server.model}?image={image}"
+        self.thread = threading.Thread(target=lambda: self.answers.append(httpx.post(url, timeout=300)))
+        self.thread.start()
+        [job] = server.wait_until(lambda: server.http.get("/uncertainty/v1/jobs").json())
+        self.id = job["id"]
+        server.started(self.id)
+
+
+@pytest.fixture(scope="module")
+def busy(server, big_image) -> Iterator[LongInference]:
+    """One inference for all tests of this module that only look on."""
+    running = LongInference(server, big_image)
+    yield running
+    server.cancel(running.id)
+    running.thread.join()
+
+
+def test_info_answers_within_half_a_second(server, busy):
+    waits = []
+    for _ in range(20):
+        started = time.perf_counter()
+        assert server.http.get("/info/").status_code == 200
+        waits.append(time.perf_counter() - started)
+    assert server.state(busy.id)["state"] == "running"
+    assert max(waits) < 0.5
+    print(f"/info during inference: mean {1000 * np.mean(waits):.1f} ms, longest {1000 * max(waits):.1f} ms")
+
+
+def test_progress_stage_and_time_left_are_told(server, busy):
+    state = server.state(busy.id)
+    assert 0 < state["fraction"] < 1
+    assert state["stage"]
+    assert state["eta_s"] > 0
+    assert server.wait_until(lambda: server.state(busy.id)["fraction"] > state["fraction"])
+
+
+def test_a_queued_job_knows_its_place_and_a_cancelled_one_never_runs(server, busy, image):
+    queued = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 7})
+    state = server.state(queued)
+    assert (state["state"], state["queue_position"], state["fraction"]) == ("queued", 1, 0.0)
+    server.cancel(queued)
+    assert server.state(queued)["state"] == "cancelled"
+    assert server.state(busy.id)["state"] == "running"
+
+
+def test_a_score_job_lets_inferences_pass(server, busy, image):
+    score = server.job(kind="score", model=server.model, image="big")
+    infer = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 8})
+    places = {job["id"]: job["queue_position"] for job in server.http.get("/uncertainty/v1/jobs").json()}
+    server.cancel(score)
+    server.cancel(infer)
+    assert places == {busy.id: 0, infer: 1, score: 2}
+
+
+def test_a_result_that_is_there_does_not_wait(server, busy, cached):
+    started = time.perf_counter()
+    job = server.state(server.job(kind="infer", model=server.baseline, image=cached))
+    seconds = time.perf_counter() - started
+    assert job["state"] == "done"
+    assert seconds < 0.5
+    print(f"cache hit while another inference runs: {1000 * seconds:.1f} ms")
+
+
+def test_cancel_answers_the_waiting_client_and_frees_the_worker(server, busy, image):
+    assert server.cancel(busy.id).status_code == 204
+    busy.thread.join(timeout=10)
+    assert busy.answers[0].status_code == 409
+    assert "cancelled" in busy.answers[0].json()["detail"]
+    assert server.infer(server.baseline, image, seed=9)["state"] == "done"
+
+
+def test_a_killed_worker_fails_its_job_only(server, big_image, image):
+    running = LongInference(server, big_image)
+    [worker] = worker_processes(server)
+    worker.kill()
+    running.thread.join(timeout=10)
+    assert running.answers[0].status_code == 503
+    assert "memory" in running.answers[0].json()["detail"]
+    assert server.state(running.id)["state"] == "failed"
+    assert server.infer(server.baseline, image, seed=10)["state"] == "done"
+
+
+def test_a_worker_killed_while_idle_is_replaced(server, image):
+    for worker in worker_processes(server):
+        worker.kill()
+        worker.wait(10)
+    time.sleep(0.5)  # until the pool has noticed
+    assert server.infer(server.baseline, image, seed=11)["state"] == "done"

@@ -1,0 +1,120 @@
+"""The store of results: whole or absent, bounded, and closed to anything but keys."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs.results import ResultStore
+from uncertaintyseg import wire
+from uncertaintyseg.inference.prediction import Prediction
+
+LABELS = [wire.Label(id=1, name="organ", rgb=(255, 0, 0))]
+
+
+def prediction(seed: int = 0, size: int = 16) -> Prediction:
+    entropy = np.random.default_rng(seed).uniform(0, 0.6, (size,) * 3).astype(np.float32)
+    provenance = wire.Provenance(
+        model="m",
+        head="h",
+        weights_checksum="0",
+        nodes=None,
+        samples=None,
+        seed=seed,
+        window=(1, 1, 1),
+        overlap=0.5,
+        device="cpu",
+        dtype="float32",
+        code_version="0",
+        seconds={},
+    )
+    info = wire.MapInfo(unit="nats", range=(0, 0.7), source="total")
+    label = (entropy > 0.3).astype(np.uint8)
+    return Prediction(
+        label, np.eye(4), {"predictive_entropy": entropy}, {"predictive_entropy": info}, [], provenance, 0.3
+    )
+
+
+def key(n: int) -> str:
+    return f"{n:064x}"
+
+
+@pytest.fixture
+def store(tmp_path) -> ResultStore:
+    return ResultStore(tmp_path / "results")
+
+
+def test_a_stored_result_reads_back(store):
+    store.put(key(1), prediction(), LABELS)
+    report = store.report(key(1))
+    assert report.case_score == 0.3
+    assert (
+        report.risk.maps["predictive_entropy"].url == f"/uncertainty/v1/results/{key(1)}/maps/predictive_entropy.nii.gz"
+    )
+    assert store.label_path(key(1)).is_file()
+
+
+def test_a_map_is_encoded_once_and_stays_the_same_bytes(store):
+    store.put(key(1), prediction(), LABELS)
+    first = store.map_bytes(key(1), "predictive_entropy")
+    encoded = next(store.root.rglob("predictive_entropy.nii.gz"))
+    stamp = encoded.stat().st_mtime_ns
+    assert store.map_bytes(key(1), "predictive_entropy") == first
+    assert encoded.stat().st_mtime_ns == stamp
+
+
+def test_storing_the_same_result_twice_changes_nothing(store):
+    store.put(key(1), prediction(0), LABELS)
+    store.put(key(1), prediction(1), LABELS)
+    assert store.report(key(1)).risk.provenance.seed == 0
+    assert [path.name for path in store.root.iterdir()] == [key(1)]
+
+
+def test_a_result_half_written_is_not_there(store, monkeypatch):
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.put(key(1), prediction(), LABELS)
+    assert store.report(key(1)) is None
+    assert list(store.root.iterdir()) == []
+
+
+def test_the_least_recently_used_go_first_and_the_new_one_stays(tmp_path):
+    store = ResultStore(tmp_path, limit_bytes=60_000)  # room for three of about 18 kB
+    for n in range(5):
+        store.put(key(n), prediction(n), LABELS)
+        os.utime(tmp_path / key(n), (n, n))
+    store.report(key(0))  # used just now
+    store.evict(keep=key(1))
+    assert store.report(key(0)) is not None
+    assert store.report(key(1)) is not None
+    assert store.report(key(2)) is None
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_worker_left_is_removed_after_an_hour(store):
+    old, new = store.root / ".new-old", store.root / ".new-new"
+    old.mkdir()
+    new.mkdir()
+    os.utime(old, (0, 0))
+    store.evict(keep=key(1))
+    assert not old.exists()
+    assert new.exists()
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(max_size=70), st.from_regex(r"[0-9a-fA-F/.]{60,66}", fullmatch=True)))
+def test_no_text_but_a_key_reaches_the_disk(store, text):
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        assert store.report(text) is None
+        return
+    for read in (store.report, store.label_path, lambda k: store.map_bytes(k, "variance")):
+        with pytest.raises(NotFoundError):
+            read(text)

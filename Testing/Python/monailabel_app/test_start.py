@@ -1,0 +1,88 @@
+"""How a server starts, and how it says that it cannot."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+STOCK = [sys.executable, "-m", "monailabel.main", "start_server", "--app", "monailabel_app", "--host", "127.0.0.1"]
+
+
+@pytest.fixture
+def refuses(serve_command, run_to_the_end, tmp_path, free_port):
+    """Runs `uncertaintyseg serve`, which must exit with 2 and one message that holds the words."""
+
+    def run(*words: str, **options: object) -> None:
+        studies = tmp_path / "studies"
+        studies.mkdir(exist_ok=True)
+        arguments = {"studies": studies, "port": free_port, **options}
+        ended = run_to_the_end(serve_command + [part for n, v in arguments.items() for part in (f"--{n}", str(v))])
+        assert ended.returncode == 2, ended
+        assert ended.stdout == ""
+        assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+        for word in words:
+            assert word in ended.stderr
+
+    return run
+
+
+def test_a_port_in_use_is_named(refuses, free_port):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port))
+        taken.listen()
+        refuses(str(free_port), "another port", port=free_port)
+
+
+def test_a_missing_studies_folder_is_named(refuses, tmp_path):
+    refuses(str(tmp_path / "nowhere"), "no such folder", studies=tmp_path / "nowhere")
+
+
+def test_a_studies_folder_that_cannot_be_written_is_named(refuses):
+    unwritable = Path("/proc")  # not even root can
+    if not unwritable.is_dir():
+        pytest.skip("no folder here that nobody can write to")
+    refuses("/proc", "not writable", studies=unwritable)
+
+
+def test_another_server_on_the_same_studies_is_refused(refuses, server):
+    refuses(str(server.studies), "another server", studies=server.studies)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org"])
+def test_an_address_beyond_this_machine_is_refused(refuses, host):
+    refuses(host, "loopback only", host=host)
+
+
+def test_a_missing_models_folder_is_named(refuses, tmp_path):
+    refuses(str(tmp_path / "models"), models=tmp_path / "models")
+
+
+def test_the_stock_command_starts_with_our_asgi_app(launch, free_port, tmp_path):
+    made = [ROOT / "monailabel_app" / name for name in ("model", "lib", "logs", "bin")]
+    before = {path for path in made if path.exists()}
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    command = [*STOCK, "--studies", str(studies), "--port", str(free_port), "--conf", "cache", str(tmp_path / "cache")]
+    launch([*command, "--uvicorn_app", "monailabel_app.asgi:app"], free_port)
+    assert httpx.get(f"http://127.0.0.1:{free_port}/info/").json()["name"] == "SlicerUncertaintySeg"
+    sample = httpx.post(f"http://127.0.0.1:{free_port}/activelearning/random", json={}).json()
+    assert sample["reason"] == "the studies folder holds no images"
+    for path in set(made) - before:
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+
+
+def test_without_our_asgi_app_it_refuses_and_prints_the_line(run_to_the_end, free_port, tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    ended = run_to_the_end([*STOCK, "--studies", str(studies), "--port", str(free_port)])
+    assert ended.returncode != 0
+    line = "monailabel start_server --app monailabel_app --studies DIR --host 127.0.0.1 --uvicorn_app monailabel_app.asgi:app"
+    assert line in ended.stdout + ended.stderr
+    assert not any(studies.iterdir())
