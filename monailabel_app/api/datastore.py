@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
@@ -54,3 +56,11 @@ def save_label(
         label_id = datastore.save_label(image, str(checked), tag or _FINAL, info)
     app.on_save_label(image, label_id)
     return {"image": image, "label": label_id}
+
+
+@router.get("/dataset", summary="All labelled scans as a zip", response_class=FileResponse)
+def dataset(app: AppInstance, limit_cases: int | None = None) -> FileResponse:
+    """Zip them in a thread, and leave no copy behind."""
+    archive = Path(app.datastore().get_dataset_archive(limit_cases))
+    cleanup = BackgroundTask(archive.unlink)
+    return FileResponse(archive, media_type="application/zip", filename="dataset.zip", background=cleanup)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,8 +12,6 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from monailabel_app.errors import JobCancelledError, NotFoundError, UnavailableError, WorkerLostError
 from uncertaintyseg.errors import UncertaintySegError
 
-logger = logging.getLogger(__name__)
-
 _STATUS = {NotFoundError: 404, UnavailableError: 405, JobCancelledError: 409, WorkerLostError: 503}
 
 
@@ -22,6 +20,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UncertaintySegError, _ours)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(json.JSONDecodeError, _not_json)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -37,6 +36,10 @@ async def _monailabel(_request: Request, error: MONAILabelException) -> JSONResp
 async def _malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     return _answer(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+async def _not_json(_request: Request, error: json.JSONDecodeError) -> JSONResponse:
+    return _answer(400, f"a form field that should hold JSON does not ({error})")
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:

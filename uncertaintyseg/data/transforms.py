@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from uncertaintyseg.data.scan import read_label, read_scan
+from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.scan import read_scan
 
 
 class ReadCased(MapTransform):
     """Read the scan under "image" (a path, or a scan already read) and, where present, its label under "label".
 
     Args:
-        label_ids: class ids that may occur in a label; None accepts any.
+        labels: Name to class id of the structures; names find the files where a label is a folder of binary volumes.
 
     Raises:
-        InputError: for a file that cannot be used; the message names it.
+        InputError: For a file that cannot be used; the message names it.
     """
 
-    def __init__(self, label_ids: Collection[int] | None = None) -> None:
+    def __init__(self, labels: Mapping[str, int]) -> None:
         super().__init__(("image", "label"), allow_missing_keys=True)
-        self.label_ids = label_ids
+        self.labels = dict(labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = dict(data)
         if not isinstance(data["image"], MetaTensor):
             data["image"] = read_scan(data["image"])
         if "label" in data:
-            data["label"] = read_label(data["label"], self.label_ids, like=data["image"])
+            case = Case("", data["image"].meta["filename_or_obj"], Path(data["label"]))
+            data["label"] = read_case_label(case, self.labels, like=data["image"])
         return data

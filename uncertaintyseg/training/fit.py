@@ -170,6 +170,10 @@ def fit(
         CheckpointLoader(str(checkpoint), saved, map_location=torch.device(device)).attach(trainer)
     trainer.run()
     shutil.rmtree(checkpoint.parent)
+    if not keeper.state["epoch"]:
+        raise InputError(
+            f"{bundle.name}: no epoch gave a finite validation score, so there are no weights: lower the learning rate."
+        )
     return FitReport(
         Bundle.load(target.folder),
         keeper.state["epoch"],

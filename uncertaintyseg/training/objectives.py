@@ -32,10 +32,10 @@ def ssn_joint(
 ) -> Tensor:
     """-ln of the mean joint likelihood of antithetic samples, divided by the number of voxels (METHODS 2.2).
 
-    The division only makes learning rates comparable with voxel-mean losses.
+    The division only makes learning rates comparable with voxel-mean losses. An odd number of samples is rounded up.
     """
     total = math.prod(target.shape[1:])
-    draws = distribution.sample(samples // 2, generator)
+    draws = distribution.sample((samples + 1) // 2, generator)
     pairs = ((draw, 2 * distribution.mean - draw) for draw in draws)
     likelihoods = torch.stack([-_cross_entropy(eta, target).flatten(1).sum(1) for pair in pairs for eta in pair])
     return -(likelihoods.logsumexp(0) - math.log(len(likelihoods))).mean() / total
@@ -85,10 +85,11 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
 class HeadLoss:
     """Objective + soft Dice + the head's penalties, as one number and its parts.
 
-    Soft Dice is taken of E[p], which differs from E[Dice] by O(1 / voxels) (METHODS 1.5).
+    Soft Dice is taken of E[p] with up to two classes, which differs from E[Dice] by O(1 / voxels) (METHODS 1.5), and of
+    the mean's softmax with more: there Dice shapes the mean alone, the objective the covariance.
 
     Args:
-        objective: "expected_ce", "marginal_nll" or "ssn_joint".
+        objective: "expected_ce", "marginal_nll", "ssn_joint" or "ssn_joint_marginal".
         estimator: "closed_form" where one exists, "mc" for samples; None picks the first that there is.
         dice_weight: weight of the soft Dice term.
         samples: draws of an "mc" estimator; None keeps the objective's own number.

@@ -79,16 +79,20 @@ def test_params_cannot_name_the_file_to_read(server, cached):
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "word"),
     [('{"seed": "x"}', "seed"), ('{"samples": 0}', "samples"), ("{", "params"), ("[]", "params")],
 )
-def test_a_wrong_parameter_is_named(server, image, params, words):
-    refused(server.http.post(f"/infer/{server.model}?image={image}", data={"params": params}), 400, words)
+def test_a_wrong_parameter_is_named(server, image, params, word):
+    refused(server.http.post(f"/infer/{server.model}?image={image}", data={"params": params}), 400, word)
 
 
 def test_a_misspelt_parameter_of_a_job_is_an_error(server, image):
     request = {"kind": "infer", "model": server.model, "image": image, "params": {"sed": 1}}
     refused(server.http.post(JOBS, json=request), 400, "sed")
+
+
+def test_a_form_field_that_is_not_json_is_refused_by_stock_routes_too(server, image):
+    refused(server.http.put(f"/datastore/image/info?image={image}", data={"info": "{"}), 400, "JSON")
 
 
 def test_a_malformed_job_is_answered_with_the_field(server):

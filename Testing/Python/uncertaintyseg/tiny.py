@@ -87,7 +87,7 @@ def write_bundle(
                 "transforms": [
                     {
                         "_target_": "uncertaintyseg.data.transforms.ReadCased",
-                        "label_ids": list(range(1, classes)),
+                        "labels": {name: i for i, name in enumerate(names, start=1)},
                     },
                     {
                         "_target_": "Orientationd",

@@ -299,3 +299,18 @@ def test_a_bundle_without_a_recipe_cannot_be_trained(backbone, tmp_path):
 def test_asked_changes_win_over_the_recipe(backbone):
     bundle = Bundle.load(backbone.source)
     assert Recipe.load(bundle, epochs=9, seed=None).model_dump() == {**Recipe.load(bundle).model_dump(), "epochs": 9}
+
+
+def test_labels_in_totalsegmentator_folders_can_be_trained_on(tmp_path, cases):
+    for case in cases[:2]:
+        folder = tmp_path / "data" / f"s{case.id}"
+        (folder / "segmentations").mkdir(parents=True)
+        shutil.copy(case.image, folder / "ct.nii.gz")
+        label = read_label(case.label)
+        for name, class_id in (("organ", 1), ("lesion", 2)):
+            mask = (label[0].numpy() == class_id).astype(np.uint8)
+            write_volume(folder / "segmentations" / f"{name}.nii.gz", mask, label.affine.numpy())
+    found = read_cases(tmp_path / "data")
+    bundle = Bundle.load(tiny.write_bundle(tmp_path / "models", recipe={}))
+    recipe = Recipe.load(bundle, epochs=1)
+    assert fit(bundle, found[:1], found[1:], tmp_path / "out", recipe=recipe).bundle.checksum
