@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 from fastapi import FastAPI
 from monailabel.app import app
@@ -28,9 +31,23 @@ def _put_in_front(app: FastAPI) -> None:
 _stock_lifespan = app.router.lifespan_context
 
 
+def _stop_jobs_on(signum: signal.Signals) -> None:
+    """End jobs as soon as the server is told to stop: uvicorn first waits for requests, which wait for jobs."""
+    stop_server = signal.getsignal(signum)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=running_app().close, daemon=True).start()
+        if callable(stop_server):
+            stop_server(number, frame)
+
+    signal.signal(signum, stop)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _stock_lifespan(app):
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            _stop_jobs_on(signum)
         yield
         running_app().close()
 

@@ -21,6 +21,7 @@ from uncertaintyseg.errors import UncertaintySegError
 logger = logging.getLogger(__name__)
 
 _KEPT_JOBS = 500
+_STOPPING = "the server is stopping"
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -48,10 +49,16 @@ class JobQueue:
         self._worker.warm_up()
 
     def submit(self, job: Job) -> Job:
-        """Add a job. One whose results are all in the store ends at once, whatever else waits."""
+        """Add a job. One whose results are all in the store ends at once, whatever else waits.
+
+        Raises:
+            JobCancelledError: The queue is closed.
+        """
         while job.steps and (report := self._store.report(job.steps[0].task.key)) is not None:
             job.accept(job.steps.popleft(), report)
         with self._changed:
+            if not self._open:
+                raise JobCancelledError(_STOPPING)
             self._jobs[job.id] = job
             if not job.steps:
                 self._end(job)
@@ -103,11 +110,11 @@ class JobQueue:
             )
 
     def close(self) -> None:
-        """Cancel everything and kill the worker."""
+        """Cancel everything and kill the worker. A second call changes nothing."""
         with self._changed:
             self._open = False
             for job in self._waiting():
-                self._end(job, JobCancelledError("the server is stopping"))
+                self._end(job, JobCancelledError(_STOPPING))
             if self._at_work is not None:
                 self._at_work[1].cancel()
             self._changed.notify()

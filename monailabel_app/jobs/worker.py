@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pebble import ProcessPool
 
+from monailabel_app.errors import WorkerLostError
 from monailabel_app.jobs.results import ResultStore
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import Bundle
@@ -89,11 +90,11 @@ class Worker:
 
     def _ready_pool(self) -> ProcessPool:
         with self._lock:
-            if self._pool is not None and not self._pool.active:  # the process died while it was idle
+            if self._pool is None or not self._pool.active:  # at first, and when the process died while it was idle
                 self.close()
-            if self._pool is None:
                 self._pool = ProcessPool(1, initializer=_start, initargs=(self._progress,), context=self._context)
-                assert self._pool.active  # asking starts it
+            if not self._pool.active:  # asking for the state is what starts it
+                raise WorkerLostError("the worker process cannot be started; the server's log says why")
             return self._pool
 
 

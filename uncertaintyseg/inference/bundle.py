@@ -133,17 +133,7 @@ class Bundle:
         Raises:
             BundleError: when it is missing or not valid JSON.
         """
-        from monai.bundle import ConfigParser
-
-        path = self.folder / INFERENCE
-        if not path.is_file():
-            raise BundleError(f"{self.folder} has no {INFERENCE}.")
-        parser = ConfigParser()
-        try:
-            parser.read_config(path)
-        except ValueError as error:
-            raise BundleError(f"{path} cannot be read: {error}") from error
-        return parser
+        return read_config(self.folder / INFERENCE)
 
     def setting(self, name: str) -> Any:
         """A plain value of the inference configuration, such as "window" or "overlap"."""
@@ -176,6 +166,24 @@ class Bundle:
             while cause.__cause__ is not None:  # MONAI wraps what went wrong
                 cause = cause.__cause__
             raise BundleError(f"{self.folder / INFERENCE}: '{name}' cannot be built: {cause}") from error
+
+
+def read_config(path: Path) -> ConfigParser:
+    """A configuration file of a bundle.
+
+    Raises:
+        BundleError: when it is missing or not valid JSON.
+    """
+    from monai.bundle import ConfigParser
+
+    if not path.is_file():
+        raise BundleError(f"{path.parents[1]} has no {path.parent.name}/{path.name}.")
+    parser = ConfigParser()
+    try:
+        parser.read_config(path)
+    except ValueError as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    return parser
 
 
 def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:

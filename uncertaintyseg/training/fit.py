@@ -29,13 +29,14 @@ from uncertaintyseg.inference.bundle import (
     Bundle,
     find_bundle,
     load_weights,
+    read_config,
     save_weights,
 )
 from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.objectives import HeadLoss
-from uncertaintyseg.training.recipe import Recipe, read_training_config
+from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.validation import ProbabilityInferer, Scores
 
 Progress = Callable[[str, float], None]
@@ -133,7 +134,7 @@ def fit(
     if recipe.stage == "head":
         _start_from(network, recipe, [Path(output), *models])
 
-    augmentation = read_training_config(target.folder / TRAINING).get_parsed_content("augmentation")
+    augmentation = read_config(target.folder / TRAINING).get_parsed_content("augmentation")
     keeper = Keeper(network, target.weights, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
     trainer = _trainer(
         network, recipe, device, _loader(target, training, "training", recipe.batch_size, augmentation, progress)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uncertaintyseg.errors import BundleError
-from uncertaintyseg.inference.bundle import TRAINING, Bundle
+from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 
 
 class Recipe(BaseModel):
@@ -40,28 +39,10 @@ class Recipe(BaseModel):
         """
         path = bundle.folder / TRAINING
         try:
-            section = read_training_config(path)["recipe"]
+            section = read_config(path)["recipe"]
             return cls.model_validate(section | {k: v for k, v in changes.items() if v is not None})
         except KeyError:
             raise BundleError(f"{path} has no 'recipe' section.") from None
         except ValidationError as error:
             first = error.errors()[0]
             raise BundleError(f"{path}: 'recipe.{'.'.join(map(str, first['loc']))}': {first['msg']}.") from error
-
-
-def read_training_config(path: Path) -> Any:
-    """The training configuration of a bundle as a MONAI ConfigParser.
-
-    Raises:
-        BundleError: when it is missing or not valid JSON.
-    """
-    from monai.bundle import ConfigParser
-
-    if not path.is_file():
-        raise BundleError(f"{path} is missing, so this model cannot be trained.")
-    parser = ConfigParser()
-    try:
-        parser.read_config(path)
-    except ValueError as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
-    return parser

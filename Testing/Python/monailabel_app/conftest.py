@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,6 @@ class Server:
     process: subprocess.Popen
     http: httpx.Client
     studies: Path
-    cache: Path
     log: Path
     model: str = f"{TASK}_low_rank"  # draws coherent samples
     baseline: str = f"{TASK}_deterministic"  # answers soonest
@@ -121,19 +121,28 @@ def free_port() -> int:
     return find_free_port()
 
 
-@pytest.fixture
-def launch(tmp_path):
-    """Starts further servers, `launch(command, port)`, and ends them with the test."""
-    processes = []
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory) -> Iterator[Callable[..., Server]]:
+    """Starts servers, `launch(command, scans)`, each with folders and a port of its own, and ends them with the run."""
+    with ExitStack() as stack:
 
-    def run(command: list[str], port: int) -> subprocess.Popen:
-        processes.append(start(command, port, tmp_path))
-        return processes[-1]
+        def run(command: list[str], scans: Sequence[Path] = ()) -> Server:
+            folder = tmp_path_factory.mktemp("server")
+            studies, port = folder / "studies", find_free_port()
+            studies.mkdir()
+            for scan in scans:
+                shutil.copy(scan, studies)
+            process = start([*command, "--studies", str(studies), "--port", str(port)], port, folder)
+            stack.callback(stop, process)
+            http = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120))
+            return Server(process, http, studies, folder / "log.txt")
 
-    yield run
-    for process in processes:
-        process.terminate()
-        process.wait(timeout=30)
+        yield run
+
+
+def stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    assert process.wait(timeout=30) in (0, -15)
 
 
 @pytest.fixture
@@ -166,19 +175,9 @@ def serve_command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, scans) -> Iterator[Server]:
+def server(launch, scans, tmp_path_factory) -> Server:
     """`uncertaintyseg serve`, started once for all tests; they leave images and labels as they found them."""
-    folder = tmp_path_factory.mktemp("server")
-    studies, cache, port = folder / "studies", folder / "cache", find_free_port()
-    studies.mkdir()
-    for scan in scans:
-        shutil.copy(scan, studies)
-    options = ["--studies", str(studies), "--port", str(port), "--cache", str(cache)]
-    process = start([*SERVE, *options], port, folder)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-        yield Server(process, http, studies, cache, folder / "log.txt")
-    process.terminate()
-    assert process.wait(timeout=30) in (0, -15)
+    return launch([*SERVE, "--cache", str(tmp_path_factory.mktemp("cache"))], scans)
 
 
 @pytest.fixture(scope="session")
@@ -194,13 +193,19 @@ def cached(server, image) -> str:
     return image
 
 
-@pytest.fixture(scope="module")
-def big_image(server, scans, tmp_path_factory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def big_scan(scans, tmp_path_factory) -> Path:
     """A scan that takes long enough to look at the server meanwhile."""
     volume = nib.load(scans[0])
     path = tmp_path_factory.mktemp("big") / "big.nii.gz"
     nib.Nifti1Image(np.tile(volume.get_fdata(dtype=np.float32), (4, 4, 4)), volume.affine).to_filename(path)
-    with path.open("rb") as file:
+    return path
+
+
+@pytest.fixture(scope="module")
+def big_image(server, big_scan) -> Iterator[str]:
+    """The big scan's id while it is in the studies folder."""
+    with big_scan.open("rb") as file:
         assert server.http.put("/datastore/image", files={"file": file}).json() == {"image": "big"}
     yield "big"
     for job in server.http.get("/uncertainty/v1/jobs").json():

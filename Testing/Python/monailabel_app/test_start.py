@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -62,20 +64,38 @@ def test_a_missing_models_folder_is_named(refuses, tmp_path):
     refuses(str(tmp_path / "models"), models=tmp_path / "models")
 
 
-def test_the_stock_command_starts_with_our_asgi_app(launch, free_port, tmp_path):
+@pytest.fixture(scope="module")
+def stock_server(launch, tmp_path_factory):
+    """The issue's own line, on an empty studies folder."""
     made = [ROOT / "monailabel_app" / name for name in ("model", "lib", "logs", "bin")]
     before = {path for path in made if path.exists()}
-    studies = tmp_path / "studies"
-    studies.mkdir()
-    command = [*STOCK, "--studies", str(studies), "--port", str(free_port), "--conf", "cache", str(tmp_path / "cache")]
-    launch([*command, "--uvicorn_app", "monailabel_app.asgi:app"], free_port)
-    assert httpx.get(f"http://127.0.0.1:{free_port}/info/").json()["name"] == "SlicerUncertaintySeg"
-    sample = httpx.post(f"http://127.0.0.1:{free_port}/activelearning/random", json={}).json()
-    assert sample["reason"] == "the studies folder holds no images"
+    folder = tmp_path_factory.mktemp("stock")
+    server = launch([*STOCK, "--conf", "cache", str(folder), "--uvicorn_app", "monailabel_app.asgi:app"])
+    yield server
     for path in set(made) - before:
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
+
+
+def test_the_stock_command_starts_with_our_asgi_app(stock_server):
+    assert stock_server.http.get("/info/").json()["name"] == "SlicerUncertaintySeg"
+    sample = stock_server.http.post("/activelearning/random", json={}).json()
+    assert sample["reason"] == "the studies folder holds no images"
+
+
+def test_it_stops_at_once_although_a_client_waits_for_an_inference(stock_server, big_scan):
+    with big_scan.open("rb") as file:
+        stock_server.http.put("/datastore/image", files={"file": file})
+    answers = []
+    url = f"{stock_server.url}/infer/{stock_server.model}?image=big"
+    waiting = threading.Thread(target=lambda: answers.append(httpx.post(url, timeout=60)))
+    waiting.start()
+    [job] = stock_server.wait_until(lambda: stock_server.http.get("/uncertainty/v1/jobs").json())
+    stock_server.started(job["id"])
+    stock_server.process.terminate()
+    stock_server.process.wait(timeout=10)
+    waiting.join(timeout=10)
+    assert answers[0].status_code == 409
+    assert "stopping" in answers[0].json()["detail"]
 
 
 def test_without_our_asgi_app_it_refuses_and_prints_the_line(run_to_the_end, free_port, tmp_path):
