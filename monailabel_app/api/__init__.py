@@ -1,6 +1,6 @@
 """Routes: our own router, and stock ones that must not block, open files by path or start a second app."""
 
-from monailabel_app.api import active_learning, datastore, infer, scoring, unavailable, uncertainty
+from monailabel_app.api import active_learning, datastore, infer, scoring, sessions, unavailable, uncertainty
 
 routers = [
     uncertainty.router,
@@ -8,5 +8,6 @@ routers = [
     active_learning.router,
     scoring.router,
     datastore.router,
+    sessions.router,
     unavailable.router,
 ]

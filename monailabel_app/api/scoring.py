@@ -29,7 +29,7 @@ def status(app: AppInstance, all: bool = False, check_if_running: bool = False) 
 
 
 @router.post("/", summary="Run all scoring methods")
-def run_all(app: AppInstance, params: Params = None) -> dict[str, Any]:
+def run_all(app: AppInstance, params: dict[str, Params] | None = None) -> dict[str, Any]:
     """Queue every method; `params` holds parameters by method."""
     params = params or {}
     return {m: {"result": run(m, app, params.get(m)), "detail": None} for m in app.info()["scoring"]}

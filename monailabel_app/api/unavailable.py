@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from fastapi import APIRouter
 
 from monailabel_app.errors import UnavailableError
@@ -14,6 +16,7 @@ _NO_UPLOAD = "weights are not changed through the server: put a bundle into the 
 _NO_SLIDES = "this server segments volumes, not slides"
 _NO_RELOAD = "one process opens the datastore once: restart the server instead"
 _NO_DICOMWEB = "this version serves folders only, no DICOMweb"
+_NO_GPU = "this machine has no nvidia-smi to ask"
 
 _REFUSED = {
     ("POST", "/train/"): _NO_TRAINING,
@@ -27,6 +30,8 @@ _REFUSED = {
     ("GET", "/proxy/dicom/{path:path}"): _NO_DICOMWEB,
     ("POST", "/proxy/dicom/{path:path}"): _NO_DICOMWEB,
 }
+if shutil.which("nvidia-smi") is None:
+    _REFUSED["GET", "/logs/gpu"] = _NO_GPU
 
 
 def _refuse(method: str, path: str, reason: str) -> None:

@@ -127,8 +127,9 @@ class BundleInferTask(InferTask):
             self._scores.record(step.image, self.bundle.name, self.checksum, report.case_score)
 
 
-def find_task(tasks: Mapping[str, BundleInferTask], model: str) -> BundleInferTask:
+def find_task(tasks: Mapping[str, BundleInferTask], model: Any) -> BundleInferTask:
     """Return a task by name. Raises `NotFoundError` that lists the names there are."""
-    if model not in tasks:
+    task = tasks.get(model) if isinstance(model, str) else None  # stock routes take any JSON for it
+    if task is None:
         raise NotFoundError(f"no model {model!r}; this server has {', '.join(sorted(tasks))}")
-    return tasks[model]
+    return task

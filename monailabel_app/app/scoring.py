@@ -28,6 +28,8 @@ class EntropyScoring(ScoringMethod):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:  # noqa: ARG002 - the queue has it
         """Queue the job and return its id; it is not waited for."""
         model = request.get("model")
-        if model is None and len(self._models) > 1:
-            raise InputError(f'name the model to score with: {{"model": NAME}}, one of {", ".join(self._models)}')
-        return {"id": self._submit(model or self._models[0]).id}
+        if model is None:
+            if len(self._models) > 1:
+                raise InputError(f'name the model to score with: {{"model": NAME}}, one of {", ".join(self._models)}')
+            model = self._models[0]
+        return {"id": self._submit(model).id}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
+from monailabel.client.client import MONAILabelClient
 
 
 def next_sample(server, strategy: str, **params) -> dict:
@@ -73,25 +76,27 @@ def test_a_model_without_scores_serves_an_image_and_asks_for_a_score_job(server)
 
 
 def test_random_never_fails_when_everything_was_just_served(server):
-    served = {next_sample(server, "random")["id"] for _ in range(20)}
-    assert served <= set(server.images())
+    samples = [next_sample(server, "random") for _ in range(20)]
+    images = server.images()
+    assert {sample["id"] for sample in samples} <= set(images)
+    assert {sample["reason"] for sample in samples} == {f"drawn at random from {len(images)} images without a label"}
 
 
-def test_at_the_end_of_the_list_there_is_no_id_but_a_reason(server, scores, saved_label, tmp_path):
-    import nibabel as nib
-    import numpy as np
-
-    for image in server.images():
-        scan = nib.load(server.studies / f"{image}.nii.gz")
-        path = tmp_path / f"{image}.nii.gz"
+def test_images_come_in_the_order_of_their_scores_until_none_is_left(server, scores, tmp_path):
+    served = []
+    while "id" in (sample := next_sample(server, "predictive_entropy", model=server.baseline)):
+        served.append(sample["id"])
+        scan, path = nib.load(server.studies / f"{served[-1]}.nii.gz"), tmp_path / "label.nii.gz"
         nib.Nifti1Image(np.ones(scan.shape, np.uint8), scan.affine).to_filename(path)
-        assert server.put_label(image, path).status_code == 200
+        assert server.put_label(served[-1], path).status_code == 200
+    assert served == sorted(scores, key=scores.get, reverse=True)
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
     for strategy in ("random", "predictive_entropy"):
-        sample = next_sample(server, strategy)
+        sample = client.next_sample(strategy, {})
         assert "id" not in sample
         assert f"all {len(scores)} images" in sample["reason"]
     assert server.state(server.job(kind="score", model=server.baseline))["result"]["scores"] == {}
-    for image in server.images():
+    for image in served:
         server.remove_label(image)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import shutil
+import tarfile
 
 import nibabel as nib
 import numpy as np
@@ -93,6 +95,35 @@ def test_a_misspelt_parameter_of_a_job_is_an_error(server, image):
 
 def test_a_form_field_that_is_not_json_is_refused_by_stock_routes_too(server, image):
     refused(server.http.put(f"/datastore/image/info?image={image}", data={"info": "{"}), 400, "JSON")
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_record_that_is_no_json_object_is_refused(server, image, saved_label, kind):
+    url = f"/datastore/{kind}/info?{kind}={image}&tag=final"
+    refused(server.http.put(url, data={"info": "[1]"}), 400, "JSON object")
+
+
+@pytest.mark.parametrize("model", [["a"], {"a": 1}, 5])
+def test_a_model_that_is_no_name_is_refused_by_stock_routes_too(server, model):
+    refused(server.http.post("/activelearning/predictive_entropy", json={"model": model}), 404, server.model)
+    refused(server.http.post("/scoring/predictive_entropy", json={"model": model}), 404, server.model)
+    refused(server.http.post("/scoring/", json={"predictive_entropy": model}), 404 if model == {"a": 1} else 422)
+
+
+def test_a_session_unpacks_no_archive(server, tmp_path):
+    outside = tmp_path / "outside.txt"
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        member = tarfile.TarInfo(f"{'../' * 20}{outside}")
+        archive.addfile(member)
+    files = {"files": ("scan.tar", data.getvalue())}
+    refused(server.http.put("/session/?uncompress=true", files=files), 405, "uncompress")
+    assert not outside.exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "\\..\\.."])
+def test_a_session_file_cannot_have_a_path_as_its_name(server, name):
+    refused(server.http.put("/session/", files={"files": (name, b"x")}), 400, "file name")
 
 
 def test_a_malformed_job_is_answered_with_the_field(server):

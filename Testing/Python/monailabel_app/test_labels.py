@@ -9,12 +9,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from monailabel.client.client import MONAILabelClient
 
 
 @pytest.fixture
 def stored(server, image):
     return server.studies / "labels" / "final" / f"{image}.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def any_label(server, image, tmp_path_factory) -> bytes:
+    """A label that would fit `image`."""
+    scan = nib.load(server.studies / f"{image}.nii.gz")
+    return gzip.compress(nib.Nifti1Image(np.ones(scan.shape, np.uint8), scan.affine).to_bytes())
 
 
 @pytest.fixture
@@ -70,6 +79,49 @@ def test_a_file_that_is_no_image_is_refused_and_the_saved_one_stays(server, imag
     answer = server.put_label(image, path)
     assert answer.status_code == 400
     assert "text.nii.gz" in answer.json()["detail"]
+    assert stored.read_bytes() == before
+
+
+def test_a_label_cut_short_is_refused_and_the_saved_one_stays(server, image, saved_label, stored, tmp_path):
+    before = stored.read_bytes()
+    path = tmp_path / "cut.nii.gz"
+    path.write_bytes(saved_label.read_bytes()[:100])
+    answer = server.put_label(image, path)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("cut.nii.gz: not a readable NIfTI file")
+    assert stored.read_bytes() == before
+
+
+def saved_files(server) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in server.studies.parent.rglob("*.nii.gz")}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(min_size=1, max_size=60), st.from_regex(r"(\.\./|/)+[a-z./]{1,30}", fullmatch=True)))
+@example("../x")
+@example("/etc/passwd")
+@example("labels/final/x")
+@example("a\x00b")
+@example("Übersicht Knie")
+@example("x" * 5000)
+def test_no_text_but_an_id_or_a_plain_tag_saves_a_label(server, image, saved_label, any_label, text):
+    before = saved_files(server)
+    answers = [server.http.put("/datastore/label", params={"image": text}, files={"label": ("l.nii.gz", any_label)})]
+    if not text[0].isalnum() or "/" in text:
+        params = {"image": image, "tag": text}
+        answers += [server.http.put("/datastore/label", params=params, files={"label": ("l.nii.gz", any_label)})]
+    for answer in answers:
+        assert answer.status_code in (400, 404), answer.text
+        assert isinstance(answer.json()["detail"], str)
+    assert saved_files(server) == before
+
+
+@pytest.mark.parametrize("model", ["spleen", ["spleen"], {}, 5])
+def test_an_unknown_model_in_params_saves_nothing(server, image, saved_label, stored, model):
+    before = stored.read_bytes()
+    answer = server.put_label(image, saved_label, model=model)
+    assert answer.status_code == 404
+    assert server.baseline in answer.json()["detail"]
     assert stored.read_bytes() == before
 
 

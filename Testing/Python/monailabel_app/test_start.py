@@ -44,6 +44,12 @@ def test_a_missing_studies_folder_is_named(refuses, tmp_path):
     refuses(str(tmp_path / "nowhere"), "no such folder", studies=tmp_path / "nowhere")
 
 
+def test_studies_that_are_a_file_are_named(refuses, tmp_path):
+    file = tmp_path / "scan.nii.gz"
+    file.touch()
+    refuses(str(file), "no such folder", studies=file)
+
+
 def test_a_studies_folder_that_cannot_be_written_is_named(refuses):
     unwritable = Path("/proc")  # not even root can
     if not unwritable.is_dir():
