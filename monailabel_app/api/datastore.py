@@ -58,6 +58,24 @@ def save_label(
     return {"image": image, "label": label_id}
 
 
+@router.put("/image/info", summary="Add to an image's record")
+def update_image_info(app: AppInstance, image: str, info: Json = "{}") -> None:
+    """`info` is a JSON object; 404 for an unknown image."""
+    app.datastore().update_image_info(image, parse_params(info, "info"))
+
+
+@router.put("/label/info", summary="Add to a label's record")
+def update_label_info(app: AppInstance, label: str, tag: str, info: Json = "{}") -> None:
+    """`info` is a JSON object; 404 for an unknown label."""
+    app.datastore().update_label_info(label, tag, parse_params(info, "info"))
+
+
+@router.put("/updatelabelinfo", include_in_schema=False)
+def update_label_params(app: AppInstance, label: str, tag: str, params: Json = "{}") -> None:
+    """MONAI Label's older name for `update_label_info`."""
+    update_label_info(app, label, tag, params)
+
+
 @router.get("/dataset", summary="All labelled scans as a zip", response_class=FileResponse)
 def dataset(app: AppInstance, limit_cases: int | None = None) -> FileResponse:
     """Zip them in a thread, and leave no copy behind."""

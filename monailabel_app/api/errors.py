@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -20,7 +18,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UncertaintySegError, _ours)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(json.JSONDecodeError, _not_json)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -36,10 +33,6 @@ async def _monailabel(_request: Request, error: MONAILabelException) -> JSONResp
 async def _malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     return _answer(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-
-
-async def _not_json(_request: Request, error: json.JSONDecodeError) -> JSONResponse:
-    return _answer(400, f"a form field that should hold JSON does not ({error})")
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:

@@ -61,14 +61,14 @@ async def infer(
     return await to_thread.run_sync(_reply, result, suffix, output)
 
 
-def parse_params(params: str) -> dict[str, Any]:
-    """Return the JSON object of a form field. Raises `InputError` when it is none."""
+def parse_params(params: str, field: str = "params") -> dict[str, Any]:
+    """Return the JSON object of a form field. Raises `InputError` naming the field when it is none."""
     try:
         values = json.loads(params or "{}")
-    except json.JSONDecodeError as error:
-        raise InputError(f"params: not JSON ({error})") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{field}: not JSON ({error})") from error
     if not isinstance(values, dict):
-        raise InputError("params: must be a JSON object")
+        raise InputError(f"{field}: must be a JSON object")
     return values
 
 

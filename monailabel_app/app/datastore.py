@@ -94,14 +94,6 @@ class StudyDatastore(LocalDatastore):
             Path(before).unlink(missing_ok=True)
         return image_id
 
-    def update_image_info(self, image_id: str, info: Any) -> None:
-        """Add to an image's record. Raises `InputError` unless `info` is a JSON object."""
-        super().update_image_info(image_id, _json_object(info))
-
-    def update_label_info(self, label_id: str, label_tag: str, info: Any) -> None:
-        """Add to a label's record. Raises `InputError` unless `info` is a JSON object."""
-        super().update_label_info(label_id, label_tag, _json_object(info))
-
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
         if not self.get_labeled_images():
@@ -113,9 +105,3 @@ class StudyDatastore(LocalDatastore):
         records = self._datastore.model_dump(exclude={"base_path"})
         write_bytes(path, json.dumps(records, indent=2, default=str).encode())
         self._config_ts = path.stat().st_mtime
-
-
-def _json_object(info: Any) -> dict[str, Any]:
-    if not isinstance(info, dict):
-        raise InputError("info: must be a JSON object")
-    return info

@@ -100,14 +100,18 @@ def test_a_form_field_that_is_not_json_is_refused_by_stock_routes_too(server, im
 @pytest.mark.parametrize("kind", ["image", "label"])
 def test_a_record_that_is_no_json_object_is_refused(server, image, saved_label, kind):
     url = f"/datastore/{kind}/info?{kind}={image}&tag=final"
-    refused(server.http.put(url, data={"info": "[1]"}), 400, "JSON object")
+    refused(server.http.put(url, data={"info": "[1]"}), 400, "info", "JSON object")
 
 
 @pytest.mark.parametrize("model", [["a"], {"a": 1}, 5])
 def test_a_model_that_is_no_name_is_refused_by_stock_routes_too(server, model):
     refused(server.http.post("/activelearning/predictive_entropy", json={"model": model}), 404, server.model)
     refused(server.http.post("/scoring/predictive_entropy", json={"model": model}), 404, server.model)
-    refused(server.http.post("/scoring/", json={"predictive_entropy": model}), 404 if model == {"a": 1} else 422)
+    refused(server.http.post("/scoring/", json={"predictive_entropy": {"model": model}}), 404, server.model)
+
+
+def test_parameters_of_scoring_that_are_no_object_are_refused(server):
+    refused(server.http.post("/scoring/", json={"predictive_entropy": 5}), 422, "predictive_entropy")
 
 
 def test_a_session_unpacks_no_archive(server, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ def worker_processes(server) -> list[psutil.Process]:
 class LongInference:
     """A stock client's request that waits for a big scan."""
 
-    def __init__(self, server, image: str) -> None:
+    def __init__(self, server, image: str, seed: int) -> None:
         self.answers: list[httpx.Response] = []
         url = f"{server.url}/infer/{server.model}?image={image}"
-        self.thread = threading.Thread(target=lambda: self.answers.append(httpx.post(url, timeout=300)))
+        params = {"params": json.dumps({"seed": seed})}
+        self.thread = threading.Thread(target=lambda: self.answers.append(httpx.post(url, data=params, timeout=300)))
         self.thread.start()
         [job] = server.wait_until(lambda: server.http.get("/uncertainty/v1/jobs").json())
         self.id = job["id"]
@@ -31,9 +33,9 @@ class LongInference:
 
 
 @pytest.fixture(scope="module")
-def busy(server, big_image) -> Iterator[LongInference]:
+def busy(server, cached, big_image) -> Iterator[LongInference]:
     """One inference for all tests of this module that only look on."""
-    running = LongInference(server, big_image)
+    running = LongInference(server, big_image, seed=1)
     yield running
     server.cancel(running.id)
     running.thread.join()
@@ -94,7 +96,7 @@ def test_cancel_answers_the_waiting_client_and_frees_the_worker(server, busy, im
 
 
 def test_a_killed_worker_fails_its_job_only(server, big_image, image):
-    running = LongInference(server, big_image)
+    running = LongInference(server, big_image, seed=2)
     [worker] = worker_processes(server)
     worker.kill()
     running.thread.join(timeout=10)
