@@ -6,6 +6,7 @@ Whatever cannot be used raises `InputError` with a message that names the file a
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import uuid
 import zlib
@@ -30,6 +31,7 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MAX_LABEL = np.iinfo(np.uint16).max
+_DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth on maps
 _SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
@@ -189,6 +191,12 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if image.get_data_dtype().kind not in "biuf":
             raise InputError(
                 f"{path}: colour or complex voxels ({image.get_data_dtype()}); give a scan with one channel."
+            )
+        promised = math.prod(image.shape) * image.get_data_dtype().itemsize
+        if promised > path.stat().st_size * _DEFLATE_LIMIT:
+            raise InputError(
+                f"{path}: its header promises {promised / 1e9:.0f} GB of voxels, more than the file can hold: "
+                "copy or export it again."
             )
         affine = np.asarray(image.affine, dtype=np.float64)
         if not (image.header["sform_code"] or image.header["qform_code"]):

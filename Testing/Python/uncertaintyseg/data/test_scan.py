@@ -119,6 +119,17 @@ def test_a_damaged_gzip_stream_is_named_in_the_error(scan_file):
     refused(scan_file, "export it again")
 
 
+def test_a_header_that_promises_more_voxels_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    header = nib.Nifti1Header()
+    header.set_data_shape((3000, 3000, 3000))
+    header.set_data_dtype(np.float32)
+    header["vox_offset"] = 352
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4096)))
+    with pytest.raises(InputError, match=r"bomb.nii.gz: its header promises 108 GB"):
+        read_scan(path)
+
+
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_a_truncated_itk_file_is_named_in_the_error(tmp_path, scan_file, suffix):
     path = tmp_path / f"cut{suffix}"

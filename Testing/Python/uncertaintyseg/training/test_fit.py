@@ -292,7 +292,7 @@ def test_a_bundle_without_a_recipe_cannot_be_trained(backbone, tmp_path):
     with pytest.raises(BundleError, match="cannot be read"):
         Recipe.load(Bundle.load(source))
     (source / TRAINING).unlink()
-    with pytest.raises(BundleError, match="has no configs/train.json"):
+    with pytest.raises(BundleError, match=r"has no configs/train\.json"):
         Recipe.load(Bundle.load(source))
 
 
