@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import torch
 from common import console, interleaved, machine, show
 
 from uncertaintyseg.backbones import DynUNetBackbone
+from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import encode_map
 from uncertaintyseg.heads import HEADS
+from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.logits import Moments
 from uncertaintyseg.measures import map_info, risk_maps
 from uncertaintyseg.segmenter import Segmenter
 
-BACKBONES = {"shipped hippocampus": (16, 32, 64, 96), "larger": (32, 64, 128, 256)}
+BACKBONES = {"as shipped": (16, 32, 64, 96), "larger": (32, 64, 128, 256)}
 
 
 def network(filters: tuple[int, ...], head: str, classes: int) -> Segmenter:
@@ -42,9 +46,28 @@ def compare(name: str, classes: int, size: tuple[int, ...]) -> list[list[str]]:
     return [[label, str(classes), run, f"{time:.3f}", f"{time / base:.2f}x"] for run, time in times.items()]
 
 
+def shipped(task: str, scan: Path) -> list[list[str]]:
+    """Rows of the shipped models of a task on a scan: plain network, then each model with its moments."""
+    runs, image = {}, None
+    for bundle in find_bundles().values():
+        if bundle.task == task:
+            segmenter, volume = bundle.network(), bundle.preprocessing()({"image": scan})["image"].as_tensor()[None]
+            divisor = segmenter.backbone.divisor
+            image = torch.nn.functional.pad(
+                volume, [side for axis in reversed(volume.shape[2:]) for side in (0, -axis % divisor)], mode="replicate"
+            )
+            if bundle.head == "deterministic":
+                runs["plain network"] = lambda net=segmenter, x=image: net(x).distribution.mean.softmax(1)
+            runs[bundle.head] = lambda net=segmenter, x=image: net(x).distribution.moments()
+    times = interleaved(runs, repeats=9)
+    base = times["plain network"]
+    label = f"{task}, {' x '.join(str(side) for side in image.shape[2:])}"
+    return [[label, "3", run, f"{time:.3f}", f"{time / base:.2f}x"] for run, time in times.items()]
+
+
 def encoding(size: int) -> list[list[str]]:
     """Seconds to make all maps of a volume, and to encode one, beside its network pass."""
-    segmenter = network(BACKBONES["shipped hippocampus"], "low_rank", 2)
+    segmenter = network(BACKBONES["as shipped"], "low_rank", 2)
     image = torch.randn(1, 1, size, size, size)
     moments = segmenter(image).distribution.moments()
     maps = risk_maps(moments, ["organ"])
@@ -69,13 +92,21 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=3, default=(64, 64, 64))
+    parser.add_argument("--data", type=Path, help="hippocampus cases, to time those models too")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     console.print(f"windows of {tuple(options.size)} voxels; {machine()}")
     with torch.inference_mode():
+        columns = ["network", "classes", "run", "s", "ratio"]
         rows = [row for name in BACKBONES for classes in (2, 3) for row in compare(name, classes, tuple(options.size))]
-        show("Network + moments against the plain network", ["backbone", "classes", "run", "s", "ratio"], rows)
+        show("Network + moments against the plain network, random weights", columns, rows)
+        with tempfile.TemporaryDirectory() as folder:
+            write_phantoms(Path(folder), 1, seed=1000)
+            rows = shipped("phantom", next(Path(folder).glob("images/*")))
+        if options.data:
+            rows += shipped("hippocampus", min(options.data.glob("images/*.nii.gz")))
+        show("The same, shipped models on a scan", columns, rows)
         show("Maps of a 96^3 volume, two classes", ["stage", "s"], encoding(96))
 
 

@@ -139,9 +139,9 @@ class GaussianLogits:
             active = []
             for start in range(0, total, _TAIL_BLOCK):
                 block = slice(start, start + _TAIL_BLOCK)
-                p, s, h, bound = quadrature.tail_moments(*self._at(b, block))
+                p, s, h, error = quadrature.tail_moments(*self._at(b, block))
                 probability[b, :, block], second[b, :, block], entropy[b, block] = p, s, h
-                active.append((bound > quadrature.TAIL).nonzero()[:, 0] + start)
+                active.append((error > quadrature.TAIL).nonzero()[:, 0] + start)
             competing = min(classes, quadrature.TOP + 1)
             for voxels in torch.cat(active).split(max(1, _NODE_BLOCK // (nodes * competing))):
                 p, s, h = _competition(*self._at(b, voxels), nodes)

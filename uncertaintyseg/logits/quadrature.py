@@ -19,8 +19,8 @@ from torch import Tensor
 from uncertaintyseg.logits.covariance import Marginal
 from uncertaintyseg.logits.moments import most_likely
 
-TAIL = 1e-4
-"""Voxels whose bound on 1 - p_max is below this get no nodes."""
+TAIL = 3e-4
+"""Voxels where the expansion of `tail_moments` is provably off by less than this in E[p] get no nodes."""
 TOP = 7
 """Classes that compete with the most likely one at an active voxel; the others keep their (tiny) bound."""
 REST = 5e-4
@@ -142,10 +142,10 @@ def _logits(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
 
 
 def tail_moments(mean: Tensor, marginal: Marginal) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """E[p], E[p^2] `[C, n]`, E[H] `[n]` to first order in 1 - p_max, and the bound on it `[n]`.
+    """E[p], E[p^2] `[C, n]`, E[H] `[n]` to first order in the classes' odds, and a bound on their error in E[p] `[n]`.
 
-    For d = eta_c - eta_top ~ N(m, v), p_c <= e^d, whose moments are those of a log-normal; where their sum is small
-    they are also p_c's own, up to relative terms of that size.
+    For d_c = eta_c - eta_top ~ N(m, v), e^d_c (1 - sum_k e^d_k) <= p_c <= e^d_c, and the moments of e^d are those of a
+    log-normal: E[p_c] is off by at most the rivals' summed E[e^(2 d)] times their number, whatever the covariances.
     """
     top = most_likely(mean)[None]
     m = mean - mean.gather(0, top)
@@ -155,10 +155,11 @@ def tail_moments(mean: Tensor, marginal: Marginal) -> tuple[Tensor, Tensor, Tens
         reference = marginal.factor.gather(0, top[:, None].expand(-1, rank, -1))
         v = v + (marginal.factor - reference).square_().sum(1)
     p = torch.exp(m + v / 2).clamp_max_(1).scatter_(0, top, 0)
-    bound = p.sum(0)
     entropy = ((1 - m - v).clamp_min_(0) * p).sum(0)
-    second = torch.minimum(torch.exp(2 * (m + v)), p).scatter_(0, top, 0)
-    rest = (1 - bound).clamp_min_(0)[None]
+    square = torch.exp(2 * (m + v)).scatter_(0, top, 0)
+    error = (mean.shape[0] - 1) * square.sum(0)
+    second = torch.minimum(square, p)
+    rest = (1 - p.sum(0)).clamp_min_(0)[None]
     p.scatter_(0, top, rest)
     second.scatter_(0, top, rest.square())
-    return p, second, entropy, bound
+    return p, second, entropy, error
