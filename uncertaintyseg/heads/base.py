@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -27,7 +28,7 @@ class HeadOutput:
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Base of all heads; `mean` is the 1x1x1 output layer that every segmentation network has.
 
     Args:
@@ -52,6 +53,6 @@ class Head(nn.Module):
         """Whether its samples are whole shapes (noise shared by voxels)."""
         return False
 
+    @abstractmethod
     def forward(self, features: Tensor) -> HeadOutput:
         """Features `[B, F, *spatial]` to a distribution over logits `[B, C, *spatial]`."""
-        raise NotImplementedError
