@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from uncertaintyseg.backbones import DynUNetBackbone
+from uncertaintyseg.backbones import Backbone
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput, make_head
+
+
+class Network(Protocol):
+    """What sliding windows run, and what passes make of one another: an image in, a head's output out."""
+
+    divisor: int | Sequence[int]
+    """Window sizes must be multiples of this; one number, or one for each axis."""
+
+    def __call__(self, image: Tensor) -> HeadOutput:
+        """Image `[B, channels, *spatial]` to a distribution over logits `[B, C, *spatial]`."""
 
 
 class Segmenter(nn.Module):
@@ -20,25 +31,38 @@ class Segmenter(nn.Module):
         head: name of a registered head.
         classes: C, background included.
         head_options: the head's own options.
+
+    Raises:
+        BundleError: for an unknown head, or a head that reads taps which the backbone does not have.
     """
 
-    def __init__(self, backbone: DynUNetBackbone, head: str, classes: int, **head_options: Any) -> None:
+    def __init__(self, backbone: Backbone, head: str, classes: int, **head_options: Any) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = make_head(head, features=backbone.features, classes=classes, **head_options)
 
+    @property
+    def divisor(self) -> int | Sequence[int]:
+        """Window sizes must be multiples of this."""
+        return self.backbone.divisor
+
     def forward(self, image: Tensor) -> HeadOutput:
-        """Image `[B, channels, *spatial]` to the head's output at every voxel, in float32 also under mixed precision.
+        """Image `[B, channels, *spatial]` to the head's output at every voxel.
 
         Raises:
             InputError: for an image of the wrong channel count.
         """
-        features = self.backbone(self.checked(image))
-        with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.float())
+        return self.read(*self.extract(image))
 
-    def checked(self, image: Tensor) -> Tensor:
-        """The image itself, when the network can take it."""
+    def extract(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The last features `[B, F, *spatial]` and the taps that the head reads."""
         if image.shape[1] != self.backbone.in_channels:
             raise InputError(f"the image has {image.shape[1]} channels; this model takes {self.backbone.in_channels}.")
-        return image
+        if self.head.taps:
+            return self.backbone.tapped(image, self.head.taps)
+        return self.backbone(image), {}
+
+    def read(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
+        """The head's output, in float32 also under mixed precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float(), {name: tap.float() for name, tap in (taps or {}).items()})

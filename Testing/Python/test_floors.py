@@ -22,17 +22,17 @@ ROOMS: dict[str, set[str]] = {
     "wire": set(),
     "logits": {"errors"},
     "measures": {"logits", "wire"},
-    "heads": {"errors", "logits", "wire"},
+    "heads": {"errors", "logits", "measures", "wire"},
     "backbones": {"errors"},
     "data": {"errors"},
     "segmenter": {"backbones", "errors", "heads"},
     "metrics": {"errors"},
     "active": {"errors"},
-    "review": {"errors", "wire"},
+    "review": {"errors", "metrics", "wire"},
     "inference": {
         "active", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter", "wire",
     },
-    "training": {"data", "errors", "heads", "inference", "logits", "segmenter"},
+    "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter"},
     "cli": {"data", "errors", "inference", "metrics", "training", "wire"},
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""

@@ -18,41 +18,68 @@ from uncertaintyseg.logits import Moments
 from uncertaintyseg.measures import map_info, risk_maps
 from uncertaintyseg.segmenter import Segmenter
 
-BACKBONES = {"as shipped": (16, 32, 64, 96), "larger": (32, 64, 128, 256)}
+CLASSES = ("organ", "lesion")
+BACKBONES = {
+    "as shipped": DynUNetBackbone,
+    "reference (METHODS 7.1)": DynUNetBackbone.reference,
+}
+SEGWITHU = {"taps": {"up_1": 256, "up_2": 128}}
+"""The taps of SegWithU in its reference configuration; the other heads read the last features only."""
 
 
-def network(filters: tuple[int, ...], head: str, classes: int) -> Segmenter:
+def variants(backbone: DynUNetBackbone) -> dict[str, tuple[str, dict[str, object]]]:
+    """Heads to time by what they are called in the table: name and options."""
+    found: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in HEADS if name != "deterministic"}
+    if backbone.features == 32:
+        found["segwithu"] = ("segwithu", SEGWITHU)
+        found["segwithu, faithful"] = ("segwithu", SEGWITHU | {"faithful": True})
+    found["laplace, diagonal"] = ("laplace", {"structure": "diagonal"})
+    found["laplace on low_rank"] = ("laplace", {"base": "low_rank"})
+    return found
+
+
+def network(backbone: DynUNetBackbone, head: str, classes: int, **options: object) -> Segmenter:
     """A segmenter with random weights, sharpened as training does: most voxels far from the decision border."""
     torch.manual_seed(0)
-    segmenter = Segmenter(DynUNetBackbone(filters=filters), head, classes).eval()
+    segmenter = Segmenter(backbone, head, classes, **options).eval()
     with torch.no_grad():
         segmenter.head.mean.weight.mul_(6)
         segmenter.head.mean.bias[0] += 8
     return segmenter
 
 
-def compare(name: str, classes: int, size: tuple[int, ...]) -> list[list[str]]:
-    """Rows of one backbone: plain network, then each head with its moments, as ratios."""
+def answer(segmenter: Segmenter, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Network and maps, as the predictor makes them in a window."""
+    output = segmenter(image)
+    return risk_maps(output.distribution.moments(), CLASSES[: segmenter.head.classes - 1]) | dict(output.maps)
+
+
+def compare(name: str, classes: int, size: tuple[int, ...], repeats: int) -> list[list[str]]:
+    """Rows of one backbone: plain network, then each head with its maps, as ratios."""
     image = torch.randn(1, 1, *size)
-    plain = network(BACKBONES[name], "deterministic", classes)
-    parameters = sum(p.numel() for p in plain.backbone.parameters()) / 1e6
+    backbone = BACKBONES[name]()  # one for all: only the heads differ
+    plain = network(backbone, "deterministic", classes)
+    parameters = sum(p.numel() for p in backbone.parameters()) / 1e6
     runs = {"plain network": lambda: plain(image).distribution.mean.softmax(1)}
-    for head in HEADS:
-        segmenter = network(BACKBONES[name], head, classes)
-        runs[head] = lambda segmenter=segmenter: segmenter(image).distribution.moments()
-    times = interleaved(runs)
+    for title, (head, options) in variants(backbone).items():
+        segmenter = network(backbone, head, classes, **options)
+        runs[title] = lambda segmenter=segmenter: answer(segmenter, image)
+    times = interleaved(runs, repeats)
     base = times["plain network"]
-    label = f"{name} ({parameters:.1f} M)"
+    label = f"{name}, {parameters:.1f} M"
     return [[label, str(classes), run, f"{time:.3f}", f"{time / base:.2f}x"] for run, time in times.items()]
 
 
 def shipped(task: str, scan: Path) -> list[list[str]]:
-    """Rows of the shipped models of a task on a scan: plain network, then each model with its moments."""
+    """Rows of the shipped models of a task on a scan: plain network, then each model with its moments.
+
+    Models with a backbone of their own are left out: their heads are not what differs.
+    """
     runs, image = {}, None
     for bundle in find_bundles().values():
-        if bundle.task == task:
+        if bundle.task == task and (bundle.head == "deterministic") == (bundle.name == f"{task}_deterministic"):
             segmenter, volume = bundle.network(), bundle.preprocessing()({"image": scan})["image"].as_tensor()[None]
-            divisor = segmenter.backbone.divisor
+            divisor = segmenter.divisor
             image = torch.nn.functional.pad(
                 volume, [side for axis in reversed(volume.shape[2:]) for side in (0, -axis % divisor)], mode="replicate"
             )
@@ -67,7 +94,7 @@ def shipped(task: str, scan: Path) -> list[list[str]]:
 
 def encoding(size: int) -> list[list[str]]:
     """Seconds to make all maps of a volume, and to encode one, beside its network pass."""
-    segmenter = network(BACKBONES["as shipped"], "low_rank", 2)
+    segmenter = network(BACKBONES["as shipped"](), "low_rank", 2)
     image = torch.randn(1, 1, size, size, size)
     moments = segmenter(image).distribution.moments()
     maps = risk_maps(moments, ["organ"])
@@ -93,14 +120,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=3, default=(64, 64, 64))
     parser.add_argument("--data", type=Path, help="hippocampus cases, to time those models too")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     console.print(f"windows of {tuple(options.size)} voxels; {machine()}")
     with torch.inference_mode():
         columns = ["network", "classes", "run", "s", "ratio"]
-        rows = [row for name in BACKBONES for classes in (2, 3) for row in compare(name, classes, tuple(options.size))]
-        show("Network + moments against the plain network, random weights", columns, rows)
+        rows = [
+            row
+            for name, classes in (("reference (METHODS 7.1)", 2), ("as shipped", 2), ("as shipped", 3))
+            for row in compare(name, classes, tuple(options.size), options.repeats)
+        ]
+        show("Network + maps against the plain network, random weights", columns, rows)
         with tempfile.TemporaryDirectory() as folder:
             write_phantoms(Path(folder), 1, seed=1000)
             rows = shipped("phantom", next(Path(folder).glob("images/*")))

@@ -1,8 +1,10 @@
-"""The results table: shipped models on the validation and test parts; writes docs/results.md."""
+"""The results tables: every method on the validation and test parts; writes docs/results.md."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +12,112 @@ import torch
 from common import console, machine, show
 
 from uncertaintyseg.cli.console import progress_bar
-from uncertaintyseg.data.layouts import read_cases, read_split
-from uncertaintyseg.inference.bundle import find_bundles
+from uncertaintyseg.data.layouts import Case, read_cases, read_split
+from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.evaluation import evaluate
-from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.predictor import predictor_for
 
-SPLITS = {"hippocampus": "msd_hippocampus", "phantom": "phantom"}
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+SPLITS = {"hippocampus": "msd_hippocampus", "phantom": "phantom"}
+PARTS = ("validation", "test")
 
 
-def row(result: dict[str, Any], part: str) -> list[str]:
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a method on a model.
+
+    Attributes:
+        title: what the line is called.
+        model: name of the model.
+        method: passes around it; None for the model as it is.
+        options: of the passes.
+        only: the one map that counts; None for the best on the validation part.
+        crf: whether neighbours are drawn together afterwards.
+    """
+
+    title: str
+    model: str
+    method: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    only: str | None = None
+    crf: bool = False
+
+    @property
+    def file(self) -> str:
+        """Name of its result, which rows that differ only in the map share."""
+        return "_".join([self.model, self.method or "plain", *(["crf"] if self.crf else [])]) + ".json"
+
+
+PLAIN = "hippocampus_deterministic"
+HIPPOCAMPUS = [
+    Row("deterministic, margin only", PLAIN, only="margin_risk"),
+    Row("deterministic, entropy only", PLAIN, only="predictive_entropy"),
+    Row("temperature", "hippocampus_temperature", only="predictive_entropy"),
+    Row("diagonal", "hippocampus_diagonal"),
+    Row("low_rank (SSN)", "hippocampus_low_rank"),
+    Row("single_basis", "hippocampus_single_basis"),
+    Row("mixture_of_bases", "hippocampus_mixture_of_bases"),
+    Row("laplace", "hippocampus_laplace"),
+    Row("laplace on low_rank", "hippocampus_laplace_low_rank"),
+    Row("dropout, closed moments", "hippocampus_dropout"),
+    Row("segwithu", "hippocampus_segwithu"),
+    Row("dropout_injection, 30 passes", PLAIN, "dropout_injection"),
+    Row("tta, 8 flips", PLAIN, "tta"),
+    Row("noise, 30 passes", PLAIN, "noise"),
+    Row("fused: injection, tta, noise", PLAIN, "fused"),
+    Row("fused + crf", PLAIN, "fused", crf=True),
+    Row("attention_unet (its own network)", "hippocampus_attention_unet"),
+    Row("ensemble with attention_unet", PLAIN, "ensemble"),
+]
+PHANTOM = [Row(head, f"phantom_{head}") for head in ("deterministic", "low_rank", "mixture_of_bases")]
+
+
+def measured(row: Row, part: str, cases: list[Case], cache: Path, progress: Any) -> dict[str, Any]:
+    """The JSON of `uncertaintyseg evaluate`, from the cache where it is there."""
+    path = cache / part / row.file
+    if not path.is_file():
+        predictor = predictor_for(
+            find_bundle(row.model), row.method, options=row.options, crf=CRF() if row.crf else None
+        )
+        found = evaluate(predictor, cases, lambda text, done: progress(f"{row.title}, {part}: {text}", done))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found | {"cases": []}), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def interval(value: dict[str, float], digits: int = 3) -> str:
+    """A mean and its interval over cases."""
+    return f"{value['mean']:.{digits}f} ({value['lo']:.{digits}f} to {value['hi']:.{digits}f})"
+
+
+def line(row: Row, part: str, result: dict[str, Any], chosen: str) -> list[str]:
     """A line of the table."""
-    found = [structure["dice"] for structure in result["structures"].values()]
-    dice = [f"{d['mean']:.3f} ({d['lo']:.3f} to {d['hi']:.3f})" for d in found]
+    dice = [interval(structure["dice"]) for structure in result["structures"].values()]
     coverage = [structure["volume_95_coverage"] for structure in result["structures"].values()]
     covered = "-" if None in coverage else " / ".join(f"{share:.0%}" for share in coverage)
-    figures = [f"{result['nll']:.4f}", f"{result['ece']:.4f}", f"{result['seconds_per_case']:.2f}"]
-    return [result["model"], part, str(result["n"]), *dice, *figures, covered]
+    found = result["error_detection"]["boundary"][chosen]
+    detection = [chosen, interval(found["auroc"]), f"{found['aurc_x1000']['mean']:.1f}"]
+    figures = [f"{result['nll']:.4f}", f"{result['ece']:.4f}"]
+    return [row.title, part, *dice, *figures, *detection, f"{result['seconds_per_case']:.2f}", covered]
 
 
-def table(task: str, data: Path, parts: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of one task."""
-    bundles = [bundle for bundle in find_bundles().values() if bundle.task == task and bundle.checksum]
+def table(task: str, rows: list[Row], data: Path, cache: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns and lines of one task."""
     cases, split = {case.id: case for case in read_cases(data)}, read_split(SPLITS[task])
-    rows = []
+    lines = []
     with progress_bar() as progress:
-        for part in parts:
-            chosen = [cases[i] for i in split[part]]
-            for bundle in bundles:
-                found = evaluate(Predictor(bundle), chosen, lambda text, f, b=bundle: progress(f"{b.name} {text}", f))
-                rows.append(row(found, part))
-    names = [f"Dice {label.name}" for label in bundles[0].labels]
-    return ["model", "part", "n", *names, "NLL", "ECE", "s / case", "95 % volume intervals that hold"], rows
+        results = {}
+        for part in PARTS:
+            for number, row in enumerate(rows):
+                results[number, part] = measured(row, part, [cases[i] for i in split[part]], cache / task, progress)
+    for part in PARTS:
+        for number, row in enumerate(rows):
+            chosen = row.only or results[number, "validation"]["best_map"]
+            lines.append(line(row, part, results[number, part], chosen))
+    labels = [f"Dice {label.name}" for label in find_bundle(rows[0].model).labels]
+    detection = ["map", "boundary AUROC", "boundary AURC x 1000"]
+    return ["method", "part", *labels, "NLL", "ECE", *detection, "s / case", "95 % volume intervals that hold"], lines
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:
@@ -55,17 +131,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the hippocampus cases")
     parser.add_argument("--phantoms", type=Path, help="phantoms of sample_data/make_phantoms.py, seed 0")
-    parser.add_argument("--parts", nargs="+", default=["validation", "test"])
+    parser.add_argument("--cache", type=Path, default=Path("runs/results"), help="results that are not made again")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sections = []
-    for task, data in (("hippocampus", options.data), ("phantom", options.phantoms)):
+    for task, rows, data in (("hippocampus", HIPPOCAMPUS, options.data), ("phantom", PHANTOM, options.phantoms)):
         if data is None:
             continue
-        columns, rows = table(task, data, options.parts)
-        show(task, columns, rows)
-        sections.append(f"## {task.capitalize()}\n\n{markdown(columns, rows)}\n")
+        columns, lines = table(task, rows, data, options.cache)
+        show(task, columns, lines)
+        sections.append(f"## {task.capitalize()}\n\n{markdown(columns, lines)}\n")
     head, _, _ = REPORT.read_text(encoding="utf-8").partition("<!-- tables -->")
     note = f"<!-- tables -->\n\nMeasured on {machine()}.\n\n"
     REPORT.write_text(head + note + "\n".join(sections), encoding="utf-8")

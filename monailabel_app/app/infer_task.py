@@ -14,7 +14,8 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import InferJob, JobQueue, Report, ResultStore, ScoreJob, Step, Task
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.predictor import SAMPLES, result_key
+from uncertaintyseg.inference.predictor import SAMPLES
+from uncertaintyseg.inference.result_key import result_key
 
 
 class InferParams(BaseModel):

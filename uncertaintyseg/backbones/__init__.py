@@ -1,5 +1,7 @@
 """Networks that turn an image into features; heads take it from there."""
 
+from uncertaintyseg.backbones.attention_unet import AttentionUNetBackbone
+from uncertaintyseg.backbones.base import Backbone
 from uncertaintyseg.backbones.dynunet import DynUNetBackbone
 
-__all__ = ["DynUNetBackbone"]
+__all__ = ["AttentionUNetBackbone", "Backbone", "DynUNetBackbone"]

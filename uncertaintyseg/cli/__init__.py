@@ -12,6 +12,8 @@ import typer
 from uncertaintyseg import __version__
 from uncertaintyseg.cli.demo import demo
 from uncertaintyseg.cli.evaluate import evaluate
+from uncertaintyseg.cli.inspect import inspect
+from uncertaintyseg.cli.methods import methods
 from uncertaintyseg.cli.models import models
 from uncertaintyseg.cli.predict import predict
 from uncertaintyseg.cli.serve import serve
@@ -24,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (models, predict, evaluate, train, serve, demo):
+for command in (models, methods, predict, inspect, evaluate, train, serve, demo):
     app.command()(command)
 
 

@@ -14,12 +14,43 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from uncertaintyseg.errors import InputError
+
 console = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 MoreModels = Annotated[list[Path] | None, typer.Option("--models", help="Folder with more models; repeatable.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")]
+Method = Annotated[
+    str | None, typer.Option(help="Any name that `uncertaintyseg methods` lists; by default the model's own head.")
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="Setting of the method, such as passes=10; repeatable.")
+]
+Crf = Annotated[bool, typer.Option("--crf", help="Draw neighbours that look alike together (3D CRF, in mm).")]
+Threshold = Annotated[
+    str | None,
+    typer.Option(help="otsu, percentile, mean_std or fixed on the foreground; by default the most likely class."),
+]
 ModelName = Annotated[str, typer.Argument(help="Name as `uncertaintyseg models` prints it.", show_default=False)]
+
+
+def read_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Settings given as name=value; a value is JSON where it can be (10, 0.5, true, [1, 2]), else a string.
+
+    Raises:
+        InputError: for one without "=".
+    """
+    found = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise InputError(f"--option {pair}: write it as name=value, such as passes=10.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def print_json(value: Any) -> None:

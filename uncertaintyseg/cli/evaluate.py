@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.cli.console import (
+    AsJson,
+    Crf,
+    Device,
+    Method,
+    ModelName,
+    MoreModels,
+    Options,
+    Threshold,
+    console,
+    print_json,
+    progress_bar,
+    read_options,
+)
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
@@ -24,31 +37,62 @@ def evaluate(
         str | None,
         typer.Option(help="File with case ids (JSON list or one a line), or SPLIT:PART such as msd_hippocampus:test."),
     ] = None,
+    method: Method = None,
+    option: Options = None,
+    crf: Crf = False,
+    threshold: Threshold = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG file to draw reliability and error detection in.")] = None,
     device: Device = "cpu",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure Dice, likelihood and calibration of a model on labelled cases.
+    """Measure overlap, calibration and error detection of a model on labelled cases.
 
-    Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation
+    Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
+    on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
     """
-    bundle = find_bundle(model, *(models or []))
+    folders = models or []
+    bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.data.layouts import read_cases
+        from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.evaluation import evaluate as measure
-        from uncertaintyseg.inference.predictor import Predictor
+        from uncertaintyseg.inference.predictor import predictor_for
 
-        chosen = chosen_cases(read_cases(data), cases)
-        result = measure(Predictor(bundle, device), chosen, progress)
+        predictor = predictor_for(
+            bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
+            threshold=threshold,
+        )  # fmt: skip
+        result = measure(predictor, chosen_cases(read_cases(data), cases), progress)
+    if picture:
+        from uncertaintyseg.cli.pictures import evaluation_picture
+
+        evaluation_picture(result, predictor.title, picture)
     if as_json:
         print_json(result)
         return
-    table = Table("structure", "Dice", "95 % interval", title=f"{bundle.name}, {result['n']} cases")
+    _show(result, predictor.title)
+
+
+def _show(result: dict[str, Any], title: str) -> None:
+    table = Table(
+        "structure", "Dice", "95 % interval", "HD95 mm", "surface Dice", title=f"{title}, {result['n']} cases"
+    )
     for name, row in result["structures"].items():
-        table.add_row(name, f"{row['dice']['mean']:.3f}", "{lo:.3f} to {hi:.3f}".format(**row["dice"]))
+        interval = "{lo:.3f} to {hi:.3f}".format(**row["dice"])
+        figures = [f"{row[key]['mean']:.{digits}f}" for key, digits in (("hd95_mm", 1), ("surface_dice", 3))]
+        table.add_row(name, f"{row['dice']['mean']:.3f}", interval, *figures)
     console.print(table)
-    console.print("NLL {nll:.4f} nats, ECE {ece:.4f}, {seconds_per_case:.2f} s a case".format(**result))
+    errors = Table(
+        "map", "AUROC", "AP", "AURC x 1000", title=f"Errors within {result['boundary_mm']:g} mm of the border"
+    )
+    for name, row in result["error_detection"]["boundary"].items():
+        figures = [f"{row[key]['mean']:.3f}" for key in ("auroc", "ap")]
+        errors.add_row(name, *figures, f"{row['aurc_x1000']['mean']:.1f}", style="bold" * (name == result["best_map"]))
+    console.print(errors)
+    figures = "NLL {nll:.4f} nats, Brier {brier:.4f}, ECE {ece:.4f}, {seconds_per_case:.2f} s a case"
+    console.print(figures.format(**result))
 
 
 def chosen_cases(cases: list[Case], choice: str | None) -> list[Case]:

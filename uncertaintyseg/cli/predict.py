@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.cli.console import (
+    AsJson,
+    Crf,
+    Device,
+    Method,
+    ModelName,
+    MoreModels,
+    Options,
+    Threshold,
+    console,
+    print_json,
+    progress_bar,
+    read_options,
+)
 from uncertaintyseg.inference.bundle import find_bundle
 
 
@@ -18,20 +31,31 @@ def predict(
     output: Annotated[Path, typer.Option(help="Folder for the label, the maps and report.json.")] = Path("prediction"),
     seed: Annotated[int, typer.Option(help="Seed of the samples behind the volume interval.")] = 0,
     samples: Annotated[int, typer.Option(min=2, help="Whole segmentations drawn for that interval.")] = 64,
+    method: Method = None,
+    option: Options = None,
+    crf: Crf = False,
+    threshold: Threshold = None,
     device: Device = "cpu",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment a scan and map where the segmentation is unsure.
 
-    Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction
+    Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction, or with test-time augmentation
+    around any model: uncertaintyseg predict hippocampus_deterministic scan.nii.gz --method tta
     """
-    bundle = find_bundle(model, *(models or []))
+    folders = models or []
+    bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
-        from uncertaintyseg.inference.predictor import Predictor
+        from uncertaintyseg.inference.crf import CRF
+        from uncertaintyseg.inference.predictor import predictor_for
 
-        prediction = Predictor(bundle, device).predict(image, seed=seed, samples=samples, progress=progress)
+        predictor = predictor_for(
+            bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
+            threshold=threshold,
+        )  # fmt: skip
+        prediction = predictor.predict(image, seed=seed, samples=samples, progress=progress)
         report = prediction.save(output)
     if as_json:
         print_json(report)

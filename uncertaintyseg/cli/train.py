@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.cli.console import (
+    AsJson,
+    Device,
+    ModelName,
+    MoreModels,
+    Options,
+    console,
+    print_json,
+    progress_bar,
+    read_options,
+)
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
 
@@ -15,6 +26,12 @@ def train(
     model: ModelName,
     data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (or another known layout).")],
     output: Annotated[Path, typer.Option(help="Folder of models to write to.")] = Path("runs"),
+    head: Annotated[
+        str | None,
+        typer.Option(help="Train another head on this model's backbone; a new model, by default <task>_<head>."),
+    ] = None,
+    option: Options = None,
+    name: Annotated[str | None, typer.Option(help="Name of that new model.")] = None,
     split: Annotated[
         str | None, typer.Option(help="Split by name (msd_hippocampus, phantom) or JSON file; else 15 % validate.")
     ] = None,
@@ -22,7 +39,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed; by default the recipe's.")] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="expected_ce, marginal_nll, ssn_joint or ssn_joint_marginal; by default the head's own."),
+        typer.Option(help="expected_ce, marginal_nll, ssn_joint, ssn_joint_marginal or hybrid; by default the head's own."),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
@@ -35,19 +52,27 @@ def train(
     The result is a model folder of its own, for `--models`. A fit that was killed goes on when started again.
 
     Example: uncertaintyseg train hippocampus_deterministic DATA --split msd_hippocampus, then
-    uncertaintyseg train hippocampus_low_rank DATA --split msd_hippocampus
+    uncertaintyseg train hippocampus_low_rank DATA --split msd_hippocampus, or any head on any model:
+    uncertaintyseg train hippocampus_deterministic DATA --head laplace --option structure=diagonal
     """
     bundle = find_bundle(model, *(models or []))
+    folders = list(models or [])
+    if (option or name) and not head:
+        raise InputError("--option and --name belong to a new head: add --head.")
     with progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases, training_parts
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
+        from uncertaintyseg.training.variant import with_head
 
+        if head:
+            folders.append(bundle.folder.parent)
+            bundle = with_head(bundle, head, output, name=name, **read_options(option))
         recipe = Recipe.load(bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator)
         training, validation = training_parts(read_cases(data), split)
         report = fit(
-            bundle, training, validation, output, recipe=recipe, models=models or [], device=device, resume=resume,
+            bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             progress=progress,
         )  # fmt: skip
     if as_json:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from uncertaintyseg.logits import GaussianLogits
-from uncertaintyseg.wire import Source
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.logits import LogitDistribution
+from uncertaintyseg.wire import MapInfo, Source
+
+Terms = Callable[[Tensor, torch.Generator | None], Mapping[str, Tensor]]
+FeatureStream = Iterable[tuple[Tensor, Tensor]]
+"""Features `[1, F, *spatial]` and class indices `[1, *spatial]` of one volume after another; may be read again."""
 
 
 @dataclass(frozen=True)
@@ -18,41 +24,96 @@ class HeadOutput:
     """What a head makes of features.
 
     Attributes:
-        distribution: over logits `[B, C, *spatial]`.
+        distribution: over logits `[B, C, *spatial]`; Gaussian in training mode.
         maps: maps of the head's own, beside those every distribution has; each `[B, 1, *spatial]`.
         penalties: weighted terms, by name, that the method adds to the objective; in training mode only.
+        terms: a loss of the method's own in place of objective and Dice: target `[B, 1, *spatial]` to weighted terms by
+            name; in training mode only.
     """
 
-    distribution: GaussianLogits
+    distribution: LogitDistribution
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Terms | None = None
 
 
 class Head(nn.Module, ABC):
     """Base of all heads; `mean` is the 1x1x1 output layer that every segmentation network has.
 
+    A head may rescale the logits of that layer, but not reorder them: the most likely class of its mean is the plain
+    network's.
+
     Args:
         features: channels F entering the head.
         classes: C, background included.
+
+    Raises:
+        BundleError: for fewer than two classes.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     """Where the method comes from."""
+    summary: ClassVar[str]
+    """What it does, in one line."""
     source: ClassVar[Source] = "aleatoric"
     objective: ClassVar[str] = "marginal_nll"
-    """The objective (`training.objectives`) it is fitted with unless told otherwise."""
+    """The objective (`training.objectives`) it is trained with unless told otherwise."""
+    stochastic: ClassVar[bool] = True
+    """False where all mass lies on one logit vector."""
+    fitted: ClassVar[bool] = False
+    """True for a head that `fit` solves for; the others are trained by gradient."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
+        if classes < 2:
+            raise BundleError(f"a head needs at least 2 classes, background included; 'classes' is {classes}.")
         self.features, self.classes = features, classes
         self.mean = nn.Conv3d(features, classes, 1)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the backbone's taps that it reads beside the last features."""
+        return ()
 
     @property
     def coherent(self) -> bool:
         """Whether its samples are whole shapes (noise shared by voxels)."""
         return False
 
+    @property
+    def passes(self) -> int:
+        """How often it runs its layers for one answer."""
+        return 1
+
+    def extra_maps(self) -> dict[str, MapInfo]:
+        """The maps of its own: unit, range (values are clamped into it) and source."""
+        return {}
+
     @abstractmethod
-    def forward(self, features: Tensor) -> HeadOutput:
-        """Features `[B, F, *spatial]` to a distribution over logits `[B, C, *spatial]`."""
+    def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
+        """Features `[B, F, *spatial]` (and taps) to a distribution over logits `[B, C, *spatial]`."""
+
+    def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
+        """Solve for what the head learns without gradients, given its output layer; only if `fitted`.
+
+        Returns:
+            What was chosen and how good it is, for the report.
+        """
+        raise BundleError(f"the head '{self.name}' is trained, not fitted.")
+
+
+def noise_layer(features: int, channels: int, std: float = 0.05) -> nn.Conv3d:
+    """A 1x1x1 layer of noise amplitudes that start small, so that a new head is nearly the plain network."""
+    layer = nn.Conv3d(features, channels, 1)
+    nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def log_variance_layer(features: int, classes: int, start: float = -2.0) -> nn.Conv3d:
+    """A 1x1x1 layer of log-variances that are `start` everywhere at first."""
+    layer = nn.Conv3d(features, classes, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, start)
+    return layer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from uncertaintyseg.heads.base import Head, HeadOutput
@@ -13,6 +15,8 @@ class Deterministic(Head):
 
     name = "deterministic"
     paper = "baseline"
+    summary = "one softmax, no distribution: the baseline"
+    stochastic = False
 
-    def forward(self, features: Tensor) -> HeadOutput:
+    def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         return HeadOutput(GaussianLogits(self.mean(features)))

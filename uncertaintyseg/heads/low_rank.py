@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Mapping
 
-from uncertaintyseg.heads.base import Head, HeadOutput
+from torch import Tensor
+
+from uncertaintyseg.heads.base import Head, HeadOutput, log_variance_layer, noise_layer
 from uncertaintyseg.logits import Diagonal, GaussianLogits, LowRank, Sum
 
 _EPSILON = 1e-5
@@ -24,23 +26,20 @@ class LowRankHead(Head):
 
     name = "low_rank"
     paper = "Monteiro et al. 2020, Stochastic Segmentation Networks"
+    summary = "coherent shapes from a low-rank factor over the whole volume (SSN)"
     objective = "ssn_joint_marginal"
 
     def __init__(self, features: int, classes: int, rank: int = 10) -> None:
         super().__init__(features, classes)
         self.rank = rank
-        self.log_variance = nn.Conv3d(features, classes, 1)
-        self.factor = nn.Conv3d(features, rank * classes, 1)
-        nn.init.zeros_(self.log_variance.weight)
-        nn.init.constant_(self.log_variance.bias, -2.0)
-        nn.init.normal_(self.factor.weight, std=0.05)
-        nn.init.zeros_(self.factor.bias)
+        self.log_variance = log_variance_layer(features, classes)
+        self.factor = noise_layer(features, rank * classes)
 
     @property
     def coherent(self) -> bool:
         return True
 
-    def forward(self, features: Tensor) -> HeadOutput:
+    def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         diagonal = self.log_variance(features).clamp(-10, 5).exp() + _EPSILON
         factor = self.factor(features).unflatten(1, (self.rank, self.classes)).transpose(1, 2)
         return HeadOutput(GaussianLogits(self.mean(features), Sum(LowRank(factor), Diagonal(diagonal))))

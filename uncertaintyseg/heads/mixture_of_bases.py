@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from uncertaintyseg.heads.base import Head, HeadOutput
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.heads.base import Head, HeadOutput, log_variance_layer, noise_layer
+from uncertaintyseg.heads.penalties import KlDirection, kl_to_unit_variance, negative_entropy, orthogonality
 from uncertaintyseg.logits import Basis, Diagonal, GaussianLogits, Sum
 from uncertaintyseg.logits.covariance import Noise
 
-KlDirection = Literal["reverse", "paper"]
+Choice = Literal["soft", "straight_through", "hard"]
 
 
 class BasisSelector(nn.Module):
     """Weights of M bases in each of P^3 cubes, from pooled features (METHODS 3.2).
 
-    Adaptive pooling serves volumes whose size P does not divide (METHODS A6). The weights are soft, in training and
-    after it (METHODS A5).
+    Adaptive pooling serves volumes whose size P does not divide, or that are smaller than P (METHODS A6).
     """
 
     def __init__(self, features: int, bases: int, parts: int, temperature: float = 0.3) -> None:
@@ -43,13 +45,19 @@ class MixtureOfBases(Head):
         rank: R, amplitudes at each voxel.
         bases: M, how many bases are mixed.
         parts: P, cubes on each axis of the window.
+        choice: of a cube's bases: "soft" mixes them (the authors' code; METHODS A5), "hard" mixes them in training and
+            takes the best one afterwards, "straight_through" takes the best one (eq. 6-7) with the gradient of the mix.
         noise: who shares the basis noise: "voxel" as in eq. 13, or "cube" or "volume" for coherent samples.
         kl_weight, orthogonality_weight, selection_weight: weights of the paper's regularisers (eq. 8-10).
         kl: direction of the first of them, see `kl_to_unit_variance`.
+
+    Raises:
+        BundleError: for fewer than one basis or part, or an unknown choice.
     """
 
     name = "mixture_of_bases"
     paper = "paper 002, Mixture-of-Bases covariance heads"
+    summary = "voxel amplitudes on bases of class directions that are mixed in every cube"
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class MixtureOfBases(Head):
         rank: int = 16,
         bases: int = 3,
         parts: int = 4,
+        choice: Choice = "soft",
         noise: Noise = "voxel",
         kl_weight: float = 5e-4,
         orthogonality_weight: float = 1.0,
@@ -65,58 +74,39 @@ class MixtureOfBases(Head):
         kl: KlDirection = "reverse",
     ) -> None:
         super().__init__(features, classes)
-        self.noise, self.kl = noise, kl
+        if bases < 1 or parts < 1:
+            raise BundleError(f"mixture_of_bases needs at least one basis and one part, not {bases} and {parts}.")
+        if choice not in ("soft", "straight_through", "hard"):
+            raise BundleError(f"mixture_of_bases: 'choice' is soft, straight_through or hard, not '{choice}'.")
+        self.choice, self.noise, self.kl = choice, noise, kl
         self.kl_weight, self.orthogonality_weight = kl_weight, orthogonality_weight
         self.selection_weight = selection_weight
-        self.log_variance = nn.Conv3d(features, classes, 1)
-        self.amplitude = nn.Conv3d(features, rank, 1)
+        self.log_variance = log_variance_layer(features, classes)
+        self.amplitude = noise_layer(features, rank)
         self.bases = nn.Parameter(torch.randn(bases, classes, rank))
         self.selector = BasisSelector(features, bases, parts)
-        nn.init.zeros_(self.log_variance.weight)
-        nn.init.constant_(self.log_variance.bias, -2.0)
-        nn.init.normal_(self.amplitude.weight, std=0.05)
-        nn.init.zeros_(self.amplitude.bias)
 
     @property
     def coherent(self) -> bool:
         return self.noise != "voxel"
 
-    def forward(self, features: Tensor) -> HeadOutput:
-        diagonal = self.log_variance(features).clamp(-5, 5).exp()
+    def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
+        variance = self.log_variance(features).clamp(-5, 5).exp()
         weights = self.selector(features)
-        basis = torch.einsum("bmxyz,mcr->bcrxyz", weights, self.bases)
-        covariance = Sum(Basis(self.amplitude(features), basis, self.noise), Diagonal(diagonal))
+        basis = torch.einsum("bmxyz,mcr->bcrxyz", self._chosen(weights), self.bases)
+        covariance = Sum(Basis(self.amplitude(features), basis, self.noise), Diagonal(variance))
         penalties = {}
         if self.training:
             penalties = {
-                "kl": self.kl_weight * kl_to_unit_variance(diagonal, self.kl),
+                "kl": self.kl_weight * kl_to_unit_variance(variance, self.kl),
                 "orthogonality": self.orthogonality_weight * orthogonality(self.bases),
                 "selection": self.selection_weight * negative_entropy(weights),
             }
         return HeadOutput(GaussianLogits(self.mean(features), covariance), penalties=penalties)
 
-
-def kl_to_unit_variance(variance: Tensor, direction: KlDirection = "reverse") -> Tensor:
-    """Mean over elements of the divergence between N(mu, d) and N(mu, 1) (eq. 8; on a variance, METHODS A1-A3).
-
-    "paper" is eq. 8 as it is written, KL(N(mu, 1) || N(mu, d)); "reverse", KL(N(mu, d) || N(mu, 1)), is what the
-    authors' code does and what keeps large variances in check.
-    """
-    if direction == "paper":
-        return 0.5 * (variance.reciprocal() - 1 + variance.log()).mean()
-    return 0.5 * (variance - 1 - variance.log()).mean()
-
-
-def orthogonality(bases: Tensor) -> Tensor:
-    """Mean squared cosine between flattened bases `[M, C, R]` (eq. 9): 0 if orthogonal, 1 if equal; 0 for one basis."""
-    count = bases.shape[0]
-    if count == 1:
-        return bases.new_zeros(())
-    unit = nn.functional.normalize(bases.flatten(1), dim=1)
-    cosines = (unit @ unit.T).square()
-    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
-
-
-def negative_entropy(weights: Tensor) -> Tensor:
-    """Mean over cubes of sum_m w ln w for weights `[B, M, *cubes]` (eq. 10): minimal, -ln M, if all bases are used."""
-    return -torch.special.entr(weights).sum(1).mean()
+    def _chosen(self, weights: Tensor) -> Tensor:
+        """The weights that are used; for all but "soft" they are 1 for one basis of a cube and 0 for the others."""
+        if self.choice == "soft" or (self.choice == "hard" and self.training):
+            return weights
+        best = torch.zeros_like(weights).scatter_(1, weights.argmax(1, keepdim=True), 1.0)
+        return best + weights - weights.detach() if self.choice == "straight_through" else best

@@ -228,12 +228,18 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights as safetensors, all or nothing, in half precision (half the size, same figures)."""
+    """Write a network's weights as safetensors, all or nothing.
+
+    Parameters are written in half precision (half the size, same figures); buffers, such as statistics and fitted
+    posteriors, as they are: their range may exceed it.
+    """
     from safetensors.torch import save
 
     from uncertaintyseg.data.scan import write_bytes
 
-    write_bytes(path, save({name: value.half().contiguous() for name, value in _state(network).items()}))
+    exact = {name for name, _ in network.named_buffers(remove_duplicate=False)}
+    state = _state(network).items()
+    write_bytes(path, save({name: (v if name in exact else v.half()).contiguous() for name, v in state}))
 
 
 def shipped_models() -> Path:

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import Case, read_case_label
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.metrics.calibration import BINS, CalibrationError, negative_log_likelihood
-from uncertaintyseg.metrics.overlap import dice, mean_with_interval
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.metrics.calibration import BINS, Calibration, brier_score, certainty, negative_log_likelihood
+from uncertaintyseg.metrics.cases import case_selection
+from uncertaintyseg.metrics.error_detection import ErrorDetection, best_map
+from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
+from uncertaintyseg.metrics.overlap import TOLERANCE_MM, class_averages, confusion_matrix, overlap
+from uncertaintyseg.metrics.scopes import BOUNDARY_MM, error_scopes
 from uncertaintyseg.wire import Structure
 
 Progress = Callable[[str, float], None]
 
 
+class Predicting(Protocol):
+    """What can be evaluated: a `Predictor`, or anything else that segments scans."""
+
+    bundle: Bundle
+    """Its `labels` name the structures."""
+
+    def predict(self, image: Any, /) -> Prediction:
+        """Segment one scan."""
+
+
 def evaluate(
-    predictor: Predictor, cases: Sequence[Case], progress: Progress = lambda stage, fraction: None
+    predictor: Predicting, cases: Sequence[Case], progress: Progress = lambda stage, fraction: None
 ) -> dict[str, Any]:
-    """Dice of each structure, coverage of the volume intervals, NLL and ECE of the probabilities, time a case.
+    """Overlap, coverage of the volume intervals, calibration, error detection by each risk map, and time a case.
 
     Args:
         predictor: of the model.
@@ -31,56 +47,123 @@ def evaluate(
         progress: called with the case at work and the fraction done.
 
     Returns:
-        The JSON of `uncertaintyseg evaluate`. Dice is NaN (null in JSON) for a structure that neither label nor
-        reference has.
+        The JSON of `uncertaintyseg evaluate`; docs/metrics.md explains its keys. What is undefined is NaN (null in
+        JSON), such as the Dice of a structure that neither label nor reference has.
 
     Raises:
-        InputError: when there is no labelled case, or a scan or label cannot be used.
+        InputError: when there is no labelled case, a scan or label cannot be used, or a map holds NaN.
     """
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
-    ids = {item.name: item.id for item in predictor.bundle.labels}
-    calibration, rows = CalibrationError(), []
+    scores = _Scores({item.name: item.id for item in predictor.bundle.labels})
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
         start = time.perf_counter()
         prediction = predictor.predict(case.image)
         seconds = time.perf_counter() - start
-        reference = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
-        probability = _probability([prediction.maps[f"probability_{name}"] for name in ids])
-        calibration.update(probability, reference)
-        millilitre = voxel_volume_ml(prediction.affine)
-        rows.append(
+        try:
+            scores.add(case, prediction, seconds)
+        except InputError as error:
+            raise InputError(f"case {case.id}: {error}") from error
+    result = scores.result()
+    progress("done", 1.0)
+    return result
+
+
+class _Scores:
+    """What is known of the cases so far: a row a case, and pooled voxels."""
+
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        self.ids = ids
+        self.rows: list[dict[str, Any]] = []
+        self.calibration = Calibration(list(ids))
+        self.detection = ErrorDetection()
+        self.model = ""
+
+    def add(self, case: Case, prediction: Prediction, seconds: float) -> None:
+        """Score a prediction against the reference of its case."""
+        scan = read_scan(case.image)
+        reference = read_case_label(case, self.ids, like=scan)[0].numpy()
+        probability = _probability([prediction.maps[f"probability_{name}"] for name in self.ids])
+        spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
+        self.model = prediction.provenance.model
+        self.calibration.update(probability, reference)
+        scopes = error_scopes(scan[0].numpy(), reference, spacing)
+        self.detection.update(_risks(prediction.maps, self.ids), prediction.label != reference, scopes)
+        structures = {
+            name: overlap(prediction.label == i, reference == i, spacing)._asdict() for name, i in self.ids.items()
+        }
+        entropy, classes = prediction.maps["predictive_entropy"], len(self.ids) + 1
+        self.rows.append(
             {
                 "id": case.id,
-                "dice": {name: dice(prediction.label == i, reference == i) for name, i in ids.items()},
+                "dice": {name: row["dice"] for name, row in structures.items()},
+                "structures": structures,
+                "classes": class_averages(confusion_matrix(prediction.label, reference, classes)),
                 "in_volume_95": {
                     row.name: _holds(row, int((reference == row.id).sum()) * millilitre)
                     for row in prediction.structures
                 },
                 "nll": negative_log_likelihood(probability, reference),
+                "brier": brier_score(probability, reference),
+                "certainty": certainty(entropy, reference > 0, classes),
                 "score": prediction.case_score,
                 "seconds": round(seconds, 4),
             }
         )
-    progress("done", 1.0)
-    return {
-        "model": predictor.bundle.name,
-        "n": len(rows),
-        "structures": {
-            name: {
-                "dice": mean_with_interval([row["dice"][name] for row in rows])._asdict(),
-                "volume_95_coverage": _share([row["in_volume_95"][name] for row in rows]),
-            }
-            for name in ids
-        },
-        "nll": float(np.mean([row["nll"] for row in rows])),
-        "ece": calibration.compute(),
-        "ece_bins": BINS,
-        "seconds_per_case": round(float(np.mean([row["seconds"] for row in rows])), 4),
-        "cases": rows,
-    }
+
+    def result(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        rows, top = self.rows, self.calibration.top_label
+        detection = self.detection.compute()
+        mean_dice = [mean_of_defined(row["dice"].values()) for row in rows]
+        return {
+            "model": self.model,
+            "n": len(rows),
+            "structures": {name: self._structure(name) for name in self.ids},
+            "classes": _intervals([row["classes"] for row in rows]),
+            "surface_tolerance_mm": TOLERANCE_MM,
+            "nll": float(np.mean([row["nll"] for row in rows])),
+            "brier": float(np.mean([row["brier"] for row in rows])),
+            "ece": top.expected_error(),
+            "mce": top.maximum_error(),
+            "ace": top.adaptive_error(),
+            "ece_bins": BINS,
+            "reliability": top.curve(),
+            "certainty": mean_of_defined(row["certainty"] for row in rows),
+            "error_detection": detection,
+            "boundary_mm": BOUNDARY_MM,
+            "best_map": best_map(detection),
+            "case_risk_coverage": case_selection([row["score"] for row in rows], mean_dice)._asdict(),
+            "seconds_per_case": round(float(np.mean([row["seconds"] for row in rows])), 4),
+            "cases": rows,
+        }
+
+    def _structure(self, name: str) -> dict[str, Any]:
+        """Of one structure over all cases; `missed` and `invented` count where only one side has it."""
+        found, event = [row["structures"][name] for row in self.rows], self.calibration.events[name]
+        return {
+            **_intervals(found),
+            "missed": sum(row["relative_volume_error"] == -1 for row in found),
+            "invented": sum(math.isnan(row["recall"]) and row["precision"] == 0 for row in found),
+            "volume_95_coverage": _share([row["in_volume_95"][name] for row in self.rows]),
+            "ece": event.expected_error(),
+            "mce": event.maximum_error(),
+            "ace": event.adaptive_error(),
+            "reliability": event.curve(),
+        }
+
+
+def _intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean over cases and interval of each measure."""
+    return {key: mean_with_interval([row[key] for row in rows])._asdict() for key in rows[0]}
+
+
+def _risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The maps that say where the label may be wrong, so not those of single structures."""
+    own = {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
+    return {name: values for name, values in maps.items() if name not in own}
 
 
 def _holds(row: Structure, volume_ml: float) -> bool | None:

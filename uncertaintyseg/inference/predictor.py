@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from torch import Tensor
 
 from uncertaintyseg import __version__
 from uncertaintyseg.active.acquisition import entropy_near_foreground
 from uncertaintyseg.data.geometry import resample, spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
-from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import INFERENCE, Bundle
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with
+from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.state import InferenceState
+from uncertaintyseg.inference.thresholding import THRESHOLDS, label_at
 from uncertaintyseg.inference.window import MomentsInferer, WindowedOutput
-from uncertaintyseg.logits import most_likely
+from uncertaintyseg.logits import Moments, most_likely
 from uncertaintyseg.logits.quadrature import default_nodes
-from uncertaintyseg.measures import map_info, risk_maps
+from uncertaintyseg.measures import map_info, predictive_entropy, risk_maps
 from uncertaintyseg.review.structures import structure_table
-from uncertaintyseg.wire import Provenance
+from uncertaintyseg.segmenter import Network
+from uncertaintyseg.wire import MapInfo, Provenance, Source
 
 Progress = Callable[[str, float], None]
 SAMPLES = 64
@@ -44,20 +49,62 @@ class Predictor:
     Args:
         bundle: or the path of its folder.
         device: torch device.
+        method: passes to run it with (`inference.passes`); None runs it once, as it is.
+        options: of these passes.
+        others: further bundles of the same task and grid, for the passes "ensemble".
+        crf: draws labels of neighbours that look alike together, on the model's grid; it leaves one answer, so variance
+            and mutual information are 0 after it.
+        threshold: how the label is cut from the foreground probability (`inference.thresholding`); None takes the most
+            likely class.
 
     Raises:
-        BundleError: when the weights are missing or do not fit.
-        InputError: for a device that this machine does not have.
+        BundleError: when the weights are missing or do not fit, or another bundle has another grid or task.
+        InputError: for a device that this machine does not have, or a method or option that does not exist.
     """
 
-    def __init__(self, bundle: Bundle | str | os.PathLike[str], device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        method: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        others: Sequence[Bundle] = (),
+        crf: CRF | None = None,
+        threshold: str | None = None,
+    ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.device = checked_device(device)
+        self.method, self.options = method, dict(options or {})
+        self.crf, self.threshold = crf, threshold
+        if threshold is not None and threshold not in THRESHOLDS:
+            raise InputError(f"there is no threshold '{threshold}'; there are {', '.join(THRESHOLDS)}.")
         self.network = self.bundle.network().to(self.device)
         self._preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
         self._window = tuple(self.bundle.setting("window"))
         self._overlap = float(self.bundle.setting("overlap"))
+        self._runner: Network = self.network
+        if method:
+            members = [self._member(other) for other in others]
+            self._runner = make_passes(
+                method, self.network, spacing=self._spacing, options=self.options, others=members
+            )
+            self.options |= {"models": [other.name for other in others]} if others else {}
+
+    @property
+    def title(self) -> str:
+        """Model and method, for people."""
+        return f"{self.bundle.name} with {self.method}" if self.method else self.bundle.name
+
+    def _member(self, other: Bundle) -> Network:
+        """The network of another bundle, which must see what this one sees."""
+        for name in ("spacing", "window"):
+            if other.setting(name) != self.bundle.setting(name):
+                raise BundleError(f"{other.name} has another '{name}' than {self.bundle.name}: no ensemble of the two.")
+        if other.labels != self.bundle.labels:
+            raise BundleError(f"{other.name} has other labels than {self.bundle.name}: no ensemble of the two.")
+        return other.network().to(self.device)
 
     def predict(
         self,
@@ -86,6 +133,10 @@ class Predictor:
             volume = self._preprocessing({"image": scan})["image"]
         with _timed(seconds, "network"):
             output = self._run(volume, lambda fraction: progress("running the network", 0.05 + 0.75 * fraction))
+        if self.crf:
+            with _timed(seconds, "crf"):
+                progress("drawing neighbours together", 0.8)
+                output = output._replace(moments=self._drawn_together(output.moments, volume))
         with _timed(seconds, "samples"):
             progress("drawing plausible segmentations", 0.8)
             state, intervals, method = self._intervals(output, volume, samples, seed)
@@ -100,9 +151,8 @@ class Predictor:
             )
             score = entropy_near_foreground(maps["predictive_entropy"], label, spacing_mm(affine))
         progress("done", 1.0)
-        classes, source = len(self.bundle.labels) + 1, self.network.head.source
         provenance = self._provenance(seed, samples if intervals else None, seconds)
-        info = {name: map_info(name, classes, source) for name in maps}
+        info = self._map_info(maps)
         return Prediction(label, affine, maps, info, table, provenance, score, state)
 
     def predict_folder(self, images: str | os.PathLike[str], output: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -124,15 +174,26 @@ class Predictor:
 
     def _run(self, volume: MetaTensor, progress: Callable[[float], None]) -> WindowedOutput:
         size = self.network.backbone.features * volume[0].numel() * 4
-        keep = self.network.head.coherent and size <= _FEATURE_BYTES
+        keep = not (self.method or self.crf) and self.network.head.coherent and size <= _FEATURE_BYTES
         inferer = MomentsInferer(self._window, self._overlap, keep_features=keep, progress=progress)
         tensor = volume.as_tensor().to(self.device, torch.float32)[None]
-        return inferer(tensor, self.network)
+        return inferer(tensor, self._runner)
+
+    def _drawn_together(self, moments: Moments, volume: MetaTensor) -> Moments:
+        """Moments after the CRF; its unary is softened where the model's own entropy is high."""
+        with torch.inference_mode():
+            image = volume.as_tensor().to(moments.probability)[None]
+            p = moments.probability
+            return Moments.of_probability(self.crf(p, image, self._spacing, predictive_entropy(p)))
 
     def _intervals(
         self, output: WindowedOutput, volume: MetaTensor, samples: int, seed: int
     ) -> tuple[InferenceState | None, dict[int, tuple[float, float]] | None, str]:
         """Volume intervals from coherent samples, or the reason why there are none."""
+        if self.crf:
+            return None, None, "none: a CRF leaves one answer"
+        if self.method:
+            return None, None, f"none: {self.method} keeps the moments of its passes, not their shapes"
         if not self.network.head.coherent:
             return None, None, f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
         if output.features is None:
@@ -160,17 +221,41 @@ class Predictor:
             structures = torch.stack([maps[f"probability_{item.name}"] for item in self.bundle.labels])
             background = (1 - structures.sum(0)).clamp_min_(0)  # 1 outside the field of view: no structure, no risk
             probability = torch.cat([background[None], structures])
-            maps["error_probability"] = 1 - probability.amax(0)
-            label = most_likely(probability).to(torch.uint8)
+            label = self._label(probability)
+            maps["error_probability"] = 1 - probability.gather(0, label[None])[0]
+            label = label.to(torch.uint8)
         return label.cpu().numpy(), {name: value.cpu().numpy() for name, value in maps.items()}
+
+    def _label(self, probability: Tensor) -> Tensor:
+        """Class index of each voxel, from E[p] `[C, *S]`."""
+        if self.threshold is None:
+            return most_likely(probability)
+        cut = label_at(probability.cpu().numpy(), self.threshold)
+        return torch.from_numpy(cut).to(probability.device, torch.long)
+
+    def _map_info(self, names: Iterable[str]) -> dict[str, MapInfo]:
+        """Unit, range and source of each map."""
+        head = self.network.head
+        own = {} if self.method else head.extra_maps()
+        source: Source = head.source
+        if self.method:
+            source = "total" if head.stochastic else PASSES[self.method].source
+        classes = len(self.bundle.labels) + 1
+        return {name: own.get(name) or map_info(name, classes, source) for name in names}
+
+    def _params(self) -> dict[str, Any]:
+        """What was asked for beyond the model itself."""
+        asked = {"method": self.method, **self.options, "threshold": self.threshold}
+        return {k: v for k, v in asked.items() if v is not None} | ({"crf": asdict(self.crf)} if self.crf else {})
 
     def _provenance(self, seed: int, samples: int | None, seconds: dict[str, float]) -> Provenance:
         classes = len(self.bundle.labels) + 1
-        quadrature = classes > 2 and self.bundle.head != "deterministic"
+        quadrature = classes > 2 and self.network.head.stochastic
         return Provenance(
             model=self.bundle.name,
             head=self.bundle.head,
             weights_checksum=self.bundle.checksum,
+            params=self._params(),
             nodes=default_nodes(classes) if quadrature else None,
             samples=samples,
             seed=seed,
@@ -181,6 +266,44 @@ class Predictor:
             code_version=__version__,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )
+
+
+def predictor_for(
+    bundle: Bundle,
+    method: str | None,
+    folders: Sequence[Path] = (),
+    *,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    crf: CRF | None = None,
+    threshold: str | None = None,
+) -> Predictor:
+    """Any method on a model: passes around it, or the model of the same task that has the head `method`.
+
+    The members of an "ensemble" are this model and those named in the option `models`; by default every other trained
+    model of the task whose backbone was trained by itself.
+
+    Args:
+        bundle: the model.
+        method: a name of `inference.methods`; None is the model as it is.
+        folders: where further models are.
+        options: of passes.
+        device: torch device.
+        crf: as of `Predictor`.
+        threshold: as of `Predictor`.
+
+    Raises:
+        InputError: for an unknown method or option.
+        BundleError: when there is no model with that head, or no second member of an ensemble.
+    """
+    given = dict(options or {})
+    bundle, passes = model_with(bundle, method, *folders)
+    if given and passes is None:
+        raise InputError(f"{bundle.name}: '{next(iter(given))}' would be fixed when its head is trained, not here.")
+    others = []
+    if passes == "ensemble":
+        others = ensemble_members(bundle, given.pop("models", None), *folders)
+    return Predictor(bundle, device, method=passes, options=given, others=others, crf=crf, threshold=threshold)
 
 
 def checked_device(name: str) -> str:
@@ -203,34 +326,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start
-
-
-def result_key(image: str | os.PathLike[str], bundle: Bundle, *, seed: int, samples: int, device: str) -> str:
-    """Name of the result that `Predictor.predict` would give: a hash of everything it depends on (hex SHA-256).
-
-    Raises:
-        InputError: when the scan cannot be read.
-    """
-    parts = {
-        "image": _content_hash(Path(image)),
-        "weights": bundle.checksum,
-        "model": bundle.name,
-        "config": hashlib.sha256((bundle.folder / INFERENCE).read_bytes()).hexdigest(),
-        "seed": seed,
-        "samples": samples,
-        "device": device,
-        "dtype": "float32",
-        "code": __version__,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the files of a folder in name order."""
-    digest = hashlib.sha256()
-    try:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    return digest.hexdigest()

@@ -11,7 +11,7 @@ from monai.inferers import Inferer, sliding_window_inference
 from torch import Tensor
 
 from uncertaintyseg.logits import Moments
-from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.segmenter import Network
 
 
 class WindowedOutput(NamedTuple):
@@ -29,13 +29,13 @@ class WindowedOutput(NamedTuple):
 
 
 class MomentsInferer(Inferer):
-    """Runs a segmenter over a volume of any size and averages what its head says in each window.
+    """Runs a network over a volume of any size and averages what it says in each window.
 
     Args:
-        window: largest size in voxels. A volume smaller than it is one window, padded only to what the backbone
+        window: largest size in voxels. A volume smaller than it is one window, padded only to what the network
             needs: padding enters the statistics of instance normalisation.
         overlap: of neighbouring windows, 0 to 1 (exclusive).
-        keep_features: also average the features that enter the head.
+        keep_features: also average the features that enter the head; the network is then a `Segmenter`.
         progress: called with the fraction done.
     """
 
@@ -51,26 +51,24 @@ class MomentsInferer(Inferer):
         self.window, self.overlap = tuple(window), overlap
         self.keep_features, self.progress = keep_features, progress
 
-    def __call__(self, inputs: Tensor, network: Segmenter) -> WindowedOutput:  # type: ignore[override]
+    def __call__(self, inputs: Tensor, network: Network) -> WindowedOutput:  # type: ignore[override]
         """Average over windows of `inputs` `[B, channels, *spatial]`; no gradient."""
-        divisor = network.backbone.divisor
-        window = [
-            min(size, -(-axis // divisor) * divisor) for size, axis in zip(self.window, inputs.shape[2:], strict=True)
-        ]
-        if all(side == divisor for side in window):  # instance normalisation needs two voxels at the lowest level
-            window[-1] *= 2
+        window = self.fitting(inputs.shape[2:], network.divisor)
         total = self._windows(inputs.shape[2:], window) * inputs.shape[0]
         done = 0
         names: list[str] = []
 
         def predict(patch: Tensor) -> dict[str, Tensor]:
             nonlocal done, names
-            features = network.backbone(network.checked(patch))
-            output = network.head(features)
+            kept = {}
+            if self.keep_features:
+                kept["features"], taps = network.extract(patch)
+                output = network.read(kept["features"], taps)
+            else:
+                output = network(patch)
             names = list(output.maps)
             done += patch.shape[0]
             self.progress(min(done / total, 1.0))
-            kept = {"features": features} if self.keep_features else {}
             return {"moments": output.distribution.moments().stacked(), **output.maps, **kept}
 
         with torch.inference_mode():
@@ -78,6 +76,15 @@ class MomentsInferer(Inferer):
                 inputs, window, 1, predict, overlap=self.overlap, mode="gaussian", padding_mode="replicate"
             )
         return WindowedOutput(Moments.unstacked(out["moments"]), out.get("features"), {n: out[n] for n in names})
+
+    def fitting(self, shape: Sequence[int], divisor: int | Sequence[int]) -> list[int]:
+        """The window for a volume: no larger than need be, and of sizes that the network can halve."""
+        divisors = [divisor] * len(shape) if isinstance(divisor, int) else list(divisor)
+        window = [min(size, -(-axis // d) * d) for size, axis, d in zip(self.window, shape, divisors, strict=True)]
+        if window == divisors:  # instance normalisation needs two voxels at the lowest level
+            axis = max(axis for axis, d in enumerate(divisors) if d > 1 or max(divisors) == 1)
+            window[axis] *= 2
+        return window
 
     def _windows(self, shape: Sequence[int], windows: Sequence[int]) -> int:
         """How many windows cover one volume."""

@@ -1,6 +1,7 @@
 """Distributions over logits and their voxel moments."""
 
 from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Marginal, Sum
+from uncertaintyseg.logits.ensemble import LogitEnsemble, Weighting
 from uncertaintyseg.logits.gaussian import GaussianLogits, LogitDistribution
 from uncertaintyseg.logits.moments import Moments, most_likely
 
@@ -10,9 +11,11 @@ __all__ = [
     "Diagonal",
     "GaussianLogits",
     "LogitDistribution",
+    "LogitEnsemble",
     "LowRank",
     "Marginal",
     "Moments",
     "Sum",
+    "Weighting",
     "most_likely",
 ]

@@ -45,7 +45,11 @@ class Moments:
         """Moments of a distribution with all its mass on `logits` `[B, C, *spatial]` (one channel: a sigmoid)."""
         if logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        probability = logits.softmax(1)
+        return cls.of_probability(logits.softmax(1))
+
+    @classmethod
+    def of_probability(cls, probability: Tensor) -> Moments:
+        """Moments where p `[B, C, *spatial]` itself is certain."""
         entropy = torch.special.entr(probability).sum(1, keepdim=True)
         return cls(probability, probability.square(), entropy)
 

@@ -8,6 +8,7 @@ provably tiny the first terms of its expansion are used instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -75,26 +76,35 @@ def differences(mean: Tensor, marginal: Marginal, reference: Tensor) -> tuple[Te
 def cholesky(diagonal: Tensor, common: Tensor, factor: Tensor | None) -> Tensor:
     """Cholesky factor `[D, D, n]` of diag(diagonal) + common 11^T + factor factor^T, unrolled over few classes."""
     size = diagonal.shape[0]
-    rounding = 10 * torch.finfo(diagonal.dtype).eps
     if size > 2 * TOP:
-        return _dense_cholesky(diagonal, common, factor, size * rounding)
+        return _dense_cholesky(diagonal, common, factor, size * _rounding(diagonal))
 
     def entry(row: int, column: int) -> Tensor:
         value = common if factor is None else common + (factor[row] * factor[column]).sum(0)
         return value + diagonal[row] if row == column else value
 
+    return unrolled_cholesky(entry, size)
+
+
+def _rounding(like: Tensor) -> float:
+    return 10 * torch.finfo(like.dtype).eps
+
+
+def unrolled_cholesky(entry: Callable[[int, int], Tensor], size: int) -> Tensor:
+    """Cholesky factor `[D, D, n]` of the matrices whose entries (row, column <= row) are `[n]`."""
+    zero = torch.zeros_like(entry(0, 0))
+    rounding = _rounding(zero)
     rows: list[list[Tensor]] = []
     for r in range(size):
         row: list[Tensor] = []
         for c in range(r):
-            inner = sum((row[k] * rows[c][k] for k in range(c)), start=torch.zeros_like(common))
+            inner = sum((row[k] * rows[c][k] for k in range(c)), start=zero)
             row.append((entry(r, c) - inner) / rows[c][c])
-        inner = sum((value.square() for value in row), start=torch.zeros_like(common))
+        inner = sum((value.square() for value in row), start=zero)
         variance = entry(r, r)
         # A singular covariance leaves a pivot that is nothing but rounding, and later rows are divided by it.
         row.append((variance - inner).clamp_min(rounding * variance + _PIVOT).sqrt())
         rows.append(row)
-    zero = torch.zeros_like(common)
     return torch.stack([torch.stack([*row, *[zero] * (size - len(row))]) for row in rows])
 
 

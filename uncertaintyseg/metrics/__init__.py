@@ -1,1 +1,1 @@
-"""How good a segmentation and its probabilities are."""
+"""How good a segmentation, its probabilities and its risk maps are; definitions and NaN rules in docs/metrics.md."""

@@ -16,27 +16,29 @@ from ignite.engine import Engine, Events
 from monai.data import CacheDataset, DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
-from monai.transforms import Compose
 from monai.utils import set_determinism
-from torch import Tensor, nn
+from torch import nn
 
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.errors import BundleError, InputError, UncertaintySegError
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import (
     INFERENCE,
-    TRAINING,
     WEIGHTS,
     Bundle,
     find_bundle,
     load_weights,
-    read_config,
     save_weights,
 )
 from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
+from uncertaintyseg.training.sampling import checked_weights, class_weights
+from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
 from uncertaintyseg.training.validation import ProbabilityInferer, Scores
 
 Progress = Callable[[str, float], None]
@@ -50,8 +52,9 @@ class FitReport:
 
     Attributes:
         bundle: the trained bundle.
-        best_epoch: epoch whose weights were kept (1 is the first).
-        validation: scores at that epoch: "dice" (mean over structures) and "nll" (mean over voxels).
+        best_epoch: epoch whose weights were kept (1 is the first); 0 for a head that is fitted without epochs.
+        validation: scores at that epoch: "dice" (mean over structures) and "nll" (mean over voxels); after them what a
+            fitted head says of its fit.
         epochs: how many ran in all.
         seconds: wall time of this call.
     """
@@ -70,8 +73,8 @@ class Keeper:
         self.network, self.path, self.measure, self.patience = network, path, measure, patience
         self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}}
 
-    def take(self, scores: dict[str, float], trainer: Engine) -> None:
-        """Look at the validation scores of the trainer's current epoch."""
+    def take(self, scores: dict[str, float], trainer: Engine) -> float:
+        """Look at the validation scores of the trainer's current epoch; returns the one that counts."""
         score = scores["dice"] if self.measure == "dice" else -scores["nll"]
         if score > self.state["score"]:
             self.state = {"score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores}
@@ -80,6 +83,7 @@ class Keeper:
             self.state["waited"] += 1
             if self.state["waited"] >= self.patience:
                 trainer.terminate()
+        return score
 
     def state_dict(self) -> dict:
         """For the checkpoint."""
@@ -131,22 +135,30 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     set_determinism(recipe.seed)
     network = target.network(weights=False).to(device)
-    if recipe.stage == "head":
-        _start_from(network, recipe, [Path(output), *models])
+    _start_from(network, recipe, [Path(output), *models])
 
-    augmentation = read_config(target.folder / TRAINING).get_parsed_content("augmentation")
+    cases = read_labelled(target, training, "training", progress)
+    held_out = read_labelled(target, validation, "validation", progress)
+    evaluator = _evaluator(target, network, device, held_out)
+    if network.head.fitted:
+        volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
+        found = fit_posterior(network, *volumes, evaluator.inferer.moments, progress)
+        evaluator.run()
+        save_weights(network, target.weights)
+        scores = evaluator.scores.compute() | found
+        return FitReport(Bundle.load(target.folder), 0, scores, 0, time.perf_counter() - started)
+
     keeper = Keeper(network, target.weights, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
-    trainer = _trainer(
-        network, recipe, device, _loader(target, training, "training", recipe.batch_size, augmentation, progress)
-    )
-    evaluator = _evaluator(target, network, device, _loader(target, validation, "validation", 1, None, progress))
-    saved = {"trainer": trainer, "network": network, "optimizer": trainer.optimizer, "keeper": keeper}
+    trainer = _trainer(network, recipe, device, training_loader(target, cases, recipe), _loss(network, recipe, cases))
+    schedule = Schedule(trainer, trainer.optimizer, recipe)
+    saved = {
+        "trainer": trainer, "network": network, "optimizer": trainer.optimizer, "keeper": keeper, "schedule": schedule,
+    }  # fmt: skip
 
     @trainer.on(Events.EPOCH_STARTED)
     def seed_the_epoch() -> None:
-        seed = recipe.seed + 1000 * trainer.state.epoch  # so a resumed fit draws what an unbroken one would
-        torch.manual_seed(seed)
-        trainer.data_loader.dataset.transform.set_random_state(seed)
+        # So a resumed fit draws what an unbroken one would.
+        reseed(trainer.data_loader, recipe.seed + 1000 * trainer.state.epoch)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def report() -> None:
@@ -157,7 +169,7 @@ def fit(
 
     @evaluator.on(Events.COMPLETED)
     def keep() -> None:
-        keeper.take(evaluator.scores.compute(), trainer)
+        schedule.validated(keeper.take(evaluator.scores.compute(), trainer))
 
     ValidationHandler(min(recipe.validate_every, recipe.epochs), evaluator).attach(trainer)
 
@@ -208,81 +220,66 @@ def _checkpoint(target: Bundle, recipe: Recipe, training: Sequence[Case], valida
 
 
 def _start_from(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:
-    """Copy backbone and output layer of the initial model."""
+    """Copy backbone and output layer of the initial model; a backbone itself starts from nothing."""
+    if recipe.stage == "backbone":
+        if network.head.fitted:
+            raise BundleError(f"the head '{network.head.name}' needs a trained network: 'recipe.stage' must be 'head'.")
+        return
     if recipe.initial is None:
         raise BundleError("a head is fitted on a trained backbone: name the model in 'recipe.initial' of train.json.")
     initial = find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
     load_weights(network, initial.weights, part="backbone.")
-    load_weights(network, initial.weights, part="head.mean.")
+    if isinstance(network.head, LaplaceHead):
+        base = nn.ModuleDict({"head": network.head.base})
+        load_weights(base, initial.weights, part="head." if network.head.base.stochastic else "head.mean.")
+    else:
+        load_weights(network, initial.weights, part="head.mean.")
     if recipe.backbone == "frozen":
         network.backbone.requires_grad_(False)
 
 
-def _loader(
-    bundle: Bundle, cases: Sequence[Case], name: str, batch_size: int, augmentation: Compose | None, progress: Progress
-) -> DataLoader:
-    """Cases, preprocessed once and kept in memory."""
-    labelled = [case for case in cases if case.label]
-    if not labelled:
-        raise InputError(f"the {name} set has no labelled case; at least one is needed.")
-    transforms = [*bundle.preprocessing().transforms, *(augmentation.transforms if augmentation else [])]
-    items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
-    progress(f"reading {len(items)} {name} cases", 0.0)
-    try:
-        dataset = CacheDataset(items, Compose(transforms), num_workers=None, progress=False)
-    except RuntimeError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:  # MONAI wraps what a transform raises
-            cause = cause.__cause__
-        if isinstance(cause, UncertaintySegError):
-            raise cause from None
-        raise
-    return DataLoader(dataset, batch_size=batch_size, shuffle=augmentation is not None, num_workers=0)
-
-
-def _plain(batch: dict, device: torch.device, non_blocking: bool = False, **_: object) -> tuple[Tensor, Tensor]:
-    """Image and label as plain tensors: operations on MetaTensor are slower."""
-    image, label = (torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
-    return image.as_subclass(Tensor), label.as_subclass(Tensor).long()
-
-
-def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader) -> SupervisedTrainer:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    generator = torch.Generator(device).manual_seed(recipe.seed)
+def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
+    classes = network.head.classes
+    weights = recipe.class_weights and checked_weights(recipe.class_weights, classes)
     objective = recipe.objective or network.head.objective
+    if objective == "hybrid" and weights is None:
+        weights = class_weights((case["label"] for case in cases), classes)
+    generator = torch.Generator(next(network.parameters()).device).manual_seed(recipe.seed)
+    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator, class_weights=weights)
+
+
+def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader, loss: HeadLoss) -> SupervisedTrainer:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = make_optimizer(parameters, recipe)
     trainer = SupervisedTrainer(
         device=torch.device(device),
         max_epochs=recipe.epochs,
         train_data_loader=loader,
         network=network,
         optimizer=optimizer,
-        loss_function=HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator),
-        prepare_batch=_plain,
+        loss_function=loss,
+        prepare_batch=as_tensors,
         decollate=False,
         amp=torch.device(device).type == "cuda",
     )
 
-    @trainer.on(Events.ITERATION_STARTED)
-    def decay() -> None:
-        done = (trainer.state.iteration - 1) / (trainer.state.epoch_length * recipe.epochs)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (1 - done) ** 0.9
+    if recipe.clip:
+        clip_gradients(trainer, parameters, recipe.clip)
 
     @trainer.on(Events.EPOCH_STARTED)
-    def reseed() -> None:
-        generator.manual_seed(recipe.seed + trainer.state.epoch)
+    def reseed_the_samples() -> None:
+        loss.generator.manual_seed(recipe.seed + trainer.state.epoch)
 
     return trainer
 
 
-def _evaluator(bundle: Bundle, network: Segmenter, device: str, loader: DataLoader) -> SupervisedEvaluator:
+def _evaluator(bundle: Bundle, network: Segmenter, device: str, cases: CacheDataset) -> SupervisedEvaluator:
     evaluator = SupervisedEvaluator(
         device=torch.device(device),
-        val_data_loader=loader,
+        val_data_loader=DataLoader(cases, num_workers=0),
         network=network,
         inferer=ProbabilityInferer(MomentsInferer(bundle.setting("window"), bundle.setting("overlap"))),
-        prepare_batch=_plain,
+        prepare_batch=as_tensors,
         decollate=False,
     )
     evaluator.scores = Scores(len(bundle.labels) + 1)

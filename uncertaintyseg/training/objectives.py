@@ -1,9 +1,9 @@
-"""What a head is fitted to: objectives on a distribution over logits (METHODS 1.5, 1.6, 2.2)."""
+"""What a head is fitted to: objectives on a distribution over logits (METHODS 1.5, 1.6, 2.2, 6)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +15,8 @@ from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.logits import GaussianLogits
 
 Estimator = Literal["closed_form", "mc"]
+HYBRID = {"cross_entropy": 0.4, "focal": 0.2, "dice": 0.4}
+"""Shares of the terms of the hybrid loss (METHODS 6, A50)."""
 
 
 def expected_cross_entropy(distribution: GaussianLogits, target: Tensor) -> Tensor:
@@ -68,6 +70,16 @@ def sampled_marginal_nll(
     return -(draws.logsumexp(0) - math.log(samples)).mean()
 
 
+def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """0.4 cross-entropy + 0.2 focal loss of E[p], means over voxels: the hybrid loss without its Dice (METHODS 6).
+
+    The thesis weights the focal loss by an alpha that it does not give; here it has none (METHODS A53).
+    """
+    nll = distribution.negative_log_likelihood(target)
+    wrong = -torch.expm1(-nll.clamp_min(0))  # 1 - p of the true class; fixed nodes may round p to just above 1
+    return HYBRID["cross_entropy"] * nll.mean() + HYBRID["focal"] * (wrong**gamma * nll).mean()
+
+
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, target, reduction="none")
 
@@ -77,9 +89,19 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
     ("expected_ce", "mc"): sampled_cross_entropy,
     ("marginal_nll", "closed_form"): marginal_nll,
     ("marginal_nll", "mc"): sampled_marginal_nll,
+    ("hybrid", "closed_form"): cross_entropy_and_focal,
     ("ssn_joint", "mc"): ssn_joint,
     ("ssn_joint_marginal", "mc"): ssn_joint_marginal,
 }
+
+
+def _weighted_dice(class_weights: Sequence[float] | None) -> DiceLoss:
+    """Soft Dice with squared denominators over all classes, a mean by the weights."""
+    weight = None
+    if class_weights is not None:
+        weight = torch.as_tensor(class_weights, dtype=torch.float32)
+        weight = weight / weight.mean()  # MONAI divides by the number of classes, not by the sum of the weights
+    return DiceLoss(to_onehot_y=True, squared_pred=True, batch=True, smooth_nr=1e-6, smooth_dr=1e-6, weight=weight)
 
 
 class HeadLoss:
@@ -88,12 +110,16 @@ class HeadLoss:
     Soft Dice is taken of E[p] with up to two classes, which differs from E[Dice] by O(1 / voxels) (METHODS 1.5), and of
     the mean's softmax with more: there Dice shapes the mean alone, the objective the covariance.
 
+    The objective "hybrid" brings a Dice of its own: 0.4 of 1 - sum_c w_c (2 sum p y + e) / (sum p^2 + sum y^2 + e) /
+    sum_c w_c over all classes, the background included, with e = 1e-6 (METHODS 6).
+
     Args:
-        objective: "expected_ce", "marginal_nll", "ssn_joint" or "ssn_joint_marginal".
+        objective: "expected_ce", "marginal_nll", "hybrid", "ssn_joint" or "ssn_joint_marginal".
         estimator: "closed_form" where one exists, "mc" for samples; None picks the first that there is.
         dice_weight: weight of the soft Dice term.
         samples: draws of an "mc" estimator; None keeps the objective's own number.
         generator: of those draws.
+        class_weights: w_c of the Dice of "hybrid", one a class; all equal by default.
 
     Raises:
         InputError: for a combination that does not exist.
@@ -106,6 +132,7 @@ class HeadLoss:
         dice_weight: float = 1.0,
         samples: int | None = None,
         generator: torch.Generator | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         names = [estimator] if estimator else ["closed_form", "mc"]
         found = [(objective, name) for name in names if (objective, name) in OBJECTIVES]
@@ -113,11 +140,14 @@ class HeadLoss:
             known = ", ".join(f"{o} ({e})" for o, e in OBJECTIVES)
             raise InputError(f"there is no objective '{objective}' with estimator '{estimator}'; there are {known}.")
         self.objective, self.estimator = found[0]
-        self._options = {}
+        self.generator, self._options = generator, {}
         if self.estimator == "mc":
             self._options = {"generator": generator} | ({"samples": samples} if samples else {})
         self.dice_weight = dice_weight
         self._dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
+        if objective == "hybrid":
+            self.dice_weight = HYBRID["dice"] * dice_weight
+            self._dice = _weighted_dice(class_weights)
 
     def __call__(self, output: HeadOutput, target: Tensor) -> Tensor:
         """Loss of a head's output against class indices `[B, 1, *spatial]`."""
@@ -125,7 +155,9 @@ class HeadLoss:
             return torch.stack(list(self.parts(output, target).values())).sum()
 
     def parts(self, output: HeadOutput, target: Tensor) -> dict[str, Tensor]:
-        """The weighted terms by name."""
+        """The weighted terms by name; the head's own, if it brings a loss."""
+        if output.terms is not None:
+            return dict(output.terms(target, self.generator))
         function = OBJECTIVES[self.objective, self.estimator]
         terms = {self.objective: function(output.distribution, target[:, 0], **self._options)}
         if self.dice_weight:

@@ -20,15 +20,24 @@ class Recipe(BaseModel):
     backbone: Literal["frozen", "fine-tuned"] = "fine-tuned"
     crop: tuple[int, int, int] = Field(description="Training window in voxels.")
     batch_size: int = Field(2, ge=1)
-    epochs: int = Field(ge=1)
+    epochs: int = Field(10, ge=1, description="At most; a head that is fitted instead of trained has none.")
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
     validate_every: int = Field(1, ge=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["poly", "plateau"] = "poly"
+    optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-5
+    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
     seed: int = 0
     objective: str | None = None
     estimator: Literal["closed_form", "mc"] | None = None
     dice_weight: float = 1.0
+    class_weights: list[float] | None = Field(
+        None, description="Of the hybrid objective's Dice, the background first; ~ 1 / frequency by default."
+    )
+    rare_labels: list[int] = Field([], description="Classes whose cases (or slices) are drawn more often.")
+    rare_weight: float = Field(3.0, gt=0, description="How many times as often.")
+    slices: bool = Field(False, description="Train on slices along the last axis, not on volumes.")
 
     @classmethod
     def load(cls, bundle: Bundle, **changes: Any) -> Recipe:

@@ -15,7 +15,7 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg import __version__
 from uncertaintyseg.inference.bundle import find_bundles
 
-COMMANDS = ("models", "predict", "evaluate", "train", "serve", "demo")
+COMMANDS = ("models", "methods", "predict", "inspect", "evaluate", "train", "serve", "demo")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -51,6 +51,40 @@ def test_models_lists_shipped_and_further_models(command, models):
     assert [(label["id"], label["name"]) for label in entry["labels"]] == [(1, "organ"), (2, "lesion")]
     assert len(entry["checksum"]) == 64
     assert entry["trained"]
+
+
+def test_methods_lists_heads_and_passes_with_source_and_maps(command):
+    listed = {entry["name"]: entry for entry in command("methods", "--json").json}
+    assert {"low_rank", "laplace", "segwithu", "tta", "mc_dropout", "noise", "ensemble"} <= listed.keys()
+    for entry in listed.values():
+        assert entry.keys() == {"name", "kind", "paper", "summary", "passes", "maps", "options"}
+    ended = command("methods")
+    assert ended.out == ""
+    assert "dropout_injection" in ended.err
+
+
+def test_any_method_is_evaluated_on_any_model(command, models, phantoms, tmp_path):
+    (tmp_path / "ids.txt").write_text("case_0")
+    options = [*models(), phantoms, "--cases", tmp_path / "ids.txt", "--json"]
+    plain = command("evaluate", *options).json
+    noisy = command("evaluate", *options, "--method", "noise", "--option", "passes=2", "--option", "sigma=1.0").json
+    assert plain["nll"] != noisy["nll"]
+    message = command("evaluate", *options, "--method", "laplace").message
+    assert "--head laplace" in message
+    assert "passes=10" in command("evaluate", *options, "--method", "noise", "--option", "passes").message
+
+
+def test_a_head_is_trained_on_any_model_and_found_by_its_method(command, models, phantoms, scan, tmp_path):
+    name, *where = models()
+    common = [phantoms, *where, "--output", tmp_path / "runs", "--json"]
+    made = command("train", name, *common, "--head", "diagonal", "--option", "kl=paper", "--epochs", 1).json
+    assert made["model"] == "tiny_diagonal"
+    report = command(
+        "predict", name, scan, *where, "--models", tmp_path / "runs", "--method", "diagonal", "--output",
+        tmp_path / "out", "--json",
+    ).json  # fmt: skip
+    assert report["provenance"]["weights_checksum"] == made["checksum"]
+    assert "--head" in command("train", name, *common, "--option", "kl=paper").message
 
 
 def test_without_json_a_table_goes_to_stderr(command, models):
@@ -90,7 +124,7 @@ def test_evaluate_keeps_its_contract(command, models, phantoms, tmp_path):
     (tmp_path / "ids.json").write_text('["case_1", "case_0"]')
     options = models("mixture_of_bases", parts=2)
     result = command("evaluate", *options, phantoms, "--cases", tmp_path / "ids.json", "--json").json
-    assert result.keys() == {
+    assert result.keys() >= {
         "model", "n", "structures", "nll", "ece", "ece_bins", "seconds_per_case", "cases",
     }  # fmt: skip
     assert (result["model"], result["n"], result["ece_bins"]) == ("tiny_mixture_of_bases", 2, 15)

@@ -36,14 +36,16 @@ def target(classes: int, batch: int = 1) -> torch.Tensor:
     return torch.randint(classes, (batch, 1, *SHAPE), generator=torch.Generator().manual_seed(2))
 
 
-def test_the_heads_of_this_version_are_registered():
-    assert {"deterministic", "low_rank", "mixture_of_bases"} <= set(HEADS)
+def test_the_heads_of_the_five_papers_are_registered():
+    papers = {"deterministic", "diagonal", "low_rank", "single_basis", "mixture_of_bases", "laplace", "dropout"}
+    assert papers | {"segwithu", "temperature"} == set(HEADS)
 
 
 @every_head
 def test_a_head_is_registered_under_its_name_and_says_where_it_comes_from(name):
     assert HEADS[name].name == name
     assert HEADS[name].paper
+    assert HEADS[name].summary
     assert HEADS[name].source in ("aleatoric", "epistemic", "total")
     assert HEADS[name].objective in {objective for objective, _ in OBJECTIVES}
 
@@ -63,6 +65,19 @@ def test_shapes_follow_the_features(name, classes, batch):
 
 @every_head
 @every_count
+def test_maps_of_its_own_are_declared_and_stay_in_their_range(name, classes):
+    head = build(name, classes).eval()
+    declared = head.extra_maps()
+    for scale in (1, 30):
+        maps = head(scale * features()).maps
+        assert maps.keys() == declared.keys()
+        for key, value in maps.items():
+            low, high = declared[key].range
+            assert low <= value.min() <= value.max() <= high, key
+
+
+@every_head
+@every_count
 def test_moments_are_those_of_probabilities(name, classes):
     moments = build(name, classes).eval()(10 * features()).distribution.moments()
     assert torch.isfinite(moments.stacked()).all()
@@ -73,9 +88,10 @@ def test_moments_are_those_of_probabilities(name, classes):
 
 
 @every_head
-def test_the_mean_is_the_output_layer_of_a_plain_network(name):
-    head = build(name).eval()
-    assert torch.equal(head(features()).distribution.mean, head.mean(features()))
+@every_count
+def test_a_head_does_not_reorder_the_classes_of_the_plain_network(name, classes):
+    head = build(name, classes).eval()
+    assert torch.equal(head(features()).distribution.mean.argmax(1), head.mean(features()).argmax(1))
 
 
 @every_head
@@ -86,17 +102,34 @@ def test_any_volume_that_the_backbone_can_make_will_do(name, shape):
     assert next(distribution.sample(1)).shape == (1, 3, *shape)
 
 
-@every_head
+@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if not head.fitted))
 @every_count
 @pytest.mark.parametrize(("objective", "estimator"), list(OBJECTIVES))
-def test_gradient_reaches_every_parameter(name, classes, objective, estimator):
+def test_gradient_reaches_every_parameter_that_learns(name, classes, objective, estimator):
     head = build(name, classes).train()
     loss = HeadLoss(objective, estimator, generator=torch.Generator().manual_seed(0))
     loss(head(features(2)), target(classes, 2)).backward()
     for parameter_name, parameter in head.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert torch.isfinite(parameter.grad).all(), parameter_name
-        assert parameter.grad.abs().max() > 0, parameter_name
+        if parameter.requires_grad:
+            assert parameter.grad is not None, parameter_name
+            assert torch.isfinite(parameter.grad).all(), parameter_name
+            assert parameter.grad.abs().max() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if head.fitted))
+def test_a_fitted_head_reports_what_it_chose(name):
+    head = build(name).eval()
+    stream = [(features(), target(3)[:, 0]) for _ in range(2)]
+    report = head.fit(stream, stream)
+    assert report
+    assert all(isinstance(value, float) for value in report.values())
+    assert torch.isfinite(head(features()).distribution.moments().stacked()).all()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if not head.fitted))
+def test_a_trained_head_cannot_be_fitted(name):
+    with pytest.raises(BundleError, match=name):
+        build(name).fit([], [])
 
 
 @every_head
@@ -146,6 +179,19 @@ def test_a_new_head_starts_near_the_plain_network(name):
     head = make_head(name, features=FEATURES, classes=3).eval()
     plain = head.mean(features()).softmax(1)
     assert (head(features()).distribution.moments().probability - plain).abs().max() < 0.15
+
+
+@every_head
+@pytest.mark.parametrize("classes", [0, 1])
+def test_a_head_for_fewer_than_two_classes_is_refused(name, classes):
+    with pytest.raises(BundleError, match="2 classes"):
+        make_head(name, features=4, classes=classes)
+
+
+@every_head
+def test_an_option_that_a_head_does_not_have_is_refused_by_name(name):
+    with pytest.raises(BundleError, match=rf"{name}.*nonsense"):
+        make_head(name, features=4, classes=2, nonsense=1)
 
 
 def test_an_unknown_head_is_answered_with_the_known_ones():

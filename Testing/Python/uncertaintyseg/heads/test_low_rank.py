@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from uncertaintyseg.heads import LowRankHead
+from uncertaintyseg.heads.low_rank import LowRankHead
 from uncertaintyseg.logits import Diagonal, LowRank
 
 SHAPE = (3, 2, 2)

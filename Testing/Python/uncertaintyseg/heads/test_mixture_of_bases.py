@@ -1,51 +1,12 @@
-"""MoB: its selector, and the regularisers of the paper (golden tests 10 to 12)."""
+"""MoB: its selector, the choice of a cube's basis and its options."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
-from uncertaintyseg.heads import MixtureOfBases
-from uncertaintyseg.heads.mixture_of_bases import BasisSelector, kl_to_unit_variance, negative_entropy, orthogonality
-
-
-@pytest.mark.parametrize("direction", ["reverse", "paper"])
-def test_the_divergence_and_its_gradient_vanish_at_unit_variance(direction):
-    variance = torch.ones(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    divergence = kl_to_unit_variance(variance, direction)
-    divergence.backward()
-    assert divergence.item() == 0
-    assert variance.grad.abs().max() == 0
-
-
-@pytest.mark.parametrize(("direction", "at_5", "at_tenth"), [("reverse", 1.20, 0.70), ("paper", 0.40, 3.35)])
-def test_the_divergence_has_the_values_of_the_method_notes(direction, at_5, at_tenth):
-    assert kl_to_unit_variance(torch.tensor([5.0]), direction).item() == pytest.approx(at_5, abs=0.006)
-    assert kl_to_unit_variance(torch.tensor([0.1]), direction).item() == pytest.approx(at_tenth, abs=0.006)
-
-
-@pytest.mark.parametrize("direction", ["reverse", "paper"])
-def test_the_divergence_is_that_of_torch(direction):
-    variance = torch.rand(100, dtype=torch.float64) * 4 + 0.05
-    learned, unit = (torch.distributions.Normal(0, v.sqrt()) for v in (variance, torch.ones_like(variance)))
-    pair = (learned, unit) if direction == "reverse" else (unit, learned)
-    assert torch.allclose(kl_to_unit_variance(variance, direction), torch.distributions.kl_divergence(*pair).mean())
-
-
-def test_orthogonal_bases_cost_nothing_and_equal_ones_cost_one():
-    unit = torch.linalg.qr(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))[0].T.reshape(3, 2, 4)
-    assert orthogonality(unit).item() == pytest.approx(0, abs=1e-6)
-    assert orthogonality(7 * unit[:1].expand(3, 2, 4)).item() == pytest.approx(1, abs=1e-6)
-    assert orthogonality(unit[:1]).item() == 0
-
-
-def test_uniform_weights_have_the_least_negative_entropy():
-    shape = (2, 3, 4, 4, 4)
-    assert negative_entropy(torch.full(shape, 1 / 3)).item() == pytest.approx(-math.log(3), abs=1e-6)
-    assert negative_entropy(torch.randn(shape).softmax(1)).item() > -math.log(3)
-    assert negative_entropy(torch.eye(3)[None, :, 0, None, None, None].expand(shape)).item() == 0
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.heads.mixture_of_bases import BasisSelector, MixtureOfBases
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (9, 6, 5), (4, 4, 4)])
@@ -87,3 +48,59 @@ def test_the_penalties_are_weighted_as_asked():
     assert torch.allclose(other["kl"], 10 * one["kl"])
     assert torch.allclose(other["orthogonality"], 2 * one["orthogonality"])
     assert other["selection"] == 0
+
+
+def used_weights(head: MixtureOfBases, features: torch.Tensor) -> torch.Tensor:
+    """Weights of the bases in each cube, solved for from the basis the head used."""
+    basis = head(features).distribution.covariance.parts[0].basis
+    columns = head.bases.flatten(1).T
+    return torch.linalg.lstsq(columns, basis[0].flatten(0, 1).flatten(1)).solution
+
+
+@pytest.mark.parametrize(
+    ("choice", "training", "evaluation"),
+    [("soft", False, False), ("hard", False, True), ("straight_through", True, True)],
+)
+def test_a_cube_takes_one_basis_when_the_choice_is_hard(choice, training, evaluation):
+    torch.manual_seed(0)
+    head, features = MixtureOfBases(features=5, classes=3, rank=4, choice=choice), torch.randn(1, 5, 8, 8, 8)
+    with torch.no_grad():
+        for mode, one_hot in ((True, training), (False, evaluation)):
+            largest = used_weights(head.train(mode), features).amax(0)
+            assert torch.allclose(largest, torch.ones_like(largest), atol=1e-4) == one_hot
+
+
+def test_straight_through_chooses_hard_and_learns_like_the_mix():
+    torch.manual_seed(0)
+    soft, hard = (MixtureOfBases(features=5, classes=2, choice=choice) for choice in ("soft", "straight_through"))
+    hard.load_state_dict(soft.state_dict())
+    for head in (soft, hard):
+        head.train()(torch.ones(1, 5, 8, 8, 8)).distribution.covariance.parts[0].basis.sum().backward()
+    assert torch.allclose(hard.selector.mix.weight.grad, soft.selector.mix.weight.grad)
+    assert soft.selector.mix.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("bases", [1, 2, 5])
+@pytest.mark.parametrize("choice", ["soft", "straight_through", "hard"])
+def test_one_to_five_bases_work_with_every_choice(bases, choice):
+    head = MixtureOfBases(features=5, classes=3, bases=bases, choice=choice).eval()
+    moments = head(torch.randn(1, 5, 6, 5, 4)).distribution.moments()
+    assert torch.allclose(moments.probability.sum(1), torch.ones(1, 6, 5, 4), atol=1e-5)
+
+
+def test_the_marginals_do_not_depend_on_who_shares_the_noise():
+    torch.manual_seed(0)
+    heads = [MixtureOfBases(features=5, classes=3, noise=noise).eval() for noise in ("voxel", "cube", "volume")]
+    features = torch.randn(1, 5, 8, 8, 8)
+    maps = []
+    for head in heads:
+        head.load_state_dict(heads[0].state_dict())
+        maps.append(head(features).distribution.moments().stacked())
+    assert torch.equal(maps[0], maps[1])
+    assert torch.equal(maps[0], maps[2])
+
+
+@pytest.mark.parametrize("wrong", [{"bases": 0}, {"parts": 0}, {"choice": "best"}])
+def test_options_without_a_meaning_are_refused(wrong):
+    with pytest.raises(BundleError, match="mixture_of_bases"):
+        MixtureOfBases(features=5, classes=2, **wrong)

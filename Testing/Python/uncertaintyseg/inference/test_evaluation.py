@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.evaluation import evaluate
+from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.metrics.cases import case_selection
+from uncertaintyseg.metrics.overlap import Overlap, overlap
+from uncertaintyseg.metrics.scopes import boundary_band
 
 AFFINE, SHAPE = np.diag([3.0, 3.0, 6.0, 1.0]), (20, 18, 12)
 AFFINE[:3, 3] = -AFFINE[:3, :3] @ ((np.array(SHAPE) - 1) / 2)
@@ -34,6 +45,24 @@ def data(tmp_path):
             organ[: SHAPE[0] // 2] = False
         write_volume(tmp_path / "labels" / f"{name}.nii.gz", organ.astype(np.uint8), AFFINE)
     return tmp_path
+
+
+@dataclass
+class Edited:
+    """A predictor whose answers are changed, as any other method that segments scans would be."""
+
+    predictor: Predictor
+    edit: Callable[[Prediction, Path], Prediction]
+
+    def __post_init__(self):
+        self.bundle = self.predictor.bundle
+
+    def predict(self, image):
+        return self.edit(self.predictor.predict(image), image)
+
+
+def reference_of(data: Path, name: str) -> np.ndarray:
+    return np.asarray(nib.load(data / "labels" / f"{name}.nii.gz").dataobj)
 
 
 def test_scores_agree_with_their_definitions(predictor, data):
@@ -57,6 +86,13 @@ def test_scores_agree_with_their_definitions(predictor, data):
     assert result["structures"]["organ"]["dice"]["hi"] == pytest.approx(1.0)
     assert result["nll"] == pytest.approx(-np.log(own).mean(), rel=1e-4)
     assert result["ece"] == pytest.approx(ece, abs=1e-6)
+    assert result["brier"] == pytest.approx((2 * (p - t) ** 2).mean(), rel=1e-4)
+    entropy = -(p * np.log(np.maximum(p, 1e-12)) + (1 - p) * np.log(np.maximum(1 - p, 1e-12)))
+    certainty = [1 - entropy[i][t[i] == 1].mean() / np.log(2) for i in range(2)]
+    assert result["certainty"] == pytest.approx(np.mean(certainty), abs=1e-4)
+    assert result["reliability"]["share"] == pytest.approx([(bins == b).mean() for b in range(15)])
+    assert result["mce"] >= result["ece"]
+    assert 0 <= result["structures"]["organ"]["ece"] < result["structures"]["organ"]["mce"]
     assert [case["id"] for case in result["cases"]] == ["full", "half"]
     assert [case["dice"]["organ"] for case in result["cases"]] == pytest.approx(dice)
     assert result["seconds_per_case"] == pytest.approx(np.mean([c["seconds"] for c in result["cases"]]), abs=1e-3)
@@ -110,3 +146,104 @@ def test_an_unknown_class_in_a_label_is_named(predictor, data):
 def test_data_without_any_label_is_refused(predictor, data):
     with pytest.raises(InputError, match=r"no labelled case .*labels/"):
         evaluate(predictor, [Case("x", data / "images" / "full.nii.gz", None)])
+
+
+def test_every_structure_has_all_measures_of_overlap_with_intervals(predictor, data):
+    result = evaluate(predictor, read_cases(data))
+    spacing = (3.0, 3.0, 6.0)
+    wanted = [
+        overlap(
+            predictor.predict(data / "images" / f"{name}.nii.gz").label == 1, reference_of(data, name) == 1, spacing
+        )
+        for name in ("full", "half")
+    ]
+    organ = result["structures"]["organ"]
+    for field in Overlap._fields:
+        values = [getattr(found, field) for found in wanted]
+        assert organ[field]["mean"] == pytest.approx(np.mean(values)), field
+        assert (organ[field]["lo"], organ[field]["hi"]) == pytest.approx((min(values), max(values))), field
+    assert result["cases"][1]["structures"]["organ"] == pytest.approx(wanted[1]._asdict())
+    assert (organ["missed"], organ["invented"]) == (0, 0)
+    assert result["classes"]["macro_dice"] == organ["dice"]
+    assert result["classes"]["accuracy"] == organ["accuracy"]
+
+
+def test_structures_that_only_one_side_has_are_counted(predictor, data):
+    write_volume(data / "labels" / "full.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE)
+    blind = Edited(predictor, lambda found, image: replace(found, label=found.label * (image.name == "full.nii.gz")))
+    organ = evaluate(blind, read_cases(data))["structures"]["organ"]
+    assert (organ["missed"], organ["invented"]) == (1, 1)
+    assert organ["dice"]["mean"] == 0
+    assert math.isnan(organ["hd95_mm"]["mean"])
+
+
+def test_every_risk_map_is_judged_in_every_scope_on_the_cases_that_have_errors(predictor, data):
+    result = evaluate(predictor, read_cases(data))
+    assert {scope: set(rows) for scope, rows in result["error_detection"].items()} == {
+        scope: set(MEASURES) for scope in ("all", "body", "boundary")
+    }
+    prediction, reference = predictor.predict(data / "images" / "half.nii.gz"), reference_of(data, "half")
+    error, band = prediction.label != reference, boundary_band(reference, (3, 3, 6))
+    for name, rows in result["error_detection"]["boundary"].items():
+        risk = prediction.maps[name]
+        assert rows["auroc"]["mean"] == pytest.approx(roc_auc_score(error[band], risk[band])), name
+        everywhere = result["error_detection"]["all"][name]
+        assert everywhere["ap"]["mean"] == pytest.approx(average_precision_score(error.ravel(), risk.ravel())), name
+        # The other case has no error: its AUROC is undefined, its area is 0.
+        assert rows["auroc"]["lo"] == rows["auroc"]["hi"]
+        assert everywhere["aurc_x1000"]["lo"] == 0 < everywhere["aurc_x1000"]["mean"] < everywhere["aurc_x1000"]["hi"]
+    aurocs = {name: rows["auroc"]["mean"] for name, rows in result["error_detection"]["boundary"].items()}
+    assert aurocs[result["best_map"]] == max(aurocs.values())
+
+
+def test_further_maps_of_a_method_are_judged_too(predictor, data):
+    def knowing(found: Prediction, image: Path) -> Prediction:
+        error = found.label != reference_of(data, image.name.removesuffix(".nii.gz"))
+        return replace(found, maps=found.maps | {"oracle": error.astype(np.float32)})
+
+    result = evaluate(Edited(predictor, knowing), read_cases(data))
+    assert result["best_map"] == "oracle"
+    assert result["error_detection"]["body"]["oracle"]["auroc"]["mean"] == 1
+    assert result["error_detection"]["body"]["oracle"]["e_aurc_x1000"]["mean"] == pytest.approx(0)
+
+
+def test_the_case_score_is_judged_by_the_dice_of_its_case(predictor, data):
+    result = evaluate(predictor, read_cases(data))
+    rows = result["cases"]
+    wanted = case_selection([row["score"] for row in rows], [row["dice"]["organ"] for row in rows])
+    assert result["case_risk_coverage"] == pytest.approx(wanted._asdict(), nan_ok=True)
+
+
+def test_a_map_with_nan_is_named_with_its_case(predictor, data):
+    def broken(found: Prediction, _: Path) -> Prediction:
+        return replace(found, maps=found.maps | {"variance": np.full(SHAPE, np.nan, np.float32)})
+
+    with pytest.raises(InputError, match="case full: map 'variance': the risk map is NaN"):
+        evaluate(Edited(predictor, broken), read_cases(data))
+
+
+def test_distances_do_not_depend_on_how_the_scan_lies_in_space(predictor, data, tmp_path):
+    """Anisotropic voxels on an oblique grid: the same voxels give the same figures."""
+    oblique = AFFINE.copy()
+    oblique[:3, :3] = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix() @ AFFINE[:3, :3]
+    predictions = {name: predictor.predict(data / "images" / f"{name}.nii.gz") for name in ("full", "half")}
+    for name in predictions:
+        image = read_scan(data / "images" / f"{name}.nii.gz").numpy()[0]
+        write_volume(tmp_path / "oblique" / "images" / f"{name}.nii.gz", image, oblique)
+        write_volume(tmp_path / "oblique" / "labels" / f"{name}.nii.gz", reference_of(data, name), oblique)
+
+    def turned(_: Prediction, image: Path) -> Prediction:
+        return replace(predictions[image.name.removesuffix(".nii.gz")], affine=oblique)
+
+    straight = evaluate(predictor, read_cases(data))
+    found = evaluate(Edited(predictor, turned), read_cases(tmp_path / "oblique"))
+    for field, interval in straight["structures"]["organ"].items():
+        if field in Overlap._fields:
+            assert found["structures"]["organ"][field] == pytest.approx(interval), field
+    for scope, rows in straight["error_detection"].items():
+        for name, row in rows.items():
+            assert found["error_detection"][scope][name]["auroc"] == pytest.approx(row["auroc"]), (scope, name)
+
+
+def test_the_result_is_json(predictor, data):
+    assert json.loads(json.dumps(evaluate(predictor, read_cases(data))))["n"] == 2

@@ -16,7 +16,8 @@ from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
-from uncertaintyseg.inference.predictor import Predictor, result_key
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.result_key import result_key
 from uncertaintyseg.measures import MEASURES
 
 UPRIGHT, SHAPE = np.diag([3.0, 3.0, 6.0, 1.0]), (28, 26, 16)

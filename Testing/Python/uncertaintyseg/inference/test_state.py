@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from uncertaintyseg.heads import LowRankHead
+from uncertaintyseg.heads.low_rank import LowRankHead
 from uncertaintyseg.inference.state import MARGIN, InferenceState
 
 SHAPE = (40, 36, 30)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from Testing.Python.uncertaintyseg import tiny
@@ -19,6 +20,10 @@ from uncertaintyseg.inference.bundle import TRAINING, Bundle
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.training.fit import UNFINISHED, FitReport, Keeper, fit
 from uncertaintyseg.training.recipe import Recipe
+
+SLICEWISE = {
+    "_target_": "uncertaintyseg.backbones.AttentionUNetBackbone", "filters": [4, 6], "spatial_dims": 2,
+}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -108,6 +113,43 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(backbone, cases, tmp_pa
     assert_equal_weights(resumed.bundle, backbone.report.bundle)
     assert (resumed.best_epoch, resumed.validation) == (backbone.report.best_epoch, backbone.report.validation)
     assert next(stage for stage in said if stage.startswith("epoch")).startswith(f"epoch {epoch}/3")
+
+
+THESIS = {
+    "objective": "hybrid",
+    "schedule": "plateau",
+    "optimizer": "adam",
+    "clip": 1.0,
+    "rare_labels": [2],
+    "epochs": 3,
+    "learning_rate": 0.02,
+}
+
+
+@pytest.mark.parametrize("slices", [False, True])
+def test_a_killed_fit_with_plateau_and_rare_structures_goes_on_too(backbone, cases, tmp_path, slices):
+    bundle = Bundle.load(backbone.source)
+    recipe = Recipe.load(
+        bundle, **THESIS, slices=slices, batch_size=8 if slices else 2, crop=(24, 24, 1 if slices else 12)
+    )
+    bundle = Bundle.load(tiny.write_bundle(tmp_path / "models", backbone=SLICEWISE)) if slices else bundle
+    whole = fit(bundle, cases[:2], cases[3:4], tmp_path / "whole", recipe=recipe)
+    with pytest.raises(Killed):
+        fit(bundle, cases[:2], cases[3:4], tmp_path / "killed", recipe=recipe, progress=kill_at(3))
+    resumed = fit(bundle, cases[:2], cases[3:4], tmp_path / "killed", recipe=recipe)
+    assert_equal_weights(resumed.bundle, whole.bundle)
+    assert resumed.validation == whole.validation
+
+
+def test_a_fit_in_vain_halves_its_rate_and_keeps_that_in_its_checkpoint(backbone, cases, tmp_path):
+    bundle = Bundle.load(backbone.source)
+    recipe = Recipe.load(bundle, schedule="plateau", epochs=9, patience=9, learning_rate=1e-12)
+    with pytest.raises(Killed):
+        fit(bundle, cases[:1], cases[3:4], tmp_path, recipe=recipe, progress=kill_at(9))
+    (checkpoint,) = (tmp_path / bundle.name / UNFINISHED).glob("*.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["schedule"]["best"] == state["keeper"]["score"]
+    assert state["schedule"]["num_bad_epochs"] == 1
 
 
 def test_a_killed_fit_starts_anew_when_asked_to(backbone, cases, tmp_path):
@@ -272,6 +314,11 @@ def test_a_device_that_is_not_there_is_refused(backbone, cases, tmp_path):
         ({"speed": 1}, r"train\.json: 'recipe\.speed'"),
         ({"objective": "nonsense"}, "there is no objective 'nonsense'"),
         ({"estimator": "magic"}, r"train\.json: 'recipe\.estimator'"),
+        ({"schedule": "cosine"}, r"train\.json: 'recipe\.schedule'"),
+        ({"optimizer": "sgd"}, r"train\.json: 'recipe\.optimizer'"),
+        ({"clip": 0}, r"train\.json: 'recipe\.clip'"),
+        ({"rare_labels": [3]}, r"'recipe\.rare_labels' names class 3"),
+        ({"objective": "hybrid", "class_weights": [1, 2]}, r"'recipe\.class_weights' needs 3 positive numbers"),
     ],
 )
 def test_a_wrong_recipe_names_its_field(backbone, cases, tmp_path, change, message):

@@ -1,0 +1,114 @@
+"""Thresholds on foreground probabilities, and the labels they make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.thresholding import label_at, threshold
+
+
+def two_groups(low, high, share, *, spread=0.03, size=20000, seed=0):
+    rng = np.random.default_rng(seed)
+    mean = np.where(rng.random(size) < share, high, low)
+    return np.clip(mean + spread * rng.standard_normal(size), 0, 1)
+
+
+def between_class_variance(values, cut):
+    below, above = values[values < cut], values[values >= cut]
+    return len(below) * len(above) * (below.mean() - above.mean()) ** 2 if len(below) and len(above) else 0.0
+
+
+@given(low=st.floats(0.05, 0.3), gap=st.floats(0.3, 0.6), share=st.floats(0.02, 0.98), seed=st.integers(0, 99))
+def test_otsu_parts_two_groups_as_well_as_any_threshold(low, gap, share, seed):
+    values = two_groups(low, low + gap, share, seed=seed)
+    found = threshold(values)
+    best = max(between_class_variance(values, cut) for cut in np.linspace(0, 1, 513)[1:-1])
+    assert low < found < low + gap
+    assert between_class_variance(values, found) >= best * (1 - 1e-3)
+
+
+def test_otsu_cuts_through_the_middle_of_a_gap():
+    assert threshold(np.array([0.1] * 5000 + [0.7] * 100)) == pytest.approx(0.4, abs=1 / 256)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(0),
+        np.full(1000, 0.2),
+        np.random.default_rng(0).uniform(size=50000),
+        np.random.default_rng(0).exponential(0.02, 50000).clip(0, 1),
+        np.random.default_rng(0).lognormal(-5, 1.5, 50000).clip(0, 1),
+        np.random.default_rng(0).normal(0.3, 0.05, 50000).clip(0, 1),
+        np.array([0.01] * 5000 + [0.03] * 5000),
+        np.array([0.01] * 5000 + [0.6] * 2),
+        two_groups(0.3, 0.55, 0.5, spread=0.08, size=100000),
+    ],
+    ids=["empty", "constant", "uniform", "noise", "heavy tail", "hump", "background", "two strays", "merged humps"],
+)
+def test_otsu_falls_back_to_one_half_where_there_are_no_two_groups(values):
+    assert threshold(values, "otsu") == 0.5
+
+
+def test_the_other_thresholds_are_what_they_are_called():
+    values = np.random.default_rng(0).beta(0.5, 3, 1000)
+    assert threshold(values, "percentile", 90) == pytest.approx(np.percentile(values, 90))
+    assert threshold(values, "mean_std", 2) == pytest.approx(values.mean() + 2 * values.std())
+    assert threshold(values, "mean_std", 50) == 1
+    assert (threshold(values, "fixed"), threshold(values, "fixed", 0.3)) == (0.5, 0.3)
+    assert threshold(np.zeros(0), "percentile") == threshold(np.zeros(0), "mean_std") == 0.5
+
+
+def test_voxels_above_the_threshold_get_their_most_likely_structure():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([4.0, 1.0, 1.0], (5, 6, 7)).transpose(3, 0, 1, 2)
+    label = label_at(p, "fixed", 0.3)
+    assert label.dtype == np.uint8
+    for voxel in np.ndindex(*label.shape):
+        background, *structures = p[(slice(None), *voxel)]
+        wanted = 1 + int(np.argmax(structures)) if 1 - background > 0.3 else 0
+        assert label[voxel] == wanted
+
+
+def test_half_is_the_plain_label_of_two_classes():
+    p = np.random.default_rng(0).dirichlet([1.0, 1.0], (6, 6, 6)).transpose(3, 0, 1, 2)
+    assert np.array_equal(label_at(p, "fixed"), p.argmax(0))
+
+
+def test_otsu_finds_what_an_underconfident_model_hints_at():
+    foreground = np.full((8, 8, 8), 0.02)
+    foreground[2:5, 2:5, 2:5] = 0.35
+    assert np.array_equal(label_at(np.stack([1 - foreground, foreground])), foreground == 0.35)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -0.2, 1.3])
+def test_values_that_are_no_probabilities_are_refused(bad):
+    p = np.full((2, 3, 3, 3), 0.5)
+    p[0, 1, 1, 1] = bad
+    with pytest.raises(InputError, match="NaN or outside 0 to 1"):
+        label_at(p)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "message"),
+    [
+        ("yen", None, "'yen' does not exist; choose otsu"),
+        ("otsu", 0.3, "takes no value"),
+        ("percentile", 101, "from 0 to 100"),
+        ("fixed", -0.1, "from 0 to 1;"),
+        ("mean_std", np.nan, "nan"),
+    ],
+)
+def test_methods_and_values_that_make_no_sense_are_refused(method, value, message):
+    with pytest.raises(InputError, match=message):
+        threshold(np.array([0.1, 0.9]), method, value)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (4,)])
+def test_a_label_needs_a_background_and_a_structure(shape):
+    with pytest.raises(InputError, match="background and structures"):
+        label_at(np.full(shape, 0.5))

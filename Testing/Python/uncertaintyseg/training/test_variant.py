@@ -1,0 +1,77 @@
+"""Another head on a trained model's backbone: what the derived bundle is, and that it can be fitted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.heads import HEADS
+from uncertaintyseg.inference.bundle import INFERENCE, TRAINING, Bundle
+from uncertaintyseg.training.fit import fit
+from uncertaintyseg.training.recipe import Recipe
+from uncertaintyseg.training.variant import with_head
+
+
+@pytest.fixture
+def trained(tmp_path) -> Bundle:
+    return tiny.give_random_weights(tiny.write_bundle(tmp_path / "models"))
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_any_head_goes_on_any_model(head, trained, tmp_path):
+    made = with_head(trained, head, tmp_path / "runs")
+    assert (made.name, made.head, made.task) == (f"tiny_{head}", head, "tiny")
+    assert made.labels == trained.labels
+    network = made.network(weights=False)
+    assert network.head.name == head
+    assert set(network.head.extra_maps()) <= set(made.maps)
+    assert Recipe.load(made).initial == trained.name
+    assert not made.checksum
+
+
+def test_options_reach_the_new_head_and_those_of_the_old_one_do_not(tmp_path):
+    old = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "low_rank", rank=3))
+    made = with_head(old, "mixture_of_bases", tmp_path / "runs", bases=2)
+    assert made.network(weights=False).head.bases.shape[0] == 2
+    assert "rank" not in json.loads((made.folder / INFERENCE).read_text())["network_def"]
+
+
+def test_the_new_model_segments_like_the_old_one(trained, tmp_path, phantoms):
+    cases = read_cases(phantoms)
+    made = with_head(trained, "diagonal", tmp_path / "runs", name="tiny_other")
+    assert made.name == "tiny_other"
+    report = fit(
+        made, cases[:1], cases[:1], tmp_path / "runs",
+        recipe=Recipe.load(made, epochs=1, validate_every=1), models=[trained.folder.parent],
+    )  # fmt: skip
+    old, new = trained.network(), report.bundle.network()
+    image = torch.randn(1, 1, 8, 8, 8)
+    assert torch.allclose(new.backbone(image), old.backbone(image), atol=1e-2)  # weights are kept in half precision
+    assert report.bundle.checksum
+
+
+def test_making_it_again_changes_nothing_and_other_settings_need_another_name(trained, tmp_path):
+    one = with_head(trained, "low_rank", tmp_path / "runs", rank=2)
+    before = (one.folder / TRAINING).stat().st_mtime_ns
+    with_head(trained, "low_rank", tmp_path / "runs", rank=2)
+    assert (one.folder / TRAINING).stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="another model already"):
+        with_head(trained, "low_rank", tmp_path / "runs", rank=3)
+
+
+@pytest.mark.parametrize(("head", "options"), [("nonsense", {}), ("diagonal", {"rank": 2})])
+def test_a_head_or_option_that_does_not_exist_writes_nothing(head, options, trained, tmp_path):
+    with pytest.raises(BundleError, match=head):
+        with_head(trained, head, tmp_path / "runs", **options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bundle_without_a_recipe_is_named(trained, tmp_path):
+    (trained.folder / TRAINING).unlink()
+    with pytest.raises(BundleError, match=r"train\.json"):
+        with_head(trained, "diagonal", tmp_path / "runs")

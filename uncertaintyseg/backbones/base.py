@@ -1,0 +1,61 @@
+"""The contract of a backbone: an image in, the features that enter the output layer out, and taps on the way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+from uncertaintyseg.errors import BundleError
+
+NO_TAPS: Mapping[str, int] = MappingProxyType({})
+
+
+class Backbone(nn.Module, ABC):
+    """Base of all backbones; one without taps writes `forward` and sets the three numbers.
+
+    Attributes:
+        in_channels: image channels.
+        features: channels F of the last features.
+        divisor: window sizes must be multiples of this; one number, or one for each axis.
+        taps: channels of the inner feature maps that `tapped` can hand out, by name, the coarsest first.
+    """
+
+    in_channels: int
+    features: int
+    divisor: int | Sequence[int]
+    taps: Mapping[str, int] = NO_TAPS
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Tensor:
+        """Image `[B, in_channels, *spatial]` to features `[B, features, *spatial]`."""
+
+    def tapped(self, image: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The last features and the named taps `[B, taps[name], *coarser spatial]`, from one forward pass.
+
+        One call at a time: a second thread on the same backbone would find its taps mixed up.
+
+        Raises:
+            BundleError: for a tap that the backbone does not have.
+        """
+        unknown = [name for name in names if name not in self.taps]
+        if unknown:
+            known = ", ".join(self.taps) or "none"
+            raise BundleError(f"the backbone has no tap '{unknown[0]}' to name in the head's 'taps'; it has {known}.")
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            return lambda module, inputs: found.__setitem__(name, inputs[0])
+
+        with ExitStack() as hooks:
+            for name in names:
+                hooks.enter_context(self.tap_module(name).register_forward_pre_hook(keep(name)))
+            features = self(image)
+        return features, found
+
+    def tap_module(self, name: str) -> nn.Module:
+        """The module whose input is the tap `name`; for backbones that have taps."""
+        raise NotImplementedError(f"{type(self).__name__} lists the tap '{name}' and does not say where it is.")

@@ -1,0 +1,77 @@
+"""`uncertaintyseg inspect`: shapes and anomaly scores of a saved prediction."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from uncertaintyseg.cli.console import AsJson, console, print_json
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.inspection import Inspection
+
+
+def inspect(
+    prediction: Annotated[Path, typer.Argument(help="Folder that `uncertaintyseg predict` wrote.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="Label volume on the same grid, to count the errors that are there.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="The scan, to draw it behind the picture.")] = None,
+    closing: Annotated[float, typer.Option(min=0, help="Close gaps first, with a ball of this radius in mm.")] = 0.0,
+    smallest: Annotated[float, typer.Option(min=0, help="Drop pieces below this volume in mL first.")] = 0.0,
+    largest: Annotated[bool, typer.Option("--largest", help="Keep only each structure's largest piece first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the shapes of a prediction's structures and how far each may be from the truth.
+
+    The expected anomaly is the volume that the model expects to be wrong, relative to what it predicted: 0 is sure.
+    With a reference, what is wrong is counted too. Both are drawn as heat maps (NIfTI) and in inspection.png.
+
+    Example: uncertaintyseg inspect prediction --reference label.nii.gz
+    """
+    from uncertaintyseg.cli.inspection_picture import inspection_picture
+    from uncertaintyseg.data.scan import read_scan
+    from uncertaintyseg.inference.inspection import inspect as look_at
+
+    found = look_at(prediction, reference, closing_mm=closing, smallest_ml=smallest, largest_only=largest)
+    scan = None if image is None else read_scan(image)
+    picture = prediction.resolve() / "inspection.png"
+    inspection_picture(found, scan, picture)
+    files = found.save(prediction)
+    if as_json:
+        print_json(
+            {
+                "structures": found.table(),
+                "expected_errors": found.expected_errors,
+                "files": [str(path) for path in files],
+                "picture": str(picture),
+            }
+        )
+        return
+    _show(found)
+    console.print(f"{', '.join(path.name for path in [*files, picture])} are in {prediction}.")
+
+
+def _show(found: Inspection) -> None:
+    flat = any(row.area_mm2 is not None for row in found.shapes)
+    size = "area mm2" if flat else "surface mm2"
+    columns = ["structure", "mL", size, "pieces", "ecc.", "centre, RAS mm", "anomaly expected"]
+    table = Table(*columns, *(["counted"] if found.reference is not None else []))
+    for row in found.shapes:
+        place = row.flag if row.centroid_mm is None else "{:.0f}, {:.0f}, {:.0f}".format(*row.centroid_mm)
+        extent = row.area_mm2 if flat else row.surface_mm2
+        anomaly = found.anomalies[row.name]
+        scores = [anomaly.expected, *([anomaly.against_reference] if found.reference is not None else [])]
+        table.add_row(
+            row.name, f"{row.volume_ml:.2f}", _figure(extent, 0), str(row.components), _figure(row.eccentricity, 2),
+            place, *(_figure(score, 3) for score in scores),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"

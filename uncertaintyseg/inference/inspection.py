@@ -1,0 +1,176 @@
+"""A second look at a saved prediction: how its structures are shaped, and how far they may be from the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from pydantic import BaseModel, ValidationError
+
+from uncertaintyseg.data.cleanup import clean_up
+from uncertaintyseg.data.geometry import spacing_mm
+from uncertaintyseg.data.scan import encode_map, read_label, write_bytes, write_volume
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
+from uncertaintyseg.review.shape_features import ShapeRow, shape_features
+from uncertaintyseg.wire import Structure
+
+
+class _Report(BaseModel):
+    """What is needed of a report.json."""
+
+    structures: list[Structure]
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """Scores of one structure (`review.anomaly`); NaN where they are not defined.
+
+    Attributes:
+        expected: expected mismatch relative to the predicted size, from the model's probabilities alone.
+        expected_symmetric: the same relative to the mean of predicted and expected size.
+        against_reference: mismatch relative to the reference's size; None without a reference.
+        symmetric_against_reference: the same relative to the mean of both sizes.
+    """
+
+    expected: float
+    expected_symmetric: float
+    against_reference: float | None = None
+    symmetric_against_reference: float | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a saved prediction says on a second look.
+
+    Attributes:
+        label: class ids `[X, Y, Z]`, after the clean-up that was asked for.
+        cleaned: whether one was.
+        affine: 4x4, voxel to RAS+ mm.
+        error_probability: 1 - p[label] `[X, Y, Z]`.
+        reference: class ids `[X, Y, Z]`, where one was given.
+        shapes: the feature table.
+        anomalies: scores of each structure by name.
+        expected_errors: expected number of wrong voxels, sum of 1 - p[label], relative to the predicted foreground; NaN
+            without any.
+        heat: expected mismatch `[X, Y, Z]` of each structure by name.
+        mismatches: mismatch with the reference `[X, Y, Z]` of each structure by name; empty without one.
+    """
+
+    label: np.ndarray
+    cleaned: bool
+    affine: np.ndarray
+    error_probability: np.ndarray
+    reference: np.ndarray | None
+    shapes: list[ShapeRow]
+    anomalies: dict[str, Anomaly]
+    expected_errors: float
+    heat: dict[str, np.ndarray]
+    mismatches: dict[str, np.ndarray]
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write `anomaly_<structure>.nii.gz` (`mismatch_<structure>.nii.gz`, `label_clean.nii.gz`); returns the paths.
+
+        Raises:
+            InputError: when the folder cannot be written.
+        """
+        folder = Path(folder).resolve()
+        paths = []
+        for name, heat in self.heat.items():
+            paths.append(folder / f"anomaly_{name}.nii.gz")
+            write_bytes(paths[-1], encode_map(heat, self.affine, (0.0, 1.0)))
+        for name, wrong in self.mismatches.items():
+            paths.append(folder / f"mismatch_{name}.nii.gz")
+            write_volume(paths[-1], wrong, self.affine)
+        if self.cleaned:
+            paths.append(folder / "label_clean.nii.gz")
+            write_volume(paths[-1], self.label, self.affine)
+        return paths
+
+    def table(self) -> list[dict[str, Any]]:
+        """The structures' features and scores, for JSON."""
+        return [asdict(row) | {"anomaly": asdict(self.anomalies[row.name])} for row in self.shapes]
+
+
+def inspect(
+    folder: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | None = None,
+    *,
+    closing_mm: float = 0.0,
+    smallest_ml: float = 0.0,
+    largest_only: bool = False,
+) -> Inspection:
+    """Look again at what `Prediction.save` wrote.
+
+    Args:
+        folder: with `label.nii.gz`, `report.json`, `error_probability.nii.gz` and `probability_<structure>.nii.gz`.
+        reference: label volume on the same grid, with the same class ids.
+        closing_mm: with the next two, cleans the label first (`data.cleanup`); off by default.
+        smallest_ml: see there.
+        largest_only: see there.
+
+    Raises:
+        InputError: for a folder that holds no prediction, damaged files, or a reference that does not fit.
+    """
+    folder = Path(folder)
+    structures = _read_structures(folder / "report.json")
+    ids = [item.id for item in structures]
+    predicted = read_label(folder / "label.nii.gz", ids)
+    affine = np.asarray(predicted.affine, dtype=np.float64)
+    clean = {"closing_mm": closing_mm, "smallest_ml": smallest_ml, "largest_only": largest_only}
+    label = clean_up(predicted[0].numpy(), spacing_mm(affine), **clean)
+    error = _read_map(folder / "error_probability.nii.gz", label.shape)
+    truth = None if reference is None else read_label(reference, ids, like=predicted)[0].numpy()
+
+    anomalies, heat, wrong = {}, {}, {}
+    probabilities = {n.name: _read_map(folder / f"probability_{n.name}.nii.gz", label.shape) for n in structures}
+    changed = label != predicted[0].numpy()
+    error[changed] = _error(label, structures, probabilities)[changed]
+    for item in structures:
+        inside, probability = label == item.id, probabilities[item.name]
+        heat[item.name] = expected_mismatch(inside, probability)
+        scores = [expected_anomaly(inside, probability, mode) for mode in ("xor_over_ref", "symmetric")]
+        if truth is not None:
+            wrong[item.name] = mismatch(inside, truth == item.id)
+            scores += [anomaly_score(inside, truth == item.id, mode) for mode in ("xor_over_ref", "symmetric")]
+        anomalies[item.name] = Anomaly(*scores)
+    foreground = np.count_nonzero(label)
+    expected = float(error.sum(dtype=np.float64)) / foreground if foreground else float("nan")
+    shapes = shape_features(label, affine, structures)
+    return Inspection(label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong)
+
+
+def _error(label: np.ndarray, structures: Sequence[Structure], probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
+    """1 - p[label]; of the background sum p of the structures."""
+    error = np.sum(list(probabilities.values()), axis=0).clip(0, 1)
+    for item in structures:
+        error[label == item.id] = 1 - probabilities[item.name][label == item.id]
+    return error
+
+
+def _read_structures(path: Path) -> list[Structure]:
+    try:
+        return _Report.model_validate_json(path.read_text(encoding="utf-8")).structures
+    except OSError as error:
+        raise InputError(f"{path}: no such file; give a folder that `uncertaintyseg predict` wrote.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise InputError(f"{path}: not a report of this program ({where}: {first['msg']}); predict again.") from error
+
+
+def _read_map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A map of probabilities; unlike a scan it may be the same everywhere."""
+    try:
+        values = nib.load(path).get_fdata(dtype=np.float32)
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise InputError(f"{path}: missing or not a readable map ({error}); predict again.") from error
+    if values.shape != shape or not (values.min() >= 0 and values.max() <= 1):
+        raise InputError(f"{path}: not a map of probabilities on the grid of label.nii.gz; predict again.")
+    return values

@@ -1,0 +1,142 @@
+"""Every method by name: heads, which a model brings with it, and passes, which run on any model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.heads import HEADS, make_head
+from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundles, read_config
+from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.segmenter import Network
+
+Kind = Literal["head", "passes"]
+_FILLED_IN = ("network", "networks", "spacing", "features", "classes")
+"""What the program knows by itself."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to say where a segmentation is unsure.
+
+    Attributes:
+        name: as `--method` takes it.
+        kind: "head" where a model is trained or fitted with it, "passes" where it runs on any model as it is.
+        paper: where it comes from.
+        summary: what it does, in one line.
+        passes: how often the network, or a head's last layers, run for one answer.
+        maps: names of its maps, those of single structures left out.
+        options: its settings with their defaults.
+    """
+
+    name: str
+    kind: Kind
+    paper: str
+    summary: str
+    passes: int
+    maps: list[str]
+    options: dict[str, Any]
+
+
+def methods() -> dict[str, Method]:
+    """All methods by name, heads first."""
+    found = {}
+    for name, head in HEADS.items():
+        built = make_head(name, features=4, classes=2)
+        maps = [*MEASURES, *built.extra_maps()]
+        found[name] = Method(name, "head", head.paper, head.summary, built.passes, maps, _options(head))
+    for name, passes in PASSES.items():
+        options = _options(passes)
+        count = passes.count(**options)
+        found[name] = Method(name, "passes", passes.paper, passes.summary, count, list(MEASURES), options)
+    return found
+
+
+def _options(kind: type) -> dict[str, Any]:
+    parameters = inspect.signature(kind).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in _FILLED_IN and p.default is not p.empty}
+
+
+def model_with(bundle: Bundle, method: str | None, *folders: Path) -> tuple[Bundle, str | None]:
+    """The model that a method needs, for the task of `bundle`, and the passes to run it with (None: once, as it is).
+
+    Raises:
+        InputError: for an unknown method.
+        BundleError: when no trained model of the task has that head.
+    """
+    if method is None or method in PASSES:
+        return bundle, method
+    if method not in HEADS:
+        raise InputError(f"there is no method '{method}'; there are {', '.join([*HEADS, *PASSES])}.")
+    if bundle.head == method:
+        return bundle, None
+    siblings = [other for other in find_bundles(*folders).values() if (other.task, other.head) == (bundle.task, method)]
+    trained = [other for other in siblings if other.checksum]
+    if not trained:
+        raise BundleError(
+            f"no model of the task '{bundle.task}' has a trained {method} head; make one: "
+            f"uncertaintyseg train {bundle.name} DATA --head {method} --output runs, and add --models runs here."
+        )
+    by_name = [other for other in trained if other.name == f"{bundle.task}_{method}"]
+    return (by_name or trained)[-1], None
+
+
+def ensemble_members(bundle: Bundle, names: Sequence[str] | str | None, *folders: Path) -> list[Bundle]:
+    """The other models of an ensemble with `bundle`: those named, or all of its task with a backbone of their own.
+
+    Raises:
+        BundleError: when a name is unknown, or there is no other model.
+    """
+    found = find_bundles(*folders)
+    if names is None:
+        same_task = [other for other in found.values() if other.task == bundle.task and other.checksum]
+        others = [other for other in same_task if other.name != bundle.name and _has_own_backbone(other)]
+    else:
+        wanted = names.split(",") if isinstance(names, str) else list(names)
+        absent = [name for name in wanted if name not in found]
+        if absent:
+            raise BundleError(f"there is no model '{absent[0]}' for the ensemble; there are {', '.join(found)}.")
+        others = [found[name] for name in wanted if name != bundle.name]
+    if not others:
+        raise BundleError(f"an ensemble needs a second model of the task '{bundle.task}': name some, models=a,b.")
+    return others
+
+
+def _has_own_backbone(bundle: Bundle) -> bool:
+    recipe = read_config(bundle.folder / TRAINING).get("recipe", {})
+    return recipe.get("stage") == "backbone"
+
+
+def make_passes(
+    name: str, network: Network, *, spacing: Sequence[float], options: Mapping[str, Any], others: Sequence[Network] = ()
+) -> Network:
+    """The method `name` around a network.
+
+    Args:
+        name: of the passes.
+        network: to be run several times.
+        spacing: voxel sizes of its grid, mm.
+        options: the method's own.
+        others: further networks of an ensemble.
+
+    Raises:
+        InputError: for an unknown method, or options that it cannot take.
+    """
+    if name not in PASSES:
+        raise InputError(f"there is no method '{name}' that runs on any model; there are {', '.join(PASSES)}.")
+    kind = PASSES[name]
+    parameters = inspect.signature(kind).parameters
+    unknown = [option for option in options if option not in _options(kind)]
+    if unknown:
+        raise InputError(f"the method '{name}' has no option '{unknown[0]}'; it has {', '.join(_options(kind))}.")
+    known: dict[str, Any] = {"spacing": tuple(spacing)} if "spacing" in parameters else {}
+    first = [network, *others] if "networks" in parameters else network
+    try:
+        return kind(first, **known, **options)
+    except TypeError as error:
+        raise InputError(f"the method '{name}': {error}.") from error

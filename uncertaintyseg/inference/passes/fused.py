@@ -1,0 +1,108 @@
+"""Several training-free methods as one, the surer ones counting more (METHODS 5.1, 5.3)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.heads import HeadOutput
+from uncertaintyseg.inference.fusion import weighting as weighting_by_name
+from uncertaintyseg.inference.passes.base import Passes
+from uncertaintyseg.inference.passes.checkpoints import Checkpoints
+from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
+from uncertaintyseg.inference.passes.noise import Noise
+from uncertaintyseg.inference.passes.tta import Augmented
+from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
+from uncertaintyseg.segmenter import Network
+
+COMPONENTS: dict[str, type[Passes]] = {kind.name: kind for kind in (MCDropout, DropoutInjection, Augmented, Noise)}
+"""What can be fused: methods that make their passes of one network."""
+
+
+class Fused(Passes):
+    """Methods averaged by how sure each is at a voxel: their passes first among themselves, then one with the other.
+
+    Args:
+        network: as the components need it.
+        components: names of at least two different methods.
+        weighting: "mean", "inverse", "exponential" or "power" (`inference.fusion`).
+        sharpness: of the last two.
+        faithful: weights as of the paper's code; the components have such a switch of their own.
+        options: of the components, by their names.
+        spacing: voxel size of each axis, mm, for components that mind it.
+        seed: of the random components.
+
+    Raises:
+        InputError: for components or a weighting that do not exist, or options that a component cannot take.
+    """
+
+    name = "fused"
+    paper = "paper 001, training-free uncertainty"
+    summary = "dropout injection, test-time augmentation and noise, the surer ones counting more"
+    source = "total"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        components: Sequence[str] = ("dropout_injection", "tta", "noise"),
+        weighting: str = "inverse",
+        sharpness: float = 1.0,
+        faithful: bool = False,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        spacing: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        chosen = _options(components, options or {}, spacing=spacing, seed=seed)
+        self.methods = {name: COMPONENTS[name](network, **own) for name, own in chosen.items()}
+        self._ensemble = Checkpoints(tuple(self.methods.values()))
+        # Without weights the answer still has samples.
+        weigh = weighting_by_name(weighting, sharpness, faithful=faithful)
+        self._weigh = None if weighting == "mean" else weigh
+        super().__init__(network, passes=sum(method.passes for method in self.methods.values()))
+
+    @classmethod
+    def count(cls, **options: Any) -> int:
+        """The passes of all components."""
+        chosen = _options(options["components"], options.get("options") or {}, spacing=options.get("spacing"))
+        return sum(COMPONENTS[name].count(**own) for name, own in chosen.items())
+
+    @property
+    def divisor(self) -> int | Sequence[int]:
+        """Window sizes must be multiples of this: of what every component needs."""
+        return self._ensemble.divisor
+
+    def run(self, image: Tensor) -> Iterator[LogitDistribution]:
+        """One distribution a method: the mixture of its passes."""
+        return self._ensemble.run(image)
+
+    def __call__(self, image: Tensor) -> HeadOutput:
+        return HeadOutput(LogitEnsemble(lambda: self.run(image), len(self.methods), self._weigh))
+
+
+def _options(
+    components: Sequence[str], options: Mapping[str, Mapping[str, Any]], **shared: Any
+) -> dict[str, dict[str, Any]]:
+    """All options of each component: its own, those that all share where it takes them, and its defaults."""
+    unknown = [name for name in (*components, *options) if name not in COMPONENTS]
+    if unknown:
+        raise InputError(f"'{unknown[0]}' cannot be fused; choose from {', '.join(COMPONENTS)}.")
+    if len(components) < 2 or len(set(components)) < len(components):
+        raise InputError(f"'components' is {list(components)}: name at least two different methods.")
+    idle = [name for name in options if name not in components]
+    if idle:
+        raise InputError(f"there are options for '{idle[0]}', which is not among the components {list(components)}.")
+    found = {}
+    for name in components:
+        parameters = inspect.signature(COMPONENTS[name]).parameters
+        defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        own = options.get(name, {})
+        wrong = [key for key in own if key not in defaults]
+        if wrong:
+            raise InputError(f"the component '{name}' has no option '{wrong[0]}'; it has {', '.join(defaults)}.")
+        found[name] = defaults | {key: value for key, value in shared.items() if key in defaults} | dict(own)
+    return found

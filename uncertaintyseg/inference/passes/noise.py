@@ -1,0 +1,71 @@
+"""The same network on noisy copies of the image (METHODS 5.1, 5.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.passes.base import Passes, seeded
+from uncertaintyseg.logits import LogitDistribution
+from uncertaintyseg.segmenter import Network
+
+
+class Noise(Passes):
+    """Passes of x + N(0, sigma^2), sigma a share of the standard deviation of the image (paper 001).
+
+    Nothing is clamped unless the range of values that the network knows is given: a clamp shifts the mean of images
+    that were normalised to zero mean and unit variance, which have no range.
+
+    Args:
+        network: any network.
+        passes: how many.
+        sigma: of the noise, in units of the standard deviation of each channel.
+        image_std: that standard deviation; None measures it on what the network is given, which is a window.
+        value_range: smallest and largest value to clamp to, as (0, 1) in the authors' code.
+        seed: of the noise.
+
+    Raises:
+        InputError: for a sigma or standard deviation that is negative, or an empty range.
+    """
+
+    name = "noise"
+    paper = "paper 001, training-free uncertainty"
+    summary = "the image with Gaussian noise added"
+    source = "aleatoric"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        passes: int = 30,
+        sigma: float = 0.05,
+        image_std: float | None = None,
+        value_range: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(network, passes=passes)
+        if not (math.isfinite(sigma) and sigma >= 0):
+            raise InputError(f"'sigma' is {sigma}: give a number from 0.")
+        if image_std is not None and not (math.isfinite(image_std) and image_std >= 0):
+            raise InputError(f"'image_std' is {image_std}: give a number from 0, or leave it out to measure it.")
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise InputError(f"'value_range' is {list(value_range)}: give the smallest and the largest value.")
+        self.sigma, self.image_std, self.value_range, self.seed = sigma, image_std, value_range, seed
+
+    def run(self, image: Tensor) -> Iterator[LogitDistribution]:
+        generator = seeded(self.seed, image)
+        scale = self.sigma * (self._std(image) if self.image_std is None else self.image_std)
+        for _ in range(self.passes):
+            noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
+            noisy = image + scale * noise
+            with torch.no_grad():
+                output = self.network(noisy if self.value_range is None else noisy.clamp(*self.value_range))
+            yield output.distribution
+
+    def _std(self, image: Tensor) -> Tensor:
+        """Of each channel, `[B, channels, 1...]`; 0 for a single voxel."""
+        return image.std(dim=tuple(range(2, image.ndim)), keepdim=True, correction=0)

@@ -1,0 +1,80 @@
+"""Cases of a fit, preprocessed once, in memory, and in an order drawn anew for each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from monai.data import CacheDataset, DataLoader, Dataset
+from monai.transforms import Compose
+from torch import Tensor
+
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
+from uncertaintyseg.training.recipe import Recipe
+from uncertaintyseg.training.sampling import RareSliced, Rarity
+
+Progress = Callable[[str, float], None]
+
+
+def read_labelled(bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress) -> CacheDataset:
+    """The labelled ones of the cases, on the model's grid: "image" and "label" `[1, *spatial]`.
+
+    Args:
+        bundle: of the model.
+        cases: those without a label are left out.
+        name: of the set, for messages.
+        progress: called with a line of text and 0.
+
+    Raises:
+        InputError: without a labelled case, or for a scan or label that cannot be used.
+    """
+    labelled = [case for case in cases if case.label]
+    if not labelled:
+        raise InputError(f"the {name} set has no labelled case; at least one is needed.")
+    items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
+    progress(f"reading {len(items)} {name} cases", 0.0)
+    try:
+        return CacheDataset(items, bundle.preprocessing(), num_workers=None, progress=False)
+    except RuntimeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # MONAI wraps what a transform raises
+            cause = cause.__cause__
+        if isinstance(cause, UncertaintySegError):
+            raise cause from None
+        raise
+
+
+def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> DataLoader:
+    """Augmented cases, or slices of them, in random order; `reseed` says in which.
+
+    Raises:
+        InputError: for a rare class that the model does not have.
+        BundleError: for a train.json without augmentation.
+    """
+    transforms = read_config(bundle.folder / TRAINING).get_parsed_content("augmentation").transforms
+    sampler = None
+    if recipe.slices or recipe.rare_labels:
+        rarity = Rarity(recipe.rare_labels, recipe.rare_weight, len(bundle.labels) + 1)
+        sampler = rarity.sampler([case["label"] for case in cases], slices=recipe.slices)
+        transforms = [RareSliced(rarity), *transforms] if recipe.slices else transforms
+    augmented = Dataset(cases, Compose([deepcopy, *transforms]))  # a copy: what is kept in memory must stay as it is
+    return DataLoader(
+        augmented, batch_size=recipe.batch_size, sampler=sampler, shuffle=None if sampler else True, num_workers=0
+    )
+
+
+def reseed(loader: DataLoader, seed: int) -> None:
+    """Make order and augmentation of the next epoch depend on the seed alone."""
+    torch.manual_seed(seed)
+    loader.dataset.transform.set_random_state(seed)
+    if loader.sampler.generator is not None:
+        loader.sampler.generator.manual_seed(seed)
+
+
+def as_tensors(batch: dict, device: torch.device, non_blocking: bool = False, **_: object) -> tuple[Tensor, Tensor]:
+    """Image and label as plain tensors: operations on MetaTensor are slower."""
+    image, label = (torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking) for key in ("image", "label"))
+    return image.as_subclass(Tensor), label.as_subclass(Tensor).long()

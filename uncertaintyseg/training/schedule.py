@@ -1,0 +1,66 @@
+"""Optimisers and learning rates of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from uncertaintyseg.training.recipe import Recipe
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser: AdamW takes the weight decay apart from the gradient, Adam adds it to the gradient."""
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+class Schedule:
+    """The learning rate over a fit; part of the checkpoint, so it survives a kill.
+
+    "poly": falls from iteration to iteration as (1 - share of the fit that is done)^0.9.
+    "plateau": halves, down to 1e-6, after more than 5 validations in a row without a better score (METHODS 6).
+    """
+
+    def __init__(self, trainer: Engine, optimizer: Optimizer, recipe: Recipe) -> None:
+        self._plateau = None
+        if recipe.schedule == "plateau":
+            self._plateau = ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=5, threshold=0, min_lr=1e-6)
+            return
+
+        @trainer.on(Events.ITERATION_STARTED)
+        def decay() -> None:
+            done = (trainer.state.iteration - 1) / (trainer.state.epoch_length * recipe.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * (1 - done) ** 0.9
+
+    def validated(self, score: float) -> None:
+        """Take note of a validation score; higher is better."""
+        if self._plateau is not None:
+            self._plateau.step(score)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return self._plateau.state_dict() if self._plateau is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint; the learning rate itself comes with the optimiser."""
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state)
+
+
+def clip_gradients(trainer: SupervisedTrainer, parameters: Sequence[nn.Parameter], largest: float) -> None:
+    """Scale each step's gradient down to a norm of `largest`."""
+
+    @trainer.on(IterationEvents.BACKWARD_COMPLETED)
+    def clip() -> None:
+        if trainer.scaler is not None:  # mixed precision scales the loss, and so the gradients
+            trainer.scaler.unscale_(trainer.optimizer)
+        nn.utils.clip_grad_norm_(parameters, largest)
