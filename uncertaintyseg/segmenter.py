@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from uncertaintyseg.backbones import Backbone
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HeadOutput, make_head
 
 
@@ -40,6 +40,10 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = make_head(head, features=backbone.features, classes=classes, **head_options)
+        for tap in self.head.taps:
+            if tap not in backbone.taps:
+                known = ", ".join(backbone.taps) or "none"
+                raise BundleError(f"head '{head}' reads the tap '{tap}', the backbone has {known}: mend 'taps'.")
 
     @property
     def divisor(self) -> int | Sequence[int]:

@@ -49,10 +49,6 @@ class AttentionUNetBackbone(Backbone):
         side = 2 ** (len(filters) - 1)
         self.divisor: int | Sequence[int] = side if spatial_dims == 3 else (side, side, 1)
 
-    def train(self, mode: bool = True) -> AttentionUNetBackbone:
-        """Frozen, it stays in evaluation mode: batch normalisation would go on learning without any gradient."""
-        return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))
-
     def forward(self, image: Tensor) -> Tensor:
         """Image `[B, in_channels, H, W, D]` to features `[B, features, H, W, D]`."""
         if self.spatial_dims == 3:

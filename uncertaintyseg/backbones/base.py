@@ -29,6 +29,10 @@ class Backbone(nn.Module, ABC):
     divisor: int | Sequence[int]
     taps: Mapping[str, int] = NO_TAPS
 
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen, it stays in evaluation mode: batch normalisation would go on learning without any gradient."""
+        return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))
+
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
         """Image `[B, in_channels, *spatial]` to features `[B, features, *spatial]`."""

@@ -39,7 +39,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed; by default the recipe's.")] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="expected_ce, marginal_nll, ssn_joint, ssn_joint_marginal or hybrid; by default the head's own."),
+        typer.Option(
+            help="expected_ce, marginal_nll, ssn_joint, ssn_joint_marginal, hybrid; by default the head's own."
+        ),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
@@ -88,6 +90,7 @@ def train(
             }
         )
         return
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in report.validation.items())
-    console.print(f"{report.bundle.name}: best epoch {report.best_epoch} of {report.epochs} ({scores}).")
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
+    how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
+    console.print(f"{report.bundle.name}: {how} ({scores}).")
     console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")

@@ -59,19 +59,25 @@ def lattice_map(
 
 
 def resample(
-    volume: torch.Tensor, src_affine: ArrayLike, dst_affine: ArrayLike, dst_shape: Sequence[int]
+    volume: torch.Tensor,
+    src_affine: ArrayLike,
+    dst_affine: ArrayLike,
+    dst_shape: Sequence[int],
+    *,
+    nearest: bool = False,
 ) -> torch.Tensor:
     """Resample every channel onto another grid: linear, and 0 outside the source's field of view.
 
     Where the voxels of both grids coincide nothing is interpolated, so labels and maps survive flips, permutations,
-    crops and pads exactly, in any dtype. Elsewhere the volume must be floating point. A voxel's own extent belongs to
-    the field of view, and within it values are held at the border, as ITK does.
+    crops and pads exactly, in any dtype. Elsewhere the volume must be floating point, unless the nearest voxel is asked
+    for. A voxel's own extent belongs to the field of view, and within it values are held at the border, as ITK does.
 
     Args:
         volume: `[C, X, Y, Z]`.
         src_affine: 4x4 affine of `volume`.
         dst_affine: 4x4 affine of the target grid.
         dst_shape: `(X', Y', Z')` of the target grid.
+        nearest: take the value of the nearest voxel, for labels (whole numbers below 2^24).
 
     Returns:
         `[C, X', Y', Z']` on the device and in the dtype of `volume`.
@@ -83,9 +89,10 @@ def resample(
     lattice = lattice_map(src_affine, dst_affine, dst_shape)
     if lattice is not None:
         return copy_lattice(volume, lattice, dst_shape)
-    if not volume.is_floating_point():
+    if not (nearest or volume.is_floating_point()):
         raise TypeError(f"cannot interpolate a {volume.dtype} volume: convert it to float, or to one channel a class")
-    return _interpolate(volume, np.linalg.inv(_matrix(src_affine)) @ _matrix(dst_affine), dst_shape)
+    to_src = np.linalg.inv(_matrix(src_affine)) @ _matrix(dst_affine)
+    return _interpolate(volume, to_src, dst_shape, "nearest" if nearest else "bilinear")
 
 
 def copy_lattice(volume: torch.Tensor, lattice: LatticeMap, dst_shape: Sequence[int]) -> torch.Tensor:
@@ -105,7 +112,7 @@ def copy_lattice(volume: torch.Tensor, lattice: LatticeMap, dst_shape: Sequence[
     return out
 
 
-def _interpolate(volume: torch.Tensor, to_src: np.ndarray, dst_shape: Sequence[int]) -> torch.Tensor:
+def _interpolate(volume: torch.Tensor, to_src: np.ndarray, dst_shape: Sequence[int], mode: str) -> torch.Tensor:
     device, size = volume.device, volume.shape[1:]
     source = volume[None].float()
     out = volume.new_zeros((volume.shape[0], *dst_shape))
@@ -128,7 +135,7 @@ def _interpolate(volume: torch.Tensor, to_src: np.ndarray, dst_shape: Sequence[i
             inside &= (axis >= -0.5) & (axis <= n - 0.5)
         # grid_sample wants the last axis first, scaled to [-1, 1] between the centres of the outermost voxels
         grid = torch.stack([2 * axis / max(1, n - 1) - 1 for axis, n in zip(index, size, strict=True)][::-1], dim=-1)
-        sampled = F.grid_sample(source, grid[None], mode="bilinear", padding_mode="border", align_corners=True)
+        sampled = F.grid_sample(source, grid[None], mode=mode, padding_mode="border", align_corners=True)
         out[:, start : start + slab] = (sampled[0] * inside).to(out.dtype)
     return out
 

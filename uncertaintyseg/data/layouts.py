@@ -6,8 +6,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,13 +38,16 @@ class Case:
     """A volume, or a folder with one DICOM series."""
     label: Path | None
     """A label volume; for TotalSegmentator the folder of one binary volume per structure."""
+    raters: tuple[Path, ...] = ()
+    """Label volumes of several people, `raters/<id>_<n>` beside images/, in the order of n."""
 
 
 def read_cases(folder: str | os.PathLike[str]) -> list[Case]:
     """Find the cases of a data set, sorted by id; hidden files and the Finder's `._` files are ignored.
 
     Raises:
-        InputError: No such folder, no layout that is known, or two scans of one id.
+        InputError: No such folder, no layout that is known, two scans of one id, or a volume in raters/ that is not
+            named after a scan and the number of a rater.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -83,6 +86,23 @@ def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | No
         merged[structure != 0] = class_id
     merged.meta["filename_or_obj"] = str(case.label)
     return merged
+
+
+def read_case_raters(case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None) -> Iterator[MetaTensor]:
+    """Read what each rater of a case drew, one after another.
+
+    Args:
+        case: of a data set; one without raters gives nothing.
+        ids: Name to class id.
+        like: The scan, whose grid the raters' labels must share.
+
+    Returns:
+        int64 `[1, X, Y, Z]` each.
+
+    Raises:
+        InputError: As `read_label`.
+    """
+    return (read_label(path, ids.values(), like=like) for path in case.raters)
 
 
 def read_split(name_or_path: str | os.PathLike[str]) -> dict[str, list[str]]:
@@ -154,8 +174,23 @@ def _image_and_label_folders(folder: Path) -> list[Case]:
     for images, labels in (("images", "labels"), ("imagesTr", "labelsTr")):
         if (folder / images).is_dir():
             by_id = _volumes(folder / labels)
-            return [Case(i, path, by_id.get(i)) for i, path in _volumes(folder / images).items()]
+            cases = [Case(i, path, by_id.get(i)) for i, path in _volumes(folder / images).items()]
+            return _with_raters(cases, folder / "raters")
     return []
+
+
+def _with_raters(cases: list[Case], folder: Path) -> list[Case]:
+    """Cases with their raters; strict, since a rater lost to a typing error would change what is measured."""
+    raters: dict[str, dict[int, Path]] = {case.id: {} for case in cases}
+    for name, path in _volumes(folder).items():
+        match = re.fullmatch(r"(.+)_([1-9]\d*)", name)  # the last number is the rater's, ids may end in one too
+        if match is None or match[1] not in raters:
+            raise InputError(
+                f"{path}: raters/ holds <id>_<n> with n = 1, 2, ..., one for each rater of a scan <id> in images/; "
+                "rename this volume, or remove it."
+            )
+        raters[match[1]][int(match[2])] = path
+    return [replace(case, raters=tuple(path for _, path in sorted(raters[case.id].items()))) for case in cases]
 
 
 def _totalsegmentator(folder: Path) -> list[Case]:

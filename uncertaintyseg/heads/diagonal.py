@@ -25,7 +25,7 @@ class DiagonalHead(Head):
     """
 
     name = "diagonal"
-    paper = "Kendall and Gal 2017; the Diagonal baseline of paper 002"
+    paper = "Kendall and Gal 2017"
     summary = "a variance for each logit"
 
     def __init__(self, features: int, classes: int, kl_weight: float = 5e-4, kl: KlDirection = "reverse") -> None:

@@ -72,7 +72,7 @@ class DropoutHead(Head):
     """
 
     name = "dropout"
-    paper = "Gal and Ghahramani 2016; the Dropout head of paper 000, L-FUSION"
+    paper = "Gal and Ghahramani 2016; Müller et al., L-FUSION"
     summary = "dropout before the output layer in closed form, or passes through blocks with dropout"
     source = "epistemic"
     objective = "expected_ce"

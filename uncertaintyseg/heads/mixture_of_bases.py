@@ -56,7 +56,7 @@ class MixtureOfBases(Head):
     """
 
     name = "mixture_of_bases"
-    paper = "paper 002, Mixture-of-Bases covariance heads"
+    paper = "Kampen, Aspe et al., Learned Mixture-of-Bases"
     summary = "voxel amplitudes on bases of class directions that are mixed in every cube"
 
     def __init__(

@@ -26,7 +26,7 @@ class SingleBasis(Head):
     """
 
     name = "single_basis"
-    paper = "paper 002, Mixture-of-Bases covariance heads (its Single-Basis variant)"
+    paper = "Kampen, Aspe et al., Learned Mixture-of-Bases (its Single-Basis)"
     summary = "voxel amplitudes on one basis of class directions"
 
     def __init__(

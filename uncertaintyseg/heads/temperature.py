@@ -27,7 +27,7 @@ class Temperature(Head):
 
     name = "temperature"
     paper = "Guo et al. 2017, On Calibration of Modern Neural Networks"
-    summary = "The plain network with its logits divided by one fitted number: honest confidence, same labels."
+    summary = "the plain network with its logits divided by one fitted number: honest confidence, same labels"
     stochastic = False
     fitted = True
 

@@ -51,7 +51,7 @@ class Bundle:
     """A model folder. Reading it touches only the metadata; network and weights come when asked for.
 
     Attributes:
-        folder: where it lies; its name is the model's name, `<task>_<head>`.
+        folder: where it lies; its name is the model's name, `<task>_<method>`.
         description: one line for people.
         uncertainty: task, head, maps and labels.
     """
@@ -87,7 +87,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """Name of the folder, `<task>_<head>`."""
+        """Name of the folder, `<task>_<method>`."""
         return self.folder.name
 
     @property

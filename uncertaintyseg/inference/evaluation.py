@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from monai.data import MetaTensor
 
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.layouts import Case, read_case_label, read_case_raters
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
@@ -20,10 +21,13 @@ from uncertaintyseg.metrics.cases import case_selection
 from uncertaintyseg.metrics.error_detection import ErrorDetection, best_map
 from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 from uncertaintyseg.metrics.overlap import TOLERANCE_MM, class_averages, confusion_matrix, overlap
+from uncertaintyseg.metrics.raters import rater_scores, summary
 from uncertaintyseg.metrics.scopes import BOUNDARY_MM, error_scopes
 from uncertaintyseg.wire import Structure
 
 Progress = Callable[[str, float], None]
+SAMPLES = 16
+"""Whole segmentations drawn of a case that several raters drew (METHODS 2.5: at most 20)."""
 
 
 class Predicting(Protocol):
@@ -35,15 +39,18 @@ class Predicting(Protocol):
     def predict(self, image: Any, /) -> Prediction:
         """Segment one scan."""
 
+    def samples(self, prediction: Prediction, count: int, /) -> Iterable[np.ndarray]:
+        """Draw whole segmentations `[*S]` on the scan's grid, of a prediction with a state."""
+
 
 def evaluate(
     predictor: Predicting, cases: Sequence[Case], progress: Progress = lambda stage, fraction: None
 ) -> dict[str, Any]:
-    """Overlap, coverage of the volume intervals, calibration, error detection by each risk map, and time a case.
+    """Overlap, coverage of volume intervals, calibration, error detection by each risk map, several raters, and time.
 
     Args:
         predictor: of the model.
-        cases: labelled cases.
+        cases: labelled cases; those with two raters or more also count for `ambiguity`.
         progress: called with the case at work and the fraction done.
 
     Returns:
@@ -63,7 +70,8 @@ def evaluate(
         prediction = predictor.predict(case.image)
         seconds = time.perf_counter() - start
         try:
-            scores.add(case, prediction, seconds)
+            drawn = [prediction.label] if prediction.state is None else predictor.samples(prediction, SAMPLES)
+            scores.add(case, prediction, drawn, seconds)
         except InputError as error:
             raise InputError(f"case {case.id}: {error}") from error
     result = scores.result()
@@ -81,8 +89,8 @@ class _Scores:
         self.detection = ErrorDetection()
         self.model = ""
 
-    def add(self, case: Case, prediction: Prediction, seconds: float) -> None:
-        """Score a prediction against the reference of its case."""
+    def add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
+        """Score a prediction against the reference and the raters of its case; `drawn` is read only for raters."""
         scan = read_scan(case.image)
         reference = read_case_label(case, self.ids, like=scan)[0].numpy()
         probability = _probability([prediction.maps[f"probability_{name}"] for name in self.ids])
@@ -108,6 +116,7 @@ class _Scores:
                 "nll": negative_log_likelihood(probability, reference),
                 "brier": brier_score(probability, reference),
                 "certainty": certainty(entropy, reference > 0, classes),
+                "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids),
                 "score": prediction.case_score,
                 "seconds": round(seconds, 4),
             }
@@ -136,6 +145,7 @@ class _Scores:
             "boundary_mm": BOUNDARY_MM,
             "best_map": best_map(detection),
             "case_risk_coverage": case_selection([row["score"] for row in rows], mean_dice)._asdict(),
+            "ambiguity": summary([row["ambiguity"] for row in rows if row["ambiguity"]]),
             "seconds_per_case": round(float(np.mean([row["seconds"] for row in rows])), 4),
             "cases": rows,
         }
@@ -164,6 +174,18 @@ def _risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dic
     """The maps that say where the label may be wrong, so not those of single structures."""
     own = {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
     return {name: values for name, values in maps.items() if name not in own}
+
+
+def _against_raters(
+    case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], scan: MetaTensor, ids: Mapping[str, int]
+) -> dict[str, float] | None:
+    """The row of a case against its raters; None where there are fewer than two."""
+    if len(case.raters) < 2:
+        return None
+    raters = (label[0].numpy() for label in read_case_raters(case, ids, like=scan))
+    intervals = {row.id: row.volume_ml_95 for row in prediction.structures}
+    voxel = voxel_volume_ml(prediction.affine)
+    return rater_scores(drawn, raters, len(ids) + 1, prediction.maps, intervals, voxel)._asdict()
 
 
 def _holds(row: Structure, volume_ml: float) -> bool | None:

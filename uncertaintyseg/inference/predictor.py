@@ -155,6 +155,27 @@ class Predictor:
         info = self._map_info(maps)
         return Prediction(label, affine, maps, info, table, provenance, score, state)
 
+    def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+        """Draw whole segmentations behind one of this predictor's predictions, without running the network again.
+
+        Args:
+            prediction: with a state.
+            count: how many.
+            seed: of the draws; that of the prediction gives those behind its volume interval.
+
+        Returns:
+            uint8 `[*S]` on the scan's grid, one at a time.
+
+        Raises:
+            InputError: when the prediction has no whole shapes; the message says why.
+        """
+        if prediction.state is None:
+            reason = prediction.structures[0].interval_method.removeprefix("none: ")
+            raise InputError(f"no whole segmentations can be drawn: {reason}.")
+        generator = torch.Generator(self.device).manual_seed(seed)
+        shape, head = prediction.label.shape, self.network.head
+        return prediction.state.labels_on(prediction.affine, shape, head, count, generator)
+
     def predict_folder(self, images: str | os.PathLike[str], output: str | os.PathLike[str]) -> list[dict[str, Any]]:
         """Segment every scan of a folder into one folder each; for `python -m monai.bundle run`.
 
@@ -198,7 +219,7 @@ class Predictor:
             return None, None, f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
         if output.features is None:
             return None, None, "none: the volume is too large to keep its features"
-        state = InferenceState.around_foreground(output.features, output.moments.probability)
+        state = InferenceState.around_foreground(output.features, output.moments.probability, volume.affine)
         if state is None:
             return None, None, "none: no voxel is possibly foreground"
         generator = torch.Generator(self.device).manual_seed(seed)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.heads import Head
 from uncertaintyseg.logits import most_likely
 
@@ -27,14 +29,22 @@ class InferenceState:
     Attributes:
         features: float16 `[F, *region]`, in memory or memory-mapped.
         region: where it lies in the model's grid.
+        affine: of the model's grid, 4x4, voxel to RAS+ mm.
     """
 
     features: np.ndarray
     region: tuple[slice, slice, slice]
+    affine: np.ndarray
 
     @classmethod
-    def around_foreground(cls, features: Tensor, probability: Tensor) -> InferenceState | None:
-        """Cut the region out of features `[1, F, *spatial]`, given E[p] `[1, C, *spatial]`; None without foreground."""
+    def around_foreground(cls, features: Tensor, probability: Tensor, affine: ArrayLike) -> InferenceState | None:
+        """Cut the region out of features; None without foreground.
+
+        Args:
+            features: `[1, F, *spatial]`.
+            probability: E[p], `[1, C, *spatial]`.
+            affine: of their grid, 4x4.
+        """
         possible = (1 - probability[0, 0] > POSSIBLE).cpu().numpy()
         if not possible.any():
             return None
@@ -43,7 +53,7 @@ class InferenceState:
             hit = np.flatnonzero(possible.any(axis=tuple(a for a in range(3) if a != axis)))
             region.append(slice(max(int(hit[0]) - MARGIN, 0), min(int(hit[-1]) + 1 + MARGIN, size)))
         cut = features[(0, slice(None), *region)]
-        return cls(cut.to(torch.float16).cpu().numpy(), tuple(region))
+        return cls(cut.to(torch.float16).cpu().numpy(), tuple(region), np.asarray(affine, dtype=np.float64))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write to a folder."""
@@ -51,18 +61,58 @@ class InferenceState:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "features.npy", self.features)
         np.save(folder / "region.npy", np.array([(part.start, part.stop) for part in self.region]))
+        np.save(folder / "affine.npy", self.affine)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> InferenceState:
         """Open what `save` wrote; the features stay on disk until they are used."""
-        region = np.load(Path(folder) / "region.npy", allow_pickle=False)
+        region, affine = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("region", "affine"))
         features = np.load(Path(folder) / "features.npy", mmap_mode="r", allow_pickle=False)
-        return cls(features, tuple(slice(int(a), int(b)) for a, b in region))
+        return cls(features, tuple(slice(int(a), int(b)) for a, b in region), affine)
 
+    @torch.inference_mode()  # as a decorator it is off while the caller works on a draw
     def labels(self, head: Head, count: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Draw whole segmentations `[*region]` (class indices) on the region."""
-        device = generator.device
-        with torch.inference_mode():
-            features = torch.from_numpy(np.asarray(self.features, dtype=np.float32)).to(device)[None]
-            for logits in head(features).distribution.sample(count, generator):
-                yield most_likely(logits[0])
+        features = torch.from_numpy(np.asarray(self.features, dtype=np.float32)).to(generator.device)[None]
+        for logits in head(features).distribution.sample(count, generator):
+            yield most_likely(logits[0])
+
+    def labels_on(
+        self, affine: ArrayLike, shape: Sequence[int], head: Head, count: int, generator: torch.Generator
+    ) -> Iterator[np.ndarray]:
+        """Draw whole segmentations on another grid, such as the scan's; they take the memory of one.
+
+        Args:
+            affine: of that grid, 4x4.
+            shape: of that grid.
+            head: of the network that the features came from.
+            count: how many.
+            generator: of the draws, the same as those of `labels`.
+
+        Returns:
+            uint8 `[*shape]` each: the class of the nearest voxel, and background outside the region.
+        """
+        grid = np.asarray(affine, dtype=np.float64)
+        source, box = _moved(self.affine, self.region), self._box_on(grid, shape)
+        size = tuple(part.stop - part.start for part in box)
+        for label in self.labels(head, count, generator):
+            whole = np.zeros(shape, np.uint8)
+            part = resample(label[None].to(torch.uint8), source, _moved(grid, box), size, nearest=True)
+            whole[box] = part[0].cpu().numpy()
+            yield whole
+
+    def _box_on(self, grid: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
+        """The part of another grid that the region can reach."""
+        ends = [(part.start - 0.5, part.stop - 0.5) for part in self.region]
+        corners = np.stack(np.meshgrid(*ends, [1.0], indexing="ij")).reshape(4, -1)
+        reach = (np.linalg.inv(grid) @ self.affine @ corners)[:3]
+        low = np.clip(np.floor(reach.min(1)), 0, shape).astype(int)
+        high = np.clip(np.ceil(reach.max(1)) + 1, low, shape).astype(int)
+        return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _moved(affine: np.ndarray, box: Sequence[slice]) -> np.ndarray:
+    """The affine of a box of a grid."""
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return moved

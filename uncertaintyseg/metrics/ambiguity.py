@@ -99,10 +99,15 @@ def normalised_cross_correlation(predicted: np.ndarray, observed: np.ndarray) ->
     """
     check_shapes("the predicted variance", predicted.shape, observed.shape)
     check_finite("the predicted variance", predicted)
-    one, other = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (predicted, observed))
-    if predicted.size < 2 or np.ptp(predicted) == 0 or np.ptp(observed) == 0:
+    count = predicted.size
+    if count < 2 or np.ptp(predicted) == 0 or np.ptp(observed) == 0:
         return math.nan
-    return float((one * other).sum() / (predicted.size * one.std(ddof=1) * other.std(ddof=1)))
+    flat = [(values.reshape(-1), values.mean(dtype=np.float64)) for values in (predicted, observed)]
+    both, one, other = 0.0, 0.0, 0.0
+    for part in blocks(count):
+        a, b = (np.subtract(values[part], mean, dtype=np.float64) for values, mean in flat)
+        both, one, other = both + float(a @ b), one + float(a @ a), other + float(b @ b)
+    return both * (count - 1) / (count * math.sqrt(one) * math.sqrt(other))
 
 
 def interval_coverage(intervals: Sequence[tuple[float, float] | None], volumes: np.ndarray) -> float:

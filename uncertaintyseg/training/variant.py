@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundl
 from uncertaintyseg.measures import MEASURES
 
 _KEPT = ("_target_", "backbone", "head", "classes")
+_ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+"""A list of plain values, which a person reads on one line."""
 _HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 
 
@@ -61,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, config: dict[str, Any], *, fixed: bool) -> None:
-    text = json.dumps(config, indent=4) + "\n"
+    text = _ROW.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(config, indent=4)) + "\n"
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return

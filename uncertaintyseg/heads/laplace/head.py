@@ -48,7 +48,7 @@ class LaplaceHead(Head):
 
     name = "laplace"
     paper = "Daxberger et al. 2021, Laplace Redux; Zepf et al. 2024, Laplacian Segmentation Networks"
-    summary = "A Gaussian posterior over the output layer's weights: what the training set leaves open."
+    summary = "a Gaussian posterior over the output layer's weights: what the training set leaves open"
     source = "epistemic"
     fitted = True
 

@@ -25,9 +25,11 @@ REACH, LINE_NODES = 5.0, 65
 """Two classes: equidistant nodes out to so many standard deviations."""
 OUTER_NODES, INNER_NODES = 32, 32
 """More classes: nodes for the weights, and for the logits given each of them."""
-SETTLED = 1e-3
+SETTLED = 2e-3
 """Nats of predictive entropy below which nothing is split: all of it counts as aleatoric."""
-_BLOCK = 2**14
+_BLOCK, _NESTED_BLOCK = 2**14, 2**11
+_LARGEST = 40.0
+"""Log-odds beyond which probabilities no longer change; products of two odds stay finite in float32."""
 
 
 def split_info(classes: int) -> dict[str, MapInfo]:
@@ -115,11 +117,31 @@ def _split_of_many(mean: Tensor, aleatoric: Marginal, epistemic: Marginal, unset
     delta, own = quadrature.differences(mean, aleatoric, top)
     _, weights = quadrature.differences(mean, epistemic, top)
     ratio = torch.linalg.solve_triangular(own.permute(2, 0, 1), weights.permute(2, 0, 1), upper=False)
-    delta, own, weights = delta[:, unsettled], own[..., unsettled], weights[..., unsettled]
-    count = max(OUTER_NODES, 1 << (2 * len(delta) - 1).bit_length())  # fewer cannot have an identity covariance
-    nodes = torch.as_tensor(quadrature.normal_nodes(count, len(delta)), dtype=mean.dtype, device=mean.device)
-    entropy = torch.zeros_like(delta[0])
+    parts = (part[..., unsettled].split(_NESTED_BLOCK, -1) for part in (delta, own, weights))
+    entropy = [_nested_entropy(*part) for part in zip(*parts, strict=True)]
+    return ratio.square().sum((1, 2)), torch.cat(entropy)
+
+
+def _nested_entropy(delta: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
+    """E[H(E[softmax(x + y) | x])] `[n]` for x ~ N(delta, outer), y ~ N(0, inner) given relative to a reference class.
+
+    Args:
+        delta: `[D, n]`, the reference's own 0 left out.
+        inner: Cholesky factor `[D, D, n]`.
+        outer: the same for x.
+    """
+    size, voxels = delta.shape
+    noise = (_nodes(INNER_NODES, delta) @ inner.transpose(0, 1).reshape(size, -1)).view(-1, size, voxels)
+    odds = noise.clamp_max_(_LARGEST).exp_()
+    entropy, nodes = torch.zeros_like(delta[0]), _nodes(OUTER_NODES, delta)
     for node in nodes:
-        p, _, _ = quadrature.softmax_moments(delta + torch.tensordot(weights, node, ([1], [0])), own, INNER_NODES)
-        entropy += torch.special.entr(p).sum(0)
-    return ratio.square().sum((1, 2)), entropy / len(nodes)
+        shift = (delta + torch.tensordot(outer, node, ([1], [0]))).clamp_max_(_LARGEST).exp_()
+        reference = (odds * shift).sum(1).add_(1).reciprocal_()
+        others = (odds * reference[:, None]).mean(0).mul_(shift)
+        entropy += torch.special.entr(others).sum(0) + torch.special.entr(reference.mean(0))
+    return entropy / len(nodes)
+
+
+def _nodes(count: int, delta: Tensor) -> Tensor:
+    count = max(count, 1 << (2 * len(delta) - 1).bit_length())  # fewer cannot have an identity covariance
+    return torch.as_tensor(quadrature.normal_nodes(count, len(delta)), dtype=delta.dtype, device=delta.device)

@@ -45,8 +45,8 @@ class SegWithU(Head):
     """
 
     name = "segwithu"
-    paper = "paper 004, SegWithU (arXiv:2604.15271)"
-    summary = "Probes beside a frozen network: one map ranks the voxels by risk, another tempers the probabilities."
+    paper = "SegWithU (arXiv:2604.15271)"
+    summary = "probes beside a frozen network: one map ranks the voxels by risk, another tempers the probabilities"
     source = "total"
     stochastic = False
 

@@ -84,7 +84,7 @@ class MCDropout(_RandomLayers):
     """
 
     name = "mc_dropout"
-    paper = "Gal and Ghahramani 2016; paper 001"
+    paper = "Gal and Ghahramani 2016"
     summary = "the network's own dropout layers, left on"
 
     def __init__(self, network: Network, *, passes: int = 20, reuse: bool = True, seed: int = 0) -> None:
@@ -130,7 +130,7 @@ class DropoutInjection(_RandomLayers):
     """
 
     name = "dropout_injection"
-    paper = "paper 001, training-free uncertainty"
+    paper = "González Salas, Foundation models adapted without retraining"
     summary = "dropout put on the layers of a network trained without"
 
     def __init__(

@@ -41,7 +41,7 @@ class Fused(Passes):
     """
 
     name = "fused"
-    paper = "paper 001, training-free uncertainty"
+    paper = "González Salas, Foundation models adapted without retraining"
     summary = "dropout injection, test-time augmentation and noise, the surer ones counting more"
     source = "total"
 

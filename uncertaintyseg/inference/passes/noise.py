@@ -33,7 +33,7 @@ class Noise(Passes):
     """
 
     name = "noise"
-    paper = "paper 001, training-free uncertainty"
+    paper = "González Salas, Foundation models adapted without retraining"
     summary = "the image with Gaussian noise added"
     source = "aleatoric"
 

@@ -113,7 +113,7 @@ class Augmented(Passes):
     """
 
     name = "tta"
-    paper = "Wang et al. 2019; paper 001"
+    paper = "Wang et al. 2019; González Salas, Foundation models adapted without retraining"
     summary = "the image mirrored or turned, and the answers brought back; no randomness"
     source = "aleatoric"
 

@@ -9,7 +9,15 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from uncertaintyseg.data.layouts import Case, find_real_data, read_case_label, read_cases, read_split
+from uncertaintyseg.data.layouts import (
+    Case,
+    find_real_data,
+    read_case_label,
+    read_case_raters,
+    read_cases,
+    read_split,
+)
+from uncertaintyseg.data.phantom import LABELS, make_phantom, write_phantoms
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import InputError
 
@@ -92,6 +100,43 @@ def test_two_scans_of_one_id_are_refused(tmp_path):
     touch(tmp_path, "images/a.nii.gz", "images/a.nrrd")
     with pytest.raises(InputError, match="same case id"):
         read_cases(tmp_path)
+
+
+def test_raters_belong_to_the_scan_before_their_number(tmp_path):
+    touch(tmp_path, *(f"images/{name}.nii.gz" for name in ("s", "s_1", "t")), "labels/s.nii.gz")
+    touch(
+        tmp_path, "raters/s_10.nii.gz", "raters/s_2.nrrd", "raters/s_1_3.nii.gz", "raters/._s_1.nii", "raters/who.txt"
+    )
+    raters = {case.id: [path.name for path in case.raters] for case in read_cases(tmp_path)}
+    assert raters == {"s": ["s_2.nrrd", "s_10.nii.gz"], "s_1": ["s_1_3.nii.gz"], "t": []}
+
+
+@pytest.mark.parametrize("name", ["s", "s_", "s_0", "s_01", "s_a", "s-1", "S_1", "other_1", "_1"])
+def test_a_rater_whose_name_fits_no_scan_is_refused(tmp_path, name):
+    touch(tmp_path, "images/s.nii.gz", "raters/s_1.nii.gz", f"raters/{name}.mha")
+    with pytest.raises(InputError, match=rf"{name}\.mha: raters/ holds <id>_<n>"):
+        read_cases(tmp_path)
+
+
+def test_one_rater_in_two_formats_is_refused(tmp_path):
+    touch(tmp_path, "imagesTr/s.nii.gz", "raters/s_1.nii.gz", "raters/s_1.nrrd")
+    with pytest.raises(InputError, match="keep one of the two"):
+        read_cases(tmp_path)
+
+
+def test_phantoms_have_the_raters_they_were_drawn_by(tmp_path):
+    write_phantoms(tmp_path, 1)
+    (case,) = read_cases(tmp_path)
+    scan, drawn = read_scan(case.image), make_phantom((0, 0)).raters
+    raters = list(read_case_raters(case, LABELS, like=scan))
+    assert len(raters) == len(drawn) == 3
+    for found, wanted in zip(raters, drawn, strict=True):
+        np.testing.assert_array_equal(found[0], wanted)
+    with pytest.raises(InputError, match=r"phantom_000_1\.nii\.gz: unknown class id 1"):
+        list(read_case_raters(case, {"lesion": 2}, like=scan))
+    write_volume(case.raters[1], drawn[1][1:], scan.affine)
+    with pytest.raises(InputError, match=r"phantom_000_2\.nii\.gz: its grid"):
+        list(read_case_raters(case, LABELS, like=scan))
 
 
 @pytest.fixture

@@ -15,13 +15,16 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.phantom import make_phantom, write_phantoms
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.metrics.ambiguity import diversity, ged_squared, normalised_cross_correlation, rater_variance
 from uncertaintyseg.metrics.cases import case_selection
 from uncertaintyseg.metrics.overlap import Overlap, overlap
 from uncertaintyseg.metrics.scopes import boundary_band
@@ -243,6 +246,73 @@ def test_distances_do_not_depend_on_how_the_scan_lies_in_space(predictor, data, 
     for scope, rows in straight["error_detection"].items():
         for name, row in rows.items():
             assert found["error_detection"][scope][name]["auroc"] == pytest.approx(row["auroc"]), (scope, name)
+
+
+def rater_of(data: Path, number: int, name: str = "full") -> np.ndarray:
+    """What a rater of a case sees: the organ, a slice less for each number."""
+    organ = read_scan(data / "images" / f"{name}.nii.gz").numpy()[0] > -60
+    organ[:, :, : SHAPE[2] // 2 - 2 + number] = False
+    write_volume(data / "raters" / f"{name}_{number}.nii.gz", organ.astype(np.uint8), AFFINE)
+    return organ.astype(np.uint8)
+
+
+def test_without_two_raters_of_one_case_there_is_no_ambiguity(predictor, data):
+    assert evaluate(predictor, read_cases(data))["ambiguity"] is None
+    for name in ("full", "half"):
+        rater_of(data, 1, name)
+    result = evaluate(predictor, read_cases(data))
+    assert result["ambiguity"] is None
+    assert [row["ambiguity"] for row in result["cases"]] == [None, None]
+
+
+def test_a_head_without_whole_shapes_is_judged_by_its_label(predictor, data):
+    raters = [rater_of(data, number) for number in (1, 2, 3)]
+    result = evaluate(predictor, read_cases(data))
+    prediction, found = predictor.predict(data / "images" / "full.nii.gz"), result["ambiguity"]
+    wanted = ged_squared(prediction.label[None], np.stack(raters), 2)
+    assert (found["n"], found["samples"], found["pairs"]) == (1, 1, "all")
+    assert found["ged_squared"] == pytest.approx({"mean": wanted, "lo": wanted, "hi": wanted})
+    assert (found["diversity"]["mean"], found["rater_diversity"]["mean"] > 0) == (0, True)
+    assert math.isnan(found["ncc_variance"]["mean"])
+    assert math.isnan(found["volume_95_coverage"]["mean"])
+    assert result["cases"][0]["ambiguity"]["ged_squared"] == pytest.approx(wanted)
+    assert result["cases"][1]["ambiguity"] is None
+
+
+def test_whole_shapes_are_drawn_onto_the_scans_grid_and_set_against_the_raters(tmp_path):
+    write_phantoms(tmp_path, 2)
+    bundle = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "low_rank", 3, rank=2))
+    predictor, cases = Predictor(bundle), read_cases(tmp_path)
+    result = evaluate(predictor, cases)
+    wanted = []
+    for number, case in enumerate(cases):
+        prediction = predictor.predict(case.image)
+        samples = np.stack(list(predictor.samples(prediction, 16)))
+        raters = make_phantom((0, number)).raters
+        row = result["cases"][number]["ambiguity"]
+        wanted.append(ged_squared(samples, raters, 3))
+        assert row["ged_squared"] == pytest.approx(wanted[-1])
+        assert row["diversity"] == pytest.approx(diversity(samples, 3)) != 0
+        assert row["rater_diversity"] == pytest.approx(diversity(raters, 3))
+        observed = rater_variance(raters, 3).astype(np.float32)
+        ncc = normalised_cross_correlation(prediction.maps["variance"], observed)
+        assert row["ncc_variance"] == pytest.approx(ncc)
+        held = [
+            low <= (rater == structure.id).sum() * voxel_volume_ml(prediction.affine) <= high
+            for structure in prediction.structures
+            for low, high in [structure.volume_ml_95]
+            for rater in raters
+        ]
+        assert row["volume_95_coverage"] == pytest.approx(np.mean(held))
+    assert (result["ambiguity"]["n"], result["ambiguity"]["samples"]) == (2, 16)
+    assert result["ambiguity"]["ged_squared"]["mean"] == pytest.approx(np.mean(wanted))
+
+
+def test_a_rater_that_cannot_be_used_is_named_with_its_case(predictor, data):
+    rater_of(data, 1)
+    write_volume(data / "raters" / "full_2.nii.gz", np.full(SHAPE, 3), AFFINE)
+    with pytest.raises(InputError, match=r"case full: .*full_2\.nii\.gz: unknown class id 3"):
+        evaluate(predictor, read_cases(data))
 
 
 def test_the_result_is_json(predictor, data):

@@ -225,6 +225,25 @@ def test_the_interval_is_that_of_the_labels_drawn_from_the_state(tiny_bundle, sc
     assert prediction.structures[0].volume_ml_95 == pytest.approx(np.percentile(volumes, [2.5, 97.5]), abs=1e-4)
 
 
+def test_shapes_drawn_from_a_prediction_lie_on_the_scans_grid_and_repeat(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("low_rank", 3))
+    prediction = predictor.predict(scan, seed=5, samples=8)
+    one, two, other = (list(predictor.samples(prediction, 8, seed)) for seed in (5, 5, 6))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    assert {draw.shape for draw in one} == {prediction.label.shape}
+    volume = np.linalg.det(prediction.affine[:3, :3]) / 1000
+    for row in prediction.structures:  # drawn from the seed that the intervals were, on another grid
+        limits = np.percentile([(draw == row.id).sum() * volume for draw in one], [2.5, 97.5])
+        assert limits == pytest.approx(row.volume_ml_95, rel=0.15)
+
+
+def test_where_there_is_no_shape_to_draw_the_reason_is_told(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("deterministic", 3))
+    with pytest.raises(InputError, match="no whole segmentations can be drawn: the deterministic head draws no whole"):
+        predictor.samples(predictor.predict(scan), 4)
+
+
 def test_the_case_score_is_the_mean_entropy_near_the_foreground(threshold, blob):
     prediction = threshold.predict(blob)
     assert 0 < prediction.case_score < math.log(2)

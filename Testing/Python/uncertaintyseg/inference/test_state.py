@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 
 from uncertaintyseg.heads.low_rank import LowRankHead
 from uncertaintyseg.inference.state import MARGIN, InferenceState
 
 SHAPE = (40, 36, 30)
+AFFINE = np.array([[2.0, 0, 0, -30], [0, 2, 0, 10], [0, 0, 3, 5], [0, 0, 0, 1]])
 
 
 def probability(*foreground: tuple[int, int, int]) -> torch.Tensor:
@@ -32,7 +36,7 @@ def head() -> LowRankHead:
 
 
 def test_the_region_surrounds_all_possible_foreground_by_the_margin():
-    state = InferenceState.around_foreground(features(), probability((12, 20, 3), (15, 22, 28)))
+    state = InferenceState.around_foreground(features(), probability((12, 20, 3), (15, 22, 28)), AFFINE)
     assert state.region == (
         slice(12 - MARGIN, 16 + MARGIN),
         slice(20 - MARGIN, 23 + MARGIN),
@@ -46,24 +50,77 @@ def test_the_region_surrounds_all_possible_foreground_by_the_margin():
 def test_without_possible_foreground_there_is_no_state():
     p = probability()
     p[0, 0, 5, 5, 5], p[0, 1, 5, 5, 5] = 0.96, 0.04
-    assert InferenceState.around_foreground(features(), p) is None
+    assert InferenceState.around_foreground(features(), p, AFFINE) is None
 
 
 def test_a_saved_state_comes_back_from_disk(tmp_path):
-    state = InferenceState.around_foreground(features(), probability((20, 20, 20)))
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
     state.save(tmp_path / "state")
     loaded = InferenceState.load(tmp_path / "state")
     assert isinstance(loaded.features, np.memmap)
     assert np.array_equal(loaded.features, state.features)
     assert loaded.region == state.region
+    assert np.array_equal(loaded.affine, AFFINE)
     one, two = (list(s.labels(head(), 4, torch.Generator().manual_seed(2))) for s in (state, loaded))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def test_drawn_labels_are_whole_shapes_of_the_region():
-    state = InferenceState.around_foreground(features(), probability((20, 20, 20)))
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
     draws = list(state.labels(head(), 8, torch.Generator().manual_seed(1)))
     assert len(draws) == 8
     assert all(draw.shape == state.features.shape[1:] for draw in draws)
     assert {int(c) for draw in draws for c in draw.unique()} <= {0, 1, 2}
     assert len({draw.numpy().tobytes() for draw in draws}) == 8
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
+
+
+def test_on_the_models_grid_a_draw_is_where_its_region_is():
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
+    for label, whole in zip(
+        state.labels(head(), 3, generator()), state.labels_on(AFFINE, SHAPE, head(), 3, generator()), strict=True
+    ):
+        assert (whole.dtype, whole.shape) == (np.uint8, SHAPE)
+        assert np.array_equal(whole[state.region], label.numpy())
+        assert whole.astype(bool).sum() == (label > 0).sum()
+
+
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (180, 0, 90), (15, -20, 35)])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 3.0), (0.9, 1.1, 4.7)])
+def test_on_another_grid_a_draw_is_its_nearest_voxels(degrees, spacing):
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
+    grid, shape = np.eye(4), (70, 50, 40)
+    grid[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() * spacing
+    grid[:3, 3] = (AFFINE @ [20.3, 20.1, 19.8, 1])[:3] - grid[:3, :3] @ [30, 20, 21]
+    index = np.stack(np.meshgrid(*map(range, shape), [1], indexing="ij")).reshape(4, -1)
+    at = (np.linalg.inv(AFFINE) @ grid @ index)[:3]
+    clear = (np.abs(at - np.rint(at)) < 0.5 - 1e-3).all(0)  # halfway either neighbour will do
+    (label,), (whole,) = (
+        list(draws) for draws in (
+            state.labels(head(), 1, generator()), state.labels_on(grid, shape, head(), 1, generator())
+        )
+    )  # fmt: skip
+    model = np.zeros(SHAPE, np.uint8)
+    model[state.region] = label
+    wanted = map_coordinates(model, np.rint(at), order=0, mode="constant")
+    assert wanted.any()
+    assert np.array_equal(whole.ravel()[clear], wanted[clear])
+
+
+def test_a_grid_that_the_region_does_not_reach_is_background():
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
+    for shift in (1000, -1000):
+        away = AFFINE.copy()
+        away[:3, 3] += (shift, 0.3, 0)
+        (whole,) = state.labels_on(away, (5, 6, 7), head(), 1, generator())
+        assert whole.shape == (5, 6, 7)
+        assert not whole.any()
+
+
+def test_between_two_draws_the_caller_may_train():
+    state = InferenceState.around_foreground(features(), probability((20, 20, 20)), AFFINE)
+    for _ in state.labels_on(AFFINE, SHAPE, head(), 2, generator()):
+        assert not torch.is_inference_mode_enabled()

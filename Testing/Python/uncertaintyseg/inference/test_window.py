@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
 from uncertaintyseg.heads import HeadOutput
@@ -13,27 +12,18 @@ from uncertaintyseg.logits import Diagonal, GaussianLogits
 from uncertaintyseg.segmenter import Segmenter
 
 
-class MeanNetwork(nn.Module):
+class MeanNetwork:
     """Says the same everywhere in a window: the mean of what it sees, with unit variance."""
 
-    class Backbone(nn.Module):
-        divisor, features = 1, 1
-
-        def forward(self, image):
-            return image.mean(dim=(2, 3, 4), keepdim=True).expand_as(image).clone()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = self.Backbone()
+    def __init__(self, divisor: int | tuple[int, ...] = 1) -> None:
+        self.divisor = divisor
         self.seen: list[tuple[int, ...]] = []
 
-    def checked(self, image):
+    def __call__(self, image):
         self.seen.append(tuple(image.shape[2:]))
-        return image
-
-    def head(self, features):
-        logits = torch.cat([torch.zeros_like(features), features], 1)
-        return HeadOutput(GaussianLogits(logits, Diagonal(torch.ones_like(logits))), maps={"own": features})
+        mean = image.mean(dim=(2, 3, 4), keepdim=True).expand_as(image).clone()
+        logits = torch.cat([torch.zeros_like(mean), mean], 1)
+        return HeadOutput(GaussianLogits(logits, Diagonal(torch.ones_like(logits))), maps={"own": mean})
 
 
 def tiny_network(head: str = "low_rank") -> Segmenter:
@@ -80,11 +70,16 @@ def test_one_window_is_the_network_itself(head, shape):
 
 
 def test_a_small_volume_is_padded_only_to_what_the_backbone_needs():
-    network = MeanNetwork()
-    network.backbone.divisor = 4
+    network = MeanNetwork(divisor=4)
     output = MomentsInferer((16, 16, 16))(torch.randn(1, 1, 5, 16, 3), network)
     assert network.seen == [(8, 16, 4)]
     assert output.moments.probability.shape == (1, 2, 5, 16, 3)
+
+
+def test_a_network_of_slices_says_which_axes_it_halves():
+    network = MeanNetwork(divisor=(4, 4, 1))
+    MomentsInferer((16, 16, 1))(torch.randn(1, 1, 5, 8, 3), network)
+    assert network.seen == [(8, 8, 1)] * 3
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (4, 4, 4), (2, 16, 1)])

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics import ambiguity
+from uncertaintyseg.metrics import arrays as arrays_module
 from uncertaintyseg.metrics.ambiguity import (
     diversity,
     ged_squared,
@@ -106,6 +107,13 @@ def test_the_correlation_is_pearsons_but_for_the_count():
     )
     assert normalised_cross_correlation(3 * one + 1, other) == pytest.approx(normalised_cross_correlation(one, other))
     assert normalised_cross_correlation(one, -one) == pytest.approx(-(n - 1) / n)
+
+
+def test_blocks_do_not_change_the_correlation(monkeypatch):
+    one, other = np.random.default_rng(1).random((2, 6, 5, 4)).astype(np.float32)
+    whole = normalised_cross_correlation(one, other)
+    monkeypatch.setattr(ambiguity, "blocks", lambda size: arrays_module.blocks(size, 7))
+    assert normalised_cross_correlation(one, other) == pytest.approx(whole, abs=1e-12)
 
 
 def test_a_constant_map_has_no_correlation_and_a_broken_one_is_refused():

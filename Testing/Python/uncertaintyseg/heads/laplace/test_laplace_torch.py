@@ -57,7 +57,6 @@ def ours(structure: str, classes: int):
 @pytest.mark.parametrize("structure", ["full", "kronecker", "diagonal"])
 def test_the_curvature_and_the_predictive_variance_are_those_of_laplace_torch(laplace, structure, classes):
     model, curvature = theirs(laplace, structure, classes), ours(structure, classes)
-    _, rows, _ = problem(classes)
     q = contrasts(classes)
     if structure == "full":
         found = model.H.unflatten(0, (classes, -1)).unflatten(2, (classes, -1))
