@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Row:
     @property
     def file(self) -> str:
         """Name of its result, which rows that differ only in the map share."""
-        return "_".join([self.model, self.method or "plain", *(["crf"] if self.crf else [])]) + ".json"
+        options = [f"{name}-{value}" for name, value in self.options.items()]
+        return "_".join([self.model, self.method or "plain", *options, *(["crf"] if self.crf else [])]) + ".json"
 
 
 PLAIN = "hippocampus_deterministic"
@@ -67,7 +69,8 @@ HIPPOCAMPUS = [
     Row("dropout, closed moments", "hippocampus_dropout"),
     Row("segwithu", "hippocampus_segwithu"),
     Row("dropout_injection, 30 passes", PLAIN, "dropout_injection"),
-    Row("tta, 8 flips", PLAIN, "tta"),
+    Row("tta, left-right flip", PLAIN, "tta"),
+    Row("tta, all 8 flips", PLAIN, "tta", {"symmetries": "flips"}),
     Row("noise, 30 passes", PLAIN, "noise"),
     Row("fused: injection, tta, noise", PLAIN, "fused"),
     Row("deterministic + crf", PLAIN, crf=True),
@@ -119,7 +122,15 @@ def line(row: Row, part: str, result: dict[str, Any], chosen: str, time_s: float
     found = result["error_detection"]["boundary"][chosen]
     detection = [chosen, interval(found["auroc"]), f"{found['aurc_x1000']['mean']:.1f}"]
     figures = [f"{result['nll']:.4f}", f"{result['ece']:.4f}"]
-    return [row.title, part, *dice, *figures, *detection, f"{time_s:.2f}", covered]
+    return [row.title, part, *dice, *figures, *detection, f"{time_s:.2f}", covered, *raters(result["ambiguity"])]
+
+
+def raters(found: dict[str, Any] | None) -> list[str]:
+    """Agreement with several raters, where there are several."""
+    if found is None:
+        return []
+    correlation = found["ncc_variance"]["mean"]
+    return [interval(found["ged_squared"]), "-" if math.isnan(correlation) else f"{correlation:.2f}"]
 
 
 def table(task: str, rows: list[Row], data: Path, cache: Path) -> tuple[list[str], list[list[str]]]:
@@ -138,7 +149,9 @@ def table(task: str, rows: list[Row], data: Path, cache: Path) -> tuple[list[str
             lines.append(line(row, part, results[number, part], chosen, time_s))
     labels = [f"Dice {label.name}" for label in find_bundle(rows[0].model).labels]
     detection = ["map", "boundary AUROC", "boundary AURC x 1000"]
-    return ["method", "part", *labels, "NLL", "ECE", *detection, "s / case", "95 % volume intervals that hold"], lines
+    columns = ["method", "part", *labels, "NLL", "ECE", *detection, "s / case", "95 % volume intervals that hold"]
+    more = ["GED squared to the raters", "NCC of variance and raters' variance"]
+    return [*columns, *more[: len(lines[0]) - len(columns)]], lines
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:

@@ -91,6 +91,9 @@ def _show(result: dict[str, Any], title: str) -> None:
         figures = [f"{row[key]['mean']:.3f}" for key in ("auroc", "ap")]
         errors.add_row(name, *figures, f"{row['aurc_x1000']['mean']:.1f}", style="bold" * (name == result["best_map"]))
     console.print(errors)
+    if result["ambiguity"]:
+        distance, n = result["ambiguity"]["ged_squared"]["mean"], result["ambiguity"]["n"]
+        console.print(f"Against several raters ({n} cases): GED squared {distance:.3f}.")
     figures = "NLL {nll:.4f} nats, Brier {brier:.4f}, ECE {ece:.4f}, {seconds_per_case:.2f} s a case"
     console.print(figures.format(**result))
 

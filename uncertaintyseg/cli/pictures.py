@@ -43,12 +43,12 @@ def evaluation_picture(result: dict[str, Any], title: str, path: Path) -> None:
              [found[n]["hi"] - m for m, n in zip(means, names, strict=True)]]  # fmt: skip
     detection.barh(names, means, xerr=error, color="#56B4E9")
     detection.axvline(0.5, color="0.7", linewidth=1)
-    detection.set(title=f"Errors within {result['boundary_mm']:g} mm of the border: AUROC", xlim=(0.4, 1))
+    detection.set(title=f"Errors up to {result['boundary_mm']:g} mm off the border, AUROC", xlim=(0.4, 1))
 
     cases = [(row["score"], row["dice"]) for row in result["cases"]]
     for name in result["structures"]:
         coverage.plot([score for score, _ in cases], [dice[name] for _, dice in cases], "o", markersize=4, label=name)
-    coverage.set(xlabel="score of the case (nats)", ylabel="Dice", title="Does the score tell the hard cases?")
+    coverage.set(xlabel="score of the case (nats)", ylabel="Dice", title="Hard cases by score")
     coverage.legend()
 
     buffer = io.BytesIO()

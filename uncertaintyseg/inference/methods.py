@@ -112,6 +112,17 @@ def _has_own_backbone(bundle: Bundle) -> bool:
     return recipe.get("stage") == "backbone"
 
 
+def options_of(bundle: Bundle, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of passes on a model: those given, and what the model itself says.
+
+    A model that names `symmetries` in its inference.json was trained to be indifferent to these and no others; without
+    that, test-time augmentation takes all flips.
+    """
+    symmetries = bundle.config.get("symmetries")
+    takes = method in PASSES and "symmetries" in _options(PASSES[method])
+    return ({"symmetries": symmetries} if takes and symmetries is not None else {}) | dict(options)
+
+
 def make_passes(
     name: str, network: Network, *, spacing: Sequence[float], options: Mapping[str, Any], others: Sequence[Network] = ()
 ) -> Network:

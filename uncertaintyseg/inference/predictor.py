@@ -23,7 +23,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
-from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with
+from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.state import InferenceState
@@ -75,7 +75,8 @@ class Predictor:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.device = checked_device(device)
-        self.method, self.options = method, dict(options or {})
+        self.method = method
+        self.options = options_of(self.bundle, method, options or {}) if method else dict(options or {})
         self.crf, self.threshold = crf, threshold
         if threshold is not None and threshold not in THRESHOLDS:
             raise InputError(f"there is no threshold '{threshold}'; there are {', '.join(THRESHOLDS)}.")

@@ -34,6 +34,7 @@ class Fused(Passes):
         faithful: weights as of the paper's code; the components have such a switch of their own.
         options: of the components, by their names.
         spacing: voxel size of each axis, mm, for components that mind it.
+        symmetries: for components that turn the image; None for their default.
         seed: of the random components.
 
     Raises:
@@ -55,9 +56,10 @@ class Fused(Passes):
         faithful: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         spacing: Sequence[float] | None = None,
+        symmetries: str | Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
-        chosen = _options(components, options or {}, spacing=spacing, seed=seed)
+        chosen = _options(components, options or {}, spacing=spacing, symmetries=symmetries, seed=seed)
         self.methods = {name: COMPONENTS[name](network, **own) for name, own in chosen.items()}
         self._ensemble = Checkpoints(tuple(self.methods.values()))
         # Without weights the answer still has samples.
@@ -68,7 +70,8 @@ class Fused(Passes):
     @classmethod
     def count(cls, **options: Any) -> int:
         """The passes of all components."""
-        chosen = _options(options["components"], options.get("options") or {}, spacing=options.get("spacing"))
+        shared = {name: options.get(name) for name in ("spacing", "symmetries")}
+        chosen = _options(options["components"], options.get("options") or {}, **shared)
         return sum(COMPONENTS[name].count(**own) for name, own in chosen.items())
 
     @property
@@ -104,5 +107,6 @@ def _options(
         wrong = [key for key in own if key not in defaults]
         if wrong:
             raise InputError(f"the component '{name}' has no option '{wrong[0]}'; it has {', '.join(defaults)}.")
-        found[name] = defaults | {key: value for key, value in shared.items() if key in defaults} | dict(own)
+        given = {key: value for key, value in shared.items() if key in defaults and value is not None}
+        found[name] = defaults | given | dict(own)
     return found

@@ -143,7 +143,9 @@ def test_a_dice_without_cases_is_null_in_json(command, tmp_path):
     for part, array in (("images", dark), ("labels", np.zeros(dark.shape, np.uint8))):
         (tmp_path / part).mkdir()
         nib.Nifti1Image(array, np.diag([3, 3, 6, 1.0])).to_filename(tmp_path / part / "dark.nii.gz")
-    result = command("evaluate", bundle.name, tmp_path, "--models", bundle.folder.parent, "--json").json
+    options = ["--models", bundle.folder.parent, "--json", "--picture", tmp_path / "figures.png"]
+    result = command("evaluate", bundle.name, tmp_path, *options).json
+    assert (tmp_path / "figures.png").stat().st_size > 10_000
     assert result["structures"]["organ"]["dice"] == {"mean": None, "lo": None, "hi": None}
     assert result["cases"][0]["dice"]["organ"] is None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
+from uncertaintyseg.inference.bundle import INFERENCE
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.methods import make_passes, methods, model_with
 from uncertaintyseg.inference.passes import PASSES
@@ -58,6 +61,19 @@ def test_passes_run_on_any_model(name, head, tiny_bundle, scan):
 def test_the_same_seed_gives_the_same_maps(name, tiny_bundle, scan):
     one, two = (predictor_for(tiny_bundle("deterministic", 3), name, options=QUICK[name]).predict(scan) for _ in "ab")
     assert (one.maps["predictive_entropy"] == two.maps["predictive_entropy"]).all()
+
+
+@pytest.mark.parametrize(("method", "passes"), [("tta", 2), ("fused", 30 + 2 + 30)])
+def test_a_model_says_which_symmetries_it_was_trained_for(method, passes, tmp_path):
+    path = tiny.write_bundle(tmp_path / "models")
+    config = json.loads((path / INFERENCE).read_text())
+    (path / INFERENCE).write_text(json.dumps(config | {"symmetries": [0]}))
+    bundle = tiny.give_random_weights(path)
+    assert predictor_for(bundle, method).options == {"symmetries": [0]}
+    network = bundle.network()
+    assert make_passes(method, network, spacing=(1, 1, 1), options={"symmetries": [0]}).passes == passes
+    asked = predictor_for(bundle, method, options={"symmetries": "flips"})
+    assert asked.options == {"symmetries": "flips"}
 
 
 def test_a_head_is_found_in_the_model_of_the_same_task_that_has_it(tmp_path):

@@ -56,7 +56,8 @@ def test_label_and_maps_lie_on_the_scans_grid(tiny_bundle, scan, head, classes):
     assert np.allclose(prediction.affine, image.affine)
     assert set(np.unique(prediction.label)) <= set(range(classes))
     structures = [label.name for label in bundle.labels]
-    assert list(prediction.maps) == [*MEASURES, *(f"{m}_{s}" for s in structures for m in ("probability", "variance"))]
+    of_structures = [f"{measure}_{name}" for name in structures for measure in ("probability", "variance")]
+    assert list(prediction.maps) == [*MEASURES, *of_structures, *bundle.network().head.extra_maps()]
     assert prediction.maps.keys() == prediction.map_info.keys()
     for name, value in prediction.maps.items():
         low, high = prediction.map_info[name].range
