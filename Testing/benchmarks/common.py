@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-console = Console(width=110)
+console = Console(width=130)
 
 
 def seconds(run: Callable[[], object], repeats: int = 3) -> float:

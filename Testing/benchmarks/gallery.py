@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from common import console
 from matplotlib.figure import Figure
-from results import HIPPOCAMPUS, Row
+from results import HIPPOCAMPUS, Row, predictor
 
 from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.inference.bundle import find_bundle
-from uncertaintyseg.inference.crf import CRF
-from uncertaintyseg.inference.predictor import predictor_for
 
+MARGIN = 6
+"""Voxels shown around the structures."""
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "screenshots" / "methods.png"
 
 
@@ -40,31 +40,34 @@ def main() -> None:
     labels = {item.name: item.id for item in find_bundle(HIPPOCAMPUS[0].model).labels}
     reference = read_case_label(case, labels, like=scan)[0].numpy()
 
-    figure = Figure(figsize=(15, 9.5), layout="constrained")
+    plane = int((reference > 0).sum((0, 1)).argmax())  # axial: both structures lie in it
+    hit = np.argwhere(reference[..., plane] > 0)
+    low, high = np.maximum(hit.min(0) - MARGIN, 0), hit.max(0) + MARGIN + 1
+    window = (slice(low[0], high[0]), slice(low[1], high[1]), plane)
+
+    figure = Figure(figsize=(13, 11), layout="constrained")
     axes = figure.subplots(4, 5).ravel()
-    plane = None
-    for axis, row in zip(axes[1:], HIPPOCAMPUS, strict=False):
-        crf = CRF() if row.crf else None
-        prediction = predictor_for(find_bundle(row.model), row.method, options=row.options, crf=crf).predict(case.image)
-        if plane is None:
-            plane = int((prediction.label != reference).sum((0, 2)).argmax())
-            draw_scan(axes[0], scan[0].numpy()[:, plane], prediction.label[:, plane], reference[:, plane])
-        risk = prediction.maps[chosen_map(row, options.cache / "hippocampus")][:, plane]
-        axis.imshow(risk.T, origin="lower", cmap="inferno", vmin=0, vmax=max(float(np.quantile(risk, 0.998)), 1e-6))
-        wrong = prediction.label[:, plane] != reference[:, plane]
-        axis.contour(wrong.T, levels=[0.5], colors="#00e5ff", linewidths=0.7)
-        axis.set_title(f"{row.title}\n{chosen_map(row, options.cache / 'hippocampus')}", fontsize=9)
+    for number, (axis, row) in enumerate(zip(axes[1:], HIPPOCAMPUS, strict=False)):
+        prediction = predictor(row).predict(case.image)
+        label = prediction.label[window]
+        if number == 0:
+            draw_scan(axes[0], scan[0].numpy()[window], label, reference[window])
+        name = chosen_map(row, options.cache / "hippocampus")
+        risk = prediction.maps[name][window]
+        axis.imshow(risk.T, origin="lower", cmap="inferno", vmin=0, vmax=max(float(np.quantile(risk, 0.99)), 1e-6))
+        axis.contour((label != reference[window]).T, levels=[0.5], colors="#00e5ff", linewidths=1)
+        axis.set_title(f"{row.title}\n{name}", fontsize=9)
     for axis in axes:
         axis.set_axis_off()
     figure.savefig(PICTURE, dpi=90)
-    console.print(f"{name}, coronal slice {plane}: {PICTURE}")
+    console.print(f"{case.id}, axial slice {plane}: {PICTURE}")
 
 
 def draw_scan(axis: object, image: np.ndarray, label: np.ndarray, reference: np.ndarray) -> None:
-    """The scan with the plain network's label (orange) and the reference (green)."""
+    """The scan with the plain network's label (orange) and the reference (green), both structures of each."""
     axis.imshow(image.T, origin="lower", cmap="gray")
     for mask, color in ((reference, "#2ca02c"), (label, "#ff7f0e")):
-        axis.contour((mask > 0).T, levels=[0.5], colors=color, linewidths=1)
+        axis.contour(mask.T, levels=[0.5, 1.5], colors=color, linewidths=1.2)
     axis.set_title("scan, reference (green), label (orange)\ncyan: where the label is wrong", fontsize=9)
 
 
