@@ -130,9 +130,9 @@ def memory(size: int) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=48, help="edge of the timed volume")
-    parser.add_argument("--memory-size", type=int, default=96, help="edge of the volume whose memory is measured")
-    parser.add_argument("--passes", type=int, default=20, help="of the timed streams")
+    parser.add_argument("--size", type=int, default=32, help="edge of the timed volume")
+    parser.add_argument("--memory-size", type=int, default=64, help="edge of the volume whose memory is measured")
+    parser.add_argument("--passes", type=int, default=10, help="of the timed streams")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peak", choices=STREAMS, help="measure one stream in this process and print MiB")

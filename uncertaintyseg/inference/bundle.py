@@ -154,6 +154,11 @@ class Bundle:
                 architecture.
         """
         network = self._built("network_def")
+        if network.head.classes != len(self.labels) + 1:
+            raise BundleError(
+                f"{self.folder / INFERENCE}: the network has {network.head.classes} classes, background included; the "
+                f"metadata lists {len(self.labels)} labels. Mend 'classes' or the labels."
+            )
         if weights:
             load_weights(network, self.weights)
         return network.eval()

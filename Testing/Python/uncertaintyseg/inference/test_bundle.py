@@ -207,6 +207,15 @@ def test_shipped_bundles_are_found_and_build_their_networks():
         assert all(size % network.divisor == 0 for size in bundle.setting("window"))
 
 
+def test_another_number_of_classes_than_labels_is_refused(tmp_path):
+    path = tiny.write_bundle(tmp_path, classes=3)
+    config = json.loads((path / INFERENCE).read_text())
+    config["network_def"]["classes"] = 4
+    (path / INFERENCE).write_text(json.dumps(config))
+    with pytest.raises(BundleError, match=r"4 classes, background included; the metadata lists 2 labels"):
+        Bundle.load(path).network(weights=False)
+
+
 def test_a_later_folder_wins(folder, tmp_path):
     other = tiny.write_bundle(tmp_path / "other", "low_rank", rank=3)
     assert find_bundles(folder.parent)["tiny_low_rank"].folder == folder
