@@ -263,7 +263,10 @@ class Predictor:
         if self.method:
             source = "total" if head.stochastic else PASSES[self.method].source
         classes = len(self.bundle.labels) + 1
-        return {name: own.get(name) or map_info(name, classes, source) for name in names}
+        found = {name: own.get(name) or map_info(name, classes, source) for name in names}
+        if self.threshold:  # the label is then not always the likeliest class
+            found["error_probability"] = found["error_probability"].model_copy(update={"range": (0.0, 1.0)})
+        return found
 
     def _params(self) -> dict[str, Any]:
         """What was asked for beyond the model itself."""

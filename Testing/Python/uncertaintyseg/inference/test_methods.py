@@ -136,7 +136,7 @@ def test_members_of_an_ensemble_must_see_the_same(tmp_path):
         predictor_for(one, "ensemble", [folder], options={"models": ["absent"]})
 
 
-def test_a_crf_and_a_threshold_change_the_label_and_are_recorded(tiny_bundle, scan):
+def test_a_crf_and_a_threshold_change_the_label_and_are_recorded(tiny_bundle, scan, tmp_path):
     bundle = tiny_bundle("deterministic", 3)
     plain = Predictor(bundle).predict(scan)
     drawn = Predictor(bundle, crf=CRF(weight=10.0, sigma_mm=8.0)).predict(scan)
@@ -150,5 +150,7 @@ def test_a_crf_and_a_threshold_change_the_label_and_are_recorded(tiny_bundle, sc
     p = torch.stack([torch.from_numpy(value) for value in (1 - own[0] - own[1], *own)])
     risk = 1 - p.gather(0, torch.from_numpy(cut.label).long()[None])[0]
     assert torch.allclose(risk, torch.from_numpy(cut.maps["error_probability"]), atol=1e-5)
+    assert cut.map_info["error_probability"].range == (0, 1)
+    assert cut.save(tmp_path / "out")["provenance"]["params"] == {"threshold": "percentile"}
     with pytest.raises(InputError, match="threshold"):
         Predictor(bundle, threshold="nonsense")
