@@ -100,11 +100,11 @@ class Predictor:
 
     def _member(self, other: Bundle) -> Network:
         """The network of another bundle, which must see what this one sees."""
-        for name in ("spacing", "window"):
-            if other.setting(name) != self.bundle.setting(name):
-                raise BundleError(f"{other.name} has another '{name}' than {self.bundle.name}: no ensemble of the two.")
         if other.labels != self.bundle.labels:
             raise BundleError(f"{other.name} has other labels than {self.bundle.name}: no ensemble of the two.")
+        for name in ("spacing", "window", "preprocessing"):
+            if other.setting(name) != self.bundle.setting(name):
+                raise BundleError(f"{other.name} has another '{name}' than {self.bundle.name}: no ensemble of the two.")
         return other.network().to(self.device)
 
     def predict(

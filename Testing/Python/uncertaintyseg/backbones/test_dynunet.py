@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
-from uncertaintyseg.inference.bundle import find_bundles, load_weights
 
 
 @pytest.mark.parametrize("filters", [(4, 6, 8), (2, 3, 4, 5, 6)])
@@ -50,9 +49,3 @@ def test_the_reference_network_has_the_parameters_and_taps_of_the_paper():
     assert count == 16_670_276
     assert [backbone.taps[name] for name in ("up_1", "up_2")] + [backbone.features] == [256, 128, 32]
     assert backbone.divisor == 16
-
-
-@pytest.mark.parametrize("name", [name for name, bundle in find_bundles().items() if bundle.checksum])
-def test_shipped_weights_still_fit_the_backbone(name):
-    bundle = find_bundles()[name]
-    load_weights(bundle.network(weights=False), bundle.weights, part="backbone.")

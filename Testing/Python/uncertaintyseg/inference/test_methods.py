@@ -132,6 +132,13 @@ def test_members_of_an_ensemble_must_see_the_same(tmp_path):
         predictor_for(one, "ensemble", [folder], options={"models": ["tiny_low_rank"]})
     with pytest.raises(BundleError, match="labels"):
         predictor_for(one, "ensemble", [folder], options={"models": ["tiny_diagonal"]})
+    path = tiny.write_bundle(folder, "single_basis")
+    config = json.loads((path / INFERENCE).read_text())
+    config["preprocessing"]["transforms"][-1]["a_max"] = 300
+    (path / INFERENCE).write_text(json.dumps(config))
+    tiny.give_random_weights(path)
+    with pytest.raises(BundleError, match="'preprocessing'"):
+        predictor_for(one, "ensemble", [folder], options={"models": ["tiny_single_basis"]})
     with pytest.raises(BundleError, match="no model 'absent'"):
         predictor_for(one, "ensemble", [folder], options={"models": ["absent"]})
 
