@@ -93,16 +93,21 @@ class InferenceState:
             uint8 `[*shape]` each: the class of the nearest voxel, and background outside the region.
         """
         grid = np.asarray(affine, dtype=np.float64)
-        source, box = _moved(self.affine, self.region), self._box_on(grid, shape)
+        box = self.box_on(grid, shape)
         size = tuple(part.stop - part.start for part in box)
         for label in self.labels(head, count, generator):
             whole = np.zeros(shape, np.uint8)
-            part = resample(label[None].to(torch.uint8), source, _moved(grid, box), size, nearest=True)
+            part = resample(label[None].to(torch.uint8), self.region_affine, affine_of(box, grid), size, nearest=True)
             whole[box] = part[0].cpu().numpy()
             yield whole
 
-    def _box_on(self, grid: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
-        """The part of another grid that the region can reach."""
+    @property
+    def region_affine(self) -> np.ndarray:
+        """The affine of the region, 4x4."""
+        return affine_of(self.region, self.affine)
+
+    def box_on(self, grid: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
+        """The part of another grid, given by its affine and shape, that the region can reach."""
         ends = [(part.start - 0.5, part.stop - 0.5) for part in self.region]
         corners = np.stack(np.meshgrid(*ends, [1.0], indexing="ij")).reshape(4, -1)
         reach = (np.linalg.inv(grid) @ self.affine @ corners)[:3]
@@ -111,7 +116,7 @@ class InferenceState:
         return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _moved(affine: np.ndarray, box: Sequence[slice]) -> np.ndarray:
+def affine_of(box: Sequence[slice], affine: np.ndarray) -> np.ndarray:
     """The affine of a box of a grid."""
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ [part.start for part in box]

@@ -1,5 +1,6 @@
 """Distributions over logits and their voxel moments."""
 
+from uncertaintyseg.logits.conditioned import Conditioned
 from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Marginal, Sum
 from uncertaintyseg.logits.ensemble import LogitEnsemble, Weighting
 from uncertaintyseg.logits.gaussian import GaussianLogits, LogitDistribution
@@ -7,6 +8,7 @@ from uncertaintyseg.logits.moments import Moments, most_likely
 
 __all__ = [
     "Basis",
+    "Conditioned",
     "Covariance",
     "Diagonal",
     "GaussianLogits",

@@ -2,7 +2,9 @@
 
 Every structure answers two questions about any set of voxels, and never holds a C x C matrix per voxel:
 `marginal` gives a diagonal and a factor with Sigma_n = F F^T + diag(d), `difference_variance` the one number that
-matters with two classes. Voxels are addressed on the flattened spatial axis by a slice or an index tensor.
+matters with two classes. What voxels share is eta_n = mu_n + P_n z + e_n with one z ~ N(0, I) (METHODS 14): `mixed`
+multiplies with the rows P_n, `own` is the noise e. Voxels are addressed on the flattened spatial axis by a slice or an
+index tensor.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class Covariance(ABC):
     """Shape of the logits it belongs to."""
     shared = False
     """Whether voxels share noise, so that whole-volume samples are coherent shapes and not speckle."""
+    rank: int = 0
+    """Entries of the shared latent z; 0 where voxels share nothing."""
 
     @abstractmethod
     def marginal(self, voxels: Voxels = ALL) -> Marginal:
@@ -54,6 +58,23 @@ class Covariance(ABC):
     @abstractmethod
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw `[B, C, *spatial]`, differentiable in the parameters."""
+
+    @abstractmethod
+    def difference(self) -> Covariance:
+        """The noise of eta_1 - eta_0, given two classes: that of one sigmoid channel, `[B, 1, *spatial]`."""
+
+    def own(self) -> Covariance | None:
+        """The noise that each voxel has for itself; None where all of it is shared."""
+        return None if self.shared else self
+
+    def mixed(self, matrix: Tensor, voxels: Voxels = ALL) -> Tensor:
+        """P_n M `[B, C, K, n]`: how the shared latents, mixed by M `[rank, K]`, move the logits of the voxels."""
+        shape = (*self.shape[:2], matrix.shape[1], _count(self.shape, voxels))
+        return matrix.new_zeros(()).expand(shape)
+
+
+def _count(shape: torch.Size, voxels: Voxels) -> int:
+    return len(range(*voxels.indices(shape[2:].numel()))) if isinstance(voxels, slice) else len(voxels)
 
 
 def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -79,6 +100,9 @@ class Diagonal(Covariance):
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
         return self.variance.sqrt() * _normal(self.shape, self.variance, generator)
 
+    def difference(self) -> Diagonal:
+        return Diagonal(self.variance.sum(1, keepdim=True))
+
 
 class LowRank(Covariance):
     """Noise shared by all voxels (SSN): eta = P z with one z ~ N(0, I_R) a volume; Sigma_n = P_n P_n^T.
@@ -90,7 +114,7 @@ class LowRank(Covariance):
     shared = True
 
     def __init__(self, factor: Tensor) -> None:
-        self.factor = factor
+        self.factor, self.rank = factor, factor.shape[2]
         self.shape = torch.Size([*factor.shape[:2], *factor.shape[3:]])
 
     def marginal(self, voxels: Voxels = ALL) -> Marginal:
@@ -103,8 +127,14 @@ class LowRank(Covariance):
         return difference.square().sum(1)
 
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
-        z = _normal((self.shape[0], self.factor.shape[2]), self.factor, generator)
+        z = _normal((self.shape[0], self.rank), self.factor, generator)
         return torch.einsum("bcrn,br->bcn", self.factor.flatten(3), z).reshape(self.shape)
+
+    def difference(self) -> LowRank:
+        return LowRank(self.factor[:, 1:] - self.factor[:, :1])
+
+    def mixed(self, matrix: Tensor, voxels: Voxels = ALL) -> Tensor:
+        return matrix.T @ self.factor.flatten(3)[..., voxels]
 
 
 class Basis(Covariance):
@@ -129,6 +159,11 @@ class Basis(Covariance):
     @property
     def shared(self) -> bool:
         return self.scope != "voxel"
+
+    @property
+    def rank(self) -> int:
+        """Latents that voxels share: R of the volume, or R of each cube."""
+        return {"voxel": 0, "cube": self.basis[0, 0].numel(), "volume": self.basis.shape[2]}[self.scope]
 
     @cached_property
     def _cube(self) -> Tensor | None:
@@ -170,6 +205,22 @@ class Basis(Covariance):
             return torch.einsum("bcr,brn->bcn", self.basis.flatten(2), weighted).reshape(self.shape)
         return (self._per_voxel(self.basis.flatten(3), ALL) * weighted[:, None]).sum(2).reshape(self.shape)
 
+    def difference(self) -> Basis:
+        return Basis(self.amplitude, self.basis[:, 1:] - self.basis[:, :1], self.scope)
+
+    def mixed(self, matrix: Tensor, voxels: Voxels = ALL) -> Tensor:
+        if not self.shared:
+            return super().mixed(matrix, voxels)
+        factor = self.marginal(voxels).factor
+        if self.scope == "volume" or self._cube is None:
+            return matrix.T @ factor
+        cubes, rows = self._cube[voxels], matrix.unflatten(0, (factor.shape[2], -1))
+        out = factor.new_empty(*factor.shape[:2], matrix.shape[1], factor.shape[3])
+        for cube in cubes.unique():
+            here = (cubes == cube).nonzero()[:, 0]
+            out[..., here] = rows[:, cube].T @ factor[..., here]
+        return out
+
 
 class Sum(Covariance):
     """Independent sources added, e.g. a shared factor and a diagonal, or aleatoric and epistemic noise."""
@@ -194,3 +245,19 @@ class Sum(Covariance):
 
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
         return torch.stack([part.noise(generator) for part in self.parts]).sum(0)
+
+    @property
+    def rank(self) -> int:
+        return sum(part.rank for part in self.parts)
+
+    def difference(self) -> Sum:
+        return Sum(*(part.difference() for part in self.parts))
+
+    def own(self) -> Covariance | None:
+        parts = [own for part in self.parts if (own := part.own()) is not None]
+        return Sum(*parts) if parts else None
+
+    def mixed(self, matrix: Tensor, voxels: Voxels = ALL) -> Tensor:
+        rows = matrix.split([part.rank for part in self.parts])
+        parts = [part.mixed(own, voxels) for part, own in zip(self.parts, rows, strict=True) if part.rank]
+        return sum(parts[1:], start=parts[0]) if parts else super().mixed(matrix, voxels)

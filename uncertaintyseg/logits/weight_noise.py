@@ -36,8 +36,19 @@ class WeightNoise(Covariance):
         self.shape = torch.Size([features.shape[0], classes, *features.shape[2:]])
 
     @abstractmethod
+    def of_latents(self, z: Tensor) -> Tensor:
+        """V as a function of the latents: `[J, F + 1, K]` for K vectors `[rank, K]`, linear in them."""
+
     def weights(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw of delta W `[C, F + 1]`, the bias last."""
+        like = self.features
+        z = torch.randn((self.rank, 1), generator=generator, device=like.device, dtype=like.dtype)
+        return self._classes(self.of_latents(z)[..., 0])
+
+    def mixed(self, matrix: Tensor, voxels: Voxels = ALL) -> Tensor:
+        weights = self._classes(self.of_latents(matrix)).transpose(1, 2)
+        phi = self.features.flatten(2)[..., voxels]
+        return _affine(weights.flatten(0, 1), phi).unflatten(1, weights.shape[:2])
 
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
         draws = torch.stack([self.weights(generator) for _ in range(self.shape[0])])
@@ -71,7 +82,7 @@ class JointWeightNoise(WeightNoise):
     ) -> None:
         super().__init__(features, directions, len(factor if directions is None else directions))
         _check(features, factor.shape[:2], directions)
-        self.factor, self.triangular = factor, triangular
+        self.factor, self.triangular, self.rank = factor, triangular, factor.shape[2]
 
     def marginal(self, voxels: Voxels = ALL) -> Marginal:
         """Covariance of each voxel, as the Cholesky factor (J columns) of what the directions have at it."""
@@ -96,9 +107,11 @@ class JointWeightNoise(WeightNoise):
         factor = torch.tensordot(self._ends(), self.factor, 1)
         return _affine(factor.T, self.features.flatten(2)[..., voxels]).square_().sum(1)
 
-    def weights(self, generator: torch.Generator | None = None) -> Tensor:
-        z = torch.randn(self.factor.shape[2], generator=generator, device=self.factor.device, dtype=self.factor.dtype)
-        return self._classes(self.factor @ z)
+    def difference(self) -> JointWeightNoise:
+        return JointWeightNoise(self.features, self.factor, self._ends()[None], triangular=self.triangular)
+
+    def of_latents(self, z: Tensor) -> Tensor:
+        return self.factor @ z
 
 
 class SeparableWeightNoise(WeightNoise):
@@ -119,7 +132,7 @@ class SeparableWeightNoise(WeightNoise):
     ) -> None:
         super().__init__(features, directions, len(variance if directions is None else directions))
         _check(features, variance.shape, directions)
-        self.variance, self.rotation = variance, rotation
+        self.variance, self.rotation, self.rank = variance, rotation, variance.numel()
 
     def _of_directions(self, voxels: Voxels) -> Tensor:
         """Variances `[B, J, n]` of the independent directions."""
@@ -138,12 +151,12 @@ class SeparableWeightNoise(WeightNoise):
     def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
         return torch.einsum("j,bjn->bn", self._ends().square(), self._of_directions(voxels))
 
-    def weights(self, generator: torch.Generator | None = None) -> Tensor:
-        z = torch.randn(
-            self.variance.shape, generator=generator, device=self.variance.device, dtype=self.variance.dtype
-        )
-        draw = self.variance.sqrt() * z
-        return self._classes(draw if self.rotation is None else draw @ self.rotation.T)
+    def difference(self) -> SeparableWeightNoise:
+        return SeparableWeightNoise(self.features, self.variance, self.rotation, self._ends()[None])
+
+    def of_latents(self, z: Tensor) -> Tensor:
+        weights = self.variance.sqrt()[..., None] * z.unflatten(0, self.variance.shape)
+        return weights if self.rotation is None else self.rotation @ weights
 
 
 def _affine(weights: Tensor, features: Tensor) -> Tensor:

@@ -1,0 +1,116 @@
+"""Clicks and scribbles over the wire: what moves, what is refused, and undo."""
+
+from __future__ import annotations
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def base(server, image) -> dict:
+    """A result of the model that draws coherent samples."""
+    job = server.infer(server.model, image)
+    assert job["state"] == "done", job
+    return job["result"]
+
+
+def read(server, url: str) -> np.ndarray:
+    reply = server.http.get(url)
+    assert reply.status_code == 200, reply.text
+    return np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(reply.content)).dataobj)
+
+
+@pytest.fixture(scope="module")
+def label(server, base) -> np.ndarray:
+    return read(server, base["label"])
+
+
+@pytest.fixture(scope="module")
+def voxel(server, base, label) -> list[int]:
+    """The most doubtful voxel that has a structure."""
+    error = read(server, base["risk"]["maps"]["error_probability"]["url"])
+    return [int(i) for i in np.unravel_index((error * (label > 0)).argmax(), label.shape)]
+
+
+def condition(server, result: dict, **body):
+    return server.http.post(f"/uncertainty/v1/results/{result['risk']['result']}/condition", json=body)
+
+
+def corrected(server, result: dict, **body) -> dict:
+    reply = condition(server, result, **body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def test_one_click_moves_the_segmentation_and_its_maps(server, base, label, voxel):
+    after = corrected(server, base, background=[voxel])
+    assert (after["moved"], after["alone"], after["offer"]) == ("shape", 0, None)
+    assert after["risk"]["result"] != base["risk"]["result"]
+    moved = read(server, after["label"])
+    assert moved[tuple(voxel)] == 0
+    assert (moved != label).sum() > 1
+    entropy = read(server, after["risk"]["maps"]["predictive_entropy"]["url"])
+    assert entropy.shape == label.shape
+    assert after["risk"]["guarantee"] is None
+    assert "no promise" in after["risk"]["guarantee_reason"]
+    assert after["risk"]["provenance"]["params"]["base"] == base["risk"]["result"]
+
+
+def test_leaving_a_click_out_is_undo(server, base, voxel):
+    name = base["labels"][0]["name"]
+    other = [max(voxel[0] - 1, 0), *voxel[1:]]
+    before = corrected(server, base, background=[voxel])
+    with_more = corrected(server, before, background=[voxel], **{name: [other]})
+    again = corrected(server, with_more, background=[voxel])
+    assert again["risk"]["result"] == before["risk"]["result"]
+    assert corrected(server, again)["risk"]["result"] == base["risk"]["result"]
+    assert corrected(server, again)["moved"] == "none"
+
+
+def test_a_structure_may_be_named_in_each_way_and_scribbled(server, base, voxel):
+    name = base["labels"][0]["name"]
+    one = corrected(server, base, foreground=[voxel], label=name)
+    assert corrected(server, base, **{name: [voxel]})["risk"]["result"] == one["risk"]["result"]
+    stroke = corrected(server, base, scribbles={name: [voxel, voxel]})
+    assert read(server, stroke["label"])[tuple(voxel)] == base["labels"][0]["id"]
+    assert corrected(server, base, background=[voxel], reach_mm=2)["risk"]["provenance"]["params"]["reach_mm"] == 2
+
+
+def test_without_shared_noise_a_click_moves_its_voxel_and_training_is_offered(server, cached, voxel):
+    plain = server.infer(server.baseline, cached)["result"]
+    label = read(server, plain["label"])
+    said = int(label[tuple(voxel)] == 0)
+    body = {"background": [voxel]} if not said else {plain["labels"][0]["name"]: [voxel]}
+    after = corrected(server, plain, **body)
+    assert after["moved"] == "voxel"
+    assert server.baseline in after["offer"]
+    assert np.argwhere(read(server, after["label"]) != label).tolist() == [voxel]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), [
+    ({"background": [[9999, 0, 0]]}, 400, ["background[0]", "outside the scan"]),
+    ({"background": [[0, 0, 0], [0, -1, 0]]}, 400, ["background[1]"]),
+    ({"background": [[10**30, 0, 0]]}, 400, ["background[0]"]),
+    ({"scribbles": {"background": [[0, 0, 9999]]}}, 400, ["scribbles.background[0]"]),
+    ({"foreground": [[0, 0, 0]]}, 400, ["label", "which structure"]),
+    ({"foreground": [[0, 0, 0]], "label": "spleen"}, 400, ["label", "spleen"]),
+    ({"spleen": [[0, 0, 0]]}, 400, ["spleen"]),
+    ({"background": [[i % 9, i // 9 % 9, 0] for i in range(1001)]}, 400, ["too many clicks", "1001"]),
+    ({"background": [[0, 0]]}, 422, ["background"]),
+    ({"background": [[0.5, 0, 0]]}, 422, ["background"]),
+    ({"background": "all"}, 422, ["background"]),
+    ({"reach_mm": 0}, 422, ["reach_mm"]),
+])  # fmt: skip
+def test_what_cannot_be_a_click_is_refused(server, base, body, status, words):
+    reply = condition(server, base, **body)
+    assert reply.status_code == status, reply.text
+    assert all(word in str(reply.json()["detail"]) for word in words), reply.text
+
+
+@pytest.mark.parametrize("key", ["0" * 64, "not-a-key"])
+def test_clicks_on_no_result_are_not_found(server, key):
+    reply = server.http.post(f"/uncertainty/v1/results/{key}/condition", json={"background": [[0, 0, 0]]})
+    assert reply.status_code == 404

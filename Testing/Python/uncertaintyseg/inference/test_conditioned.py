@@ -1,0 +1,174 @@
+"""Clicks on a predicted case: what moves, what stays, and taking them back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle, write_phantoms, write_threshold_bundle
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, spread
+from uncertaintyseg.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scan")
+    write_phantoms(folder, 1)
+    return folder / "images" / "case_0.nii.gz"
+
+
+def predicted(folder, scan, head: str, classes: int, **options) -> ConditionedCase:
+    predictor = Predictor(give_random_weights(write_bundle(folder, head, classes, **options)))
+    base = predictor.predict(scan, samples=8)
+    return ConditionedCase(predictor.network.head, base, predictor.bundle.labels)
+
+
+@pytest.fixture(scope="module", params=[(2, (3.0, 3.0, 6.0)), (3, (3.0, 3.0, 6.0)), (3, (4.0, 3.5, 5.0))], ids=str)
+def case(request, scan, tmp_path_factory) -> ConditionedCase:
+    """A model of SSN with two and three classes, on the scan's grid and on another."""
+    classes, spacing = request.param
+    return predicted(tmp_path_factory.mktemp("models"), scan, "low_rank", classes, spacing=spacing)
+
+
+def doubtful(case: ConditionedCase, count: int = 1) -> list[Click]:
+    """Clicks that turn the most doubtful voxels into what they are not."""
+    order = np.argsort(case.base.maps["error_probability"].ravel())[::-1][: 7 * count : 7]
+    voxels = [tuple(int(i) for i in np.unravel_index(n, case.base.label.shape)) for n in order]
+    return [Click(voxel, int(case.base.label[voxel] == 0)) for voxel in voxels]
+
+
+def test_a_click_moves_more_than_its_voxel_and_its_maps_are_whole(case):
+    (click,) = doubtful(case)
+    corrected = case.given([click])
+    after = corrected.prediction(samples=8)
+    assert (corrected.moved, corrected.alone) == ("shape", 0)
+    assert after.label[click.voxel] == click.label
+    moved = np.abs(after.maps["predictive_entropy"] - case.base.maps["predictive_entropy"]) > 1e-3
+    assert moved.sum() > 10
+    assert after.maps["error_probability"][click.voxel] == pytest.approx(0.01)
+    for name, values in after.maps.items():
+        low, high = after.map_info[name].range
+        assert values.dtype == np.float32
+        assert values.shape == after.label.shape
+        assert low <= values.min() <= values.max() <= high + 1e-6
+    likeliest = sum(after.maps[f"probability_{name}"] for name in case.names)
+    assert likeliest.max() <= 1 + 1e-5
+    assert after.guarantee is None
+    assert after.guarantee_reason == NO_PROMISE
+    assert all(row.volume_ml_95[0] <= row.volume_ml_95[1] for row in after.structures)
+
+
+def test_a_corrected_prediction_can_be_saved(case, tmp_path):
+    report = case.given(doubtful(case, 2)).prediction(samples=8).save(tmp_path)
+    assert report["provenance"]["params"]["clicks"] == 2
+
+
+def test_taking_a_click_back_gives_the_result_before_it_bit_for_bit(case):
+    first, second = doubtful(case, 2)
+    before = case.given([first]).prediction(samples=8)
+    case.given([first, second]).prediction(samples=8)
+    again = ConditionedCase(case.head, case.base, case.labels).given([first]).prediction(samples=8)
+    assert np.array_equal(before.label, again.label)
+    assert all(np.array_equal(values, again.maps[name]) for name, values in before.maps.items())
+    assert before.structures == again.structures
+    assert case.given([]).prediction() is case.base
+
+
+def test_the_order_of_clicks_changes_nothing(case):
+    clicks = doubtful(case, 3)
+    one, two = case.given(clicks), case.given(clicks[::-1])
+    assert np.array_equal(one.label, two.label)
+    assert all(np.array_equal(values, two.maps()[name]) for name, values in one.maps().items())
+
+
+def test_far_from_a_click_nothing_moves(case):
+    (click,) = doubtful(case)
+    after = case.given([click], reach_mm=3.0).maps()
+    index = np.stack(np.meshgrid(*map(np.arange, case.base.label.shape), indexing="ij"), -1)
+    far = np.linalg.norm((index - click.voxel) * (3.0, 3.0, 6.0), axis=-1) > 30
+    for name, values in after.items():
+        assert np.abs(values - case.base.maps[name])[far].max() < 1e-5, name
+
+
+def test_a_voxel_said_to_be_two_things_is_left_to_the_model(case):
+    (click,) = doubtful(case)
+    after = case.given([click, click._replace(label=1 - click.label)]).maps()
+    assert after["error_probability"][click.voxel] > 0.02
+
+
+def test_a_click_outside_the_region_moves_its_voxel_only(tmp_path, scan):
+    case = predicted(tmp_path, scan, "low_rank", 3)
+    far = case.base.state
+    case.base.__dict__["state"] = type(far)(
+        far.features[:, :6, :6, :6], tuple(slice(20, 26) for _ in range(3)), far.affine
+    )
+    corrected = case.given([Click((0, 0, 0), 2)])
+    assert (corrected.moved, corrected.alone) == ("voxel", 1)
+    assert {tuple(v) for v in np.argwhere(corrected.label != case.base.label)} <= {(0, 0, 0)}
+    assert corrected.label[0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("head", ["single_basis", "deterministic", "diagonal"])
+def test_without_shared_noise_a_click_moves_its_voxel_only(head, tmp_path, scan):
+    case = predicted(tmp_path, scan, head, 3)
+    (click,) = doubtful(case)
+    corrected = case.given([click])
+    after = corrected.prediction()
+    assert (corrected.moved, corrected.alone) == ("voxel", 1)
+    assert [tuple(v) for v in np.argwhere(after.label != case.base.label)] == [click.voxel]
+    assert after.maps["error_probability"][click.voxel] == pytest.approx(0.01)
+    changed = after.maps["predictive_entropy"] != case.base.maps["predictive_entropy"]
+    assert changed.sum() == 1
+    assert after.structures[0].interval_method == "none: the clicks moved single voxels, no shapes"
+
+
+@pytest.mark.parametrize("options", [{"noise": "volume"}, {"noise": "cube"}])
+def test_basis_noise_that_voxels_share_moves_shapes(options, tmp_path, scan):
+    case = predicted(tmp_path, scan, "mixture_of_bases", 2, parts=2, **options)
+    (click,) = doubtful(case)
+    corrected = case.given([click])
+    assert corrected.moved == "shape"
+    assert corrected.prediction(samples=4).label[click.voxel] == click.label
+
+
+def test_a_laplace_posterior_moves_shapes(tmp_path, scan):
+    bundle = write_threshold_bundle(tmp_path, "laplace")
+    predictor = Predictor(bundle)
+    predictor.network.head.posterior.factor.mul_(2000)  # as wide as a tempered one
+    base = predictor.predict(scan, samples=4)
+    case = ConditionedCase(predictor.network.head, base, predictor.bundle.labels)
+    (click,) = doubtful(case)
+    corrected = case.given([click])
+    assert corrected.moved == "shape"
+    assert (corrected.label != base.label).sum() > 1
+    assert corrected.prediction(samples=4).structures[0].volume_ml_95 is not None
+
+
+@pytest.mark.parametrize(("click", "message"), [
+    (Click((900, 0, 0), 1), r"\[900, 0, 0\].*outside the scan of"),
+    (Click((0, -1, 0), 1), "outside"),
+    (Click((0, 0, 0), 9), "no class 9"),
+])  # fmt: skip
+def test_clicks_that_mean_nothing_are_refused(case, click, message):
+    with pytest.raises(InputError, match=message):
+        case.given([click])
+
+
+def test_a_long_scribble_is_painted_whole_and_thinned_to_what_conditions():
+    strokes = [Click((i, 0, 0), 1, stroke=True) for i in range(1000)]
+    points = [Click((5, 5, 5), 0), Click((6, 5, 5), 0)]
+    sites = spread([*strokes, *points], np.arange(1002))
+    assert len(sites) == SITES
+    assert sites[:2] == [(1000, 0), (1001, 0)]
+    assert sites[2][0] == 0
+    assert sites[-1][0] == 999
+    assert np.ptp(np.diff([voxel for voxel, _ in sites[2:]])) <= 1
+
+
+def test_every_voxel_of_a_scribble_takes_its_class(case):
+    (click,) = doubtful(case)
+    i, j, k = click.voxel
+    stroke = [Click((x, j, k), 1, stroke=True) for x in range(max(i - 4, 0), i + 1)]
+    label = case.given(stroke).label
+    assert all(label[s.voxel] == 1 for s in stroke)

@@ -1,0 +1,98 @@
+"""A result and a person's clicks, made into a new result; the job that waits for it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monailabel_app.jobs.job import InferJob
+from monailabel_app.jobs.memory import is_out_of_memory
+from monailabel_app.jobs.results import ResultStore
+from monailabel_app.jobs.warm import warm_predictor
+from monailabel_app.jobs.work import Report, Work
+from uncertaintyseg import __version__, wire
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.conditioned import ConditionedCase
+
+_CASES = 2
+_OFFER = (
+    "this model shares no noise between voxels, so a click moves its own voxel only: submit the label, then train the "
+    'head on it: POST /uncertainty/v1/jobs {"kind": "train", "model": "%s", "params": {"scope": "head"}}'
+)
+
+
+@dataclass(frozen=True)
+class Condition(Work):
+    """All clicks on one result.
+
+    Attributes:
+        base: key of the result that was clicked on.
+        clicks: i, j, k, class id and whether it is part of a scribble, of each.
+    """
+
+    key: str
+    base: str
+    clicks: tuple[tuple[int, int, int, int, bool], ...]
+    bundle: str
+    checksum: str
+    device: str
+    results: str
+    reach_mm: float | None = None
+
+    def run(self, report: Report) -> str:
+        """Condition and store; returns the key."""
+        from uncertaintyseg.inference.conditioned import Click  # noqa: PLC0415 - torch belongs to the worker
+
+        report("moving the segmentation", 0.1)
+        try:
+            case = _warm_case(self.results, self.base, self.bundle, self.checksum, self.device)
+            clicks = [Click((i, j, k), label, stroke) for i, j, k, label, stroke in self.clicks]
+            known = {} if self.reach_mm is None else {"reach_mm": self.reach_mm}
+            prediction = case.given(clicks, **known).prediction()
+        except RuntimeError as error:
+            _warm_case.cache_clear()
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
+        params = prediction.provenance.params | {"base": self.base} | known
+        prediction = replace(prediction, provenance=prediction.provenance.model_copy(update={"params": params}))
+        ResultStore(Path(self.results)).put(self.key, prediction, case.labels)
+        return self.key
+
+
+def condition_key(base: str, clicks: Iterable[tuple[int, int, int, int, bool]], reach_mm: float | None) -> str:
+    """Key of a result given clicks, whatever their order: a hash of what it depends on (hex SHA-256)."""
+    parts = {"base": base, "clicks": sorted(clicks), "reach_mm": reach_mm, "code": __version__}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=_CASES)
+def _warm_case(results: str, base: str, bundle: str, checksum: str, device: str) -> ConditionedCase:
+    """A stored result, ready for clicks. Runs in the worker."""
+    from uncertaintyseg.inference.conditioned import ConditionedCase  # noqa: PLC0415
+
+    prediction, labels = ResultStore(Path(results)).prediction(base)
+    predictor = warm_predictor(bundle, checksum, device)
+    calibration, _ = predictor.calibration
+    return ConditionedCase(predictor.network.head, prediction, labels, calibration)
+
+
+class ConditionJob(InferJob):
+    """Clicks, somebody waiting. Ends with a `wire.ConditionResult`."""
+
+    kind = "condition"
+
+    def result(self) -> dict[str, Any]:
+        """Return a `wire.ConditionResult` as plain JSON."""
+        result = super().result()
+        params = self.report.risk.provenance.params
+        moved = params.get("moved", "none")
+        offer = _OFFER % self.model if moved == "voxel" else None
+        found = wire.ConditionResult(**result, moved=moved, alone=params.get("alone", 0), offer=offer)
+        return found.model_dump(mode="json")

@@ -1,0 +1,357 @@
+"""Corrections that move a whole segmentation: clicks on the scan condition the logits of its region (METHODS 14).
+
+The network does not run again. What conditioning changes in the region's maps is added to what the inference stored, so
+without clicks the result is the stored one bit for bit, and so it is again when the last click is taken back. A clicked
+voxel itself has the class that a person gave it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uncertaintyseg.active.acquisition import entropy_near_foreground
+from uncertaintyseg.data.geometry import resample, spacing_mm, voxel_volume_ml
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.heads import Head
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.state import affine_of
+from uncertaintyseg.logits import GaussianLogits, Moments, most_likely
+from uncertaintyseg.measures import risk_maps
+from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition
+from uncertaintyseg.review.regions import regions
+from uncertaintyseg.review.structures import structure_table
+from uncertaintyseg.wire import Label
+
+SITES = 96
+"""Of a scribble, voxels spread evenly over it condition the rest until there are so many in all; all are painted."""
+SAMPLES = 64
+UNDECIDED = 1e-3
+"""Voxels whose likeliest class is surer than 1 - this are counted and not drawn for the volume interval."""
+DRAWN, FEWEST = 2**21, 16
+"""Voxels x draws for the volume interval at most, so that it stays interactive; none where that is too few draws."""
+NO_PROMISE = "corrected: no promise holds after clicks"
+
+
+class Click(NamedTuple):
+    """A voxel of the scan and what it is.
+
+    Attributes:
+        voxel: IJK on the scan's grid.
+        label: class id, 0 for background.
+        stroke: part of a scribble.
+    """
+
+    voxel: tuple[int, int, int]
+    label: int
+    stroke: bool = False
+
+
+class ConditionedCase:
+    """An inference that takes corrections; what does not change between them stays in memory.
+
+    Args:
+        head: of the network that made it.
+        base: the inference, on the scan's grid.
+        labels: the structures.
+        calibration: that the inference was made with; its error probability stays on one scale.
+    """
+
+    def __init__(
+        self, head: Head, base: Prediction, labels: Sequence[Label], calibration: Calibration | None = None
+    ) -> None:
+        self.head, self.base, self.labels, self.calibration = head, base, labels, calibration
+        self.device = next(head.parameters()).device
+        self.names = [item.name for item in labels]
+
+    @cached_property
+    def prior(self) -> GaussianLogits | None:
+        """Logits of the region, two classes as one channel; None where voxels share nothing."""
+        if self.base.state is None:
+            return None
+        features = torch.from_numpy(np.asarray(self.base.state.features, dtype=np.float32)).to(self.device)[None]
+        with torch.inference_mode():
+            logits = self.head(features).distribution
+            if not (isinstance(logits, GaussianLogits) and logits.coherent):
+                return None
+            if logits.mean.shape[1] != 2:
+                return logits
+            return GaussianLogits(logits.mean[:, 1:] - logits.mean[:, :1], logits.covariance.difference())
+
+    @cached_property
+    def _prior_moments(self) -> Moments:
+        return self.prior.moments()
+
+    @cached_property
+    def _prior_maps(self) -> Tensor:
+        return torch.cat(list(risk_maps(self._prior_moments, self.names).values()), dim=1)[0]
+
+    @cached_property
+    def box(self) -> tuple[slice, ...]:
+        """The part of the scan's grid that the region can reach."""
+        return self.base.state.box_on(self.base.affine, self.base.label.shape)
+
+    def on_scan(self, values: Tensor) -> Tensor:
+        """Region maps `[K, *region]` on the box of the scan."""
+        size = [part.stop - part.start for part in self.box]
+        return resample(values, self.base.state.region_affine, affine_of(self.box, self.base.affine), size)
+
+    def stored(self, names: Sequence[str]) -> Tensor:
+        """Maps of the inference on the box, `[K, *box]`."""
+        return torch.stack([torch.from_numpy(np.ascontiguousarray(self.base.maps[name][self.box])) for name in names])
+
+    @torch.inference_mode()
+    def given(self, clicks: Sequence[Click], *, reach_mm: float = REACH_MM, error: float = ERROR) -> Corrected:
+        """The segmentation given all clicks so far, whatever their order; its label is made first.
+
+        Args:
+            clicks: of all corrections that hold; one taken back is left out.
+            reach_mm: how far a click is heard.
+            error: how often a click is taken to be a slip.
+
+        Raises:
+            InputError: for a click outside the scan, or of a class that the model does not have.
+        """
+        started = time.perf_counter()
+        self._check(clicks)
+        at, inside = self._on_model(clicks)
+        clicked = None
+        if inside.any():
+            chosen = spread([click for click, hit in zip(clicks, inside, strict=True) if hit], at[inside])
+            voxels, classes = (torch.tensor(part, device=self.device) for part in zip(*chosen, strict=True))
+            spacing = spacing_mm(self.base.state.affine)
+            clicked = condition(self.prior, voxels, classes, spacing, reach_mm=reach_mm, error=error)
+        return Corrected(self, clicks, clicked, int((~inside).sum()), error, started)
+
+    def _check(self, clicks: Sequence[Click]) -> None:
+        known = {0, *(item.id for item in self.labels)}
+        for click in clicks:
+            if click.label not in known:
+                raise InputError(f"click {list(click.voxel)}: there is no class {click.label}.")
+            if not all(0 <= i < size for i, size in zip(click.voxel, self.base.label.shape, strict=True)):
+                shape = " x ".join(map(str, self.base.label.shape))
+                raise InputError(f"click {list(click.voxel)}: outside the scan of {shape} voxels.")
+
+    def _on_model(self, clicks: Sequence[Click]) -> tuple[np.ndarray, np.ndarray]:
+        """Flat index `[k]` of the region's voxel at each click, and whether the region reaches there."""
+        if not clicks or self.prior is None:
+            return np.zeros(len(clicks), np.int64), np.zeros(len(clicks), bool)
+        state = self.base.state
+        ijk = np.array([[*click.voxel, 1.0] for click in clicks]).T
+        shape = np.array(self.prior.mean.shape[2:])
+        found = np.rint((np.linalg.inv(state.region_affine) @ self.base.affine @ ijk)[:3]).astype(np.int64).T
+        inside = ((found >= 0) & (found < shape)).all(1)
+        return np.ravel_multi_index(found.clip(0, shape - 1).T, shape), inside
+
+
+class Corrected:
+    """A case after clicks.
+
+    Attributes:
+        label: class ids on the scan's grid, uint8 `[*S]`.
+        moved: "shape" where clicks moved the segmentation around them, "voxel" where only the clicked voxels.
+        alone: clicks that moved only their voxel: no voxel shares noise with it, or the inference kept nothing there.
+        seconds: wall time until the label, and of what followed.
+    """
+
+    def __init__(
+        self,
+        case: ConditionedCase,
+        clicks: Sequence[Click],
+        clicked: Clicked | None,
+        alone: int,
+        error: float,
+        started: float,
+    ) -> None:
+        self.case, self.clicks, self.error, self.alone = case, clicks, error, alone
+        self.moved: Literal["shape", "voxel"] = "voxel" if clicked is None else "shape"
+        self.clicked = clicked
+        self.seconds: dict[str, float] = {}
+        self.label = case.base.label.copy()
+        if clicked is not None:
+            self._moments = _moments(clicked)
+            self._probability = self._moved_probability()
+            self.label[case.box] = most_likely(self._probability).to(torch.uint8).cpu().numpy()
+        for voxel, label in self._said.items():
+            self.label[voxel] = label
+        self.seconds["label"] = time.perf_counter() - started
+
+    @property
+    def _said(self) -> dict[tuple[int, int, int], int]:
+        """What a person said of each voxel; one that was said to be two things is left to the model."""
+        said: dict[tuple[int, int, int], set[int]] = {}
+        for click in self.clicks:
+            said.setdefault(click.voxel, set()).add(click.label)
+        return {voxel: next(iter(labels)) for voxel, labels in said.items() if len(labels) == 1}
+
+    def _moved_probability(self) -> Tensor:
+        """E[p] `[C, *box]` on the scan."""
+        case = self.case
+        change = self._moments.probability - case._prior_moments.probability  # noqa: SLF001
+        stored = case.stored([f"probability_{name}" for name in case.names]).to(change)
+        structures = (stored + case.on_scan(change[0, 1:])).clamp_(0, 1)
+        background = (1 - structures.sum(0)).clamp_min_(0)
+        return torch.cat([background[None], structures])
+
+    @torch.inference_mode()
+    def maps(self) -> dict[str, np.ndarray]:
+        """Risk maps on the scan's grid, float32 `[*S]` by name; without those that only the head itself can make."""
+        started = time.perf_counter()
+        base = self.case.base
+        if self.clicked is None:
+            maps = {name: values.copy() for name, values in base.maps.items()} if self.clicks else dict(base.maps)
+        else:
+            maps = self._moved_maps()
+        self._say(maps)
+        self.seconds["maps"] = time.perf_counter() - started
+        return maps
+
+    def _moved_maps(self) -> dict[str, np.ndarray]:
+        case = self.case
+        after = risk_maps(self._moments, case.names)
+        change = case.on_scan(torch.cat(list(after.values()), dim=1)[0].sub_(case._prior_maps))  # noqa: SLF001
+        moved = dict(zip(after, change, strict=True))
+        index = most_likely(self._probability)
+        found = {"error_probability": 1 - self._probability.gather(0, index[None])[0]}
+        found |= {f"probability_{name}": p for name, p in zip(case.names, self._probability[1:], strict=True)}
+        maps = {name: case.base.maps[name] for name in case.base.maps if name in after or name == "valid"}
+        for name, value in moved.items():
+            if name not in found:
+                stored = torch.from_numpy(np.ascontiguousarray(case.base.maps[name][case.box])).to(value)
+                found[name] = value.add_(stored).clamp_(*case.base.map_info[name].range)
+        for name, value in found.items():
+            maps[name] = np.array(case.base.maps[name], dtype=np.float32)
+            maps[name][case.box] = value.cpu().numpy()
+        if case.calibration:
+            maps["error_probability"][case.box] = case.calibration.recalibrated(maps["error_probability"][case.box])
+        return maps
+
+    def _say(self, maps: Mapping[str, np.ndarray]) -> None:
+        """Set the maps at the voxels of which a person said what they are: right but for the share of slips."""
+        said = self._said
+        if not said:
+            return
+        classes = len(self.case.labels) + 1
+        known = torch.full((1, classes, len(said)), self.error / (classes - 1))
+        known[0, list(said.values()), range(len(said))] = 1 - self.error
+        where = tuple(np.array(list(said)).T)
+        for name, values in risk_maps(Moments.of_probability(known), self.case.names).items():
+            if name in maps:
+                maps[name][where] = values[0, 0].numpy()
+
+    def prediction(self, *, samples: int = SAMPLES, seed: int = 0) -> Prediction:
+        """Label and maps with what they say: structures, regions, scores.
+
+        Args:
+            samples: whole segmentations drawn for the volume interval; fewer where much is undecided.
+            seed: of these draws.
+        """
+        base, case = self.case.base, self.case
+        if not self.clicks:
+            return base
+        maps = self.maps()
+        started = time.perf_counter()
+        intervals, method = self._intervals(samples, seed)
+        self.seconds["samples"] = time.perf_counter() - started
+        started = time.perf_counter()
+        names = {name: maps[f"probability_{name}"] for name in case.names}
+        error = maps["error_probability"]
+        voxel_ml = voxel_volume_ml(base.affine)
+        table = structure_table(self.label, names, error, case.labels, voxel_ml, intervals, method)
+        score = entropy_near_foreground(maps["predictive_entropy"], self.label, spacing_mm(base.affine))
+        places = regions(self.label, error, names, case.labels, base.affine)
+        self.seconds["review"] = time.perf_counter() - started
+        params = base.provenance.params | {"clicks": len(self.clicks), "moved": self.moved, "alone": self.alone}
+        return replace(
+            base,
+            label=self.label,
+            maps=maps,
+            map_info={name: base.map_info[name] for name in maps},
+            structures=table,
+            regions=places,
+            risk_coverage=[],
+            guarantee=None,
+            guarantee_reason=NO_PROMISE,
+            case_score=score,
+            case_scores={},
+            state=None,
+            provenance=base.provenance.model_copy(update={"params": params, "seconds": self.seconds}),
+        )
+
+    @torch.inference_mode()
+    def _intervals(self, samples: int, seed: int) -> tuple[dict[int, tuple[float, float]] | None, str]:
+        """95 % interval of each structure's volume in mL by class id, from whole segmentations given the clicks."""
+        state = self.case.base.state
+        if self.clicked is None:
+            return None, "none: the clicks moved single voxels, no shapes"
+        likely = self._moments.probability.flatten(2)[0]
+        undecided = (likely.amax(0) < 1 - UNDECIDED).nonzero()[:, 0]
+        count = min(samples, DRAWN // max(len(undecided), 1))
+        if count < min(samples, FEWEST):
+            return None, "none: too much is undecided to draw whole segmentations while somebody waits"
+        classes = len(self.case.labels) + 1
+        decided = torch.bincount(most_likely(likely), minlength=classes)
+        decided -= torch.bincount(most_likely(likely[:, undecided]), minlength=classes)
+        generator = torch.Generator(self.case.device).manual_seed(seed)
+        drawn = drawn_labels(self.clicked.logits, undecided, count, generator)
+        counts = torch.stack([decided + torch.bincount(draw, minlength=classes) for draw in drawn])
+        volumes = counts.cpu().numpy() * voxel_volume_ml(state.affine)
+        low, high = np.percentile(volumes, [2.5, 97.5], axis=0)
+        limits = {item.id: (float(low[item.id]), float(high[item.id])) for item in self.case.labels}
+        return limits, f"2.5 to 97.5 % of {count} whole segmentations drawn given the clicks"
+
+
+def spread(clicks: Sequence[Click], voxels: np.ndarray) -> list[tuple[int, int]]:
+    """Voxel and class of the sites: all clicks, and voxels of scribbles evenly spread up to `SITES` in all."""
+    said = list(zip(voxels.tolist(), (click.label for click in clicks), strict=True))
+    points = {site for site, click in zip(said, clicks, strict=True) if not click.stroke}
+    strokes = sorted(set(said) - points)
+    room = max(SITES - len(points), 0)
+    if len(strokes) > room:
+        strokes = [strokes[i] for i in np.linspace(0, len(strokes) - 1, room).round().astype(int)]
+    return sorted(points) + strokes
+
+
+def drawn_labels(logits: GaussianLogits, voxels: Tensor, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Class indices `[n]` of some voxels in each of `count` whole segmentations.
+
+    Args:
+        logits: of one volume; one channel for two classes.
+        voxels: flat indices, `[n]`.
+        count: how many.
+        generator: of the draws.
+    """
+    mean, covariance = logits.mean.flatten(2)[0, :, voxels], logits.covariance
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+
+    own = covariance.own()
+    diagonal, factor = (None, None) if own is None else own.marginal(voxels)
+    for shared in covariance.shared_noise(count, voxels, generator):
+        draw = mean + shared
+        if diagonal is not None:
+            draw = draw + diagonal[0].sqrt() * normal(*mean.shape)
+        if factor is not None:
+            draw = draw + torch.einsum("ckn,kn->cn", factor[0], normal(*factor.shape[2:]))
+        yield (draw[0] > 0).long() if len(draw) == 1 else most_likely(draw)
+
+
+def _moments(clicked: Clicked) -> Moments:
+    """Moments of all voxels, the clicked ones' with their own noise moved."""
+    moments, own = clicked.logits.moments(), clicked.own.moments()
+    for values, at_clicks in (
+        (moments.probability, own.probability),
+        (moments.second_moment, own.second_moment),
+        (moments.expected_entropy, own.expected_entropy),
+    ):
+        values.flatten(2)[..., clicked.voxels] = at_clicks
+    return moments
