@@ -36,7 +36,7 @@ def inspection_picture(found: Inspection, scan: MetaTensor | None, path: Path) -
         volumes |= {"reference": found.reference, "wrong": np.any(list(found.mismatches.values()), axis=0)}
     if scan is not None:
         volumes["scan"] = resample(scan, scan.affine, found.affine, found.label.shape)[0].numpy()
-    volumes, affine = _to_ras(volumes, found.affine)
+    volumes, affine = to_ras(volumes, found.affine)
     axis = next((axis for axis in (2, 1, 0) if found.label.ndim == 3 and volumes["label"].shape[axis] == 1), 2)
     error = volumes["error"].sum(tuple(other for other in range(3) if other != axis))
     index = int(error.argmax())
@@ -76,9 +76,9 @@ def _draw(axes: Axes, title: str, slices: dict[str, np.ndarray], aspect: float, 
     lines = []
     for number, (class_id, name) in enumerate(names.items()):
         colour = COLOURS[number % len(COLOURS)]
-        _outline(axes, slices["label"] == class_id, colour, "solid")
+        outline(axes, slices["label"] == class_id, colour, "solid")
         if title == "Wrong":
-            _outline(axes, slices["reference"] == class_id, colour, "dotted")
+            outline(axes, slices["reference"] == class_id, colour, "dotted")
         lines.append(Line2D([], [], color=colour, label=name))
     if title == "Prediction":
         axes.legend(handles=lines, loc="lower left", fontsize="small", framealpha=0.7)
@@ -86,12 +86,13 @@ def _draw(axes: Axes, title: str, slices: dict[str, np.ndarray], aspect: float, 
         axes.set_xlabel("solid: prediction, dotted: reference")
 
 
-def _outline(axes: Axes, inside: np.ndarray, colour: str, style: str) -> None:
+def outline(axes: Axes, inside: np.ndarray, colour: str, style: str) -> None:
+    """Draw the outline of a mask of one slice, where it has one."""
     if inside.any() and not inside.all() and min(inside.shape) > 1:
         axes.contour(inside, levels=[0.5], colors=colour, linewidths=1.2, linestyles=style)
 
 
-def _to_ras(volumes: dict[str, np.ndarray], affine: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def to_ras(volumes: dict[str, np.ndarray], affine: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The volumes with their axes turned to run right, forward and up, as nearly as flips and swaps can."""
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 

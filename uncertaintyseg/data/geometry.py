@@ -95,6 +95,13 @@ def resample(
     return _interpolate(volume, to_src, dst_shape, "nearest" if nearest else "bilinear")
 
 
+def covers(src_affine: ArrayLike, src_shape: Sequence[int], dst_affine: ArrayLike, dst_shape: Sequence[int]) -> bool:
+    """Whether the centre of every target voxel lies in the source's field of view."""
+    corners = np.stack(np.meshgrid(*((0, n - 1) for n in dst_shape), [1], indexing="ij")).reshape(4, -1)
+    index = (np.linalg.inv(_matrix(src_affine)) @ _matrix(dst_affine) @ corners)[:3]
+    return bool(np.all((index >= -0.5) & (index <= np.array(src_shape)[:, None] - 0.5)))
+
+
 def copy_lattice(volume: torch.Tensor, lattice: LatticeMap, dst_shape: Sequence[int]) -> torch.Tensor:
     """Copy `[C, X, Y, Z]` onto the target grid of a lattice map, with zeros where the source does not reach."""
     moved = volume.permute(0, *(a + 1 for a in lattice.axes))

@@ -59,6 +59,19 @@ def read_cases(folder: str | os.PathLike[str]) -> list[Case]:
     raise InputError(f"{folder}: no scans in a known layout. Expected {_EXPECTED}.")
 
 
+def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[Case]:
+    """The cases with the labels of a folder: a volume, or a folder of binary volumes, by the case's id.
+
+    Raises:
+        InputError: No such folder, or no label in it is named after a case.
+    """
+    labels = _volumes(Path(folder))
+    if not any(case.id in labels for case in cases):
+        example = f"{cases[0].id}.nii.gz" if cases else "<case>.nii.gz"
+        raise InputError(f"{folder}: holds no label of these cases; name them after the scans, such as {example}.")
+    return [replace(case, label=labels.get(case.id)) for case in cases]
+
+
 def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None) -> MetaTensor:
     """Read the label of a case, merging a folder of binary volumes into one.
 

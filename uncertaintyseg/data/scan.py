@@ -5,6 +5,8 @@ Whatever cannot be used raises `InputError` with a message that names the file a
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import math
 import os
@@ -23,7 +25,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike
 
 from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, StorageError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Files that count as volumes in a folder; a folder of DICOM slices is a volume too."""
@@ -32,6 +34,7 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MAX_LABEL = np.iinfo(np.uint16).max
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth on maps
 _SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
@@ -142,6 +145,18 @@ def encode_map(array: ArrayLike | torch.Tensor, affine: ArrayLike, value_range: 
     Raises:
         InputError: A voxel is NaN or lies outside the range by more than rounding.
     """
+    steps, slope, low = map_steps(array, value_range)
+    image = _nifti(steps, affine)
+    image.header.set_slope_inter(slope, low)
+    return gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)
+
+
+def map_steps(array: ArrayLike | torch.Tensor, value_range: tuple[float, float]) -> tuple[np.ndarray, float, float]:
+    """Return a map as uint16 steps with slope and intercept: `value = slope * step + intercept`.
+
+    Raises:
+        InputError: A voxel is NaN or lies outside the range by more than rounding.
+    """
     values = np.asarray(array, dtype=np.float32)
     low, high = (float(v) for v in value_range)
     if not np.isfinite(values).all():
@@ -154,10 +169,7 @@ def encode_map(array: ArrayLike | torch.Tensor, affine: ArrayLike, value_range: 
             f"the map runs from {values.min():g} to {values.max():g}, outside its range {low:g} to {high:g}"
         )
     slope = (high - low) / _MAX_LABEL if high > low else 1.0
-    steps = np.clip(np.rint((values - low) / slope), 0, _MAX_LABEL)
-    image = _nifti(steps.astype(np.uint16), affine)
-    image.header.set_slope_inter(slope, low)
-    return gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)
+    return np.clip(np.rint((values - low) / slope), 0, _MAX_LABEL).astype(np.uint16), slope, low
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -248,6 +260,12 @@ def _read_dicom(folder: Path) -> sitk.Image:
                 f"{folder}: the slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart: some are missing or doubled. "
                 "Export the complete series, or resample it to even spacing."
             )
+        places = np.array([image.TransformIndexToPhysicalPoint((0, 0, i)) for i in slices])
+        if np.abs(places - positions).max() > _SLICE_GAP_TOLERANCE * max(gaps.min(), 1.0):  # ITK sees them upright
+            raise InputError(
+                f"{folder}: the slices are shifted against each other (tilted gantry): resample the series to a "
+                "rectangular grid first."
+            )
     return image
 
 
@@ -294,10 +312,11 @@ def _nifti(array: np.ndarray, affine: ArrayLike) -> nib.Nifti1Image:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically, making missing folders.
+    """Write a file atomically, making missing folders; once it returns, a power cut does not undo it.
 
     Raises:
         InputError: The file cannot be written there.
+        StorageError: The disk or the quota is full.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -310,10 +329,23 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageError(f"{path}: the disk is full, so nothing was changed. Make room and try again.") from error
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose a folder with space that you may write to."
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the disk keep the names in a folder, where the system can be asked to (not on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _by(values: Collection[float]) -> str:

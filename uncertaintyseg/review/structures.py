@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
+from uncertaintyseg.review.anomaly import expected_mismatch
 from uncertaintyseg.wire import Label, Structure
 
 LOW_DICE = 0.8
 """A structure whose expected Dice is below this is flagged."""
+WIDE_INTERVAL = 1.0
+"""So is one whose volume interval is wider than its volume."""
+POSSIBLE = 0.05
+"""Chance of being wrong from which a voxel counts as expected error: what is below adds up over a whole scan."""
 
 
 def structure_table(
@@ -20,6 +26,8 @@ def structure_table(
     voxel_ml: float,
     intervals: Mapping[int, tuple[float, float]] | None,
     interval_method: str,
+    *,
+    valid: np.ndarray | None = None,
 ) -> list[Structure]:
     """Rows for every structure of a model, also those that were not found.
 
@@ -31,26 +39,42 @@ def structure_table(
         voxel_ml: volume of a voxel.
         intervals: 95 % interval of each structure's volume in mL by id, or None.
         interval_method: how they were made, or why there are none.
+        valid: where the model saw the scan, `[*S]`; None is everywhere.
     """
+    inner = None if valid is None else binary_erosion(valid > 0, border_value=1)
     rows = []
     for item in labels:
-        inside = label == item.id
+        inside, probability = label == item.id, probabilities[item.name]
         voxels = int(inside.sum())
-        dice = expected_dice(probabilities[item.name], inside)
+        dice = expected_dice(probability, inside)
         interval = None if intervals is None else tuple(round(limit, 4) for limit in intervals[item.id])
+        volume_ml = voxels * voxel_ml
+        reasons = _reasons(volume_ml, dice, interval, cut_off=_at_face(inside) or _outside(inside, inner))
         rows.append(
             Structure(
                 name=item.name,
                 id=item.id,
-                volume_ml=round(voxels * voxel_ml, 4),
+                volume_ml=round(volume_ml, 4),
                 volume_ml_95=interval,
                 interval_method=interval_method,
                 mean_risk=round(float(error_probability[inside].mean(dtype=np.float64)), 4) if voxels else None,
                 expected_dice=None if dice is None else round(dice, 4),
-                flag=_flag(voxels, dice),
+                expected_error_ml=round(expected_error(inside, probability) * voxel_ml, 4),
+                flag="; ".join(reasons) or None,
             )
         )
     return rows
+
+
+def expected_error(inside: np.ndarray, probability: np.ndarray) -> float:
+    """Expected number of voxels on the wrong side of a structure, of those that may be (`POSSIBLE`).
+
+    Args:
+        inside: mask of the structure as labelled, `[*S]`.
+        probability: of the structure, `[*S]`.
+    """
+    wrong = expected_mismatch(inside, probability)
+    return float(wrong.sum(dtype=np.float64, where=wrong >= POSSIBLE))
 
 
 def expected_dice(probability: np.ndarray, inside: np.ndarray) -> float | None:
@@ -64,9 +88,24 @@ def expected_dice(probability: np.ndarray, inside: np.ndarray) -> float | None:
     return 2 * float(probability[inside].sum(dtype=np.float64)) / total
 
 
-def _flag(voxels: int, dice: float | None) -> str | None:
-    if voxels == 0:
-        return "not found"
+def _reasons(
+    volume_ml: float, dice: float | None, interval: tuple[float, float] | None, *, cut_off: bool
+) -> Iterator[str]:
+    if not volume_ml:
+        yield "not found"
+        return
     if dice is not None and dice < LOW_DICE:
-        return f"expected Dice below {LOW_DICE}"
-    return None
+        yield f"expected Dice below {LOW_DICE}"
+    if interval is not None and interval[1] - interval[0] > WIDE_INTERVAL * volume_ml:
+        yield "volume uncertain by more than itself"
+    if cut_off:
+        yield "reaches the edge of the scan"
+
+
+def _at_face(inside: np.ndarray) -> bool:
+    return any(inside.take([0, -1], axis).any() for axis in range(inside.ndim) if inside.shape[axis] > 1)
+
+
+def _outside(inside: np.ndarray, inner: np.ndarray | None) -> bool:
+    """Whether a mask leaves the part of the scan that the model saw, or touches its edge."""
+    return inner is not None and bool(np.any(inside & ~inner))

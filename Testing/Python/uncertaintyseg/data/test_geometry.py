@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from uncertaintyseg.data import geometry
-from uncertaintyseg.data.geometry import lattice_map, resample, spacing_mm, voxel_volume_ml
+from uncertaintyseg.data.geometry import covers, lattice_map, resample, spacing_mm, voxel_volume_ml
 
 ORIENTATIONS = [
     (axes, signs) for axes in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
@@ -157,3 +157,13 @@ def test_asked_for_the_nearest_voxel_labels_keep_their_classes(spacing, degrees,
 def test_grids_half_a_voxel_apart_do_not_coincide():
     assert lattice_map(np.eye(4), affine_of(origin=(0.5, 0, 0)), (4, 4, 4)) is None
     assert lattice_map(np.eye(4), affine_of(origin=(1e-5, 0, 0)), (4, 4, 4)) is not None
+
+
+@given(shapes, shapes, spacings, angles, st.tuples(*[st.floats(-5, 5)] * 3))
+def test_a_grid_is_covered_where_resampled_ones_stay_ones(source, target, spacing, degrees, origin):
+    src, dst = affine_of(spacing, degrees), affine_of((1.0, 2.0, 0.5), (0, 0, 30), origin)
+    seen = resample(torch.ones(1, *source, dtype=torch.uint8), src, dst, target, nearest=True)
+    if covers(src, source, dst, target):
+        assert seen.min() == 1
+    elif not covers(src, np.add(source, 1e-3), dst, target):  # not a matter of rounding
+        assert seen.min() == 0

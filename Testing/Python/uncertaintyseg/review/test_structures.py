@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uncertaintyseg.review.structures import LOW_DICE, expected_dice, structure_table
+from uncertaintyseg.review.structures import LOW_DICE, POSSIBLE, expected_dice, structure_table
 from uncertaintyseg.wire import Label
 
 LABELS = [Label(id=1, name="organ", rgb=(1, 2, 3), snomed=None), Label(id=2, name="lesion", rgb=(4, 5, 6), snomed=None)]
@@ -28,6 +28,8 @@ def test_rows_are_sums_over_voxels(case):
         assert row.volume_ml == pytest.approx(inside.sum() * VOXEL_ML, abs=1e-4)
         assert row.mean_risk == pytest.approx(error[inside].mean(), abs=1e-4)
         assert row.expected_dice == pytest.approx(2 * p[inside].sum() / (p.sum() + inside.sum()), abs=1e-4)
+        wrong = np.where(inside, 1 - p, p)
+        assert row.expected_error_ml == pytest.approx(wrong[wrong >= POSSIBLE].sum() * VOXEL_ML, abs=1e-4)
     assert rows[1].volume_ml_95 == (0.1234, 9.0)
 
 
@@ -51,7 +53,25 @@ def test_a_structure_that_was_not_found_has_neither_risk_nor_dice():
 @pytest.mark.parametrize(("p", "flag"), [(0.99, None), (0.6, f"expected Dice below {LOW_DICE}")])
 def test_a_structure_that_the_model_doubts_is_flagged(p, flag):
     label = np.zeros((6, 6, 6), int)
-    label[1:5] = 1
+    label[1:5, 1:5, 1:5] = 1
     inside = np.where(label == 1, p, 1 - p)
     rows = structure_table(label, {"organ": inside}, np.full(label.shape, 1 - p), LABELS[:1], VOXEL_ML, None, "none")
+    assert rows[0].flag == flag
+
+
+@pytest.mark.parametrize(
+    ("box", "interval", "valid", "flag"),
+    [
+        (slice(1, 5), (0.0, 3.0), None, None),
+        (slice(1, 5), (1.0, 5.0), None, "volume uncertain by more than itself"),
+        (slice(2, 6), (1.0, 5.0), None, "volume uncertain by more than itself; reaches the edge of the scan"),
+        (slice(1, 5), (0.0, 3.0), slice(0, 5), "reaches the edge of the scan"),
+        (slice(1, 4), (0.0, 1.3), slice(0, 5), None),
+    ],
+)
+def test_a_structure_is_flagged_for_a_wide_interval_and_where_the_scan_ends(box, interval, valid, flag):
+    label, seen = np.zeros((6, 6, 6), int), np.zeros((6, 6, 6), np.float32)
+    label[box, 1:5, 1:5], seen[valid or slice(None)] = 1, 1
+    p, sure = {"organ": np.where(label == 1, 0.99, 0.01)}, np.full(label.shape, 0.01)
+    rows = structure_table(label, p, sure, LABELS[:1], VOXEL_ML, {1: interval}, "sampled", valid=seen)
     assert rows[0].flag == flag

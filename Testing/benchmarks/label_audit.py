@@ -1,0 +1,131 @@
+"""Does `uncertaintyseg audit` find the labels that are wrong? Real labels, damaged in known ways, ranked by a model.
+
+Half of the cases get one structure damaged; every row case x structure whose voxels changed counts as damaged. The rest
+are the labels of the data set as they are. Printed are the AUROC of the rankings over rows, the share of damaged cases
+whose worst region is at the damage, and the shares of damaged and other rows with a flag: means, ranges over draws of
+structures, cases and planes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import show
+from rich.progress import track
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
+
+from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.inference.audit import ORDERS
+from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.review.existing_label import LabelReview, review_label
+
+SHARE = 0.25
+Damage = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+
+
+def eroded(label: np.ndarray, structure: int, _: np.random.Generator) -> np.ndarray:
+    """One voxel of its surface is background."""
+    inside = label == structure
+    return np.where(inside & ~ndimage.binary_erosion(inside), 0, label)
+
+
+def dilated(label: np.ndarray, structure: int, _: np.random.Generator) -> np.ndarray:
+    """It has one voxel more of the background all around."""
+    return np.where(ndimage.binary_dilation(label == structure) & (label == 0), structure, label)
+
+
+def lobe_deleted(label: np.ndarray, structure: int, rng: np.random.Generator) -> np.ndarray:
+    """A quarter of it, cut off by a random plane, is background."""
+    voxels = np.argwhere(label == structure)
+    along = voxels @ rng.normal(size=3)
+    damaged = label.copy()
+    damaged[tuple(voxels[along > np.quantile(along, 1 - SHARE)].T)] = 0
+    return damaged
+
+
+def swapped(label: np.ndarray, structure: int, _: np.random.Generator) -> np.ndarray:
+    """The quarter of it that is nearest to another structure carries that one's id."""
+    others = [i for i in np.unique(label) if i not in (0, structure)]
+    distance = {i: ndimage.distance_transform_edt(label != i) for i in others}
+    nearest = min(others, key=lambda i: distance[i][label == structure].mean())
+    inside = label == structure
+    near = distance[nearest] <= np.quantile(distance[nearest][inside], SHARE)
+    return np.where(inside & near, nearest, label)
+
+
+DAMAGES: dict[str, Damage] = {"eroded": eroded, "dilated": dilated, "lobe deleted": lobe_deleted, "swapped": swapped}
+
+
+class Cases:
+    """Reference labels of real cases, and what a model says of their scans."""
+
+    def __init__(self, predictor: Predictor, data: Path, part: str) -> None:
+        self.labels = predictor.bundle.labels
+        ids = {item.name: item.id for item in self.labels}
+        cases = {case.id: case for case in read_cases(data)}
+        self.rows: list[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]] = []
+        name, _, part = part.rpartition(":")
+        for case in track([cases[i] for i in read_split(name)[part]], "predicting"):
+            prediction = predictor.predict(case.image, samples=2)
+            label = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
+            maps = {name: prediction.maps[f"probability_{name}"] for name in ids}
+            self.rows.append((label, maps, prediction.affine))
+
+    def review(self, index: int, label: np.ndarray | None = None) -> LabelReview:
+        """Review a case's own label, or another in its place."""
+        reference, maps, affine = self.rows[index]
+        return review_label(reference if label is None else label, maps, self.labels, affine)
+
+
+def one_draw(cases: Cases, clean: list[LabelReview], damage: Damage, seed: int) -> dict[str, float]:
+    """AUROC by each order, shares of damaged and other rows with a flag, and how often the worst region is damaged."""
+    rng = np.random.default_rng(seed)
+    chosen = set(rng.permutation(len(clean))[: len(clean) // 2].tolist())
+    rows: list[tuple[bool, dict[str, Any]]] = []
+    places = []
+    for index, review in enumerate(clean):
+        label = reference = cases.rows[index][0]
+        if index in chosen:
+            label = damage(reference, int(rng.choice([item.id for item in cases.labels])), rng)
+            review = cases.review(index, label)  # noqa: PLW2901
+            places.append(bool((label != reference)[review.regions[0].ijk]))
+        for row in review.structures:
+            damaged = bool(((label == row.id) != (reference == row.id)).any())
+            rows.append((damaged, row.model_dump()))
+    wrong = [damaged for damaged, _ in rows]
+    scores = {name: float(roc_auc_score(wrong, [-key(row) for _, row in rows])) for name, key in ORDERS.items()}
+    flags = {
+        title: float(np.mean([row["flag"] is not None for damaged, row in rows if damaged == which]))
+        for title, which in (("flagged", True), ("false alarm", False))
+    }
+    return {**scores, "place": float(np.mean(places)), **flags}
+
+
+def main() -> None:
+    """Print the table of docs/review.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="labelled data set")
+    parser.add_argument("--cases", default="msd_hippocampus:validation", help="SPLIT:PART")
+    parser.add_argument("--model", default="hippocampus_low_rank")
+    parser.add_argument("--draws", type=int, default=20)
+    options = parser.parse_args()
+    cases = Cases(Predictor(find_bundle(options.model)), options.data, options.cases)
+    clean = [cases.review(index) for index in range(len(cases.rows))]
+    columns = [*ORDERS, "place", "flagged", "false alarm"]
+    rows = []
+    for name, damage in DAMAGES.items():
+        draws = [one_draw(cases, clean, damage, seed) for seed in track(range(options.draws), name)]
+        figures = {key: [draw[key] for draw in draws] for key in columns}
+        rows.append([name, *(f"{np.mean(v):.2f} ({min(v):.2f}-{max(v):.2f})" for v in figures.values())])
+    show(f"{options.model}, {len(clean)} cases, {options.draws} draws", ["damage", *columns], rows)
+
+
+if __name__ == "__main__":
+    main()

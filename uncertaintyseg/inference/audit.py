@@ -1,0 +1,129 @@
+"""Existing labels against what a model makes of their scans: which are most likely wrong, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uncertaintyseg.data.label_map import read_mapped_label
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.review.existing_label import LabelReview, review_label
+
+ORDERS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "error": lambda row: -row["expected_error_ml"],
+    "excess": lambda row: -row["excess_error_ml"],
+    "dice": lambda row: 1.0 if row["expected_dice"] is None else row["expected_dice"],
+}
+"""What a ranking can go by; the least is first."""
+_SAMPLES = 2
+"""An audit shows no volume interval, so hardly any whole segmentations are drawn for one."""
+
+
+@dataclass(frozen=True)
+class CaseAudit:
+    """One audited case.
+
+    Attributes:
+        id: of the case.
+        scan: `[X, Y, Z]`.
+        label: that was audited, in the model's class ids `[X, Y, Z]`.
+        prediction: of the model.
+        review: of the label.
+    """
+
+    id: str
+    scan: np.ndarray
+    label: np.ndarray
+    prediction: Prediction
+    review: LabelReview
+
+
+def audit(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    label_map: Mapping[str, str] | None = None,
+    *,
+    by: str = "error",
+    keep: Callable[[CaseAudit], None] = lambda audited: None,
+    progress: Callable[[str, float], None] = lambda stage, fraction: None,
+) -> dict[str, Any]:
+    """Rank labels, case by case and structure by structure, by the error that a model expects in them.
+
+    Args:
+        predictor: of the model; best one that has not learnt from these labels.
+        cases: those without a label are passed over.
+        label_map: what the labels' ids stand for (`data.label_map`); by default they are the model's.
+        by: a name of `ORDERS`.
+        keep: called with each audited case, whose volumes are then let go.
+        progress: called with the case at work and the fraction done.
+
+    Returns:
+        The JSON of `uncertaintyseg audit`: `structures` (`wire.LabelledStructure` with case and rank) and `regions`
+        (`wire.Region` with case), both worst first, and `failed`: messages of the cases that cannot be used.
+
+    Raises:
+        InputError: when there is no labelled case, or none that can be used.
+    """
+    labelled = [case for case in cases if case.label is not None]
+    if not labelled:
+        raise InputError("there is no labelled case to audit: DATA needs images/ and labels/, or give --labels.")
+    rows, places, failed = [], [], {}
+    for number, case in enumerate(labelled):
+        progress(case.id, number / len(labelled))
+        try:
+            audited = audit_case(predictor, case, label_map)
+        except InputError as error:
+            failed[case.id] = str(error)
+            continue
+        rows += [{"case": case.id} | row.model_dump() for row in audited.review.structures]
+        places += [{"case": case.id} | region.model_dump() for region in audited.review.regions]
+        keep(audited)
+    if len(failed) == len(labelled):
+        raise InputError(f"none of {len(failed)} labels can be audited. The first: {next(iter(failed.values()))}")
+    progress("done", 1.0)
+    return {
+        "model": predictor.bundle.name,
+        "weights_checksum": predictor.bundle.checksum,
+        "n": len(labelled) - len(failed),
+        "by": by,
+        "structures": _ranked(rows, ORDERS[by]),
+        "regions": _ranked(places, ORDERS["error"]),
+        "failed": failed,
+    }
+
+
+def audit_case(predictor: Predictor, case: Case, label_map: Mapping[str, str] | None = None) -> CaseAudit:
+    """Run a model on a case and review the label that is there.
+
+    Raises:
+        InputError: when scan or label cannot be used.
+    """
+    scan = read_scan(case.image)
+    ids = {item.name: item.id for item in predictor.bundle.labels}
+    label = read_mapped_label(case, ids, label_map or {}, like=scan)[0].numpy()
+    prediction = predictor.predict(case.image, samples=_SAMPLES)
+    return CaseAudit(case.id, scan[0].numpy(), label, prediction, review_prediction(predictor, prediction, label))
+
+
+def review_prediction(predictor: Predictor, prediction: Prediction, label: np.ndarray) -> LabelReview:
+    """Review a label by a prediction that is there already, without running the network again.
+
+    Args:
+        predictor: that made it.
+        prediction: of the scan that the label belongs to.
+        label: in the model's class ids on the scan's grid, `[X, Y, Z]`.
+    """
+    labels, maps = predictor.bundle.labels, prediction.maps
+    names = {item.name: maps[f"probability_{item.name}"] for item in labels}
+    return review_label(label, names, labels, prediction.affine, valid=maps.get("valid"))
+
+
+def _ranked(rows: Sequence[dict[str, Any]], key: Callable[[Mapping[str, Any]], float]) -> list[dict[str, Any]]:
+    return [{**row, "rank": rank} for rank, row in enumerate(sorted(rows, key=key), start=1)]
