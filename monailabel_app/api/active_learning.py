@@ -1,30 +1,34 @@
-"""POST /activelearning/{strategy}: the next image to label, and why."""
+"""POST /activelearning/{strategy}: the next images to label, and why."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fastapi import APIRouter
 
+from monailabel_app.api.audit import caller
+from monailabel_app.api.auth import LOCAL
 from monailabel_app.api.instance import AppInstance
 
 router = APIRouter(tags=["ActiveLearning"])
 
+_OURS = ("scores", "lease", "skipped")
 
-@router.post("/activelearning/{strategy}", summary="Next image to label")
+
+@router.post("/activelearning/{strategy}", summary="Next images to label")
 def next_sample(strategy: str, app: AppInstance, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Answer with id, strategy, score, reason and remaining counts; without id when every image has its label.
+    """Answer with id, strategy, score, reason and remaining counts, and `samples` where more than one is asked for.
 
-    The stock fields of the image's record (path, name, ts...) come with them.
+    `params` may hold `model`, `count` (or `k`), `skip` (ids to pass over), `lease_minutes`, `seed` and, where nobody
+    logs in, `client_id`: who asks. There is no id when nothing is left. The stock fields of the image's record (path,
+    name, ts...) come with the first.
     """
     params = params or {}
-    sample = app.next_sample({**params, "strategy": strategy})
+    identity, _ = caller.get()
+    client = params.get("client_id")
+    annotator = client if identity == LOCAL and isinstance(client, str) and client else identity.name
+    sample = app.next_sample({**params, "strategy": strategy, "annotator": annotator})
     if "id" not in sample:
         return sample
-    datastore = app.datastore()
-    with datastore.lock:
-        info = datastore.get_image_info(sample["id"])
-        served = {"ts": int(time.time()), "client_id": params.get("client_id")}
-        datastore.update_image_info(sample["id"], {"strategy": {**info.get("strategy", {}), strategy: served}})
-    return {**info, **sample}
+    info = app.datastore().get_image_info(sample["id"])
+    return {**{name: value for name, value in info.items() if name not in _OURS}, **sample}

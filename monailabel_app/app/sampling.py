@@ -1,101 +1,170 @@
-"""Which image to label next. Each answer says why; none fails when every image has its label."""
+"""Which images to label next. Each answer says why; none fails when every image has its label."""
 
 from __future__ import annotations
 
-import random
+import secrets
 import time
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
+from pydantic import AliasChoices, Field, field_validator
 
+from monailabel_app.app.assignments import LEASE_MINUTES, Assignments
 from monailabel_app.app.datastore import StudyDatastore
-from monailabel_app.app.infer_task import BundleInferTask, find_task
-from monailabel_app.app.scores import Scores
-from monailabel_app.jobs.job import MEASURE
+from monailabel_app.app.infer_task import BundleInferTask, Params, find_task
+from monailabel_app.app.scores import Scored, Scores
+from monailabel_app.app.stopping import stopping_hint
+from uncertaintyseg.active.acquisition import ACQUISITIONS
+from uncertaintyseg.active.candidates import Candidate, Choice, Pool
+from uncertaintyseg.active.strategies import STRATEGIES
+
+_LABELS_A_ROUND = 5
+"""As in `uncertaintyseg simulate`: what fades with the rounds there fades with the labels here."""
+
+
+class SampleParams(Params):
+    """What a client may ask for."""
+
+    model: str | None = Field(None, description="Whose scores; by default the one that has scored most.")
+    count: int = Field(1, ge=1, le=1000, validation_alias=AliasChoices("count", "k"), description="Images to serve.")
+    skip: list[str] = Field(default_factory=list, description="Images to pass over from now on.")
+    lease_minutes: float = Field(LEASE_MINUTES, ge=0, le=7 * 24 * 60, description="How long others do not get them.")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Of strategies that draw; drawn itself by default.")
+
+    @field_validator("skip", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 class Sampling(Strategy):
-    """A strategy that answers `{id, strategy, score, reason, remaining}`, without an id when no image is left."""
-
-    name: str
-
-    def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
-        """Choose one of the images that have no final label."""
-        unlabelled = {image: datastore.get_image_info(image) for image in sorted(datastore.get_unlabeled_images())}
-        if unlabelled:
-            answer = self.choose(unlabelled, request)
-        else:
-            total = len(datastore.list_images())
-            reason = f"all {total} images have a final label" if total else "the studies folder holds no images"
-            answer = {"score": None, "reason": reason, "remaining": {"unlabelled": 0, "scored": 0}}
-        return {"strategy": self.name, **answer}
-
-    @abstractmethod
-    def choose(self, unlabelled: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-        """Return id, score, reason and remaining for one image of `unlabelled` (records by id), which is not empty."""
-
-
-class RandomSampling(Sampling):
-    """Any image, those served long ago or never more likely."""
-
-    name = "random"
-
-    def __init__(self) -> None:
-        super().__init__("Random sampling")
-
-    def choose(self, unlabelled: dict[str, dict[str, Any]], _request: dict[str, Any]) -> dict[str, Any]:
-        """Draw one image; the weight is the time since it was last served."""
-        served = [info.get("strategy", {}).get(self.name, {}).get("ts", 0) for info in unlabelled.values()]
-        now = int(time.time())
-        image = random.choices(list(unlabelled), weights=[max(now - ts, 0) + 1 for ts in served])[0]
-        return {
-            "id": image,
-            "score": None,
-            "reason": f"drawn at random from {len(unlabelled)} images without a label",
-            "remaining": {"unlabelled": len(unlabelled), "scored": 0},
-        }
-
-
-class EntropySampling(Sampling):
-    """The image of which a model is least sure.
+    """One strategy of `uncertaintyseg.active` over the datastore.
 
     Args:
+        name: of the strategy.
         scores: Where the scores are.
         tasks: The models by name.
+        assignments: Who has which image.
     """
 
-    name = MEASURE
+    def __init__(
+        self, name: str, scores: Scores, tasks: Mapping[str, BundleInferTask], assignments: Assignments
+    ) -> None:
+        super().__init__(STRATEGIES[name].summary)
+        self.name, self._strategy = name, STRATEGIES[name]
+        self._scores, self._tasks, self._assignments = scores, tasks, assignments
 
-    def __init__(self, scores: Scores, tasks: Mapping[str, BundleInferTask]) -> None:
-        super().__init__("Highest mean predictive entropy around the predicted foreground")
-        self._scores = scores
-        self._tasks = tasks
+    def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
+        """Serve images without a final label that nobody else has; those the annotator skipped come last.
 
-    def choose(self, unlabelled: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-        """Rank by the scores of the model in the request, else of the one that has scored most of these images."""
-        by_model = {
-            model: {i: s for i, s in self._scores.of(model, task.checksum).items() if i in unlabelled}
-            for model, task in self._wanted(request).items()
-        }
-        model, scores = max(by_model.items(), key=lambda item: len(item[1]))
-        remaining = {"unlabelled": len(unlabelled), "scored": len(scores)}
-        if not scores:
-            who = model if len(by_model) == 1 else "any model"
-            reason = (
-                f"no unlabelled image has a score by {who} yet: first of {len(unlabelled)} by name. Run a score job"
-            )
-            return {"id": next(iter(unlabelled)), "score": None, "reason": reason, "remaining": remaining}
-        image = min(scores, key=lambda i: (-scores[i], i))
-        reason = (
-            f"{model}: mean predictive entropy {scores[image]:.3f} nats within 3 mm of the foreground, "
-            f"rank 1 of {len(scores)}"
+        Args:
+            request: `annotator` and the fields of `SampleParams`.
+            datastore: of the images.
+
+        Returns:
+            `samples` (each with id, score, reason and provenance) and `remaining`; the first sample also at the top,
+            as stock clients want it. Without `id` when there is none to serve, and `reason` says why.
+
+        Raises:
+            NotFoundError: No such model, or no such image to skip.
+            InputError: A field is wrong.
+        """
+        asked, annotator = SampleParams.read(request), request["annotator"]
+        with datastore.lock:  # two people who ask at once must not get the same
+            for image in asked.skip:
+                self._assignments.skip(image, annotator)
+            unlabelled = sorted(datastore.get_unlabeled_images())
+            locked = self._assignments.with_others(annotator)
+            skipped = self._assignments.skipped_by(annotator) & set(unlabelled)
+            free = [image for image in unlabelled if image not in locked]
+            wanted = [image for image in free if image not in skipped] or free
+            model, scored = self._scored(asked.model, wanted)
+            remaining = {
+                "unlabelled": len(unlabelled),
+                "scored": len(scored.keys() & set(unlabelled)),
+                "skipped": len(skipped),
+                "locked": len(locked.keys() & set(unlabelled)),
+            }
+            if not wanted:
+                reason = self._why_none(datastore, unlabelled, locked)
+                return {"strategy": self.name, "samples": [], "score": None, "reason": reason, "remaining": remaining}
+            seed = secrets.randbits(32) if asked.seed is None else asked.seed
+            samples = self._samples(wanted, datastore, model, scored, asked.count, seed)
+            self._serve(samples, datastore, annotator, model, asked.lease_minutes)
+            labelled = [datastore.get_image_info(image) for image in datastore.get_labeled_images()]
+        hint = stopping_hint(labelled, self.name, model) if model else None
+        first = {key: value for key, value in samples[0].items() if key != "provenance"}
+        return {
+            "strategy": self.name, **first, "samples": samples, "remaining": remaining, "seed": seed, "stopping": hint,
+        } | ({"model": model} if model else {})  # fmt: skip
+
+    def _samples(
+        self,
+        images: Sequence[str],
+        datastore: StudyDatastore,
+        model: str | None,
+        scored: Mapping[str, Scored],
+        count: int,
+        seed: int,
+    ) -> list[dict[str, Any]]:
+        def candidate(image: str) -> Candidate:
+            known = scored.get(image)
+            return Candidate(image) if known is None else Candidate(image, known.scores, known.features)
+
+        done = datastore.get_labeled_images()
+        pool = Pool(
+            unlabelled=[candidate(image) for image in images],
+            labelled=[candidate(image) for image in done],
+            round=len(done) // _LABELS_A_ROUND,
+            rng=np.random.default_rng(seed),
         )
-        if len(scores) < len(unlabelled):
-            reason += f"; {len(unlabelled) - len(scores)} more have no score yet"
-        return {"id": image, "score": scores[image], "model": model, "reason": reason, "remaining": remaining}
+        return [self._sample(choice, pool, model, scored) for choice in self._strategy.choose(pool, count)]
 
-    def _wanted(self, request: dict[str, Any]) -> Mapping[str, BundleInferTask]:
-        model = request.get("model")
-        return {model: find_task(self._tasks, model)} if model else self._tasks
+    def _sample(self, choice: Choice, pool: Pool, model: str | None, scored: Mapping[str, Scored]) -> dict[str, Any]:
+        known, reason = scored.get(choice.id), choice.reason
+        provenance: dict[str, Any] = {"strategy": self.name, "date": datetime.now(timezone.utc).isoformat()}
+        if self._strategy.reads and model is not None and known is not None:
+            task, measure = self._tasks[model], self._strategy.reads[0]
+            reason = f"{model}: {reason}"
+            provenance |= {"model": model, "head": task.bundle.head, "checksum": task.checksum}
+            provenance |= {"scored": datetime.fromtimestamp(known.ts, timezone.utc).isoformat()}
+            if measure in known.scores:
+                better = sum(case.scores.get(measure, -np.inf) > known.scores[measure] for case in pool.unlabelled)
+                provenance |= {
+                    "measure": measure, "score": known.scores[measure], "rank": 1 + better,
+                    "of": sum(measure in case.scores for case in pool.unlabelled),
+                }  # fmt: skip
+                provenance |= {"unit": ACQUISITIONS[measure].unit} if measure in ACQUISITIONS else {}
+        elif self._strategy.reads:
+            reason += f". Run a score job{f' for {model}' if model else ''} to rank it"
+        return {"id": choice.id, "score": choice.score, "reason": reason, "provenance": provenance}
+
+    def _scored(self, model: str | None, images: Sequence[str]) -> tuple[str | None, dict[str, Scored]]:
+        """What the model in the request said, else the one that has scored most of these images."""
+        if not self._strategy.reads and model is None:
+            return None, {}
+        tasks = {model: find_task(self._tasks, model)} if model else self._tasks
+        by_model = {name: self._scores.all_of(name, task.checksum) for name, task in tasks.items()}
+        return max(by_model.items(), key=lambda item: len(item[1].keys() & set(images)))
+
+    def _serve(
+        self, samples: Sequence[dict[str, Any]], datastore: StudyDatastore, annotator: str, model: str | None,
+        minutes: float,
+    ) -> None:  # fmt: skip
+        notes = {}
+        for sample in samples:
+            before = datastore.get_image_info(sample["id"]).get("strategy")
+            note = {"ts": int(time.time()), "client_id": annotator, "model": model, "score": sample["score"]}
+            notes[sample["id"]] = {"strategy": {**(before if isinstance(before, dict) else {}), self.name: note}}
+        self._assignments.take(notes, annotator, minutes, notes)
+
+    @staticmethod
+    def _why_none(datastore: StudyDatastore, unlabelled: Sequence[str], locked: Mapping[str, float]) -> str:
+        if unlabelled:
+            free = datetime.fromtimestamp(min(locked[image] for image in unlabelled)).strftime("%H:%M")
+            return f"other annotators have the {len(unlabelled)} images that are left, the first until {free}"
+        total = len(datastore.list_images())
+        return f"all {total} images have a final label" if total else "the studies folder holds no images"

@@ -1,13 +1,72 @@
-"""One number a case: how much it would pay to look at it. Higher is more urgent."""
+"""Numbers about a case: how much it would pay to look at it. Higher is more urgent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from uncertaintyseg.wire import Structure
+
 NEAR_MM = 3.0
+FOREGROUND = "foreground_ml"
+"""Key of the predicted foreground among the scores of a case: no measure of doubt, but what strategies draw by."""
+
+
+class Acquisition(NamedTuple):
+    """One measure of doubt about a case."""
+
+    unit: str
+    summary: str
+
+
+ACQUISITIONS: dict[str, Acquisition] = {
+    "predictive_entropy": Acquisition("nats", "mean predictive entropy within 3 mm of the foreground"),
+    "mean_entropy": Acquisition("nats", "mean predictive entropy of the volume; grows with the size of the structures"),
+    "mutual_information": Acquisition("nats", "mean mutual information within 3 mm of the foreground"),
+    "variance": Acquisition("1", "mean variance of the probabilities within 3 mm of the foreground"),
+    "expected_dice_loss": Acquisition("1", "1 - Dice that the model itself expects, a mean over the structures"),
+    "volume_interval": Acquisition("1", "width of the 95 % volume interval / its middle, a mean over the structures"),
+}
+
+
+def of_structure(name: str) -> str:
+    """Key of the predictive entropy around one structure."""
+    return f"predictive_entropy_{name}"
+
+
+def case_scores(
+    maps: Mapping[str, np.ndarray],
+    label: np.ndarray,
+    spacing: Sequence[float],
+    structures: Sequence[Structure],
+    sampled_dice: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Every measure in `ACQUISITIONS` that the model gives, `FOREGROUND` and the entropy around each structure found.
+
+    Args:
+        maps: predictive_entropy, mutual_information and variance, `[*S]`.
+        label: predicted class ids `[*S]`.
+        spacing: of the voxels in mm.
+        structures: the structure table; without intervals there is no `volume_interval`.
+        sampled_dice: of whole shapes by structure (`inference.shapes`); by default the table's, which is the ratio of
+            expectations under voxel probabilities.
+    """
+    around = {row.name: _Near(label == row.id, spacing) for row in structures if (label == row.id).any()}
+    near = _Union(around.values(), label.shape)  # near one of the structures is near the foreground
+    scores = {name: near.mean(maps[name]) for name in ("predictive_entropy", "mutual_information", "variance")}
+    scores["mean_entropy"] = float(maps["predictive_entropy"].mean(dtype=np.float64))
+    dice = {row.name: row.expected_dice for row in structures} | dict(sampled_dice or {})
+    losses = [1 - value for value in dice.values() if value is not None]
+    scores["expected_dice_loss"] = float(np.mean(losses)) if losses else 0.0
+    widths = [_relative_width(*row.volume_ml_95) for row in structures if row.volume_ml_95 is not None]
+    if widths:
+        scores["volume_interval"] = float(np.mean(widths))
+    scores[FOREGROUND] = float(np.count_nonzero(label) * np.prod(spacing) / 1000)
+    entropies = {of_structure(name): part.mean(maps["predictive_entropy"]) for name, part in around.items()}
+    return scores | entropies
 
 
 def entropy_near_foreground(
@@ -24,14 +83,39 @@ def entropy_near_foreground(
         spacing: of the voxels in mm.
         near_mm: how far beyond the foreground to look.
     """
-    foreground = label > 0
-    if not foreground.any():
-        return float(entropy.mean(dtype=np.float64))
-    box = []
-    for axis, step in enumerate(spacing):
-        hit = np.flatnonzero(foreground.any(axis=tuple(a for a in range(foreground.ndim) if a != axis)))
-        reach = int(np.ceil(near_mm / step))
-        box.append(slice(max(int(hit[0]) - reach, 0), int(hit[-1]) + reach + 1))
-    cut = tuple(box)
-    near = distance_transform_edt(~foreground[cut], sampling=spacing) <= near_mm
-    return float(entropy[cut][near].mean(dtype=np.float64))
+    return _Near(label > 0, spacing, near_mm).mean(entropy)
+
+
+class _Near:
+    """Voxels within `near_mm` of a mask `[*S]`, itself included; all of them where the mask is empty."""
+
+    def __init__(self, mask: np.ndarray, spacing: Sequence[float], near_mm: float = NEAR_MM) -> None:
+        self.box: tuple[slice, ...] = ()
+        self.near = np.ones(mask.shape, bool)
+        if not mask.any():
+            return
+        box = []
+        for axis, step in enumerate(spacing):
+            hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+            reach = int(np.ceil(near_mm / step))
+            box.append(slice(max(int(hit[0]) - reach, 0), int(hit[-1]) + reach + 1))
+        self.box = tuple(box)
+        self.near = distance_transform_edt(~mask[self.box], sampling=spacing) <= near_mm
+
+    def mean(self, values: np.ndarray) -> float:
+        """Mean of `[*S]` over these voxels."""
+        return float(values[self.box][self.near].mean(dtype=np.float64))
+
+
+class _Union(_Near):
+    """Voxels of any of several; all of them where there is none."""
+
+    def __init__(self, parts: Collection[_Near], shape: Sequence[int]) -> None:
+        self.box = ()
+        self.near = np.full(shape, not parts)
+        for part in parts:
+            self.near[part.box] |= part.near
+
+
+def _relative_width(low: float, high: float) -> float:
+    return 2 * (high - low) / (high + low) if high + low > 0 else 0.0

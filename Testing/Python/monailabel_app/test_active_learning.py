@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from monailabel.client.client import MONAILabelClient
 
+from uncertaintyseg.active.strategies import STRATEGIES
+
 
 def next_sample(server, strategy: str, **params) -> dict:
-    answer = server.http.post(f"/activelearning/{strategy}", json=params)
+    """Without a lease, unless a test is about them: the server and its four images are shared."""
+    answer = server.http.post(f"/activelearning/{strategy}", json={"lease_minutes": 0} | params)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_an_image(server) -> None:
+    for image in server.images():
+        server.http.put(f"/datastore/image/info?image={image}", data={"info": '{"lease": null, "skipped": null}'})
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +45,7 @@ def test_scores_are_kept_in_the_image_records_with_the_weights_that_made_them(se
     records = json.loads((server.studies / "datastore_v2.json").read_text())
     kept = records["objects"][image]["image"]["info"]["scores"][server.baseline]
     assert kept["predictive_entropy"] == scores[image]
+    assert {"mutual_information", "variance", "expected_dice_loss", "foreground_ml"} < kept.keys()
     assert kept["checksum"] == server.http.get("/info/").json()["models"][server.baseline]["checksum"]
 
 
@@ -46,9 +59,135 @@ def test_predictive_entropy_serves_the_highest_score_and_says_why(server, scores
     assert sample["id"] == max(scores, key=scores.get)
     assert sample["score"] == max(scores.values())
     assert sample["strategy"] == "predictive_entropy"
-    assert sample["remaining"] == {"unlabelled": len(scores), "scored": len(scores)}
-    assert sample["reason"].startswith(f"{server.baseline}: mean predictive entropy {sample['score']:.3f} nats")
-    assert sample["reason"].endswith(f"rank 1 of {len(scores)}")
+    assert sample["remaining"] == {"unlabelled": len(scores), "scored": len(scores), "skipped": 0, "locked": 0}
+    assert sample["reason"].startswith(f"{server.baseline}: mean predictive entropy within 3 mm of the foreground: ")
+    assert sample["reason"].endswith(f"{sample['score']:.4g} nats, rank 1 of {len(scores)}")
+
+
+def test_an_answer_says_where_it_comes_from(server, scores):
+    sample = next_sample(server, "predictive_entropy", model=server.baseline)["samples"][0]
+    checksum = server.http.get("/info/").json()["models"][server.baseline]["checksum"]
+    provenance = sample["provenance"]
+    assert datetime.fromisoformat(provenance.pop("date")) >= datetime.fromisoformat(provenance.pop("scored"))
+    assert provenance == {
+        "strategy": "predictive_entropy", "model": server.baseline, "head": "deterministic", "checksum": checksum,
+        "measure": "predictive_entropy", "unit": "nats", "score": sample["score"], "rank": 1, "of": len(scores),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_serves_as_many_different_images_as_asked_for_up_to_all(server, scores, strategy):
+    for count in (2, 100):
+        answer = next_sample(server, strategy, model=server.baseline, count=count, seed=3)
+        served = [sample["id"] for sample in answer["samples"]]
+        assert len(set(served)) == len(served) == min(count, len(scores))
+        assert answer["id"] == served[0]
+        assert all(sample["reason"] and sample["provenance"]["strategy"] == strategy for sample in answer["samples"])
+        again = next_sample(server, strategy, model=server.baseline, k=count, seed=3)
+        assert [sample["id"] for sample in again["samples"]] == served
+
+
+def test_the_server_offers_all_strategies(server):
+    assert set(server.http.get("/info/").json()["strategies"]) == set(STRATEGIES)
+
+
+def test_two_annotators_are_served_different_images_until_one_saves_or_goes_on(server, scores, tmp_path):
+    asked = {"model": server.baseline, "lease_minutes": 30}
+    first = next_sample(server, "predictive_entropy", client_id="ann", **asked)
+    second = next_sample(server, "predictive_entropy", client_id="bob", **asked)
+    order = sorted(scores, key=scores.get, reverse=True)
+    assert [first["id"], second["id"]] == order[:2]
+    assert second["remaining"]["locked"] == 1
+    assert next_sample(server, "predictive_entropy", client_id="ann", **asked)["id"] == order[0]
+    records = json.loads((server.studies / "datastore_v2.json").read_text())["objects"]
+    assert records[order[0]]["image"]["info"]["lease"]["annotator"] == "ann"  # so a restart does not forget it
+    save(server, order[0], tmp_path)
+    assert server.http.get(f"/datastore/image/info?image={order[0]}").json()["lease"] is None
+    server.remove_label(order[0])
+    assert next_sample(server, "predictive_entropy", client_id="bob", **asked)["id"] == order[0]
+
+
+def test_annotators_who_ask_at_the_same_moment_get_different_images(server, scores):
+    def ask(who: int) -> str:
+        return next_sample(server, "predictive_entropy", model=server.baseline, client_id=f"a{who}", lease_minutes=1)[
+            "id"
+        ]
+
+    with ThreadPoolExecutor(len(scores)) as pool:
+        assert sorted(pool.map(ask, range(len(scores)))) == sorted(scores)
+
+
+def test_a_lease_runs_out(server, scores):
+    asked = {"model": server.baseline, "lease_minutes": 0.02}
+    held = next_sample(server, "predictive_entropy", client_id="ann", **asked)["id"]
+    assert next_sample(server, "predictive_entropy", client_id="bob", **asked)["id"] != held
+    server.wait_until(lambda: next_sample(server, "predictive_entropy", client_id="bob", **asked)["id"] == held, 10)
+
+
+def test_when_others_have_everything_the_answer_says_until_when(server, scores):
+    next_sample(server, "random", client_id="ann", count=100, lease_minutes=30)
+    answer = next_sample(server, "random", client_id="bob")
+    assert "id" not in answer
+    assert answer["samples"] == []
+    assert answer["reason"].startswith(f"other annotators have the {len(scores)} images that are left, the first until")
+
+
+def test_a_skipped_image_comes_last_for_who_skipped_it_and_first_for_the_others(server, scores):
+    asked = {"model": server.baseline, "lease_minutes": 0}
+    order = sorted(scores, key=scores.get, reverse=True)
+    answer = next_sample(server, "predictive_entropy", client_id="cy", skip=order[0], **asked)
+    assert answer["id"] == order[1]
+    assert answer["remaining"]["skipped"] == 1
+    assert next_sample(server, "predictive_entropy", client_id="dee", **asked)["id"] == order[0]
+    rest = next_sample(server, "predictive_entropy", client_id="cy", skip=order[1:], **asked)
+    assert rest["id"] == order[0]  # all are skipped now
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "message"),
+    [
+        ({"count": 0}, 400, "params.count"),
+        ({"count": "many"}, 400, "params.count"),
+        ({"skip": "nobody"}, 404, "no image 'nobody'"),
+        ({"skip": {"a": 1}}, 400, "params.skip"),
+        ({"lease_minutes": -1}, 400, "params.lease_minutes"),
+        ({"seed": -1}, 400, "params.seed"),
+        ({"model": "nothing"}, 404, "no model 'nothing'"),
+    ],
+)
+def test_a_wrong_field_is_named(server, params, status, message):
+    answer = server.http.post("/activelearning/predictive_entropy", json=params)
+    assert (answer.status_code, message in answer.text) == (status, True), answer.text
+
+
+def test_records_that_a_client_wrote_nonsense_into_count_as_none(server, scores, image):
+    info = server.http.get(f"/datastore/image/info?image={image}").json()
+    nonsense = {"scores": {server.baseline: ["x"]}, "lease": "mine", "skipped": 7, "strategy": []}
+    server.http.put(f"/datastore/image/info?image={image}", data={"info": json.dumps(nonsense)})
+    answer = next_sample(server, "predictive_entropy", model=server.baseline)
+    assert answer["remaining"]["scored"] == len(scores) - 1
+    put_back = {key: info.get(key) for key in nonsense}
+    server.http.put(f"/datastore/image/info?image={image}", data={"info": json.dumps(put_back)})
+
+
+def test_a_new_image_is_scored_by_the_model_that_scored_the_others(server, scores, scans):
+    with scans[0].open("rb") as file:
+        server.http.put("/datastore/image?image=late", files={"file": (scans[0].name, file)})
+    try:
+        server.wait_until(lambda: server.baseline in (info(server, "late").get("scores") or {}), 60)
+    finally:
+        server.http.delete("/datastore/image?id=late")
+        server.wait_until(lambda: "late" not in server.images())
+
+
+def info(server, image: str) -> dict:
+    return server.http.get(f"/datastore/image/info?image={image}").json()
+
+
+def save(server, image: str, folder: Path) -> None:
+    scan, path = nib.load(server.studies / f"{image}.nii.gz"), folder / "label.nii.gz"
+    nib.Nifti1Image(np.ones(scan.shape, np.uint8), scan.affine).to_filename(path)
+    assert server.put_label(image, path).status_code == 200
 
 
 def test_a_stock_client_that_names_no_model_gets_the_model_with_most_scores(server, scores):
@@ -86,9 +225,7 @@ def test_images_come_in_the_order_of_their_scores_until_none_is_left(server, sco
     served = []
     while "id" in (sample := next_sample(server, "predictive_entropy", model=server.baseline)):
         served.append(sample["id"])
-        scan, path = nib.load(server.studies / f"{served[-1]}.nii.gz"), tmp_path / "label.nii.gz"
-        nib.Nifti1Image(np.ones(scan.shape, np.uint8), scan.affine).to_filename(path)
-        assert server.put_label(served[-1], path).status_code == 200
+        save(server, served[-1], tmp_path)
     assert served == sorted(scores, key=scores.get, reverse=True)
     client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
     for strategy in ("random", "predictive_entropy"):

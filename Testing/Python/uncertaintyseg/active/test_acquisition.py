@@ -1,4 +1,4 @@
-"""The score of a case: entropy near its foreground, in millimetres."""
+"""The scores of a case: entropy near its foreground, in millimetres, and the other measures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uncertaintyseg.active.acquisition import NEAR_MM, entropy_near_foreground
+from uncertaintyseg.active.acquisition import (
+    ACQUISITIONS,
+    FOREGROUND,
+    NEAR_MM,
+    case_scores,
+    entropy_near_foreground,
+    of_structure,
+)
+from uncertaintyseg.wire import Structure
 
 
 def brute_force(entropy: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], near: float) -> float:
@@ -52,3 +60,58 @@ def test_the_size_of_the_background_does_not_matter():
     assert entropy_near_foreground(*padded, (1, 1, 1)) == pytest.approx(
         entropy_near_foreground(entropy, label, (1, 1, 1))
     )
+
+
+def row(name: str, class_id: int, dice: float | None, interval: tuple[float, float] | None) -> Structure:
+    return Structure(
+        name=name, id=class_id, volume_ml=1.0, volume_ml_95=interval, interval_method="", mean_risk=None,
+        expected_dice=dice, flag=None,
+    )  # fmt: skip
+
+
+def example(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = np.zeros((12, 11, 10), np.uint8)
+    label[3:6, 3:6, 3:6], label[7:9, 3:6, 3:6] = 1, 2
+    return {name: rng.random(label.shape) for name in ("predictive_entropy", "mutual_information", "variance")}, label
+
+
+def test_every_measure_is_what_it_says():
+    maps, label = example()
+    spacing = (1.0, 2.0, 0.5)
+    structures = [row("organ", 1, 0.9, (1.0, 3.0)), row("lesion", 2, 0.5, (2.0, 2.0))]
+    scores = case_scores(maps, label, spacing, structures)
+    assert set(scores) == {*ACQUISITIONS, FOREGROUND, of_structure("organ"), of_structure("lesion")}
+    for name in ("predictive_entropy", "mutual_information", "variance"):
+        assert scores[name] == pytest.approx(brute_force(maps[name], label, spacing, NEAR_MM))
+    assert scores["mean_entropy"] == pytest.approx(maps["predictive_entropy"].mean())
+    assert scores["expected_dice_loss"] == pytest.approx(0.3)
+    assert scores["volume_interval"] == pytest.approx((2 / 2 + 0) / 2)
+    assert scores[FOREGROUND] == pytest.approx((27 + 18) / 1000)
+    around = brute_force(maps["predictive_entropy"], label * (label == 2), spacing, NEAR_MM)
+    assert scores[of_structure("lesion")] == pytest.approx(around)
+
+
+def test_what_a_model_does_not_give_has_no_score():
+    maps, label = example()
+    scores = case_scores(
+        maps, label * (label == 1), (1, 1, 1), [row("organ", 1, 0.9, None), row("lesion", 2, None, None)]
+    )
+    assert "volume_interval" not in scores
+    assert of_structure("lesion") not in scores
+    assert scores["expected_dice_loss"] == pytest.approx(0.1)
+
+
+def test_a_case_in_which_nothing_is_found_or_expected_has_finite_scores():
+    maps, label = example()
+    scores = case_scores(maps, np.zeros_like(label), (1, 1, 1), [row("organ", 1, None, (0.0, 0.0))])
+    assert np.isfinite(list(scores.values())).all()
+    assert scores["predictive_entropy"] == pytest.approx(maps["predictive_entropy"].mean())
+    assert scores["expected_dice_loss"] == scores["volume_interval"] == scores[FOREGROUND] == 0
+
+
+def test_dice_of_whole_shapes_goes_before_that_of_voxels():
+    maps, label = example()
+    assert case_scores(maps, label, (1, 1, 1), [row("organ", 1, 0.9, None)], {"organ": 0.6})[
+        "expected_dice_loss"
+    ] == pytest.approx(0.4)

@@ -1,0 +1,86 @@
+"""A fit of so many steps, without validation: for rounds of active learning, whose labels are all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.inference.bundle import Bundle, load_weights, save_weights
+from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
+from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.recipe import Recipe
+from uncertaintyseg.training.sampling import class_weights
+from uncertaintyseg.training.schedule import make_optimizer
+
+
+def learn(
+    bundle: Bundle,
+    cases: Sequence[Case],
+    *,
+    start_from: Path | None,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """Train backbone and head together and write the last weights to the bundle; same seed, same weights.
+
+    Args:
+        bundle: whose recipe, augmentation and network are used.
+        cases: labelled.
+        start_from: weights to go on from; None starts from random ones.
+        steps: of the optimiser; the learning rate falls as (1 - done)^0.9.
+        learning_rate: at first.
+        seed: of weights, order, augmentation and samples.
+        device: torch device.
+
+    Raises:
+        InputError: for a scan or label that cannot be used.
+        BundleError: for a head that is fitted after training, or weights that do not fit.
+    """
+    recipe = Recipe.load(bundle, seed=seed)
+    torch.manual_seed(seed)
+    network = bundle.network(weights=False).to(device)
+    if network.head.fitted:
+        raise BundleError(f"the head '{network.head.name}' is fitted to a trained network, not trained with it.")
+    if start_from is not None:
+        load_weights(network, start_from)
+    data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None))
+    loss = _loss(network, recipe, data, device)
+    optimizer = make_optimizer(list(network.parameters()), recipe.model_copy(update={"learning_rate": learning_rate}))
+    network.train()
+    for step, batch in zip(range(steps), _batches(training_loader(bundle, data, recipe), seed), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / steps) ** 0.9
+        image, label = as_tensors(batch, torch.device(device))
+        optimizer.zero_grad()
+        loss(network(image), label).backward()
+        if recipe.clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+        optimizer.step()
+    save_weights(network, bundle.weights)
+
+
+def _batches(loader: DataLoader, seed: int) -> Iterator[dict[str, Any]]:
+    """Epoch after epoch, each in an order of its own."""
+    epoch = 0
+    while True:
+        reseed(loader, 1000 * seed + epoch)
+        yield from loader
+        epoch += 1
+
+
+def _loss(network: torch.nn.Module, recipe: Recipe, data: Sequence[dict[str, Any]], device: str) -> HeadLoss:
+    head = network.head
+    objective = recipe.objective or head.objective
+    weights = recipe.class_weights
+    if objective == "hybrid" and weights is None:
+        weights = class_weights((case["label"] for case in data), head.classes)
+    generator = torch.Generator(device).manual_seed(recipe.seed)
+    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator, class_weights=weights)
