@@ -1,0 +1,146 @@
+"""The headers of one DICOM series in the order of its slices, and its place in space."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import ArrayLike
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+
+from uncertaintyseg.data.geometry import LatticeMap, lattice_map
+from uncertaintyseg.errors import InputError
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_SAME_FOR_ALL = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
+_MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+_TOLERANCE_MM = 0.02  # positions and orientations are decimal strings, rounded by the scanner
+_SAME_GRID_TOLERANCE = 0.05  # voxels; as for labels in other files
+
+
+@dataclass(frozen=True)
+class Series:
+    """Headers without pixels, along the normal of the slices, and the grid they make."""
+
+    headers: Sequence[Dataset]
+    affine: np.ndarray
+    """4x4, `[column, row, slice]` to RAS+ mm, as `read_scan` gives it for the same series."""
+    shape: tuple[int, int, int]
+    """Columns, rows, slices."""
+
+    @property
+    def uid(self) -> str:
+        return str(self.headers[0].SeriesInstanceUID)
+
+    def frames(self, volume: ArrayLike, affine: ArrayLike, name: str) -> np.ndarray:
+        """Turn a volume to `[slices, rows, columns]` of this series.
+
+        Args:
+            volume: `[X, Y, Z]` on the series' voxels, in any order and direction of its axes.
+            affine: 4x4, its voxels to RAS+ mm.
+            name: What the error calls it.
+
+        Raises:
+            InputError: Its voxels are not those of the series.
+        """
+        values = np.asarray(volume)
+        lattice = lattice_map(affine, self.affine, self.shape, tolerance=_SAME_GRID_TOLERANCE)
+        if lattice is None or not self._covers(values.shape, lattice):
+            raise InputError(f"{name}: its grid is not that of series {self.uid}; use a volume made from that series")
+        backwards = [axis for axis, sign in enumerate(lattice.sign) if sign < 0]
+        return np.flip(values.transpose(lattice.axes), backwards).transpose(2, 1, 0)
+
+    def _covers(self, shape: tuple[int, ...], lattice: LatticeMap) -> bool:
+        corner = tuple(0 if sign > 0 else n - 1 for sign, n in zip(lattice.sign, self.shape, strict=True))
+        return tuple(shape[axis] for axis in lattice.axes) == self.shape and lattice.shift == corner
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a DICOM UID, and so safe as a file name."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def read_series(folder: str | os.PathLike[str]) -> Series:
+    """Read the headers of one series of single-frame slices.
+
+    Attributes that DICOM lets be empty are filled in as empty, so that objects can be derived from the series.
+
+    Raises:
+        InputError: A file is not DICOM, the files are not slices of one series with a frame of reference, or the
+            slices are no regular grid: tilted gantry, missing or doubled slices.
+    """
+    folder = Path(folder)
+    try:
+        headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.iterdir())]
+    except (OSError, InvalidDicomError) as error:
+        raise InputError(f"{folder}: not a folder of DICOM slices ({error})") from error
+    for header in headers:
+        _complete(header)
+    _check_one_series(headers, folder)
+    x, y = np.reshape(np.array(headers[0].ImageOrientationPatient, dtype=float), (2, 3))
+    headers.sort(key=lambda header: float(np.cross(x, y) @ _position(header)))
+    step = _slice_step([_position(header) for header in headers], np.cross(x, y), folder)
+    between_rows, between_columns = (float(v) for v in headers[0].PixelSpacing)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([x * between_columns, y * between_rows, step], axis=1)
+    affine[:3, 3] = _position(headers[0])
+    gap = round(float(np.linalg.norm(step)), 6)  # a decimal string has 16 characters
+    for header in headers:
+        header.SpacingBetweenSlices = gap
+        header.SliceThickness = header.get("SliceThickness") or gap
+    shape = (int(headers[0].Columns), int(headers[0].Rows), len(headers))
+    return Series(headers, _LPS_TO_RAS @ affine, shape)
+
+
+def _check_one_series(headers: Sequence[Dataset], folder: Path) -> None:
+    if len(headers) < 2:
+        raise InputError(f"{folder}: {len(headers)} slices; a volume needs two or more single-frame instances")
+    first = headers[0]
+    for name in (*_SAME_FOR_ALL, "SOPClassUID", "SOPInstanceUID", "PixelSpacing"):
+        if not first.get(name):
+            raise InputError(f"{folder}: the slices have no {name}, so nothing can be derived from this series")
+    for header in headers:
+        differing = [name for name in _SAME_FOR_ALL if header.get(name) != first.get(name)]
+        if differing or "NumberOfFrames" in header:
+            reason = f"differ in {', '.join(differing)}" if differing else "have several frames each"
+            raise InputError(f"{folder}: the instances {reason}; give one series of single-frame slices")
+        missing = [n for n in ("ImagePositionPatient", "ImageOrientationPatient") if not header.get(n)]
+        if missing:
+            raise InputError(f"{folder}: slices without {', '.join(missing)} have no place in space")
+        if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-4):
+            raise InputError(f"{folder}: the slices are not parallel; give one stack of slices")
+
+
+def _slice_step(positions: Sequence[np.ndarray], normal: np.ndarray, folder: Path) -> np.ndarray:
+    """Vector from one slice to the next, mm LPS."""
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    off = np.abs(np.array(positions) - (positions[0] + np.arange(len(positions))[:, None] * step)).max()
+    if off > _TOLERANCE_MM * max(1.0, float(np.linalg.norm(step))) or not np.linalg.norm(step):
+        raise InputError(f"{folder}: the slices are unevenly spaced: some are missing or doubled. Complete the series.")
+    sideways = np.linalg.norm(step - (step @ normal) * normal) * (len(positions) - 1)
+    if sideways > max(_TOLERANCE_MM, 1e-3 * np.linalg.norm(positions[-1] - positions[0])):
+        raise InputError(
+            f"{folder}: the slices are shifted against each other (tilted gantry, {sideways:.1f} mm in all): resample "
+            "the series to a rectangular grid first"
+        )
+    return step
+
+
+def _complete(header: Dataset) -> None:
+    for name in _MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, None)
+
+
+def _position(header: Dataset) -> np.ndarray:
+    return np.array(header.ImagePositionPatient, dtype=float)
