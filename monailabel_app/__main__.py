@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from monailabel_app import preflight
+from monailabel_app.access import Access, check_access, check_audit, in_words, warnings
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
 
@@ -20,19 +21,40 @@ UVICORN_APP = "monailabel_app.asgi:app"
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; `uncertaintyseg serve` passes the same options."""
     parser = argparse.ArgumentParser(prog="python -m monailabel_app", description=__doc__)
-    parser.add_argument("--studies", type=Path, required=True, help="folder with the scans; labels are saved in it")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
+    parser.add_argument("--studies", required=True, help="folder with the scans, or address of a DICOMweb server")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; beyond loopback with tokens and TLS")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--models", type=Path, action="append", default=[], help="folder with more bundles; repeatable")
     parser.add_argument("--cache", type=Path, help="folder for results, by default in the user's cache")
     parser.add_argument("--cache-gb", type=float, default=10.0, help="oldest results go beyond this size")
     parser.add_argument("--device", default="cpu", help="torch device of the worker, such as cpu or cuda")
+    parser.add_argument("--token-file", type=Path, help="tokens that `uncertaintyseg token` made")
+    parser.add_argument("--ssl-certfile", type=Path, help="TLS certificate, PEM")
+    parser.add_argument("--ssl-keyfile", type=Path, help="its key, PEM")
+    parser.add_argument("--behind-proxy", action="store_true", help="a proxy in front ends TLS")
+    parser.add_argument("--allowed-host", action="append", default=[], help="name by which clients reach the server")
+    parser.add_argument("--allow-origin", action="append", default=[], help="web page that may use it")
+    parser.add_argument("--max-upload-mb", type=float, default=Access.max_upload_mb, help="largest request")
+    parser.add_argument("--audit", type=Path, help="folder of the audit log, by default in the user's state")
     return parser.parse_args()
 
 
-def check(arguments: argparse.Namespace) -> None:
+def read_access(arguments: argparse.Namespace) -> Access:
+    """Return who may reach the server; an address to listen on is one by which it is reached."""
+    return Access(
+        token_file=arguments.token_file,
+        allowed_hosts=tuple(dict.fromkeys([*arguments.allowed_host, *preflight.own_names(arguments.host)])),
+        allow_origins=tuple(arguments.allow_origin),
+        behind_proxy=arguments.behind_proxy,
+        max_upload_mb=arguments.max_upload_mb,
+        **({"audit": arguments.audit} if arguments.audit else {}),
+    )
+
+
+def check(arguments: argparse.Namespace, access: Access) -> None:
     """Raise `UncertaintySegError` for the first thing that would keep the server from starting."""
-    preflight.check_host(arguments.host)
+    check_access(arguments.host, access, arguments.ssl_certfile, arguments.ssl_keyfile)
+    check_audit(access.audit)
     preflight.check_port(arguments.host, arguments.port)
     preflight.check_studies(arguments.studies)
     find_bundles(*arguments.models)
@@ -46,7 +68,16 @@ def writable_app_folder(port: int) -> Path:
     return folder
 
 
-def start(arguments: argparse.Namespace) -> None:
+def announce(arguments: argparse.Namespace, access: Access) -> None:
+    """Say where the server listens, who may use it, where the audit log is and what is unsafe."""
+    scheme = "https" if arguments.ssl_certfile else "http"
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    lines = [f"listening on {scheme}://{host}:{arguments.port}", *in_words(access)]
+    lines += [f"warning: {text}" for text in warnings(arguments.host, access)]
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - what an engineer looks for first
+
+
+def start(arguments: argparse.Namespace, access: Access) -> None:
     """Run MONAI Label's own `start_server` in this process until it is stopped."""
     from monailabel.main import Main  # noqa: PLC0415 - takes seconds; a wrong argument is answered at once
 
@@ -55,11 +86,14 @@ def start(arguments: argparse.Namespace) -> None:
         "cache": str(arguments.cache.resolve()) if arguments.cache else "",
         "cache_gb": str(arguments.cache_gb),
         "device": arguments.device,
+        **access.to_conf(),
     }
     main = Main(actions="start_server")
     command = ["start_server", "--app", str(writable_app_folder(arguments.port))]
     command += ["--studies", str(arguments.studies), "--uvicorn_app", UVICORN_APP]
     command += ["--host", arguments.host, "--port", str(arguments.port)]
+    if arguments.ssl_certfile:
+        command += ["--ssl_certfile", str(arguments.ssl_certfile), "--ssl_keyfile", str(arguments.ssl_keyfile)]
     for name, value in conf.items():
         if value:
             command += ["--conf", name, value]
@@ -70,11 +104,13 @@ def main() -> None:
     """Exit with 2 and one message when the user can mend it."""
     arguments = parse_arguments()
     try:
-        check(arguments)
+        access = read_access(arguments)
+        check(arguments, access)
     except UncertaintySegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command's one message
         raise SystemExit(2) from None
-    start(arguments)
+    announce(arguments, access)
+    start(arguments, access)
 
 
 if __name__ == "__main__":

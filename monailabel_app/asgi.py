@@ -10,10 +10,16 @@ from types import FrameType
 
 from fastapi import FastAPI
 from monailabel.app import app
+from monailabel.config import settings
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 
 from monailabel_app import api
+from monailabel_app.access import Access
 from monailabel_app.api import errors
-from monailabel_app.api.guard import LoopbackGuard
+from monailabel_app.api.audit import audit, audit_job
+from monailabel_app.api.auth import Gate, Login
+from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
 
 __all__ = ["app"]
@@ -48,11 +54,33 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _stock_lifespan(app):
         for signum in (signal.SIGINT, signal.SIGTERM):
             _stop_jobs_on(signum)
+        running_app().queue.on_submit = audit_job
+        audit("start", studies=running_app().studies)
         yield
         running_app().close()
+        audit("stop")
+
+
+def _protect(app: FastAPI, access: Access) -> None:
+    """Put the guards around the routes, the outermost last, in the place of MONAI Label's, which let any page in."""
+    app.user_middleware.clear()
+    app.state.gate = Gate(access)
+    app.add_middleware(Login, gate=app.state.gate)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=int(access.max_upload_mb * 1e6))
+    if access.allow_origins:
+        allowed = ["Authorization", "Content-Type", "If-None-Match"]
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.allow_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=allowed,
+            expose_headers=["ETag", "Content-Disposition"],
+        )
+    app.add_middleware(Guard, access=access)
+    app.add_middleware(SecurityHeaders)
 
 
 _put_in_front(app)
 errors.install(app)
-app.add_middleware(LoopbackGuard)
+_protect(app, Access.from_conf(settings.MONAI_LABEL_APP_CONF))
 app.router.lifespan_context = _lifespan

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import tempfile
+import urllib.parse
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,8 @@ from uncertaintyseg.errors import InputError
 
 LOCK_NAME = ".server.lock"
 """File in the studies folder that one server process holds as long as it lives."""
+
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 def is_loopback(host: str) -> bool:
@@ -26,13 +29,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_host(host: str) -> None:
-    """Raise `InputError` unless `host` is loopback: this version has no log-in."""
-    if not is_loopback(host):
-        raise InputError(
-            f"--host {host}: this version serves loopback only, since it has no log-in. Use --host 127.0.0.1, "
-            "and from another machine an SSH tunnel: ssh -L 8000:127.0.0.1:8000 USER@SERVER"
-        )
+def own_names(host: str) -> list[str]:
+    """Return the name by which clients reach an address to listen on; none for one that stands for all."""
+    return [] if host in ANY_ADDRESS or is_loopback(host) else [host]
 
 
 def check_port(host: str, port: int) -> None:
@@ -77,6 +76,35 @@ def lock_studies(studies: Path) -> FileLock:
     return lock
 
 
-def check_studies(studies: Path) -> None:
-    """Raise `InputError` unless a server could use the folder now."""
-    lock_studies(studies).release()
+def is_url(studies: str | Path) -> bool:
+    """Whether the studies are those of a DICOMweb server."""
+    return str(studies).lower().startswith(("http://", "https://"))
+
+
+def check_url(url: str) -> str:
+    """Return the address without a slash at its end.
+
+    Raises:
+        InputError: It is no http(s) address, or holds a user name or password, which would show in logs.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"--studies {url}: give a folder, or a DICOMweb address like http://HOST:8042/dicom-web")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(
+            f"--studies: the address of {parts.hostname} must hold no user name, password, query or fragment; a "
+            "password goes into the environment (docs/dicomweb.md)"
+        )
+    return url.rstrip("/")
+
+
+def check_studies(studies: str) -> None:
+    """Raise `InputError` unless a server could use the folder now, or the address is a DICOMweb server's."""
+    if is_url(studies):
+        check_url(studies)
+    else:
+        lock_studies(Path(studies)).release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -38,7 +39,7 @@ class Transport:
 
     Args:
         url: Address of the server, e.g. `http://127.0.0.1:8000`.
-        token: Sent as a Bearer token when given.
+        token: Sent as a Bearer token when given; never in the clear to another machine.
         timeout: Seconds without a byte after which a request is given up.
 
     Raises:
@@ -55,6 +56,8 @@ class Transport:
             self._port = parts.port
         except ValueError as error:
             raise ServerError(f"'{url}' has no valid port: it should look like http://127.0.0.1:8000.") from error
+        if token and parts.scheme == "http" and not _is_this_machine(parts.hostname):
+            raise ServerError(f"{url} would get the access token in the clear: use its https:// address.")
         self.url = parts.geturl()
         self._parts = parts
         self._token = token
@@ -241,6 +244,15 @@ def _detail(body: bytes, reason: str) -> str:
     if isinstance(detail, list):
         return "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
     return str(detail)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _safe_name(name: str) -> str:

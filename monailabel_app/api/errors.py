@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from monailabel.config import settings
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
+from starlette.exceptions import HTTPException
 
-from monailabel_app.errors import JobCancelledError, NotFoundError, UnavailableError, WorkerLostError
-from uncertaintyseg.errors import UncertaintySegError
+from monailabel_app.access import Access
+from monailabel_app.api.guard import too_large
+from monailabel_app.errors import (
+    DicomWebError,
+    ForbiddenError,
+    JobCancelledError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    WorkerLostError,
+)
+from uncertaintyseg.errors import StorageError, UncertaintySegError
 
-_STATUS = {NotFoundError: 404, UnavailableError: 405, JobCancelledError: 409, WorkerLostError: 503}
+_STATUS = {
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    UnavailableError: 405,
+    JobCancelledError: 409,
+    TooLargeError: 413,
+    DicomWebError: 502,
+    WorkerLostError: 503,
+    StorageError: 507,
+}
+logger = logging.getLogger(__name__)
+_DISK_FULL = "the server's disk is full; nothing was changed. Make room and try again"
 
 
 def install(app: FastAPI) -> None:
@@ -18,6 +45,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UncertaintySegError, _ours)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _system)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -33,6 +62,25 @@ async def _monailabel(_request: Request, error: MONAILabelException) -> JSONResp
 async def _malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     return _answer(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 413:
+        return too_large(Access.from_conf(settings.MONAI_LABEL_APP_CONF))
+    if _is_full(error.__cause__):  # an upload is kept on disk while its form is read
+        return _answer(507, _DISK_FULL)
+    return await http_exception_handler(request, error)
+
+
+async def _system(request: Request, error: OSError) -> JSONResponse:
+    if _is_full(error):
+        return _answer(507, _DISK_FULL)
+    logger.error("%s %s", request.method, request.url.path, exc_info=error)
+    return await _bug(request, error)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:

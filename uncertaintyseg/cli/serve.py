@@ -6,27 +6,69 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+_WHO = "Who may reach it"
+
 
 def serve(
-    studies: Annotated[Path, typer.Option(help="Folder with the scans; labels and scores are saved in it.")],
+    studies: Annotated[
+        str, typer.Option(help="Folder with the scans, or a DICOMweb address; labels go into the folder.")
+    ],
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
     models: Annotated[list[Path] | None, typer.Option(help="Folder with more bundles; repeatable.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for results; by default in the user's cache.")] = None,
     cache_gb: Annotated[float, typer.Option(min=0, help="The least recently used results go beyond this size.")] = 10,
     device: Annotated[str, typer.Option(help="Torch device, such as cpu or cuda.")] = "cpu",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback with tokens and TLS.", rich_help_panel=_WHO)
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None, typer.Option(help="Tokens that `uncertaintyseg token` made.", rich_help_panel=_WHO)
+    ] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.", rich_help_panel=_WHO)] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key, PEM.", rich_help_panel=_WHO)] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy in front ends TLS.", rich_help_panel=_WHO)
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or address by which clients reach the server; repeatable.", rich_help_panel=_WHO),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Web page that may use it, such as https://ohif.example.org.", rich_help_panel=_WHO),
+    ] = None,
+    max_upload_mb: Annotated[float, typer.Option(min=1, help="Largest request, in MB.", rich_help_panel=_WHO)] = 1024,
+    audit: Annotated[
+        Path | None, typer.Option(help="Folder of the audit log; by default in the user's state.", rich_help_panel=_WHO)
+    ] = None,
 ) -> None:
-    """Serve the models to 3D Slicer and other MONAI Label clients, on this machine only."""
-    command = [sys.executable, "-m", "monailabel_app", "--studies", str(studies), "--port", str(port), "--host", host]
-    for folder in models or []:
-        command += ["--models", str(folder)]
-    if cache is not None:
-        command += ["--cache", str(cache)]
-    command += ["--cache-gb", str(cache_gb), "--device", device]
+    """Serve the models to 3D Slicer and other MONAI Label clients.
+
+    On this machine alone, without log-in: `uncertaintyseg serve --studies DIR`. To others in three steps:
+
+    1. uncertaintyseg token anna --role annotator --token-file tokens
+
+    2. uncertaintyseg serve --studies DIR --host 0.0.0.0 --allowed-host seg.example.org --token-file tokens
+    --ssl-certfile cert.pem --ssl-keyfile key.pem
+
+    3. in 3D Slicer: address https://seg.example.org:8000 and the token.
+
+    docs/deployment.md has roles, the audit log, backup, and units for systemd and Docker.
+    """
+    options: dict[str, Any] = dict(locals())  # the server's own program has the same options
+    command = [sys.executable, "-m", "monailabel_app"]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            command += [flag] if value else []
+        elif isinstance(value, list):
+            command += [part for item in value for part in (flag, str(item))]
+        elif value is not None:
+            command += [flag, str(value)]
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606 - signals to this command reach the server itself
     raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own program

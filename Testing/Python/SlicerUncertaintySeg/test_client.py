@@ -119,6 +119,19 @@ def test_the_token_travels_as_bearer_and_only_to_its_server(wire_server, tmp_pat
         client.fetch_label(result, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://seg.example.org:8000", "http://192.0.2.7", "seg.example.org", "http://[2001:db8::1]"]
+)
+def test_no_token_travels_in_the_clear_to_another_machine(url):
+    with pytest.raises(ServerError, match="use its https:// address"):
+        Client(url, token="s3cret")
+
+
+@pytest.mark.parametrize("url", ["https://seg.example.org", "http://localhost:8000", "http://[::1]:8000", "127.0.0.1"])
+def test_a_token_may_travel_encrypted_or_on_this_machine(url):
+    assert Client(url, token="s3cret").url.endswith(url)
+
+
 def test_dropped_connections_are_made_again(client, wire_server):
     wire_server.drops["/info/"] = 2
     assert client.info().version == "0.1"
