@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Set up and run the project with nothing but a Python: `python make.py demo|test|setup`.
+"""Set up and run the project with nothing but a Python: `python make.py demo|test|proof|setup`.
 
     setup   make .venv and install everything into it (the other commands do this by themselves)
     demo    the main job: studies, server, inference, risk maps in a Slicer scene, one HTML report
     test    the test suite
+    proof   the slow proofs (soak, kills, fuzzing, MONAI Label's own suites); writes docs/proof.md
 
 What follows the command is passed on: `python make.py test -k logits`, `python make.py demo --data FOLDER`.
 Without the right PyTorch for your machine: set TORCH_INDEX_URL to the index that PyTorch's "Get started" page shows
@@ -37,11 +38,13 @@ LIBRARIES = {
     "dbus-1": ["libdbus-1-3"],
     "xkbcommon": ["libxkbcommon0"],
 }
+APT = "apt-get install -y --no-install-recommends"
+ORTHANC = ["orthanc", "orthanc-dicomweb"]
 
 
 def main() -> int:
     """Run the command named on the command line."""
-    commands = {"setup": lambda _: 0, "demo": demo, "test": test}
+    commands = {"setup": lambda _: 0, "demo": demo, "test": test, "proof": proof}
     command, rest = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command not in commands:
         print(__doc__)
@@ -60,7 +63,14 @@ def demo(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """The test suite."""
+    dicom_server()
     return run([PYTHON, "-m", "pytest", *arguments])
+
+
+def proof(arguments: list[str]) -> int:
+    """The slow proofs."""
+    dicom_server()
+    return run([PYTHON, "-m", "Testing.proof", *arguments])
 
 
 def run(command: list[object]) -> int:
@@ -129,21 +139,31 @@ def system_libraries() -> str | None:
     missing = [
         package for name, packages in LIBRARIES.items() if not ctypes.util.find_library(name) for package in packages
     ]
-    if not missing:
+    if not missing or installed(missing):
         return None
-    apt = shutil.which("apt-get")
-    command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
-    if apt and os.geteuid() == 0:
-        print(f"Installing {' '.join(missing)} ...", flush=True)
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run([apt, "-qq", "update"], check=False, env=quiet)
-        if subprocess.run(command.split(), check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0:
-            return None
-    if apt:
-        return f"pictures need a few system libraries; install them with: sudo {command}"
+    if shutil.which("apt-get"):
+        return f"pictures need a few system libraries; install them with: sudo {APT} {' '.join(missing)}"
     return (
         f"pictures need the libraries {', '.join(LIBRARIES)} (Mesa's EGL and OpenGL); install your system's packages."
     )
+
+
+def dicom_server() -> None:
+    """Install the DICOM server that the DICOMweb tests start on loopback; without it they are skipped."""
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where Debian has it, and few users look
+    if not shutil.which("Orthanc", path=path) and not installed(ORTHANC):
+        print(f"The DICOMweb tests are skipped without Orthanc; on Debian and Ubuntu: sudo {APT} {' '.join(ORTHANC)}")
+
+
+def installed(packages: list[str]) -> bool:
+    """Install Debian packages if this user may; False if not."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return False
+    print(f"Installing {' '.join(packages)} ...", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "-qq", "update"], check=False, env=quiet)
+    command = [*APT.split(), *packages]
+    return subprocess.run(command, check=False, env=quiet, stdout=subprocess.DEVNULL).returncode == 0
 
 
 if __name__ == "__main__":

@@ -9,5 +9,9 @@ class InputError(UncertaintySegError):
     """A scan, a label or an argument that cannot be used."""
 
 
+class StorageError(InputError):
+    """A file that cannot be written for want of room; what was there before is untouched (507)."""
+
+
 class BundleError(UncertaintySegError):
     """A model folder whose metadata, configuration or weights do not fit together."""

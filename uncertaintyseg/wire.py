@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Source = Literal["aleatoric", "epistemic", "total"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+JobKind = Literal["infer", "condition", "score", "batch", "train", "calibrate"]
 
 
 class _Wire(BaseModel):
@@ -46,20 +47,31 @@ class Structure(_Wire):
     interval_method: str = Field(description="How the interval was made, or why there is none.")
     mean_risk: float | None = Field(description="Mean error probability inside the structure; null when it is empty.")
     expected_dice: float | None = Field(description="Dice expected under the model's own probabilities.")
-    flag: str | None = Field(description="Why a person should look at this structure, or null.")
+    expected_error_ml: float | None = Field(
+        None, description="Volume expected to be wrongly in or out of the structure; null in reports of old."
+    )
+    flag: str | None = Field(description="Why a person should look at this structure (reasons with '; '), or null.")
+
+
+class LabelledStructure(Structure):
+    """One row of the structure table of a label that is not the model's."""
+
+    excess_error_ml: float = Field(description="Expected error beyond that of the model's own best guess.")
 
 
 class Region(_Wire):
     """One connected place to look at, ranked by expected error."""
 
-    rank: int
+    rank: int = Field(description="1 is worst.")
     structure: str
-    ras_mm: tuple[float, float, float]
-    ijk: tuple[int, int, int]
-    bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]]
+    ras_mm: tuple[float, float, float] = Field(description="Where to look.")
+    ijk: tuple[int, int, int] = Field(description="The same voxel, in the slice with most of the expected error.")
+    bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]] = Field(description="First and last voxel.")
     volume_ml: float
-    expected_error_ml: float
-    kind: Literal["border", "missed", "extra"]
+    expected_error_ml: float = Field(description="Sum of error probability x volume of a voxel.")
+    kind: Literal["border", "missed", "extra"] = Field(
+        description="Where the surface runs, what is labelled too little, or too much."
+    )
 
 
 class RiskCoveragePoint(_Wire):
@@ -72,6 +84,18 @@ class RiskCoveragePoint(_Wire):
     expected_error: float
     lo: float
     hi: float
+
+
+class Guarantee(_Wire):
+    """What is promised of cases like the calibration cases if everything riskier than `threshold` is reviewed."""
+
+    kind: Literal["crc", "rcps"] = Field(description="'crc': on average over cases; 'rcps': with confidence 1 - delta.")
+    alpha: float = Field(description="Promised bound on wrong voxels left / reference voxels of a case.")
+    delta: float | None = Field(description="Chance that the promise fails over the calibration draw; null for crc.")
+    threshold: float = Field(description="Review the voxels whose error probability is above this.")
+    cases: int = Field(description="Number of calibration cases.")
+    reachable_alpha: float = Field(description="Smallest bound that so many cases could promise.")
+    text: str = Field(description="The promise in one sentence.")
 
 
 class Provenance(_Wire):
@@ -89,6 +113,10 @@ class Provenance(_Wire):
     device: str
     dtype: str
     code_version: str
+    calibration: str | None = Field(
+        None, description="SHA-256 of the calibration behind the error probability; null where it is the model's own."
+    )
+    fallback: str | None = Field(None, description="What had to be done otherwise for want of memory, or null.")
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 
@@ -100,7 +128,7 @@ class Risk(_Wire):
     structures: list[Structure]
     regions: list[Region] = Field(default_factory=list)
     risk_coverage: list[RiskCoveragePoint] = Field(default_factory=list)
-    guarantee: dict[str, Any] | None = None
+    guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
     provenance: Provenance
 
@@ -114,14 +142,102 @@ class InferResult(_Wire):
     labels: list[Label] = Field(description="The same structures with colours and codes.")
 
 
+class Corrections(BaseModel):
+    """Voxels and what they are: IJK on the grid of the stored scan, by MONAI Label's names or by structure."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, list[tuple[int, int, int]]]
+
+    foreground: list[tuple[int, int, int]] = Field(
+        default_factory=list, description="Voxels of `label`; a key with a structure's name says the same."
+    )
+    background: list[tuple[int, int, int]] = Field(default_factory=list, description="Voxels of no structure.")
+
+
+class ConditionRequest(Corrections):
+    """Body of POST /uncertainty/v1/results/{key}/condition: all clicks that hold, each time."""
+
+    label: str | None = Field(None, description="What `foreground` is; needed where the model has several structures.")
+    scribbles: Corrections = Field(default_factory=Corrections, description="Strokes: all their voxels.")
+    reach_mm: float | None = Field(None, gt=0, le=1000, description="How far a click is heard; null for the usual.")
+
+
+class ConditionResult(InferResult):
+    """The segmentation and its maps given the clicks, under a key of their own."""
+
+    moved: Literal["shape", "voxel", "none"] = Field(
+        description="'shape': clicks moved what lies around them; 'voxel': only the clicked voxels; 'none': no clicks."
+    )
+    alone: int = Field(description="Clicks that moved only their own voxel.")
+    offer: str | None = Field(None, description="What would make the model learn from them, where no shape can move.")
+
+
+class ModelVersion(_Wire):
+    """One version of a model's weights, and how it came to be."""
+
+    number: int = Field(0, description="1 is the first that was kept.")
+    checksum: str = Field("", description="SHA-256 of the weights file.")
+    created: str = Field("", description="ISO date and time, UTC.")
+    origin: Literal["before training", "trained"] = "trained"
+    scope: Literal["whole", "head"] | None = Field(None, description="What was trained.")
+    training_cases: int | None = None
+    validation_cases: int | None = None
+    before: dict[str, float] | None = Field(
+        None, description="Validation scores of the weights it replaced: 'dice', 'nll' (nats)."
+    )
+    after: dict[str, float] | None = Field(None, description="Its own, on the same cases.")
+    seconds: float | None = Field(None, description="Wall time of the training.")
+
+
+class Model(_Wire):
+    """One model of a server."""
+
+    name: str
+    description: str
+    task: str
+    head: str
+    checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
+    labels: list[Label]
+    maps: list[str]
+    trainable: bool
+    version: int | None = Field(description="Number of the version in use; null where nothing was ever published.")
+    versions: list[ModelVersion]
+    calibrated: bool
+    calibration: str = Field(description="On what the weights in use are calibrated, or why they are not.")
+
+
+class RestoreRequest(_Wire):
+    """Body of POST /uncertainty/v1/models/{name}/restore."""
+
+    version: int
+
+
+class TrainResult(_Wire):
+    """What a training ends with. Weights that validate worse than those in use are not published."""
+
+    published: bool
+    reason: str = Field(description="Why it was published or not.")
+    version: int | None = Field(None, description="Number of the published version.")
+    record: ModelVersion
+
+
+class DicomObject(_Wire):
+    """Where a DICOMweb server has what was stored there."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
 class JobRequest(_Wire):
     """Body of POST /uncertainty/v1/jobs."""
 
-    kind: Literal["infer", "score"]
+    kind: Literal["infer", "score", "batch", "train", "calibrate"]
     model: str
     image: str | None = Field(
         None, description="Image id; needed to infer. A score job without it scores every unlabelled image."
     )
+    images: Literal["all", "labeled", "unlabeled"] | list[str] = Field("all", description="Which ones a batch job takes.")
     params: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -129,7 +245,7 @@ class Job(_Wire):
     """Answer of GET /uncertainty/v1/jobs/{id}."""
 
     id: str
-    kind: Literal["infer", "score"]
+    kind: JobKind
     state: JobState
     queue_position: int = Field(description="Jobs ahead of this one; 0 when running or ended.")
     fraction: float

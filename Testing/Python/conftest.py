@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: needs a CUDA device; `pytest -m gpu` runs these alone")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real scans beside the checkout; tests that need it are skipped where it is absent."""

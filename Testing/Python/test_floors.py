@@ -20,6 +20,7 @@ PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": set(),
+    "tokens": {"errors"},
     "logits": {"errors"},
     "measures": {"logits", "wire"},
     "heads": {"errors", "logits", "measures", "wire"},
@@ -27,13 +28,15 @@ ROOMS: dict[str, set[str]] = {
     "data": {"errors"},
     "segmenter": {"backbones", "errors", "heads"},
     "metrics": {"errors"},
-    "active": {"errors"},
-    "review": {"errors", "metrics", "wire"},
+    "active": {"errors", "wire"},
+    "review": {"errors", "logits", "metrics", "wire"},
     "inference": {
-        "active", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter", "wire",
+        "active", "backbones", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter",
+        "wire",
     },
-    "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter"},
-    "cli": {"data", "errors", "inference", "metrics", "training", "wire"},
+    "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
+    "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
+    "cli": {"active", "data", "errors", "inference", "metrics", "review", "simulation", "tokens", "training", "wire"},
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""
 

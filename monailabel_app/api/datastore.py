@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import FileResponse
+from monailabel.endpoints import datastore as stock
 from starlette.background import BackgroundTask
 
+from monailabel_app.api.audit import audit
+from monailabel_app.api.corrections import note_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.uploads import received
@@ -34,7 +37,33 @@ def add_image(
         if suffix is None:
             raise InputError(f"{path.name}: give a scan as {', '.join(IMAGE_SUFFIXES)}")
         read_scan(path)
-        return {"image": app.datastore().add_image(image or path.name[: -len(suffix)], str(path), info)}
+        image_id = app.datastore().add_image(image or path.name[: -len(suffix)], str(path), info)
+    audit("add_image", case=image_id)
+    app.score_keeper.catch_up()
+    return {"image": image_id}
+
+
+@router.delete("/", include_in_schema=False)
+@router.delete("/image", summary="Remove a scan and its labels")
+def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - MONAI Label's name
+    """404 for an unknown image."""
+    app.datastore().remove_image(id)
+    audit("remove_image", case=id)
+    return {}
+
+
+@router.get("/image", summary="Download a scan", response_class=FileResponse)
+def download_image(app: AppInstance, image: str) -> FileResponse:
+    """In a thread: a series of a DICOMweb server may have to be fetched first."""
+    path = app.datastore().image_path(image)
+    return FileResponse(path, filename=path.name)
+
+
+@router.head("/image", include_in_schema=False)
+def check_image(app: AppInstance, image: str, check_sum: str | None = None) -> dict[str, Any]:
+    """404 when there is no such scan, or not with this checksum."""
+    app.datastore().image_path(image)
+    return stock.download_image(image, check_only=True, check_sum=check_sum)
 
 
 @router.put("/label", summary="Save a label")
@@ -43,8 +72,8 @@ def save_label(
 ) -> dict[str, Any]:
     """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
 
-    `params` may name the `model` whose class ids it holds. 4xx for an unknown image or class id, another grid, or a
-    file that is no label.
+    `params` may name the `model` whose class ids it holds, the `result` that was corrected and `seconds_open`. 4xx
+    for an unknown image or class id, another grid, or a file that is no label.
     """
     info = parse_params(params)
     datastore = app.datastore()
@@ -54,8 +83,17 @@ def save_label(
         checked = Path(folder) / "label.nii.gz"
         write_volume(checked, volume[0].numpy(), volume.affine.numpy())
         label_id = datastore.save_label(image, str(checked), tag or _FINAL, info)
+    note_save(app, image, tag or _FINAL, volume[0].numpy(), info)
     app.on_save_label(image, label_id)
     return {"image": image, "label": label_id}
+
+
+@router.delete("/label", summary="Remove a label")
+def remove_label(app: AppInstance, id: str, tag: str) -> dict[str, Any]:  # noqa: A002 - MONAI Label's name
+    """404 for an unknown label."""
+    app.datastore().remove_label(id, tag)
+    audit("remove_label", case=id, tag=tag)
+    return {}
 
 
 @router.put("/image/info", summary="Add to an image's record")

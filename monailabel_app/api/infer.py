@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import SimpleITK as sitk  # noqa: N813
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from anyio import to_thread
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
 from monailabel.utils.others.generic import get_mime_type
+from pydantic import ValidationError
 from requests_toolbelt import MultipartEncoder
 
+from monailabel_app.api import conditioning
+from monailabel_app.api.dicom import check_series, segmentation_reply
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.uploads import received
+from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.infer_task import InferParams
-from monailabel_app.errors import NotFoundError, UnavailableError
+from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs import InferJob
+from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 
 router = APIRouter(tags=["Infer"])
 
-# Waiting requests have threads of their own; the others they would take from every other route.
-_WAITING = CapacityLimiter(64)
 _OTHER_FORMATS = (".nii", ".nrrd")
 
 
@@ -42,21 +48,37 @@ class ResultType(str, Enum):
 async def infer(
     model: str,
     app: AppInstance,
+    request: Request,
     image: str = "",
     session_id: str = "",
     params: Annotated[str, Form()] = "{}",
     file: Annotated[UploadFile | None, File()] = None,
     output: ResultType = ResultType.all,
 ) -> Response:
-    """Infer an image of the datastore, of a session or of the request; answer with label and `params.risk`."""
+    """Infer an image of the datastore, of a session or of the request; answer with label and `params.risk`.
+
+    Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), correct the
+    result before it is answered with.
+    """
     if output is ResultType.dicom_seg:
-        raise UnavailableError("output=dicom_seg is not available in this version: use image, json or all")
+        check_series(app, image if file is None and not session_id else "")
     options = parse_params(params)
     # of what the client wrote into params only this counts: it never decides which file is read
-    request = {"model": model, **InferParams.read(options).model_dump()}
-    result = await to_thread.run_sync(_wait, app, request, image, session_id, file, limiter=_WAITING)
+    asked = {"model": model, **InferParams.read(options).model_dump()}
+    with ExitStack() as stack:
+        upload = None
+        if file is not None and not session_id:
+            upload = await to_thread.run_sync(stack.enter_context, received(file))
+        job = await to_thread.run_sync(_submit, app, asked, image, session_id, upload)
+        result = await ended(job, app.queue, request)
+        if corrections := _corrections(options, result["label_names"]):
+            job = await to_thread.run_sync(conditioning.submit, app, result["risk"]["result"], corrections)
+            result = await ended(job, app.queue, request)
+        result = app.answer(model, result)
     if output is ResultType.json:
         return JSONResponse(result["params"])
+    if output is ResultType.dicom_seg:
+        return await to_thread.run_sync(segmentation_reply, app, image, result["params"]["risk"]["result"])
     suffix = options.get("result_extension", ".nii.gz")
     return await to_thread.run_sync(_reply, result, suffix, output)
 
@@ -72,17 +94,30 @@ def parse_params(params: str, field: str = "params") -> dict[str, Any]:
     return values
 
 
-def _wait(
-    app: UncertaintySegApp, request: dict[str, Any], image: str, session_id: str, file: UploadFile | None
-) -> dict[str, Any]:
+def _submit(
+    app: UncertaintySegApp, request: dict[str, Any], image: str, session_id: str, upload: Path | None
+) -> InferJob:
     if session_id:
-        return app.infer({**request, "upload": _session_image(app, session_id)})
-    if file is not None:
-        with received(file) as path:
-            return app.infer({**request, "upload": path})
+        return app.submit_request({**request, "upload": _session_image(app, session_id)})
+    if upload is not None:
+        return app.submit_request({**request, "upload": upload})
     if not image:
         raise InputError("image: give the id of an image, a session_id or a file")
-    return app.infer({**request, "image": image})
+    return app.submit_request({**request, "image": image})
+
+
+def _corrections(options: dict[str, Any], names: Iterable[str]) -> wire.ConditionRequest | None:
+    """The points that came with a request, None without any. Raises `InputError` naming a field that is wrong."""
+    given = {name: options[name] for name in ("foreground", "background", *names) if options.get(name)}
+    if not given:
+        return None
+    if "foreground" in given and isinstance(options.get("label"), str):
+        given["label"] = options["label"]
+    try:
+        return wire.ConditionRequest.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"params.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _session_image(app: UncertaintySegApp, session_id: str) -> Path:

@@ -10,18 +10,13 @@ from monailabel_app.errors import UnavailableError
 
 router = APIRouter(include_in_schema=False)
 
-_NO_TRAINING = "training through the server is not available yet in this version: use `uncertaintyseg train`"
-_NO_BATCH = "batch inference is not available yet in this version: POST /uncertainty/v1/jobs for each image"
 _NO_UPLOAD = "weights are not changed through the server: put a bundle into the models folder and restart"
 _NO_SLIDES = "this server segments volumes, not slides"
 _NO_RELOAD = "one process opens the datastore once: restart the server instead"
-_NO_DICOMWEB = "this version serves folders only, no DICOMweb"
+_NO_DICOMWEB = "no DICOMweb proxy: viewers ask the DICOMweb server itself"
 _NO_GPU = "this machine has no nvidia-smi to ask"
 
 _REFUSED = {
-    ("POST", "/train/"): _NO_TRAINING,
-    ("POST", "/train/{model}"): _NO_TRAINING,
-    ("POST", "/batch/infer/{model}"): _NO_BATCH,
     ("PUT", "/model/{model}"): _NO_UPLOAD,
     ("DELETE", "/model/{model}"): _NO_UPLOAD,
     ("POST", "/infer/wsi/{model}"): _NO_SLIDES,

@@ -6,36 +6,56 @@ import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
-from pydantic import ConfigDict
 
+from monailabel_app.api.auth import require
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.app.infer_task import InferParams
-from monailabel_app.jobs import ENDED
+from monailabel_app.app import UncertaintySegApp
+from monailabel_app.app.infer_task import BatchParams, InferParams
+from monailabel_app.app.train_task import TrainParams
+from monailabel_app.jobs import ENDED, Job
 from monailabel_app.jobs.results import ROUTE
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.tokens import Role
 
 router = APIRouter(tags=["Uncertainty"])
 _JOBS = "/uncertainty/v1/jobs"
+_FOR_TRAINERS = ("batch", "train", "calibrate")
 
 Key = Annotated[str, Path(description="`risk.result` of an inference.")]
 
 
-class _StrictParams(InferParams):
-    """Our own clients send nothing else, so a misspelt name is an error."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-@router.post(_JOBS, status_code=202, summary="Start an inference or a scoring")
+@router.post(_JOBS, status_code=202, summary="Start an inference, a scoring, a training...")
 def submit(request: wire.JobRequest, app: AppInstance) -> dict[str, str]:
     """Answer with the job's id; a result that is already there ends the job at once."""
-    params = _StrictParams.read(request.params)
-    if request.kind == "score":
-        return {"id": app.submit_score(request.model, request.image, params).id}
+    if request.kind in _FOR_TRAINERS:
+        require(Role.trainer)()
+    return {"id": _SUBMIT[request.kind](app, request).id}
+
+
+def _infer(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
     if request.image is None:
         raise InputError("image: an infer job needs the id of an image")
-    return {"id": app.submit_infer(request.model, request.image, params).id}
+    return app.submit_infer(request.model, request.image, InferParams.read(request.params, strict=True))
+
+
+def _score(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
+    return app.submit_score(request.model, request.image, InferParams.read(request.params, strict=True))
+
+
+def _batch(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
+    return app.submit_batch(request.model, request.images, BatchParams.read(request.params, strict=True))
+
+
+def _train(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
+    return app.submit_train(request.model, TrainParams.read(request.params, strict=True))
+
+
+def _calibrate(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
+    return app.submit_calibrate(request.model)
+
+
+_SUBMIT = {"infer": _infer, "score": _score, "batch": _batch, "train": _train, "calibrate": _calibrate}
 
 
 @router.get(_JOBS, summary="Jobs that have not ended")

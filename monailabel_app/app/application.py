@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 
+from monailabel_app.app.assignments import Assignments
 from monailabel_app.app.datastore import StudyDatastore
-from monailabel_app.app.infer_task import BundleInferTask, InferParams, find_task
-from monailabel_app.app.sampling import EntropySampling, RandomSampling
+from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
+from monailabel_app.app.infer_task import BatchParams, BundleInferTask, InferParams, find_task
+from monailabel_app.app.labelled import FINAL, check_reserved, labelled_cases
+from monailabel_app.app.models import Models, Tasks, describe, is_trainable
+from monailabel_app.app.sampling import Sampling
 from monailabel_app.app.scores import Scores
-from monailabel_app.app.scoring import EntropyScoring
+from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
 from monailabel_app.app.sessions import CheckedSessions
-from monailabel_app.errors import NotFoundError, UnavailableError
-from monailabel_app.jobs import InferJob, JobQueue, ResultStore, ScoreJob, Worker
+from monailabel_app.app.train_task import BundleTrainTask, TrainParams
+from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs import (
+    BatchJob,
+    CalibrateJob,
+    InferJob,
+    JobQueue,
+    Report,
+    ResultStore,
+    ScoreJob,
+    Step,
+    TrainJob,
+    Worker,
+)
+from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
-from uncertaintyseg import __version__
-from uncertaintyseg.errors import BundleError, UncertaintySegError
-from uncertaintyseg.inference.bundle import find_bundles
+from monailabel_app.preflight import is_url
+from uncertaintyseg import __version__, wire
+from uncertaintyseg.active.strategies import STRATEGIES
+from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.training.versions import restore
+from uncertaintyseg.wire import Label
 
+logger = logging.getLogger(__name__)
+
+_TRAINING_STANDS_BACK = 19  # the most that a process may
 START_LINE = (
     "monailabel start_server --app monailabel_app --studies DIR --host 127.0.0.1 --uvicorn_app monailabel_app.asgi:app"
 )
@@ -34,7 +61,7 @@ class UncertaintySegApp(MONAILabelApp):
 
     Args:
         app_dir: MONAI Label's app folder; only its logs are used.
-        studies: Folder with the scans.
+        studies: Folder with the scans, or address of a DICOMweb server.
         conf: `--conf` pairs: `models` (more bundle folders, separated as in PATH), `cache` (folder of results),
             `cache_gb`, `device`.
 
@@ -59,56 +86,70 @@ class UncertaintySegApp(MONAILabelApp):
         self._auto_update_scoring = False  # it would score with every method at every sample
 
     def init_datastore(self) -> StudyDatastore:
-        """Open the studies folder, which this process alone may do."""
-        if self.studies.startswith(("http://", "https://")):
-            raise UnavailableError(f"--studies {self.studies}: this version serves folders only, no DICOMweb")
+        """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
+        if is_url(self.studies):
+            return open_dicomweb(self.studies, self._cache_bytes(), self.structures)
         return StudyDatastore(self.studies, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
-    def init_infers(self) -> dict[str, BundleInferTask]:
+    def init_infers(self) -> Tasks[BundleInferTask]:
         """One task a bundle; the queue and the store come with them."""
         cache = self.conf.get("cache") or platformdirs.user_cache_dir("uncertaintyseg")
-        limit = float(self.conf.get("cache_gb", "10")) * 1024**3
-        self.results = ResultStore(Path(cache) / "results", int(limit))
+        self.results = ResultStore(Path(cache) / "results", self._cache_bytes())
         self.scores = Scores(self.datastore())
-        self.queue = JobQueue(self.results, Worker())
+        self.queue = JobQueue(self.results, Worker(), Worker(niceness=_TRAINING_STANDS_BACK))
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
-        device = self.conf.get("device", "cpu")
-        bundles = find_bundles(*folders)
-        if not bundles:
-            raise BundleError("no model found: give a folder of bundles with --models DIR (or --conf models DIR)")
-        return {
-            name: BundleInferTask(bundle, self.queue, self.results, self.scores, device)
-            for name, bundle in bundles.items()
-        }
+        home = folders[-1] if folders else platformdirs.user_data_path("uncertaintyseg") / "models"
+        self.models = Models(folders, home)
+        self.device = self.conf.get("device", "cpu")
+        return Tasks(
+            self.models,
+            lambda bundle: BundleInferTask(bundle, self.models, self.queue, self.results, self.scores, self.device),
+        )
 
-    def init_strategies(self) -> dict[str, RandomSampling | EntropySampling]:
-        """`random` and `predictive_entropy`."""
-        return {RandomSampling.name: RandomSampling(), EntropySampling.name: EntropySampling(self.scores, self._infers)}
+    def init_trainers(self) -> Tasks[BundleTrainTask]:
+        """One task a bundle that says how it is trained."""
+
+        def make(bundle: Bundle) -> BundleTrainTask | None:
+            if not is_trainable(bundle):
+                return None
+            return BundleTrainTask(bundle, self.models, self.queue, self.device, self.on_trained)
+
+        return Tasks(self.models, make)
+
+    def init_strategies(self) -> dict[str, Sampling]:
+        """Those of `uncertaintyseg.active`, by name."""
+        self.assignments = Assignments(self.datastore())
+        return {name: Sampling(name, self.scores, self._infers, self.assignments) for name in STRATEGIES}
 
     def init_scoring_methods(self) -> dict[str, EntropyScoring]:
-        """`predictive_entropy`, under the name of the strategy that uses it."""
+        """One, under the name of the measure that its result shows."""
+        self.score_keeper = ScoreKeeper(self.submit_score, self.scores, self._infers, self.datastore())
         return {MEASURE: EntropyScoring(self.submit_score, list(self._infers))}
 
     def infer(self, request: dict[str, Any], datastore: None = None) -> dict[str, Any]:  # noqa: ARG002 - inherited signature
-        """Infer and wait.
+        """Infer and wait: `submit_request`, then `answer`."""
+        return self.answer(request["model"], self.submit_request(request).outcome.result())
+
+    def answer(self, model: str, result: dict[str, Any]) -> dict[str, Any]:
+        """What MONAI Label answers with: `file`, which belongs to the result store, and `params`."""
+        file, params = find_task(self._infers, model).answer(result)
+        return {"file": file, "params": params}
+
+    def submit_request(self, request: dict[str, Any]) -> InferJob:
+        """Queue an inference that a stock client asks for.
 
         Args:
             request: `model`, the fields of `InferParams`, and either `image` (an id, never a path) or `upload` (path
                 of a scan that came with the request).
-            datastore: MONAI Label's argument; there is one datastore.
-
-        Returns:
-            `file` (belongs to the result store) and `params`.
 
         Raises:
             NotFoundError: No such model or image.
-            UncertaintySegError: The scan cannot be used, the job was cancelled or the worker died.
+            InputError: A field is wrong, or the scan cannot be read.
         """
-        task = find_task(self._infers, request["model"])
-        image_id = None if "upload" in request else request["image"]
-        path = request["upload"] if image_id is None else self.datastore().image_path(image_id)
-        file, params = task({**request, "image": path, "image_id": image_id})
-        return {"file": file, "params": params}
+        task, params = find_task(self._infers, request["model"]), InferParams.read(request)
+        if "upload" in request:
+            return task.submit_infer(request["upload"], None, params)
+        return task.submit_infer(self.datastore().image_path(request["image"]), request["image"], params)
 
     def submit_infer(self, model: str, image: str, params: InferParams) -> InferJob:
         """Queue one inference. Raises `NotFoundError` for an unknown model or image."""
@@ -123,14 +164,117 @@ class UncertaintySegApp(MONAILabelApp):
         task = find_task(self._infers, model)
         images = [image] if image is not None else self.datastore().get_unlabeled_images()
         known = {i: s for i, s in self.scores.of(model, task.checksum).items() if i in images}
-        paths = {i: self.datastore().image_path(i) for i in images if i not in known}
-        return task.submit_score(paths, known, params or InferParams())
+        paths = self.datastore().image_paths(i for i in images if i not in known)
+        job = task.submit_score(paths, known, params or InferParams())
+        if image is None:
+            self.score_keeper.begin(model)
+        return job
+
+    def submit_batch(self, model: str, images: str | list[str], params: BatchParams) -> BatchJob:
+        """Queue the inference of "all", "labeled" or "unlabeled" images, or of those named; labels are saved.
+
+        Raises:
+            NotFoundError: No such model or image.
+            InputError: The tag is that of final labels, which are people's.
+        """
+        if params.label_tag == FINAL:
+            raise InputError("params.label_tag: 'final' is for labels that a person has approved; use another tag")
+        task, datastore = find_task(self._infers, model), self.datastore()
+        choose = {
+            "all": datastore.list_images,
+            "labeled": datastore.get_labeled_images,
+            "unlabeled": datastore.get_unlabeled_images,
+        }
+        ids = sorted(choose[images]()) if isinstance(images, str) else images
+        paths = datastore.image_paths(ids[: params.max_batch_size or None])
+
+        def save(step: Step, report: Report) -> None:
+            key = report.risk.result
+            info = {"model": model, "result": key, "checksum": report.risk.provenance.weights_checksum}
+            datastore.save_label(step.image, str(self.results.label_path(key)), params.label_tag, info)
+
+        return task.submit_batch(paths, params, save)
+
+    def submit_train(self, model: str, params: TrainParams) -> TrainJob:
+        """Queue a training on the final labels.
+
+        Raises:
+            NotFoundError: No such model.
+            InputError: It says nothing of how it is trained, or there are too few labels.
+        """
+        find_task(self._infers, model)
+        if model not in self.trainers:
+            raise InputError(f"{model} has no configs/train.json, so it cannot be trained here")
+        return self.trainers[model].submit(self.datastore(), params)
+
+    def on_trained(self, model: str, result: dict[str, Any]) -> None:
+        """Score with new weights, and calibrate them where labelled cases are reserved for it."""
+        if result["published"]:
+            self.score_keeper.catch_up()
+            try:
+                self.submit_calibrate(model)
+            except UncertaintySegError as error:
+                logger.info("%s is not calibrated: %s", model, error)
+
+    def submit_calibrate(self, model: str) -> CalibrateJob:
+        """Queue a calibration of the weights in use on the labelled cases reserved for it.
+
+        Raises:
+            NotFoundError: No such model.
+            InputError: There is no such case.
+        """
+        bundle = find_task(self._infers, model).bundle
+        cases = labelled_cases(self.datastore(), bundle, self.models).calibration
+        work = Calibrate(str(bundle.folder), bundle.checksum, cases, str(self.models.home), self.device)
+        check_reserved(cases, bundle)
+        return self.queue.submit(CalibrateJob(model, work))
+
+    def describe_model(self, name: str) -> wire.Model:
+        """Say what is known of a model. Raises `NotFoundError` when there is none."""
+        return describe(find_task(self._infers, name).bundle)
+
+    def restore_model(self, name: str, version: int) -> wire.Model:
+        """Put older weights back into use.
+
+        Raises:
+            NotFoundError: No such model.
+            InputError: No such version.
+        """
+        return describe(restore(find_task(self._infers, name).bundle, version))
+
+    @property
+    def trainers(self) -> Mapping[str, BundleTrainTask]:
+        """Train tasks by name."""
+        return self._trainers
+
+    def async_training(
+        self,
+        model: str | list[str] | None,
+        params: dict[str, Any] | None = None,
+        enqueue: bool = False,  # noqa: ARG002 - inherited signature
+    ) -> dict[str, Any]:
+        """Queue trainings; MONAI Label would start a second app for them."""
+        if isinstance(model, str):
+            return {"id": self.submit_train(model, TrainParams.read((params or {}).get(model) or {})).id}
+        return {name: self.async_training(name, params) for name in model or self.trainers}
+
+    def async_batch_infer(
+        self, model: str, images: BatchInferImageType, params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Queue a batch inference; MONAI Label would start a second app for it."""
+        return {"id": self.submit_batch(model, BatchInferImageType(images).value, BatchParams.read(params or {})).id}
+
+    def batch_infer(self, request: dict[str, Any], datastore: None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Infer many images and wait."""
+        images = BatchInferImageType(request.get("images", "all")).value
+        return self.submit_batch(request["model"], images, BatchParams.read(request)).outcome.result()
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next image to label. Raises `NotFoundError` for an unknown strategy."""
         strategy = self._strategies.get(request["strategy"])
         if strategy is None:
             raise NotFoundError(f"no strategy {request['strategy']!r}; there are {', '.join(self._strategies)}")
+        self.score_keeper.catch_up()
         return strategy(request, self.datastore())
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -145,6 +289,26 @@ class UncertaintySegApp(MONAILabelApp):
         """Return the class ids that a saved label may hold: those of one model, else of all."""
         tasks = self._infers.values() if model is None else [find_task(self._infers, model)]
         return {label.id for task in tasks for label in task.bundle.labels}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:  # noqa: ARG002 - inherited signature
+        """End the image's lease and pass the label on to a DICOMweb server.
+
+        Raises:
+            DicomWebError: It does not get there.
+        """
+        self.assignments.release(image_id)
+        self.score_keeper.catch_up()
+        self.datastore().deliver(image_id)
+
+    def structures(self, model: str | None = None) -> tuple[list[Label], str]:
+        """Return what `label_ids` stand for and the checksum of the model's weights, empty where none is named."""
+        if model is not None:
+            task = find_task(self._infers, model)
+            return task.bundle.labels, task.checksum
+        return one_name_each([label for task in self._infers.values() for label in task.bundle.labels]), ""
+
+    def _cache_bytes(self) -> int:
+        return int(float(self.conf.get("cache_gb", "10")) * 1024**3)
 
     def on_init_complete(self) -> None:
         """Begin to load the worker, so that the first inference need not wait for it."""

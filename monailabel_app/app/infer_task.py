@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from monailabel_app.app.models import Models
 from monailabel_app.app.scores import Scores
 from monailabel_app.errors import NotFoundError
-from monailabel_app.jobs import InferJob, JobQueue, Report, ResultStore, ScoreJob, Step, Task
+from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.methods import ensemble_members, model_with
 from uncertaintyseg.inference.predictor import SAMPLES
 from uncertaintyseg.inference.result_key import result_key
 
 
-class InferParams(BaseModel):
+class Params(BaseModel):
     """What a client may choose. Stock clients send fields of their own beside these; they change nothing."""
 
     model_config = ConfigDict(extra="ignore")
 
-    seed: int = Field(0, ge=0, lt=2**63)
-    samples: int = Field(SAMPLES, ge=2, le=4096, description="Coherent samples behind volume intervals.")
-
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> InferParams:
-        """Pick the parameters from a request. Raises `InputError` naming the field that is wrong."""
+    def read(cls, values: Mapping[str, Any], *, strict: bool = False) -> Params:
+        """Pick the parameters from a request.
+
+        Args:
+            values: by name.
+            strict: Whether another name is an error; our own clients send none.
+
+        Raises:
+            InputError: Names the field that is wrong.
+        """
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values, extra="forbid" if strict else None)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"params.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+class InferParams(Params):
+    """How to infer; as `uncertaintyseg predict` takes it."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    samples: int = Field(SAMPLES, ge=2, le=4096, description="Coherent samples behind volume intervals.")
+    method: str | None = Field(None, description="Passes to run the model with, or the head of another model.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Of these passes.")
+    crf: bool = Field(False, description="Draw labels of neighbours that look alike together.")
+    threshold: str | None = Field(None, description="How the label is cut from the foreground probability.")
+
+
+class BatchParams(InferParams):
+    """How to infer many images."""
+
+    label_tag: str = Field("original", description="Where the labels are saved; never as final ones.")
+    max_batch_size: int = Field(0, ge=0, description="At most so many images; 0 for all.")
 
 
 class BundleInferTask(InferTask):
@@ -41,13 +67,16 @@ class BundleInferTask(InferTask):
 
     Args:
         bundle: The model.
+        models: All of them.
         queue: Where jobs go.
         store: Where results are.
         scores: Every inference is a score as well.
         device: Torch device of the worker.
     """
 
-    def __init__(self, bundle: Bundle, queue: JobQueue, store: ResultStore, scores: Scores, device: str) -> None:
+    def __init__(
+        self, bundle: Bundle, models: Models, queue: JobQueue, store: ResultStore, scores: Scores, device: str
+    ) -> None:
         super().__init__(
             type=InferType.SEGMENTATION,
             labels={label.name: label.id for label in bundle.labels},
@@ -56,6 +85,7 @@ class BundleInferTask(InferTask):
         )
         self.bundle = bundle
         self.checksum = bundle.checksum
+        self._models = models
         self._queue = queue
         self._store = store
         self._scores = scores
@@ -75,6 +105,7 @@ class BundleInferTask(InferTask):
         return {
             **super().info(),
             "head": bundle.head,
+            "task": bundle.task,
             "bundle": bundle.name,
             "maps": bundle.maps,
             "checksum": self.checksum,
@@ -93,39 +124,77 @@ class BundleInferTask(InferTask):
             UncertaintySegError: The scan cannot be used, the job was cancelled or the worker died.
         """
         job = self.submit_infer(Path(request["image"]), request.get("image_id"), InferParams.read(request))
-        result = job.outcome.result()
+        return self.answer(job.outcome.result())
+
+    def answer(self, result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The label's path and the JSON of a stock reply, from what an infer job ended with."""
         label = self._store.label_path(result["risk"]["result"])
         return str(label), {"model": self.bundle.name, "label_names": result["label_names"], "risk": result["risk"]}
 
     def submit_infer(self, image: Path, image_id: str | None, params: InferParams) -> InferJob:
         """Queue one inference."""
-        job = InferJob(self.bundle.name, self._step(image, image_id, params), self._record)
-        self._queue.submit(job)
-        return job
+        return self._queue.submit(InferJob(self.bundle.name, self.step(image, image_id, params), self._record))
 
     def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
         """Queue the scoring of images by id; `known` scores join the result."""
-        steps = [self._step(path, image_id, params) for image_id, path in images.items()]
-        job = ScoreJob(self.bundle.name, steps, self._record, known)
-        self._queue.submit(job)
-        return job
+        return self._queue.submit(ScoreJob(self.bundle.name, self._steps(images, params), self._record, known))
 
-    def _step(self, image: Path, image_id: str | None, params: InferParams) -> Step:
-        task = Task(
-            key=result_key(image, self.bundle, seed=params.seed, samples=params.samples, device=self._device),
+    def submit_batch(
+        self, images: dict[str, Path], params: InferParams, save: Callable[[Step, Report], None]
+    ) -> BatchJob:
+        """Queue the inference of images by id; `save` keeps each label."""
+
+        def keep(step: Step, report: Report) -> None:
+            self._record(step, report)
+            save(step, report)
+
+        return self._queue.submit(BatchJob(self.bundle.name, self._steps(images, params), keep))
+
+    def step(self, image: Path, image_id: str | None, params: InferParams) -> Step:
+        """One inference as a step of a job.
+
+        Raises:
+            UncertaintySegError: The scan cannot be read, or there is no such method.
+        """
+        bundle, method = model_with(self.bundle, params.method, *self._models.folders)
+        if params.options and method is None:
+            name = next(iter(params.options))
+            raise InputError(f"params.options: {name!r} is no choice without a 'method' of passes")
+        options, others = dict(params.options), []
+        if method == "ensemble":
+            others = ensemble_members(bundle, options.pop("models", None), *self._models.folders)
+        asked = {
+            "method": method, "options": options, "others": [other.checksum for other in others], "crf": params.crf,
+            "threshold": params.threshold,
+        }  # fmt: skip
+        work = Predict(
+            key=result_key(
+                image, bundle, seed=params.seed, samples=params.samples, device=self._device,
+                asked={name: value for name, value in asked.items() if value},
+            ),
             image=str(image),
-            bundle=str(self.bundle.folder),
-            checksum=self.checksum,
+            bundle=str(bundle.folder),
+            checksum=bundle.checksum,
             seed=params.seed,
             samples=params.samples,
             device=self._device,
             results=str(self._store.root),
-        )
-        return Step(image_id, task)
+            method=method,
+            options=json.dumps(options, sort_keys=True),
+            others=tuple(str(other.folder) for other in others),
+            crf=params.crf,
+            threshold=params.threshold,
+        )  # fmt: skip
+        return Step(image_id, work)
+
+    def _steps(self, images: dict[str, Path], params: InferParams) -> list[Step]:
+        return [self.step(path, image_id, params) for image_id, path in images.items()]
 
     def _record(self, step: Step, report: Report) -> None:
-        if step.image is not None:
-            self._scores.record(step.image, self.bundle.name, self.checksum, report.case_score)
+        made_by = report.risk.provenance
+        if step.image is not None and not made_by.params:  # a score is of a model as it is, not of passes around it
+            scores, features = report.case_scores, report.features
+            self._scores.record(step.image, made_by.model, made_by.weights_checksum, scores, features)
 
 
 def find_task(tasks: Mapping[str, BundleInferTask], model: Any) -> BundleInferTask:

@@ -128,7 +128,8 @@ class Sampling(Strategy):
         provenance: dict[str, Any] = {"strategy": self.name, "date": datetime.now(timezone.utc).isoformat()}
         if self._strategy.reads and model is not None and known is not None:
             task, measure = self._tasks[model], self._strategy.reads[0]
-            reason = f"{model}: {reason}"
+            unscored = sum(case.id not in scored for case in pool.unlabelled)
+            reason = f"{model}: {reason}" + (f"; {unscored} more have no score yet" if unscored else "")
             provenance |= {"model": model, "head": task.bundle.head, "checksum": task.checksum}
             provenance |= {"scored": datetime.fromtimestamp(known.ts, timezone.utc).isoformat()}
             if measure in known.scores:

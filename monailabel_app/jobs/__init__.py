@@ -1,8 +1,13 @@
-"""Long work: a queue in the server, a worker process that does it, and the store where results land."""
+"""Long work: a queue in the server, worker processes that do it, and the store where results land."""
 
-from monailabel_app.jobs.job import InferJob, Job, ScoreJob, Step
+from monailabel_app.jobs.job import BatchJob, CalibrateJob, InferJob, Job, ScoreJob, Step, TrainJob
+from monailabel_app.jobs.predict import Predict
 from monailabel_app.jobs.queue import ENDED, JobQueue
 from monailabel_app.jobs.results import Report, ResultStore
-from monailabel_app.jobs.worker import Task, Worker
+from monailabel_app.jobs.work import Work
+from monailabel_app.jobs.worker import Worker
 
-__all__ = ["ENDED", "InferJob", "Job", "JobQueue", "Report", "ResultStore", "ScoreJob", "Step", "Task", "Worker"]
+__all__ = [
+    "ENDED", "BatchJob", "CalibrateJob", "InferJob", "Job", "JobQueue", "Predict", "Report", "ResultStore", "ScoreJob",
+    "Step", "TrainJob", "Work", "Worker",
+]  # fmt: skip

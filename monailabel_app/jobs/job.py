@@ -1,4 +1,4 @@
-"""What the queue holds: a job is one or more predictions, and what to make of their reports."""
+"""What the queue holds: a job is one or more pieces of work, and what to make of their answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from monailabel_app.jobs.results import ROUTE, Report
-from monailabel_app.jobs.worker import Task
+from monailabel_app.jobs.work import Work
 from uncertaintyseg import wire
 from uncertaintyseg.errors import UncertaintySegError
 
@@ -20,36 +20,54 @@ MEASURE = "predictive_entropy"
 
 @dataclass(frozen=True)
 class Step:
-    """One prediction of a job. `image` is the datastore's id, or None for a scan that is not in it."""
+    """One piece of work of a job. `image` is the datastore's id, or None where it is not about one image in it."""
 
     image: str | None
-    task: Task
+    work: Work
 
 
 OnReport = Callable[[Step, Report], None]
 
 
+def ignore(_step: Step, _report: Report) -> None:
+    """For jobs whose reports nobody else wants."""
+
+
 class Job(ABC):
-    """Steps still to do and an `outcome` that ends with the job's result or its error."""
+    """Steps still to do and an `outcome` that ends with the job's result or its error.
 
-    kind: ClassVar[Literal["infer", "score"]]
+    Attributes:
+        kind: what it is, for clients.
+        urgent: whether somebody waits for it; the others give way between two of their steps.
+        long: whether it belongs to the second worker, which trains, so that no answer has to wait for it.
+        waiting: how many requests wait for it; see `JobQueue.leave`.
+    """
 
-    def __init__(self, model: str, steps: Sequence[Step], on_report: OnReport) -> None:
+    kind: ClassVar[wire.JobKind]
+    urgent: ClassVar[bool] = False
+    long: ClassVar[bool] = False
+
+    def __init__(self, model: str, steps: Sequence[Step]) -> None:
         self.id = uuid.uuid4().hex
         self.model = model
         self.steps = deque(steps)
         self.total = len(steps)
         self.state: wire.JobState = "queued"
         self.outcome: Future[dict[str, Any]] = Future()
-        self._on_report = on_report
+        self.waiting = 1
 
-    def accept(self, step: Step, report: Report) -> None:
-        """Take the report of one step that is done."""
-        self._on_report(step, report)
+    @property
+    def same(self) -> tuple[str, str | None, str] | None:
+        """Jobs with the same value would do the same, so that one is enough; None for a job like no other."""
+        return None
 
     @abstractmethod
-    def reject(self, step: Step, error: UncertaintySegError) -> None:
+    def accept(self, step: Step, answer: Any) -> None:
+        """Take the answer of one step that is done: the `Report` of the result, or what work without a key returned."""
+
+    def reject(self, _step: Step, error: UncertaintySegError) -> None:
         """Take the error of one step; raise it if the job cannot go on."""
+        raise error
 
     @abstractmethod
     def result(self) -> dict[str, Any]:
@@ -60,19 +78,22 @@ class InferJob(Job):
     """One image, somebody waiting. Ends with a `wire.InferResult`."""
 
     kind = "infer"
+    urgent = True
 
-    def __init__(self, model: str, step: Step, on_report: OnReport) -> None:
-        super().__init__(model, [step], on_report)
+    def __init__(self, model: str, step: Step, on_report: OnReport = ignore) -> None:
+        super().__init__(model, [step])
+        self._step, self._on_report = step, on_report
         self.report: Report | None = None
 
-    def accept(self, step: Step, report: Report) -> None:
-        """Keep the report: it is the result."""
-        super().accept(step, report)
-        self.report = report
+    @property
+    def same(self) -> tuple[str, str | None, str] | None:
+        """The result and the image that it is noted for."""
+        return (self.kind, self._step.image, self._step.work.key) if self._step.work.key else None
 
-    def reject(self, _step: Step, error: UncertaintySegError) -> None:
-        """Fail the job."""
-        raise error
+    def accept(self, step: Step, answer: Report) -> None:
+        """Keep the report: it is the result."""
+        self._on_report(step, answer)
+        self.report = answer
 
     def result(self) -> dict[str, Any]:
         """Return a `wire.InferResult` as plain JSON."""
@@ -83,8 +104,25 @@ class InferJob(Job):
         return result.model_dump(mode="json")
 
 
-class ScoreJob(Job):
-    """Many images in the background. A scan that cannot be read is left out and named in the result.
+class _ManyImages(Job):
+    """Many images in the background. A scan that cannot be read is left out and named in the result."""
+
+    def __init__(self, model: str, steps: Sequence[Step], on_report: OnReport) -> None:
+        super().__init__(model, steps)
+        self._on_report = on_report
+        self._failed: dict[str | None, str] = {}
+
+    def accept(self, step: Step, answer: Report) -> None:
+        """Hand the report on."""
+        self._on_report(step, answer)
+
+    def reject(self, step: Step, error: UncertaintySegError) -> None:
+        """Note the error and go on."""
+        self._failed[step.image] = str(error)
+
+
+class ScoreJob(_ManyImages):
+    """Scores images.
 
     Args:
         model: Name of the model that scores.
@@ -98,17 +136,63 @@ class ScoreJob(Job):
     def __init__(self, model: str, steps: Sequence[Step], on_report: OnReport, known: dict[str, float]) -> None:
         super().__init__(model, steps, on_report)
         self._scores = dict(known)
-        self._failed: dict[str, str] = {}
 
-    def accept(self, step: Step, report: Report) -> None:
+    def accept(self, step: Step, answer: Report) -> None:
         """Add one score."""
-        super().accept(step, report)
-        self._scores[step.image] = report.case_score
-
-    def reject(self, step: Step, error: UncertaintySegError) -> None:
-        """Note the error and go on."""
-        self._failed[step.image] = str(error)
+        super().accept(step, answer)
+        self._scores[step.image] = answer.case_score
 
     def result(self) -> dict[str, Any]:
         """Return scores by image id, and a message for each image that has none."""
         return {"scores": self._scores, "measure": MEASURE, "model": self.model, "failed": self._failed}
+
+
+class BatchJob(_ManyImages):
+    """Infers many images; `on_report` saves each label."""
+
+    kind = "batch"
+
+    def __init__(self, model: str, steps: Sequence[Step], on_report: OnReport) -> None:
+        super().__init__(model, steps, on_report)
+        self._results: dict[str | None, str] = {}
+
+    def accept(self, step: Step, answer: Report) -> None:
+        """Add one result."""
+        super().accept(step, answer)
+        self._results[step.image] = answer.risk.result
+
+    def result(self) -> dict[str, Any]:
+        """Return result keys by image id, and a message for each image that has none."""
+        return {"results": self._results, "model": self.model, "failed": self._failed}
+
+
+class LongJob(Job):
+    """One piece of work without a result in the store, on the second worker; it ends with the work's answer."""
+
+    long = True
+
+    def __init__(self, model: str, work: Work, on_answer: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(model, [Step(None, work)])
+        self._on_answer = on_answer
+        self._answer: dict[str, Any] = {}
+
+    def accept(self, _step: Step, answer: dict[str, Any]) -> None:
+        """Keep the answer and hand it on."""
+        self._answer = answer
+        self._on_answer(answer)
+
+    def result(self) -> dict[str, Any]:
+        """Return the answer, plain JSON."""
+        return self._answer
+
+
+class TrainJob(LongJob):
+    """Trains a model and publishes it; ends with a `wire.TrainResult`."""
+
+    kind = "train"
+
+
+class CalibrateJob(LongJob):
+    """Calibrates the weights in use on cases reserved for it."""
+
+    kind = "calibrate"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import nibabel as nib
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
 from monailabel_app.errors import NotFoundError
 from uncertaintyseg import wire
@@ -22,7 +25,10 @@ from uncertaintyseg.data.scan import encode_map, write_volume
 if TYPE_CHECKING:
     from uncertaintyseg.inference.predictor import Prediction
 
+logger = logging.getLogger(__name__)
+
 ROUTE = "/uncertainty/v1/results"
+_STATE = "state"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
 _UNCALIBRATED = "this model has no calibration yet"
@@ -34,6 +40,8 @@ class Report(BaseModel):
     risk: wire.Risk
     labels: list[wire.Label]
     case_score: float
+    case_scores: dict[str, float] = Field(default_factory=dict)
+    features: list[float] = Field(default_factory=list)
     affine: list[list[float]]
 
 
@@ -58,6 +66,8 @@ class ResultStore:
             (folder / "maps").mkdir()
             for name, values in prediction.maps.items():
                 np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
+            if prediction.state is not None:
+                prediction.state.save(folder / _STATE)
             report = _report(key, prediction, labels)
             (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
             folder.rename(self._folder(key))
@@ -79,6 +89,10 @@ class ResultStore:
             os.utime(folder)
         except FileNotFoundError:
             return None
+        except ValidationError:
+            logger.warning("result %s is damaged and goes; it is computed again when asked for", key)
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
         return report
 
     def label_path(self, key: str) -> Path:
@@ -87,6 +101,44 @@ class ResultStore:
         if not path.is_file():
             raise _gone(key)
         return path
+
+    def state_folder(self, key: str) -> Path | None:
+        """Where `InferenceState.save` left the state of a result; None when it has none or is gone.
+
+        Raises:
+            NotFoundError: `key` is no key at all.
+        """
+        folder = self._folder(key) / _STATE
+        return folder if folder.is_dir() else None
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Voxels of a result's grid along each axis. Raises `NotFoundError` when the result is gone."""
+        return nib.load(self.label_path(key)).shape
+
+    def prediction(self, key: str) -> tuple[Prediction, list[wire.Label]]:
+        """Return a result as `put` took it, its maps and state still on disk, and the structures.
+
+        Raises:
+            NotFoundError: The result is gone.
+        """
+        from uncertaintyseg.inference.prediction import Prediction  # noqa: PLC0415 - torch belongs to the worker
+        from uncertaintyseg.inference.state import InferenceState  # noqa: PLC0415
+
+        report = self.report(key)
+        if report is None:
+            raise _gone(key)
+        try:
+            label = np.asarray(nib.load(self.label_path(key)).dataobj, dtype=np.uint8)
+            folder, state = self._folder(key) / "maps", self.state_folder(key)
+            maps = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in report.risk.maps}
+            kept = None if state is None else InferenceState.load(state)
+        except FileNotFoundError as error:  # evicted under us
+            raise _gone(key) from error
+        risk = report.risk
+        found = Prediction(
+            label, np.array(report.affine), maps, risk.maps, risk.structures, risk.provenance, report.case_score, kept
+        )
+        return replace(found, regions=risk.regions, case_scores=report.case_scores), report.labels
 
     def map_bytes(self, key: str, name: str) -> bytes:
         """Return one map as compressed NIfTI; it is encoded when first asked for.
@@ -143,13 +195,18 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Repor
         result=key,
         maps=maps,
         structures=prediction.structures,
-        guarantee_reason=_UNCALIBRATED,
+        regions=prediction.regions,
+        risk_coverage=prediction.risk_coverage,
+        guarantee=prediction.guarantee,
+        guarantee_reason=prediction.guarantee_reason or (None if prediction.guarantee else _UNCALIBRATED),
         provenance=prediction.provenance,
     )
     return Report(
         risk=risk,
         labels=labels,
         case_score=prediction.case_score,
+        case_scores=prediction.case_scores,
+        features=prediction.features.tolist(),
         affine=np.asarray(prediction.affine, dtype=float).tolist(),
     )
 

@@ -10,6 +10,8 @@ import sys
 import typer
 
 from uncertaintyseg import __version__
+from uncertaintyseg.cli.audit import audit
+from uncertaintyseg.cli.calibrate import calibrate
 from uncertaintyseg.cli.demo import demo
 from uncertaintyseg.cli.evaluate import evaluate
 from uncertaintyseg.cli.inspect import inspect
@@ -17,6 +19,8 @@ from uncertaintyseg.cli.methods import methods
 from uncertaintyseg.cli.models import models
 from uncertaintyseg.cli.predict import predict
 from uncertaintyseg.cli.serve import serve
+from uncertaintyseg.cli.simulate import simulate
+from uncertaintyseg.cli.token import token
 from uncertaintyseg.cli.train import train
 from uncertaintyseg.errors import UncertaintySegError
 
@@ -26,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (models, methods, predict, inspect, evaluate, train, serve, demo):
+for command in (models, methods, predict, inspect, evaluate, calibrate, audit, train, simulate, serve, token, demo):
     app.command()(command)
 
 

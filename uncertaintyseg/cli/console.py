@@ -55,15 +55,16 @@ def read_options(pairs: list[str] | None) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Write JSON to stdout; NaN, which JSON lacks, becomes null."""
-    json.dump(_without_nan(value), sys.stdout, indent=2)
+    json.dump(without_nan(value), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same JSON with null for what is not finite."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -66,4 +66,9 @@ def predict(
         risk, dice = (("-" if value is None else f"{value:.3f}") for value in (row.mean_risk, row.expected_dice))
         table.add_row(row.name, f"{row.volume_ml:.2f}", interval, risk, dice, row.flag or "")
     console.print(table)
+    for region in prediction.regions[:3]:
+        where = "{:.0f}, {:.0f}, {:.0f}".format(*region.ras_mm)
+        console.print(
+            f"{region.rank}. {region.structure}, {region.kind}: {region.expected_error_ml:.2f} mL at RAS {where} mm"
+        )
     console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")

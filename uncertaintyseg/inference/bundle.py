@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from monai.transforms import Compose
     from torch import Tensor, nn
 
+    from uncertaintyseg.review.calibration import Calibration
     from uncertaintyseg.segmenter import Segmenter
 
 WEIGHTS = Path("models") / "model.safetensors"
 METADATA = Path("configs") / "metadata.json"
 INFERENCE = Path("configs") / "inference.json"
 TRAINING = Path("configs") / "train.json"
+CALIBRATION = Path("calibration.json")
 
 
 class Uncertainty(BaseModel):
@@ -125,6 +127,21 @@ class Bundle:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
+
+    @property
+    def calibration(self) -> tuple[Calibration | None, str | None]:
+        """What is known of its error probability on calibration cases; or None, and why there is nothing."""
+        from uncertaintyseg.review.calibration import read_calibration
+
+        try:
+            found = read_calibration(self.folder / CALIBRATION)
+        except BundleError as error:
+            return None, str(error)
+        if found is None:
+            return None, f"uncalibrated: run `uncertaintyseg calibrate {self.name} DATA`"
+        if found.weights_checksum != self.checksum:
+            return None, "uncalibrated: calibration.json belongs to other weights"
+        return found, None
 
     @cached_property
     def config(self) -> ConfigParser:

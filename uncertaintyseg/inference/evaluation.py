@@ -118,6 +118,7 @@ class _Scores:
                 "certainty": certainty(entropy, reference > 0, classes),
                 "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids),
                 "score": prediction.case_score,
+                "regions": [region.model_dump() for region in prediction.regions],
                 "seconds": round(seconds, 4),
             }
         )
@@ -172,7 +173,7 @@ def _intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
 
 def _risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The maps that say where the label may be wrong, so not those of single structures."""
-    own = {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
+    own = {"valid"} | {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
     return {name: values for name, values in maps.items() if name not in own}
 
 

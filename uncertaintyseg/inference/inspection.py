@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.scan import encode_map, read_label, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
+from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.shape_features import ShapeRow, shape_features
 from uncertaintyseg.wire import Structure
 
@@ -131,7 +131,7 @@ def inspect(
     anomalies, heat, wrong = {}, {}, {}
     probabilities = {n.name: _read_map(folder / f"probability_{n.name}.nii.gz", label.shape) for n in structures}
     changed = label != predicted[0].numpy()
-    error[changed] = _error(label, structures, probabilities)[changed]
+    error[changed] = label_error(label, probabilities, structures)[changed]
     for item in structures:
         inside, probability = label == item.id, probabilities[item.name]
         heat[item.name] = expected_mismatch(inside, probability)
@@ -144,14 +144,6 @@ def inspect(
     expected = float(error.sum(dtype=np.float64)) / foreground if foreground else float("nan")
     shapes = shape_features(label, affine, structures)
     return Inspection(label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong)
-
-
-def _error(label: np.ndarray, structures: Sequence[Structure], probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
-    """1 - p[label]; of the background sum p of the structures."""
-    error = np.sum(list(probabilities.values()), axis=0).clip(0, 1)
-    for item in structures:
-        error[label == item.id] = 1 - probabilities[item.name][label == item.id]
-    return error
 
 
 def _read_structures(path: Path) -> list[Structure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from uncertaintyseg.data.scan import encode_map, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
-from uncertaintyseg.wire import MapInfo, Provenance, Structure
+from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class Prediction:
         provenance: everything needed to make it again.
         case_score: mean predictive entropy (nats) within 3 mm of the predicted foreground.
         state: for coherent samples; None where the head has none.
+        regions: places to look at, worst first (`review.regions`).
+        risk_coverage: what reviewing more of this case would leave wrong; empty without a calibration.
+        guarantee: what is promised of it; None without a calibration.
+        guarantee_reason: why nothing is promised.
+        case_scores: of the case by measure (`active.acquisition`).
+        features: `[F]`, what the case looks like to the network (`inference.features`).
     """
 
     label: np.ndarray
@@ -38,6 +44,17 @@ class Prediction:
     provenance: Provenance
     case_score: float
     state: InferenceState | None = None
+    regions: list[Region] = field(default_factory=list)
+    risk_coverage: list[RiskCoveragePoint] = field(default_factory=list)
+    guarantee: Guarantee | None = None
+    guarantee_reason: str | None = None
+    case_scores: dict[str, float] = field(default_factory=dict)
+    features: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Where the model saw the scan, bool `[*S]`; elsewhere the maps are 0 and say nothing."""
+        return self.maps["valid"] > 0 if "valid" in self.maps else np.ones(self.label.shape, bool)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -61,7 +78,12 @@ class Prediction:
             "label": str(folder / "label.nii.gz"),
             "maps": {name: str(path) for name, path in paths.items()},
             "structures": [row.model_dump() for row in self.structures],
+            "regions": [region.model_dump() for region in self.regions],
+            "risk_coverage": [point.model_dump() for point in self.risk_coverage],
+            "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),
+            "guarantee_reason": self.guarantee_reason,
             "case_score": self.case_score,
+            "case_scores": self.case_scores,
             "provenance": self.provenance.model_dump(),
             "seconds": self.seconds,
         }

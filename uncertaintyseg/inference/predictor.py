@@ -16,22 +16,28 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from uncertaintyseg import __version__
-from uncertaintyseg.active.acquisition import entropy_near_foreground
-from uncertaintyseg.data.geometry import resample, spacing_mm, voxel_volume_ml
+from uncertaintyseg.active.acquisition import case_scores
+from uncertaintyseg.data.geometry import covers, resample, spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.shapes import ShapeSpread, shape_spread
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.thresholding import THRESHOLDS, label_at
-from uncertaintyseg.inference.window import MomentsInferer, WindowedOutput
+from uncertaintyseg.inference.window import MomentsInferer, WindowedOutput, halved
 from uncertaintyseg.logits import Moments, most_likely
 from uncertaintyseg.logits.quadrature import default_nodes
 from uncertaintyseg.measures import map_info, predictive_entropy, risk_maps
+from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.coverage import review_curve
+from uncertaintyseg.review.promise import promised
+from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import MapInfo, Provenance, Source
@@ -56,6 +62,7 @@ class Predictor:
             and mutual information are 0 after it.
         threshold: how the label is cut from the foreground probability (`inference.thresholding`); None takes the most
             likely class.
+        halvings: how often the windows are halved, where the model's own need more memory than there is.
 
     Raises:
         BundleError: when the weights are missing or do not fit, or another bundle has another grid or task.
@@ -72,6 +79,7 @@ class Predictor:
         others: Sequence[Bundle] = (),
         crf: CRF | None = None,
         threshold: str | None = None,
+        halvings: int = 0,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.device = checked_device(device)
@@ -83,7 +91,7 @@ class Predictor:
         self.network = self.bundle.network().to(self.device)
         self._preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
-        self._window = tuple(self.bundle.setting("window"))
+        self._window = halved(self.bundle.setting("window"), self.network.divisor, halvings)
         self._overlap = float(self.bundle.setting("overlap"))
         self._runner: Network = self.network
         if method:
@@ -97,6 +105,17 @@ class Predictor:
     def title(self) -> str:
         """Model and method, for people."""
         return f"{self.bundle.name} with {self.method}" if self.method else self.bundle.name
+
+    @property
+    def calibration(self) -> tuple[Calibration | None, str | None]:
+        """What is known of the error probability on calibration cases; or None, and why that does not hold here."""
+        params = self._params()
+        if params:
+            return None, f"uncalibrated: the model was calibrated as it is, not with {', '.join(params)}"
+        found, reason = self.bundle.calibration
+        if found and (found.window, found.overlap) != (tuple(self._window), self._overlap):
+            return None, "uncalibrated: the model was calibrated with other windows"
+        return found, reason
 
     def _member(self, other: Bundle) -> Network:
         """The network of another bundle, which must see what this one sees."""
@@ -132,7 +151,7 @@ class Predictor:
             scan = read_scan(image)
             self._check_size(scan)
             volume = self._preprocessing({"image": scan})["image"]
-        with _timed(seconds, "network"):
+        with _timed(seconds, "network"), pooled_features(self.network.backbone) as features:
             output = self._run(volume, lambda fraction: progress("running the network", 0.05 + 0.75 * fraction))
         if self.crf:
             with _timed(seconds, "crf"):
@@ -140,21 +159,33 @@ class Predictor:
                 output = output._replace(moments=self._drawn_together(output.moments, volume))
         with _timed(seconds, "samples"):
             progress("drawing plausible segmentations", 0.8)
-            state, intervals, method = self._intervals(output, volume, samples, seed)
+            state, spread, method = self._spread(output, volume, samples, seed)
         with _timed(seconds, "maps"):
             progress("making the maps", 0.9)
             label, maps = self._on_scan_grid(output, volume, scan)
+            calibration, uncalibrated = self.calibration
+            if calibration:
+                maps["error_probability"] = calibration.recalibrated(maps["error_probability"])
         affine = np.asarray(scan.affine, dtype=np.float64)
         with _timed(seconds, "review"):
             names = {item.name: maps[f"probability_{item.name}"] for item in self.bundle.labels}
+            error, labels, valid = maps["error_probability"], self.bundle.labels, maps.get("valid")
             table = structure_table(
-                label, names, maps["error_probability"], self.bundle.labels, voxel_volume_ml(affine), intervals, method
+                label, names, error, labels, voxel_volume_ml(affine), spread and spread.limits, method, valid=valid
             )
-            score = entropy_near_foreground(maps["predictive_entropy"], label, spacing_mm(affine))
+            places = regions(label, error, names, labels, affine)
+            scores = case_scores(maps, label, spacing_mm(affine), table, spread and spread.dice)
+            promise, reason = promised(calibration, uncalibrated)
+            also = promise and promise.threshold
+            curve = calibration and review_curve(error, voxel_volume_ml(affine), calibration, also=also, valid=valid)
         progress("done", 1.0)
-        provenance = self._provenance(seed, samples if intervals else None, seconds)
-        info = self._map_info(maps)
-        return Prediction(label, affine, maps, info, table, provenance, score, state)
+        provenance = self._provenance(seed, samples if spread else None, calibration, seconds)
+        info = self._map_info(maps, calibration is not None)
+        score = scores["predictive_entropy"]
+        return Prediction(
+            label, affine, maps, info, table, provenance, score, state, regions=places, case_scores=scores,
+            features=features.vector, risk_coverage=curve or [], guarantee=promise, guarantee_reason=reason,
+        )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
         """Draw whole segmentations behind one of this predictor's predictions, without running the network again.
@@ -208,10 +239,10 @@ class Predictor:
             p = moments.probability
             return Moments.of_probability(self.crf(p, image, self._spacing, predictive_entropy(p)))
 
-    def _intervals(
+    def _spread(
         self, output: WindowedOutput, volume: MetaTensor, samples: int, seed: int
-    ) -> tuple[InferenceState | None, dict[int, tuple[float, float]] | None, str]:
-        """Volume intervals from coherent samples, or the reason why there are none."""
+    ) -> tuple[InferenceState | None, ShapeSpread | None, str]:
+        """Volume intervals and Dice from coherent samples, or the reason why there are none."""
         if self.crf:
             return None, None, "none: a CRF leaves one answer"
         if self.method:
@@ -224,13 +255,10 @@ class Predictor:
         if state is None:
             return None, None, "none: no voxel is possibly foreground"
         generator = torch.Generator(self.device).manual_seed(seed)
-        classes = len(self.bundle.labels) + 1
+        label = most_likely(output.moments.probability)[(0, *state.region)]
         draws = state.labels(self.network.head, samples, generator)
-        counts = torch.stack([torch.bincount(draw.flatten(), minlength=classes) for draw in draws])
-        volumes = counts.cpu().numpy() * voxel_volume_ml(volume.affine)
-        low, high = np.percentile(volumes, [2.5, 97.5], axis=0)
-        limits = {item.id: (float(low[item.id]), float(high[item.id])) for item in self.bundle.labels}
-        return state, limits, f"2.5 to 97.5 % of {samples} whole segmentations drawn from the {self.bundle.head} head"
+        spread = shape_spread(draws, label, self.bundle.labels, voxel_volume_ml(volume.affine))
+        return state, spread, f"2.5 to 97.5 % of {samples} whole segmentations drawn from the {self.bundle.head} head"
 
     def _on_scan_grid(
         self, output: WindowedOutput, volume: MetaTensor, scan: MetaTensor
@@ -245,6 +273,10 @@ class Predictor:
             probability = torch.cat([background[None], structures])
             label = self._label(probability)
             maps["error_probability"] = 1 - probability.gather(0, label[None])[0]
+            if not covers(volume.affine, volume.shape[1:], scan.affine, scan.shape[1:]):
+                seen = torch.ones((1, *volume.shape[1:]), dtype=torch.uint8, device=stack.device)
+                valid = resample(seen, volume.affine, scan.affine, scan.shape[1:], nearest=True)[0]
+                maps |= {} if valid.all() else {"valid": valid.float()}
             label = label.to(torch.uint8)
         return label.cpu().numpy(), {name: value.cpu().numpy() for name, value in maps.items()}
 
@@ -255,7 +287,7 @@ class Predictor:
         cut = label_at(probability.cpu().numpy(), self.threshold)
         return torch.from_numpy(cut).to(probability.device, torch.long)
 
-    def _map_info(self, names: Iterable[str]) -> dict[str, MapInfo]:
+    def _map_info(self, names: Iterable[str], calibrated: bool) -> dict[str, MapInfo]:
         """Unit, range and source of each map."""
         head = self.network.head
         own = {} if self.method else head.extra_maps()
@@ -264,7 +296,7 @@ class Predictor:
             source = "total" if head.stochastic else PASSES[self.method].source
         classes = len(self.bundle.labels) + 1
         found = {name: own.get(name) or map_info(name, classes, source) for name in names}
-        if self.threshold:  # the label is then not always the likeliest class
+        if self.threshold or calibrated:  # the label need not be the likeliest class, or was wrong more often
             found["error_probability"] = found["error_probability"].model_copy(update={"range": (0.0, 1.0)})
         return found
 
@@ -273,7 +305,9 @@ class Predictor:
         asked = {"method": self.method, **self.options, "threshold": self.threshold}
         return {k: v for k, v in asked.items() if v is not None} | ({"crf": asdict(self.crf)} if self.crf else {})
 
-    def _provenance(self, seed: int, samples: int | None, seconds: dict[str, float]) -> Provenance:
+    def _provenance(
+        self, seed: int, samples: int | None, calibration: Calibration | None, seconds: dict[str, float]
+    ) -> Provenance:
         classes = len(self.bundle.labels) + 1
         quadrature = classes > 2 and self.network.head.stochastic
         return Provenance(
@@ -289,6 +323,7 @@ class Predictor:
             device=self.device,
             dtype="float32",
             code_version=__version__,
+            calibration=calibration and calibration.checksum,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         )
 

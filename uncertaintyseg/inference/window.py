@@ -14,6 +14,14 @@ from uncertaintyseg.logits import Moments
 from uncertaintyseg.segmenter import Network
 
 
+def halved(window: Sequence[int], divisor: int | Sequence[int], times: int) -> tuple[int, ...]:
+    """Window sizes, halved so many times and kept to sizes that a network with this divisor takes."""
+    divisors = [divisor] * len(window) if isinstance(divisor, int) else divisor
+    if not times:
+        return tuple(window)
+    return tuple(max(size // 2**times // d * d, d) for size, d in zip(window, divisors, strict=True))
+
+
 class WindowedOutput(NamedTuple):
     """What sliding windows leave of a volume, averaged with Gaussian weights.
 

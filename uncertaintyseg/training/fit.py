@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 from monai.data import CacheDataset, DataLoader
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines import SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
 from monai.utils import set_determinism
 from torch import nn
@@ -31,7 +31,6 @@ from uncertaintyseg.inference.bundle import (
     save_weights,
 )
 from uncertaintyseg.inference.predictor import checked_device
-from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
@@ -39,7 +38,7 @@ from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
 from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
-from uncertaintyseg.training.validation import ProbabilityInferer, Scores
+from uncertaintyseg.training.validation import make_evaluator
 
 Progress = Callable[[str, float], None]
 UNFINISHED = Path("training")
@@ -112,7 +111,7 @@ def fit(
     others it starts anew. Same seed and device: same weights, killed or not.
 
     Args:
-        bundle: the model to fit; its own weights are not read.
+        bundle: the model to fit; its own weights are read for a warm start only.
         training: labelled cases.
         validation: labelled cases that choose the epoch.
         output: folder of models to write to; weights there are replaced when the first epoch is validated.
@@ -130,16 +129,17 @@ def fit(
     device = checked_device(device)
     recipe = recipe or Recipe.load(bundle)
     target = _copied(bundle, Path(output))
-    checkpoint = _checkpoint(target, recipe, training, validation)
+    start = bundle.checksum if recipe.warm_start else ""
+    checkpoint = _checkpoint(target, recipe, training, validation, start)
     if not resume:
         checkpoint.unlink(missing_ok=True)
     set_determinism(recipe.seed)
     network = target.network(weights=False).to(device)
-    _start_from(network, recipe, [Path(output), *models])
+    _start_from(network, recipe, bundle, [Path(output), *models])
 
     cases = read_labelled(target, training, "training", progress)
     held_out = read_labelled(target, validation, "validation", progress)
-    evaluator = _evaluator(target, network, device, held_out)
+    evaluator = make_evaluator(target, network, device, held_out)
     if network.head.fitted:
         volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
         found = fit_posterior(network, *volumes, evaluator.inferer.moments, progress)
@@ -206,20 +206,37 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
     folder = output.resolve() / bundle.name
     if folder != bundle.folder:
         try:
-            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, UNFINISHED.name, "calibration.json")
+            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, UNFINISHED.name, "calibration.json", "versions")
             shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {folder} ({error.strerror}): choose another output folder.") from error
     return Bundle.load(folder)
 
 
-def _checkpoint(target: Bundle, recipe: Recipe, training: Sequence[Case], validation: Sequence[Case]) -> Path:
-    cases = [[case.id for case in part] for part in (training, validation)]
-    settings = json.dumps([recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases])
+def _checkpoint(
+    target: Bundle, recipe: Recipe, training: Sequence[Case], validation: Sequence[Case], start: str
+) -> Path:
+    cases = [[(case.id, _changed(case.label)) for case in part] for part in (training, validation)]
+    settings = json.dumps([recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases, start])
     return target.folder / UNFINISHED / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pt"
 
 
-def _start_from(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:
+def _changed(label: Path | None) -> int | None:
+    """When a label was last written: a fit does not go on with other labels."""
+    return label.stat().st_mtime_ns if label is not None and label.exists() else None
+
+
+def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> None:
+    """Give the network the weights that it starts from, and freeze what stays as it is."""
+    if recipe.warm_start:
+        load_weights(network, bundle.weights)
+    else:
+        _copy_initial(network, recipe, folders)
+    if recipe.backbone == "frozen":
+        network.backbone.requires_grad_(False)
+
+
+def _copy_initial(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:
     """Copy backbone and output layer of the initial model; a backbone itself starts from nothing."""
     if recipe.stage == "backbone":
         if network.head.fitted:
@@ -234,8 +251,6 @@ def _start_from(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> 
         load_weights(base, initial.weights, part="head." if network.head.base.stochastic else "head.mean.")
     else:
         load_weights(network, initial.weights, part="head.mean.")
-    if recipe.backbone == "frozen":
-        network.backbone.requires_grad_(False)
 
 
 def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
@@ -271,21 +286,3 @@ def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader
         loss.generator.manual_seed(recipe.seed + trainer.state.epoch)
 
     return trainer
-
-
-def _evaluator(bundle: Bundle, network: Segmenter, device: str, cases: CacheDataset) -> SupervisedEvaluator:
-    evaluator = SupervisedEvaluator(
-        device=torch.device(device),
-        val_data_loader=DataLoader(cases, num_workers=0),
-        network=network,
-        inferer=ProbabilityInferer(MomentsInferer(bundle.setting("window"), bundle.setting("overlap"))),
-        prepare_batch=as_tensors,
-        decollate=False,
-    )
-    evaluator.scores = Scores(len(bundle.labels) + 1)
-
-    @evaluator.on(Events.ITERATION_COMPLETED)
-    def update() -> None:
-        evaluator.scores.update(evaluator.state.output["pred"], evaluator.state.output["label"])
-
-    return evaluator

@@ -17,6 +17,7 @@ class Recipe(BaseModel):
 
     stage: Literal["backbone", "head"]
     initial: str | None = Field(None, description="Model whose backbone and output layer a head starts from.")
+    warm_start: bool = Field(False, description="Begin with the model's own weights, all of them, instead.")
     backbone: Literal["frozen", "fine-tuned"] = "fine-tuned"
     crop: tuple[int, int, int] = Field(description="Training window in voxels.")
     batch_size: int = Field(2, ge=1)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
+from ignite.engine import Events
+from monai.data import CacheDataset, DataLoader
+from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.metrics import DiceMetric
 from torch import Tensor
 
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.window import MomentsInferer
+from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.loading import as_tensors, read_labelled
 
 
 class ProbabilityInferer(Inferer):
@@ -40,3 +50,40 @@ class Scores:
         self._dice.reset()
         self._nll = []
         return scores
+
+
+def make_evaluator(bundle: Bundle, network: Segmenter, device: str, cases: CacheDataset) -> SupervisedEvaluator:
+    """An engine that scores a network on labelled cases; after each run `scores` has what to compute."""
+    evaluator = SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(cases, num_workers=0),
+        network=network,
+        inferer=ProbabilityInferer(MomentsInferer(bundle.setting("window"), bundle.setting("overlap"))),
+        prepare_batch=as_tensors,
+        decollate=False,
+    )
+    evaluator.scores = Scores(len(bundle.labels) + 1)
+
+    @evaluator.on(Events.ITERATION_COMPLETED)
+    def update() -> None:
+        evaluator.scores.update(evaluator.state.output["pred"], evaluator.state.output["label"])
+
+    return evaluator
+
+
+def validate(
+    bundle: Bundle,
+    cases: Sequence[Case],
+    device: str = "cpu",
+    progress: Callable[[str, float], None] = lambda stage, fraction: None,
+) -> dict[str, float]:
+    """Scores of a trained bundle on labelled cases: "dice" (mean over structures) and "nll" (nats, mean over voxels).
+
+    Raises:
+        InputError: without a labelled case, for one that cannot be used, or a device that is absent.
+        BundleError: for weights that are missing or do not fit.
+    """
+    held_out = read_labelled(bundle, cases, "validation", progress)
+    evaluator = make_evaluator(bundle, bundle.network().to(checked_device(device)), device, held_out)
+    evaluator.run()
+    return evaluator.scores.compute()

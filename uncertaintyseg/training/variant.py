@@ -17,7 +17,8 @@ from uncertaintyseg.measures import MEASURES
 _KEPT = ("_target_", "backbone", "head", "classes")
 _ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 """A list of plain values, which a person reads on one line."""
-_HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
+HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
+"""Settings of a head on a backbone that stays as it is."""
 
 
 def with_head(
@@ -49,7 +50,7 @@ def with_head(
 
     shared = {key: training["recipe"][key] for key in ("crop", "batch_size", "seed") if key in training["recipe"]}
     start = {"stage": "head", "initial": bundle.name, "backbone": "frozen"}
-    training["recipe"] = start | shared | ({} if built.fitted else _HEAD_RECIPE)
+    training["recipe"] = start | shared | ({} if built.fitted else HEAD_RECIPE)
 
     target = Path(folder).resolve() / name
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):

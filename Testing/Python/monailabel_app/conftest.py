@@ -50,6 +50,7 @@ class Server:
     log: Path
     model: str = f"{TASK}_low_rank"  # draws coherent samples
     baseline: str = f"{TASK}_deterministic"  # answers soonest
+    folder: Path | None = None  # of its models/, where they are its own
     wait_until = staticmethod(poll)
 
     @property
@@ -84,6 +85,10 @@ class Server:
     def cancel(self, job_id: str) -> httpx.Response:
         return self.http.delete(f"/uncertainty/v1/jobs/{job_id}")
 
+    def cancel_all(self) -> None:
+        for job in self.http.get("/uncertainty/v1/jobs").json():
+            self.cancel(job["id"])
+
     def put_label(self, image: str, path: Path, **params) -> httpx.Response:
         with path.open("rb") as file:
             fields = {"params": json.dumps(params)}
@@ -96,7 +101,11 @@ class Server:
 
 def environment(folder: Path) -> dict[str, str]:
     """Keeps whatever a server writes for its user inside `folder`."""
-    private = {"XDG_STATE_HOME": folder / "state", "MONAI_LABEL_SESSION_PATH": folder / "sessions"}
+    private = {
+        "XDG_STATE_HOME": folder / "state",
+        "XDG_DATA_HOME": folder / "data",
+        "MONAI_LABEL_SESSION_PATH": folder / "sessions",
+    }
     return {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(path) for name, path in private.items()}}
 
 
@@ -181,6 +190,23 @@ def server(launch, scans, tmp_path_factory) -> Server:
 
 
 @pytest.fixture(scope="session")
+def tiny_server(launch, tmp_path_factory) -> Server:
+    """A server of its own models, which take a second to train, over six phantoms."""
+    from Testing.Python.uncertaintyseg import tiny
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.write_phantoms(folder, 6)
+    for head in ("deterministic", "low_rank", "temperature"):
+        tiny.give_random_weights(tiny.write_bundle(folder / "models", head))
+    server = launch(
+        [*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")],
+        sorted((folder / "images").glob("*.nii.gz")),
+    )
+    server.model, server.baseline, server.folder = "tiny_low_rank", "tiny_deterministic", folder
+    return server
+
+
+@pytest.fixture(scope="session")
 def image(scans) -> str:
     """Id of a scan in the studies folder."""
     return scans[0].name.removesuffix(".nii.gz")
@@ -207,9 +233,10 @@ def big_image(server, big_scan) -> Iterator[str]:
     """The big scan's id while it is in the studies folder."""
     with big_scan.open("rb") as file:
         assert server.http.put("/datastore/image", files={"file": file}).json() == {"image": "big"}
+    time.sleep(0.5)  # a server that was asked for scores before begins to score it by itself
+    server.cancel_all()
     yield "big"
-    for job in server.http.get("/uncertainty/v1/jobs").json():
-        server.cancel(job["id"])
+    server.cancel_all()
     server.http.delete("/datastore/image?id=big")
     poll(lambda: "big" not in server.images())
 

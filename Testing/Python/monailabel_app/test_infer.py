@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 
 import nibabel as nib
@@ -106,3 +107,37 @@ def test_the_stock_client_reports_an_unknown_model_with_our_message(server, clie
         client.infer("spleen", image, {})
     assert "404" in error.value.msg
     assert server.model in error.value.msg
+
+
+def test_passes_thresholds_and_a_crf_are_results_of_their_own(server, result, image):
+    keys = {result.risk.result}
+    for params in ({"method": "noise", "options": {"passes": 2}}, {"threshold": "fixed"}, {"crf": True}):
+        job = server.infer(server.model, image, **params)
+        assert job["state"] == "done", job["error"]
+        assert job["result"]["risk"]["provenance"]["params"]
+        keys.add(job["result"]["risk"]["result"])
+    other = server.infer(server.model, image, method="deterministic")["result"]["risk"]  # the head of another model
+    assert other["provenance"]["model"] == server.baseline
+    keys.add(other["result"])
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize("params", [{"method": "magic"}, {"options": {"count": 3}}])
+def test_a_method_that_does_not_exist_is_named_before_anything_runs(server, image, params):
+    request = {"kind": "infer", "model": server.model, "image": image, "params": params}
+    reply = server.http.post("/uncertainty/v1/jobs", json=request)
+    assert reply.status_code == 400
+    assert next(iter(params["options"]) if "options" in params else iter(params.values())) in reply.json()["detail"]
+
+
+def test_points_named_as_monai_label_does_correct_the_result(server, result, image):
+    name = result.labels[0].name
+    for points in ({"foreground": [[5, 5, 5]], "label": name}, {name: [[5, 5, 5]]}):
+        fields = {"params": json.dumps({**points, "background": []})}
+        answer = server.http.post(f"/infer/{server.model}?image={image}&output=json", data=fields)
+        assert answer.status_code == 200, answer.text
+        risk = wire.Risk.model_validate(answer.json()["risk"])
+        assert risk.result != result.risk.result
+        assert risk.provenance.params["base"] == result.risk.result
+    wrong = {"params": json.dumps({name: [[5, 5, 5000]]})}
+    assert server.http.post(f"/infer/{server.model}?image={image}", data=wrong).status_code == 400

@@ -87,6 +87,23 @@ def test_a_result_that_is_there_does_not_wait(server, busy, cached):
     print(f"cache hit while another inference runs: {1000 * seconds:.1f} ms")
 
 
+def test_the_same_inference_is_one_job_however_many_ask(server, busy, big_image):
+    assert server.job(kind="infer", model=server.model, image=big_image, params={"seed": 1}) == busy.id
+    url = f"{server.url}/infer/{server.model}?image={big_image}"
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(url, data={"params": json.dumps({"seed": 1})}, timeout=0.5)
+    time.sleep(0.3)
+    assert server.state(busy.id)["state"] == "running"  # the others still wait
+
+
+def test_a_client_that_leaves_cancels_what_nobody_else_waits_for(server, busy, image):
+    url = f"{server.url}/infer/{server.baseline}?image={image}"
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(url, data={"params": json.dumps({"seed": 77})}, timeout=0.5)
+    jobs = lambda: [job["id"] for job in server.http.get("/uncertainty/v1/jobs").json()]  # noqa: E731
+    server.wait_until(lambda: jobs() == [busy.id])
+
+
 def test_cancel_answers_the_waiting_client_and_frees_the_worker(server, busy, image):
     assert server.cancel(busy.id).status_code == 204
     busy.thread.join(timeout=10)

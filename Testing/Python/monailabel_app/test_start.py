@@ -62,8 +62,8 @@ def test_another_server_on_the_same_studies_is_refused(refuses, server):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org"])
-def test_an_address_beyond_this_machine_is_refused(refuses, host):
-    refuses(host, "loopback only", host=host)
+def test_promise_1_an_address_beyond_this_machine_is_refused_without_tokens(refuses, host):
+    refuses(host, "must log in", "uncertaintyseg token", host=host)
 
 
 def test_a_missing_models_folder_is_named(refuses, tmp_path):

@@ -15,7 +15,19 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg import __version__
 from uncertaintyseg.inference.bundle import find_bundles
 
-COMMANDS = ("models", "methods", "predict", "inspect", "evaluate", "train", "serve", "demo")
+COMMANDS = (
+    "models",
+    "methods",
+    "predict",
+    "inspect",
+    "evaluate",
+    "audit",
+    "train",
+    "simulate",
+    "serve",
+    "token",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -37,7 +37,12 @@ def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatc
     report = prediction.save("out")
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(json.dumps(report))
     assert report["label"] == str(tmp_path / "out" / "label.nii.gz")
-    assert report.keys() == {"label", "maps", "structures", "case_score", "provenance", "seconds"}
+    assert report.keys() == {
+        "label", "maps", "structures", "regions", "risk_coverage", "guarantee", "guarantee_reason", "case_score",
+        "case_scores", "provenance", "seconds",
+    }  # fmt: skip
+    assert report["regions"] == [region.model_dump() for region in prediction.regions]
+    assert report["case_scores"]["predictive_entropy"] == report["case_score"]
     assert [row["name"] for row in report["structures"]] == ["organ", "lesion"]
     assert report["seconds"] == report["provenance"]["seconds"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 
@@ -16,9 +17,11 @@ from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
+from uncertaintyseg.inference.bundle import INFERENCE
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.result_key import result_key
 from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.review.regions import LEVELS
 
 UPRIGHT, SHAPE = np.diag([3.0, 3.0, 6.0, 1.0]), (28, 26, 16)
 UPRIGHT[:3, 3] = -UPRIGHT[:3, :3] @ ((np.array(SHAPE) - 1) / 2)
@@ -320,3 +323,35 @@ def test_a_device_that_is_not_there_is_refused(tiny_bundle):
 def test_a_scan_that_cannot_be_used_is_named_before_anything_runs(tiny_bundle, tmp_path):
     with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file"):
         Predictor(tiny_bundle()).predict(tmp_path / "absent.nii.gz")
+
+
+def test_what_the_model_did_not_see_is_marked_and_nothing_else_is(tmp_path, blob, threshold):
+    everywhere = threshold.predict(blob)
+    assert "valid" not in everywhere.maps
+    assert everywhere.valid.all()
+    folder = tiny.write_threshold_bundle(tmp_path / "models", task="cropped").folder
+    config = json.loads((folder / INFERENCE).read_text())
+    config["preprocessing"]["transforms"].append(
+        {"_target_": "CenterSpatialCropd", "keys": "image", "roi_size": [8] * 3}
+    )
+    (folder / INFERENCE).write_text(json.dumps(config))
+    cropped = Predictor(folder).predict(blob)
+    assert cropped.valid.sum() == 8**3
+    assert cropped.map_info["valid"].range == (0, 1)
+    assert np.array_equal(cropped.maps["valid"], cropped.valid.astype(np.float32))
+    assert not cropped.label[~cropped.valid].any()
+    assert all(not values[~cropped.valid].any() for values in cropped.maps.values())
+    assert "reaches the edge of the scan" in cropped.structures[0].flag
+
+
+def test_regions_scores_and_table_come_with_a_prediction(tiny_bundle, scan):
+    prediction = Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=4)
+    error = prediction.maps["error_probability"]
+    assert prediction.regions[0].rank == 1
+    for region in prediction.regions:
+        assert error[region.ijk] >= LEVELS[0]
+        place = prediction.affine @ [*region.ijk, 1]
+        assert region.ras_mm == pytest.approx(place[:3], abs=1e-3)
+    assert prediction.case_scores["predictive_entropy"] == prediction.case_score
+    assert all(math.isfinite(score) for score in prediction.case_scores.values())
+    assert all(row.expected_error_ml >= 0 for row in prediction.structures)

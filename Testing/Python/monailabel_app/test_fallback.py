@@ -1,0 +1,112 @@
+"""Out of memory in one case: smaller windows, then the CPU, shown in the result; the worker stays usable."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+
+from monailabel_app.jobs import Predict, ResultStore, Worker
+from monailabel_app.jobs.memory import is_out_of_memory
+from monailabel_app.jobs.work import Report
+from Testing.Python.uncertaintyseg.tiny import SPACING, give_random_weights, write_bundle
+from uncertaintyseg.inference.bundle import Bundle
+
+KEY = "a" * 64
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cramped(Predict):
+    """A prediction in a process that may take only so much more memory; the limit is the system's own."""
+
+    spare: int = 0
+
+    def run(self, report: Report) -> str:
+        import uncertaintyseg.inference.predictor  # noqa: F401 - what it takes does not count
+
+        used = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (used + self.spare, resource.RLIM_INFINITY))
+        try:
+            return super().run(report)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Bundle:
+    """Its own window of 96^3 with 32 channels takes more than 600 MiB; with halved ones 300 are enough."""
+    folder = tmp_path_factory.mktemp("models")
+    path = write_bundle(folder, window=(96, 96, 96), overlap=0, filters=(32, 32, 32))
+    return give_random_weights(path)
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
+    values = np.random.default_rng(0).normal(0, 100, (96, 96, 96)).astype(np.float32)
+    nib.Nifti1Image(values, np.diag([*SPACING, 1.0])).to_filename(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def worker():
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def work(bundle, scan, tmp_path) -> Cramped:
+    return Cramped(KEY, str(scan), str(bundle.folder), bundle.checksum, 0, 2, "cpu", str(tmp_path), spare=2**40)
+
+
+def test_with_enough_memory_nothing_is_done_otherwise(worker, work):
+    assert worker.submit(work).result() == KEY
+    provenance = ResultStore(Path(work.results)).report(KEY).risk.provenance
+    assert provenance.window == (96, 96, 96)
+    assert provenance.fallback is None
+
+
+def test_smaller_windows_stand_in_under_another_key_and_the_result_says_so(worker, work):
+    key = worker.submit(replace(work, spare=450 * MIB)).result()
+    store = ResultStore(Path(work.results))
+    provenance = store.report(key).risk.provenance
+    assert key != KEY
+    assert store.report(KEY) is None
+    assert provenance.window == (48, 48, 48)
+    assert "out of memory on cpu" in provenance.fallback
+    assert "windows of 48 x 48 x 48" in provenance.fallback
+    assert worker.submit(work).result() == KEY  # with memory again, in the same process
+
+
+def test_what_does_not_fit_at_all_is_a_memory_error_and_the_worker_goes_on(worker, work):
+    with pytest.raises(MemoryError, match="out of memory on cpu"):
+        worker.submit(replace(work, spare=4 * MIB)).result()
+    assert worker.submit(work).result() == KEY
+
+
+def test_devices_come_in_the_order_asked_for_and_the_cpu_last(work):
+    assert list(replace(work, device="cuda")._attempts()) == [
+        ("cuda", 0), ("cuda", 1), ("cuda", 2), ("cpu", 0), ("cpu", 1), ("cpu", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_want_of_memory_is_known_in_all_its_words(error, is_it):
+    assert is_out_of_memory(error) is is_it

@@ -1,0 +1,91 @@
+"""Models as data: a bundle that is there is a task, one that comes is a new task, a broken one changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monailabel_app.app.models import Models, Tasks
+from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
+from uncertaintyseg.errors import BundleError
+from uncertaintyseg.inference.bundle import METADATA, TRAINING
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    give_random_weights(write_bundle(tmp_path / "given"))
+    return tmp_path / "given"
+
+
+def test_a_bundle_that_changes_is_another_one_and_the_rest_stay(folder):
+    models = Models([folder], folder)
+    before, other = models["tiny_deterministic"], models["phantom_low_rank"]
+    assert models["tiny_deterministic"] is before
+    give_random_weights(folder / "tiny_deterministic", seed=1)
+    assert models["tiny_deterministic"].checksum != before.checksum
+    assert models["phantom_low_rank"] is other
+
+
+def test_a_folder_that_appears_later_wins(folder, tmp_path):
+    home = tmp_path / "home"
+    models = Models([folder], home)
+    assert models["tiny_deterministic"].folder == folder / "tiny_deterministic"
+    shutil.copytree(folder, home)
+    assert models["tiny_deterministic"].folder == home / "tiny_deterministic"
+    assert models.seen()["tiny_deterministic"].folder == home / "tiny_deterministic"
+
+
+def test_a_bundle_that_breaks_while_the_server_runs_stays_as_it_was(folder):
+    models = Models([folder], folder)
+    before = models["tiny_deterministic"]
+    (folder / "tiny_deterministic" / METADATA).write_text("{")
+    assert models["tiny_deterministic"] is before
+    broken = write_bundle(folder, "low_rank")
+    (broken / METADATA).write_text("{")
+    assert "tiny_low_rank" not in models
+
+
+def test_a_bundle_that_is_broken_at_the_start_is_named(folder):
+    (folder / "tiny_deterministic" / METADATA).write_text("{")
+    with pytest.raises(BundleError, match="not valid JSON"):
+        Models([folder], folder)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "/", "../given/tiny_deterministic", "a\0b", "x" * 5000])
+def test_a_name_is_never_a_path(folder, name):
+    models = Models([folder], folder)
+    assert name not in models
+    assert models.get(name) is None
+
+
+def test_a_task_is_made_once_for_each_state_of_its_bundle(folder):
+    made = []
+    tasks = Tasks(Models([folder], folder), lambda bundle: made.append(bundle) or bundle.checksum)
+    assert tasks["tiny_deterministic"] == dict(tasks.items())["tiny_deterministic"]
+    count = len(made)
+    assert tasks.seen() == tasks.seen()
+    assert len(made) == count
+    give_random_weights(folder / "tiny_deterministic", seed=1)
+    tasks.seen()
+    assert len(made) == count + 1
+
+
+def test_a_model_that_has_no_such_task_is_not_in_it(folder):
+    (folder / "tiny_deterministic" / TRAINING).unlink()
+    tasks = Tasks(Models([folder], folder), lambda bundle: bundle.name if (bundle.folder / TRAINING).exists() else None)
+    assert "tiny_deterministic" not in tasks
+    assert "tiny_deterministic" not in tasks.seen()
+    assert "phantom_low_rank" in tasks
+
+
+def test_a_bundle_that_is_added_can_be_used_and_trained_at_once(tiny_server):
+    give_random_weights(write_bundle(tiny_server.folder / "models", "diagonal"))
+    info = tiny_server.http.get("/info/").json()
+    assert info["models"]["tiny_diagonal"]["head"] == "diagonal"
+    assert "tiny_diagonal" in info["trainers"]
+    assert tiny_server.infer("tiny_diagonal", tiny_server.images()[0])["state"] == "done"
+    names = [model["name"] for model in tiny_server.http.get("/uncertainty/v1/models").json()]
+    assert names == sorted(info["models"])
+    assert tiny_server.http.get("/uncertainty/v1/models/nobody").status_code == 404

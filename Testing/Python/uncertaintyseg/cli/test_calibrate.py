@@ -1,0 +1,49 @@
+"""`uncertaintyseg calibrate` as typed in a shell."""
+
+from __future__ import annotations
+
+import pytest
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.inference.bundle import CALIBRATION
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibration")
+    tiny.write_phantoms(folder, 11, first=40)
+    return folder
+
+
+def test_calibrate_writes_beside_the_weights_and_predictions_know(command, models, data, tmp_path):
+    name, _, folder = models("low_rank")
+    where = ["--models", folder]
+    assert not next(m for m in command("models", *where, "--json").json if m["name"] == name)["calibrated"]
+    result = command("calibrate", name, data, *where, "--picture", tmp_path / "curve.png", "--json").json
+    assert (result["model"], result["n"], result["data"]) == (name, 11, data.name)
+    curve = result["risk_coverage"]
+    assert len({len(values) for values in curve.values()}) == 1
+    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert {(row["alpha"], row["delta"]) for row in result["promises"]} >= {(0.05, None), (0.05, 0.1)}
+    assert all((row["guarantee"] is None) == (row["reason"] is not None) for row in result["promises"])
+    assert next(m for m in command("models", *where, "--json").json if m["name"] == name)["calibrated"]
+    scan = data / "images" / "case_40.nii.gz"
+    report = command("predict", name, scan, *where, "--output", tmp_path / "out", "--json").json
+    assert report["risk_coverage"]
+    assert report["provenance"]["calibration"]
+
+
+def test_calibrate_tells_people_what_can_be_promised(command, models, data, tmp_path):
+    name, *where = models()
+    ended = command("calibrate", name, data, *where, "--name", "mine", "--output", tmp_path / "runs")
+    assert (ended.code, ended.out) == (0, "")
+    assert "cannot be promised" in ended.err
+    assert "held-out folds" in ended.err
+    assert (tmp_path / "runs" / name / CALIBRATION).is_file()
+    assert not (tmp_path / "models" / name / CALIBRATION).exists()
+
+
+def test_too_few_cases_are_refused_before_anything_runs(command, models, phantoms):
+    assert (
+        "needs 10 labelled cases at least, not 6" in command("calibrate", models()[0], phantoms, *models()[1:]).message
+    )

@@ -1,0 +1,145 @@
+"""Calibrating a model for real, and what its predictions say from then on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.layouts import read_case_label, read_cases
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import CALIBRATION, WEIGHTS, Bundle, shipped_models
+from uncertaintyseg.inference.calibrating import calibrate, write_calibration
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.result_key import result_key
+from uncertaintyseg.review.promise import guarantee
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibration")
+    tiny.write_phantoms(folder, 12, first=40)
+    return read_cases(folder)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    return Predictor(tiny.give_random_weights(tiny.write_bundle(tmp_path_factory.mktemp("models"))))
+
+
+@pytest.fixture(scope="module")
+def calibration(predictor, cases):
+    return calibrate(predictor, cases, data="twelve phantoms")
+
+
+@pytest.fixture
+def bundle(predictor, calibration):
+    write_calibration(predictor.bundle, calibration)
+    yield predictor.bundle
+    (predictor.bundle.folder / CALIBRATION).unlink()
+
+
+def test_a_calibration_counts_the_errors_that_the_model_makes(predictor, calibration, cases):
+    for case, curve in zip(cases, calibration.cases, strict=True):
+        reference = read_case_label(case, {"organ": 1, "lesion": 2}, like=read_scan(case.image))[0].numpy()
+        prediction = predictor.predict(case.image)
+        wrong = prediction.label != reference
+        assert curve.id == case.id
+        assert curve.loss[-1] == pytest.approx(min(wrong.sum() / (reference > 0).sum(), 1), abs=2e-5)
+        assert curve.reference_ml == pytest.approx((reference > 0).sum() * voxel_volume_ml(prediction.affine), abs=1e-4)
+    assert calibration.weights_checksum == predictor.bundle.checksum
+
+
+def test_progress_names_each_case(predictor, cases):
+    seen = []
+    calibrate(predictor, cases[:10], lambda stage, fraction: seen.append((stage, fraction)))
+    assert seen == [*((case.id, i / 10) for i, case in enumerate(cases[:10])), ("done", 1.0)]
+
+
+def test_predictions_of_a_calibrated_model_have_curve_and_promise(predictor, bundle, calibration, cases):
+    prediction = predictor.predict(cases[0].image)
+    assert prediction.provenance.calibration == calibration.checksum
+    assert prediction.map_info["error_probability"].range == (0, 1)
+    organ, lesion = (prediction.maps[f"probability_{name}"] for name in ("organ", "lesion"))
+    own = 1 - np.choose(prediction.label, [1 - organ - lesion, organ, lesion])
+    assert np.abs(prediction.maps["error_probability"] - calibration.recalibrated(own)).max() < 1e-4
+    assert len(prediction.risk_coverage) > 1
+    assert prediction.guarantee is None  # 12 cases
+    assert "12 calibration cases" in prediction.guarantee_reason
+    assert guarantee(bundle.calibration[0], 0.9).cases == 12
+
+
+def test_without_a_calibration_nothing_is_promised(predictor, cases):
+    prediction = predictor.predict(cases[0].image)
+    assert (prediction.guarantee, prediction.risk_coverage, prediction.provenance.calibration) == (None, [], None)
+    assert "uncertaintyseg calibrate tiny_deterministic DATA" in prediction.guarantee_reason
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"method": "tta"}, "not with method"),
+        ({"threshold": "otsu"}, "not with threshold"),
+        ({"halvings": 1}, "other windows"),
+    ],
+)
+def test_a_calibration_does_not_stand_for_another_way_to_run_the_model(bundle, cases, options, reason):
+    other = Predictor(bundle, **options)
+    prediction = other.predict(cases[0].image)
+    assert (prediction.guarantee, prediction.risk_coverage) == (None, [])
+    assert prediction.guarantee_reason.startswith("uncalibrated: ")
+    assert reason in prediction.guarantee_reason
+
+
+def test_a_calibration_does_not_stand_for_other_weights(bundle, calibration, tiny_bundle):
+    other = tiny_bundle(seed=1)
+    with pytest.raises(InputError, match="weights changed while it was calibrated"):
+        write_calibration(other, calibration)
+    (other.folder / CALIBRATION).write_text(calibration.model_dump_json())
+    assert other.calibration == (None, "uncalibrated: calibration.json belongs to other weights")
+    assert bundle.calibration[0].checksum == calibration.checksum
+
+
+def test_a_damaged_calibration_promises_nothing_and_stops_nobody(predictor, bundle, cases):
+    (bundle.folder / CALIBRATION).write_text("{")
+    prediction = predictor.predict(cases[0].image)
+    assert prediction.guarantee is None
+    assert "calibration.json cannot be used" in prediction.guarantee_reason
+
+
+def test_calibrating_again_gives_the_same_curves(predictor, bundle, calibration, cases):
+    again = calibrate(predictor, cases, data="twelve phantoms")
+    assert again.model_dump(exclude={"created"}) == calibration.model_dump(exclude={"created"})
+
+
+def test_results_of_another_calibration_have_another_name(predictor, calibration, cases):
+    same = {"seed": 0, "samples": 8, "device": "cpu"}
+    before = result_key(cases[0].image, predictor.bundle, **same)
+    write_calibration(predictor.bundle, calibration)
+    after = result_key(cases[0].image, predictor.bundle, **same)
+    (predictor.bundle.folder / CALIBRATION).unlink()
+    assert before != after
+    assert result_key(cases[0].image, predictor.bundle, **same) == before
+
+
+def test_only_the_model_as_it_is_can_be_calibrated(predictor, cases):
+    with pytest.raises(InputError, match="a model is calibrated as it is, without method"):
+        calibrate(Predictor(predictor.bundle, method="tta"), cases)
+    with pytest.raises(InputError, match="10 labelled cases at least, not 3"):
+        calibrate(predictor, cases[:3])
+
+
+def test_every_shipped_model_has_a_calibration_of_its_weights_that_promises_five_percent():
+    for path in sorted(shipped_models().glob("*/configs/metadata.json")):
+        bundle = Bundle.load(path.parents[1])
+        calibration, reason = bundle.calibration
+        assert reason is None, bundle.name
+        assert calibration.n >= 40
+        assert (bundle.folder / CALIBRATION).stat().st_size < 100_000
+        assert 0 < guarantee(calibration).threshold < 1
+        assert json.loads((bundle.folder / CALIBRATION).read_text())["weights_checksum"] == bundle.checksum
+        assert (bundle.folder / WEIGHTS).is_file()

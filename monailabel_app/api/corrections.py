@@ -1,0 +1,57 @@
+"""What a saved label tells the audit log: how long it took, and how much of the model's label a person changed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from monailabel_app.api.audit import audit, last_results
+from monailabel_app.app import UncertaintySegApp
+from monailabel_app.errors import NotFoundError
+
+
+def note_save(app: UncertaintySegApp, image: str, tag: str, label: np.ndarray, info: dict[str, Any]) -> None:
+    """Note a save in the audit log.
+
+    Args:
+        app: The app.
+        image: Case id.
+        tag: Where the label was saved.
+        label: What was saved, `[X, Y, Z]` on the scan's grid.
+        info: The client's `params`; `result` (key of the result that was corrected) and `seconds_open` count. Without
+            them the case's last result and the time since it was served as next sample are taken, null where unknown.
+    """
+    seconds = info.get("seconds_open")
+    if not isinstance(seconds, int | float):
+        seconds = _seconds_since_served(app, image)
+    result = info.get("result") or last_results.of(image)
+    audit("save", case=image, tag=tag, seconds_open=seconds, **_compared(app, result, label))
+
+
+def _seconds_since_served(app: UncertaintySegApp, image: str) -> float | None:
+    served = app.datastore().get_image_info(image).get("strategy", {})
+    times = [entry["ts"] for entry in served.values() if isinstance(entry, dict) and "ts" in entry]
+    return max(time.time() - max(times), 0.0) if times else None
+
+
+def _compared(app: UncertaintySegApp, result: Any, label: np.ndarray) -> dict[str, Any]:
+    unknown = {"result": None, "voxels_changed": None}
+    try:
+        report = app.results.report(result) if isinstance(result, str) else None
+        if report is None:
+            return unknown
+        predicted = np.asarray(nib.load(app.results.label_path(result)).dataobj)
+    except NotFoundError:  # no key at all, or evicted meanwhile
+        return unknown
+    made_with = report.risk.provenance
+    return {
+        "result": result,
+        "voxels_changed": int(np.count_nonzero(predicted != label)) if predicted.shape == label.shape else None,
+        "model": made_with.model,
+        "head": made_with.head,
+        "checksum": made_with.weights_checksum,
+        "seed": made_with.seed,
+    }

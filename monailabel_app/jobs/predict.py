@@ -1,0 +1,80 @@
+"""One prediction into the result store; out of memory, it goes on with smaller windows, then on the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from monailabel_app.jobs.memory import is_out_of_memory
+from monailabel_app.jobs.results import ResultStore
+from monailabel_app.jobs.warm import release, warm_predictor
+from monailabel_app.jobs.work import Report, Work
+
+logger = logging.getLogger(__name__)
+
+_HALVINGS = 2
+"""Windows go down to a quarter of their sides; an eighth of the memory each time."""
+
+
+@dataclass(frozen=True)
+class Predict(Work):
+    """One image, segmented by one model; the fields from `method` on are those of `warm_predictor`."""
+
+    key: str
+    image: str
+    bundle: str
+    checksum: str
+    seed: int
+    samples: int
+    device: str
+    results: str
+    method: str | None = None
+    options: str = "{}"
+    others: tuple[str, ...] = ()
+    crf: bool = False
+    threshold: str | None = None
+
+    def run(self, report: Report) -> str:
+        """Predict and store; returns the key, which is another one where windows or device had to be others."""
+        failed = ""
+        for device, halvings in self._attempts():
+            try:
+                return self._predict(report, device, halvings, failed)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                failed = failed or f"out of memory on {device} with the model's own windows"
+                logger.warning("%s: out of memory on %s, windows halved %d times", self.image, device, halvings)
+            release()
+        raise MemoryError(failed)
+
+    def _attempts(self) -> Iterator[tuple[str, int]]:
+        """Devices and how often the windows are halved; the first is what was asked for."""
+        for device in dict.fromkeys((self.device, "cpu")):
+            for halvings in range(_HALVINGS + 1):
+                yield device, halvings
+
+    def _predict(self, report: Report, device: str, halvings: int, failed: str) -> str:
+        predictor = warm_predictor(
+            self.bundle,
+            self.checksum,
+            device,
+            method=self.method,
+            options=self.options,
+            others=self.others,
+            crf=self.crf,
+            threshold=self.threshold,
+            halvings=halvings,
+        )
+        prediction = predictor.predict(Path(self.image), seed=self.seed, samples=self.samples, progress=report)
+        key = self.key
+        if failed:
+            window = " x ".join(map(str, prediction.provenance.window))
+            note = {"fallback": f"{failed}: done on {device} with windows of {window}"}
+            prediction = replace(prediction, provenance=prediction.provenance.model_copy(update=note))
+            key = hashlib.sha256(f"{self.key} {device} {window}".encode()).hexdigest()
+        ResultStore(Path(self.results)).put(key, prediction, predictor.bundle.labels)
+        return key

@@ -1,0 +1,33 @@
+"""What a worker process does: plain values that cross to it, and a `run`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+Report = Callable[[str, float], None]
+"""Told where the work stands: a stage in words, and the fraction done from 0 to 1."""
+
+
+class Work(ABC):
+    """A frozen dataclass of plain values. Neither it nor what it imports at the top may need torch or MONAI Label.
+
+    Attributes:
+        key: of the result that it ends with in the result store; None (as a class variable) when it ends elsewhere.
+    """
+
+    key: str | None
+
+    @abstractmethod
+    def run(self, report: Report) -> Any:
+        """Do it, in the worker process.
+
+        Returns:
+            For a work with a key, the key under which the result is: its own, or that of what had to stand in for it.
+            Else anything small that can be sent back.
+
+        Raises:
+            UncertaintySegError: Something that a user can mend.
+            MemoryError: There is not enough, on the device or on the machine.
+        """

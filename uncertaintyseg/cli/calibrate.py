@@ -1,0 +1,120 @@
+"""`uncertaintyseg calibrate`: what a model's error probability is worth, and what can be promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
+from uncertaintyseg.cli.evaluate import chosen_cases
+from uncertaintyseg.inference.bundle import find_bundle
+
+if TYPE_CHECKING:
+    from uncertaintyseg.review.calibration import Calibration
+
+ALPHAS = (0.02, 0.05, 0.1, 0.15)
+DELTA = 0.1
+
+
+def calibrate(
+    model: ModelName,
+    data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (or another known layout).")],
+    cases: Annotated[
+        str | None,
+        typer.Option(help="File with case ids (JSON list or one a line), or SPLIT:PART such as phantom:calibration."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What people call these cases; by default --cases or the folder.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of models to put a calibrated copy in; by default beside the weights.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
+    device: Device = "cpu",
+    models: MoreModels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate a model's error probability on labelled cases, and say what can be promised with them.
+
+    Take cases at random, never by their risk, that neither trained the model nor helped to choose it; 20 or more to
+    promise 5 %. `calibration.json` is written beside the weights.
+
+    Example: uncertaintyseg calibrate hippocampus_low_rank DATA --cases msd_hippocampus:calibration
+    """
+    bundle = find_bundle(model, *(models or []))
+    with progress_bar() as progress:
+        progress("loading the model", 0.0)
+        from uncertaintyseg.data.layouts import read_cases
+        from uncertaintyseg.inference.calibrating import calibrate as measure
+        from uncertaintyseg.inference.calibrating import write_calibration
+        from uncertaintyseg.inference.predictor import Predictor
+        from uncertaintyseg.training.versions import installed
+
+        chosen = chosen_cases(read_cases(data), cases)
+        found = measure(Predictor(bundle, device), chosen, progress, data=name or cases or data.resolve().name)
+    write_calibration(installed(bundle, output) if output else bundle, found)
+    if picture:
+        from uncertaintyseg.cli.calibration_picture import calibration_picture
+
+        calibration_picture(found, bundle.name, picture)
+    if as_json:
+        print_json(_summary(bundle.name, found))
+        return
+    _show(bundle.name, found)
+
+
+def _promises(calibration: Calibration) -> list[dict[str, Any]]:
+    """What is promised at some bounds, on average and with confidence; or the reason why not."""
+    from uncertaintyseg.review.promise import OutOfReachError, guarantee
+
+    rows: list[dict[str, Any]] = []
+    for alpha in ALPHAS:
+        for delta in (None, DELTA):
+            row: dict[str, Any] = {"alpha": alpha, "delta": delta, "guarantee": None, "reason": None, "reviewed": None}
+            try:
+                promise = guarantee(calibration, alpha, delta)
+                at = calibration.thresholds.index(promise.threshold)
+                row |= {"guarantee": promise.model_dump(), "reviewed": float(calibration.mean_reviewed[at])}
+            except OutOfReachError as error:
+                row["reason"] = str(error)
+            rows.append(row)
+    return rows
+
+
+def _summary(model: str, calibration: Calibration) -> dict[str, Any]:
+    recalibration = calibration.recalibration
+    mean, low, high = calibration.band.tolist()
+    return {
+        "model": model,
+        "weights_checksum": calibration.weights_checksum,
+        "data": calibration.data,
+        "n": calibration.n,
+        "ece_before": recalibration and recalibration.ece_before,
+        "ece_after": recalibration and recalibration.ece_after,
+        "risk_coverage": {
+            "threshold": calibration.thresholds, "expected_error": mean, "lo": low, "hi": high,
+            "reviewed": calibration.mean_reviewed.tolist(),
+        },
+        "promises": _promises(calibration),
+    }  # fmt: skip
+
+
+def _show(model: str, calibration: Calibration) -> None:
+    title = f"{model}, {calibration.n} cases: volume left wrong / true volume"
+    table = Table("at most", "how sure", "review above", "share of the scan", title=title)
+    for row in _promises(calibration):
+        sure = "on average" if row["delta"] is None else f"with {1 - row['delta']:.0%} confidence"
+        promise = row["guarantee"]
+        shown = [f"{promise['threshold']:.3f}", f"{row['reviewed']:.1%}"] if promise else ["cannot be promised", ""]
+        table.add_row(f"{row['alpha']:.0%}", sure, *shown)
+    console.print(table)
+    recalibration = calibration.recalibration
+    console.print(
+        f"ECE of the error probability on held-out folds: {recalibration.ece_before:.4f}, recalibrated "
+        f"{recalibration.ece_after:.4f}."
+        if recalibration
+        else "Recalibration did not help held-out folds: the error probability stays as it is."
+    )
