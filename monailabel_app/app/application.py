@@ -20,7 +20,7 @@ from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
 from monailabel_app.app.infer_task import BatchParams, BundleInferTask, InferParams, find_task
 from monailabel_app.app.labelled import FINAL, check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
-from monailabel_app.app.sampling import Sampling
+from monailabel_app.app.sampling import Sampling, was_picked
 from monailabel_app.app.scores import Scores
 from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
 from monailabel_app.app.sessions import CheckedSessions
@@ -149,11 +149,13 @@ class UncertaintySegApp(MONAILabelApp):
         task, params = find_task(self._infers, request["model"]), InferParams.read(request)
         if "upload" in request:
             return task.submit_infer(request["upload"], None, params)
-        return task.submit_infer(self.datastore().image_path(request["image"]), request["image"], params)
+        return self.submit_infer(request["model"], request["image"], params)
 
     def submit_infer(self, model: str, image: str, params: InferParams) -> InferJob:
         """Queue one inference. Raises `NotFoundError` for an unknown model or image."""
-        return find_task(self._infers, model).submit_infer(self.datastore().image_path(image), image, params)
+        task, datastore = find_task(self._infers, model), self.datastore()
+        path = datastore.image_path(image)
+        return task.submit_infer(path, image, params, picked=was_picked(datastore.get_image_info(image)))
 
     def submit_score(self, model: str, image: str | None = None, params: InferParams | None = None) -> ScoreJob:
         """Queue scoring: one image, or all unlabelled ones that have no score by these weights.

@@ -131,9 +131,10 @@ class BundleInferTask(InferTask):
         label = self._store.label_path(result["risk"]["result"])
         return str(label), {"model": self.bundle.name, "label_names": result["label_names"], "risk": result["risk"]}
 
-    def submit_infer(self, image: Path, image_id: str | None, params: InferParams) -> InferJob:
-        """Queue one inference."""
-        return self._queue.submit(InferJob(self.bundle.name, self.step(image, image_id, params), self._record))
+    def submit_infer(self, image: Path, image_id: str | None, params: InferParams, *, picked: bool = False) -> InferJob:
+        """Queue one inference; an image `picked` for its risk gets no promise."""
+        step = self.step(image, image_id, params)
+        return self._queue.submit(InferJob(self.bundle.name, step, self._record, picked=picked))
 
     def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
         """Queue the scoring of images by id; `known` scores join the result."""

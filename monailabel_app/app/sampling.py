@@ -169,3 +169,9 @@ class Sampling(Strategy):
             return f"other annotators have the {len(unlabelled)} images that are left, the first until {free}"
         total = len(datastore.list_images())
         return f"all {total} images have a final label" if total else "the studies folder holds no images"
+
+
+def was_picked(info: Mapping[str, Any]) -> bool:
+    """Whether a strategy that looks at risk has ever handed out the image with this record."""
+    noted = info.get("strategy")
+    return isinstance(noted, dict) and any(STRATEGIES[name].reads for name in noted if name in STRATEGIES)

@@ -16,6 +16,7 @@ from uncertaintyseg import wire
 from uncertaintyseg.errors import UncertaintySegError
 
 MEASURE = "predictive_entropy"
+PICKED = "uncalibrated: this case was picked for its risk, so it is not like the calibration cases"
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ class Job(ABC):
 
 
 class InferJob(Job):
-    """One image, somebody waiting. Ends with a `wire.InferResult`."""
+    """One image, somebody waiting. Ends with a `wire.InferResult`, without a promise where it was `picked` for risk."""
 
     kind = "infer"
     urgent = True
 
-    def __init__(self, model: str, step: Step, on_report: OnReport = ignore) -> None:
+    def __init__(self, model: str, step: Step, on_report: OnReport = ignore, *, picked: bool = False) -> None:
         super().__init__(model, [step])
-        self._step, self._on_report = step, on_report
+        self._step, self._on_report, self._picked = step, on_report, picked
         self.report: Report | None = None
 
     @property
@@ -100,7 +101,10 @@ class InferJob(Job):
         assert self.report is not None
         label = f"{ROUTE}/{self.report.risk.result}/label.nii.gz"
         names = {item.name: item.id for item in self.report.labels}
-        result = wire.InferResult(risk=self.report.risk, label=label, label_names=names, labels=self.report.labels)
+        risk = self.report.risk
+        if self._picked and risk.guarantee is not None:
+            risk = risk.model_copy(update={"guarantee": None, "guarantee_reason": PICKED})
+        result = wire.InferResult(risk=risk, label=label, label_names=names, labels=self.report.labels)
         return result.model_dump(mode="json")
 
 

@@ -16,7 +16,6 @@ from uncertaintyseg.wire import Guarantee
 
 ALPHA = 0.05
 _SLACK = 1e-12
-PICKED = "uncalibrated: this case was picked for its risk, so it is not like the calibration cases"
 
 
 class OutOfReachError(InputError):

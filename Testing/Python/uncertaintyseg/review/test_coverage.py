@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -32,7 +34,7 @@ def test_a_point_says_what_there_is_to_review_here_and_what_stays_wrong_there(ca
 
 def test_more_review_never_leaves_more(calibration):
     points = review_curve(np.random.default_rng(1).random((9, 9, 9)), 1.0, calibration)
-    for first, second in zip(points[:-1], points[1:], strict=True):
+    for first, second in pairwise(points):
         assert first.threshold < second.threshold
         assert first.reviewed_ml >= second.reviewed_ml
         assert first.expected_error <= second.expected_error

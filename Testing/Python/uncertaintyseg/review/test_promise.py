@@ -93,8 +93,8 @@ def test_where_everything_is_wrong_only_a_review_of_everything_helps(delta):
 def test_a_promise_says_in_one_sentence_what_it_promises_and_for_whom():
     promise = guarantee(calibration_of(beta_losses(np.random.default_rng(0), 40)), 0.1)
     assert promise.text == (
-        f"If every voxel with an error probability above {100 * promise.threshold:.3g} % is reviewed and corrected, what "
-        "stays wrong is on average at most 10 % of the true volume, for cases like the 40 of made up."
+        f"If every voxel with an error probability above {100 * promise.threshold:.3g} % is reviewed and corrected, "
+        "what stays wrong is on average at most 10 % of the true volume, for cases like the 40 of made up."
     )
     sure = guarantee(calibration_of(beta_losses(np.random.default_rng(0), 40)), 0.15, 0.1)
     assert "with 90 % confidence," in sure.text
