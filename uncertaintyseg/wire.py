@@ -237,7 +237,7 @@ class JobRequest(_Wire):
     image: str | None = Field(
         None, description="Image id; needed to infer. A score job without it scores every unlabelled image."
     )
-    images: Literal["all", "labeled", "unlabeled"] | list[str] = Field("all", description="Which ones a batch job takes.")
+    images: Literal["all", "labeled", "unlabeled"] | list[str] = Field("all", description="What a batch job takes.")
     params: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from monai.transforms import (
     Resized,
     ScaleIntensityRanged,
     Spacingd,
+    SqueezeDimd,
 )
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
@@ -88,4 +89,5 @@ class StockTask(BasicInferTask):
             Activationsd(keys="pred", softmax=True),
             AsDiscreted(keys="pred", argmax=True),
             Resized(keys="pred", spatial_size=size, mode="nearest"),
+            SqueezeDimd(keys="pred"),
         ]

@@ -57,8 +57,8 @@ async def infer(
 ) -> Response:
     """Infer an image of the datastore, of a session or of the request; answer with label and `params.risk`.
 
-    Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), correct the
-    result before it is answered with.
+    Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), and the same
+    under `scribbles`, correct the result before it is answered with.
     """
     if output is ResultType.dicom_seg:
         check_series(app, image if file is None and not session_id else "")
@@ -107,8 +107,8 @@ def _submit(
 
 
 def _corrections(options: dict[str, Any], names: Iterable[str]) -> wire.ConditionRequest | None:
-    """The points that came with a request, None without any. Raises `InputError` naming a field that is wrong."""
-    given = {name: options[name] for name in ("foreground", "background", *names) if options.get(name)}
+    """The points and scribbles of a request, None without any. Raises `InputError` naming a field that is wrong."""
+    given = {name: options[name] for name in ("foreground", "background", "scribbles", *names) if options.get(name)}
     if not given:
         return None
     if "foreground" in given and isinstance(options.get("label"), str):

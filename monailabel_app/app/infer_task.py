@@ -10,7 +10,7 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from monailabel_app.app.models import Models
+from monailabel_app.app.models import Models, describe
 from monailabel_app.app.scores import Scores
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
@@ -101,15 +101,8 @@ class BundleInferTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         """Return what GET /info/ says of the model."""
-        bundle = self.bundle
-        return {
-            **super().info(),
-            "head": bundle.head,
-            "task": bundle.task,
-            "bundle": bundle.name,
-            "maps": bundle.maps,
-            "checksum": self.checksum,
-        }
+        known = describe(self.bundle).model_dump(exclude={"name", "labels", "versions"})
+        return {**super().info(), **known, "bundle": self.bundle.name}
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Submit and wait.

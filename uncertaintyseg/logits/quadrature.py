@@ -123,7 +123,8 @@ def softmax_moments(delta: Tensor, cholesky: Tensor, count: int) -> tuple[Tensor
     size, voxels = delta.shape
     nodes = _nodes_like(delta, count)
     # With the most likely class as reference delta is rarely positive; the clamp only keeps exp finite.
-    logits = (nodes @ cholesky.transpose(0, 1).reshape(size, -1)).view(len(nodes), size, voxels).add_(delta).clamp_max_(80)
+    drawn = nodes @ cholesky.transpose(0, 1).reshape(size, -1)
+    logits = drawn.view(len(nodes), size, voxels).add_(delta).clamp_max_(80)
     p = logits.exp()
     reference = p.sum(1).add_(1).reciprocal_()
     p.mul_(reference[:, None])

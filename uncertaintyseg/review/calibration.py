@@ -156,7 +156,7 @@ def read_calibration(path: Path) -> Calibration | None:
         raise BundleError(f"{path} cannot be used ({reason}): calibrate again, or remove the file.") from error
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _read(path: Path, *_stamp: int) -> Calibration:
     return Calibration.model_validate_json(path.read_bytes())
 

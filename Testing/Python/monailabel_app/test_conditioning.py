@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import nibabel as nib
 import numpy as np
@@ -88,6 +89,14 @@ def test_without_shared_noise_a_click_moves_its_voxel_and_training_is_offered(se
     assert after["moved"] == "voxel"
     assert server.baseline in after["offer"]
     assert np.argwhere(read(server, after["label"]) != label).tolist() == [voxel]
+
+
+def test_points_and_scribbles_of_a_stock_inference_correct_it(server, base, cached, voxel):
+    name = base["labels"][0]["name"]
+    for params in ({name: [voxel]}, {"scribbles": {name: [voxel]}}):
+        url = f"/infer/{server.model}?image={cached}&output=json"
+        answer = server.http.post(url, data={"params": json.dumps(params)}).json()
+        assert answer["risk"]["result"] == corrected(server, base, **params)["risk"]["result"]
 
 
 @pytest.mark.parametrize(("body", "status", "words"), [

@@ -18,6 +18,10 @@ def test_info_lists_models_strategies_scoring_and_counts(server, client):
     assert model["bundle"] == server.model
     assert model["head"] == "low_rank"
     assert len(model["checksum"]) == 64
+    assert model["calibrated"]
+    assert "cases" in model["calibration"]
+    assert model["trainable"]
+    assert model["version"] is None
     assert "predictive_entropy" in model["maps"]
     assert sorted(model["labels"].values()) == [1, 2]
     assert set(info["strategies"]) >= {"random", "predictive_entropy"}
