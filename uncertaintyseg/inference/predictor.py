@@ -47,6 +47,8 @@ SAMPLES = 64
 _MAX_VOXELS = 10**9
 _FEATURE_BYTES = 2**31
 """Features of larger volumes are not kept: the volume interval is then null."""
+_DRAWN, _FEWEST = 2**27, 16
+"""Voxels x draws at most, so that shapes of a large region take no longer than its network; never fewer draws."""
 
 
 class Predictor:
@@ -139,7 +141,8 @@ class Predictor:
         Args:
             image: file, or folder of a DICOM series.
             seed: of the samples behind the volume interval; the maps have no randomness.
-            samples: whole segmentations drawn for that interval, where the head has coherent ones.
+            samples: whole segmentations drawn for that interval, where the head has coherent ones; fewer, but 16 or
+                more, in a region of over two million voxels.
             progress: called with a stage and the fraction done.
 
         Raises:
@@ -179,7 +182,7 @@ class Predictor:
             also = promise and promise.threshold
             curve = calibration and review_curve(error, voxel_volume_ml(affine), calibration, also=also, valid=valid)
         progress("done", 1.0)
-        provenance = self._provenance(seed, samples if spread else None, calibration, seconds)
+        provenance = self._provenance(seed, spread.count if spread else None, calibration, seconds)
         info = self._map_info(maps, calibration is not None)
         score = scores["predictive_entropy"]
         return Prediction(
@@ -256,9 +259,10 @@ class Predictor:
             return None, None, "none: no voxel is possibly foreground"
         generator = torch.Generator(self.device).manual_seed(seed)
         label = most_likely(output.moments.probability)[(0, *state.region)]
-        draws = state.labels(self.network.head, samples, generator)
+        count = min(samples, max(_DRAWN // label.numel(), _FEWEST))
+        draws = state.labels(self.network.head, count, generator)
         spread = shape_spread(draws, label, self.bundle.labels, voxel_volume_ml(volume.affine))
-        return state, spread, f"2.5 to 97.5 % of {samples} whole segmentations drawn from the {self.bundle.head} head"
+        return state, spread, f"2.5 to 97.5 % of {count} whole segmentations drawn from the {self.bundle.head} head"
 
     def _on_scan_grid(
         self, output: WindowedOutput, volume: MetaTensor, scan: MetaTensor

@@ -18,10 +18,12 @@ class ShapeSpread(NamedTuple):
     Attributes:
         limits: 2.5 and 97.5 % of its volume in mL, by class id.
         dice: mean Dice of the label with the draws, by name; without those that neither label nor draws have.
+        count: how many were drawn.
     """
 
     limits: dict[int, tuple[float, float]]
     dice: dict[str, float]
+    count: int
 
 
 def shape_spread(draws: Iterable[Tensor], label: Tensor, labels: Sequence[Label], voxel_ml: float) -> ShapeSpread:
@@ -44,4 +46,5 @@ def shape_spread(draws: Iterable[Tensor], label: Tensor, labels: Sequence[Label]
     return ShapeSpread(
         limits={item.id: (float(low[item.id]), float(high[item.id])) for item in labels},
         dice={item.name: float(np.nanmean(dice[:, item.id])) for item in labels if total[:, item.id].any()},
+        count=len(counts),
     )

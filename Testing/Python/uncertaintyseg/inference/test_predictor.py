@@ -208,6 +208,13 @@ def test_whole_shapes_give_an_ordered_volume_interval(tiny_bundle, scan, head, o
     assert prediction.provenance.samples == 16
 
 
+def test_a_large_region_is_drawn_less_often_and_says_so(tiny_bundle, scan, monkeypatch):
+    monkeypatch.setattr("uncertaintyseg.inference.predictor._DRAWN", 1)
+    prediction = Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=40)
+    assert prediction.provenance.samples == 16
+    assert {row.interval_method.split(" of ")[1][:2] for row in prediction.structures} == {"16"}
+
+
 def test_without_any_possible_foreground_there_is_no_interval(tmp_path, blob):
     bundle = tiny.write_threshold_bundle(tmp_path / "models", "low_rank", rank=1)
     dark = nib.load(blob)
