@@ -172,6 +172,10 @@ class Sampling(Strategy):
 
 
 def was_picked(info: Mapping[str, Any]) -> bool:
-    """Whether a strategy that looks at risk has ever handed out the image with this record."""
+    """Whether a strategy has ever handed out the image with this record for a score, and not by name or by chance."""
     noted = info.get("strategy")
-    return isinstance(noted, dict) and any(STRATEGIES[name].reads for name in noted if name in STRATEGIES)
+    return isinstance(noted, dict) and any(
+        STRATEGIES[name].reads and isinstance(note, dict) and note.get("score") is not None
+        for name, note in noted.items()
+        if name in STRATEGIES
+    )

@@ -23,7 +23,8 @@ from uncertaintyseg.errors import UncertaintySegError
 
 logger = logging.getLogger(__name__)
 
-_KEPT_JOBS = 500
+_KEPT_JOBS = 100
+"""Jobs that have ended and can still be asked for; each holds its whole result."""
 _STOPPING = "the server is stopping"
 ENDED = ("done", "failed", "cancelled")
 

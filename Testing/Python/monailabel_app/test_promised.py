@@ -8,8 +8,10 @@ import pytest
 
 from monailabel_app.app.sampling import was_picked
 from uncertaintyseg.active.strategies import STRATEGIES
+from uncertaintyseg.inference.bundle import find_bundle
 
-BY_RISK = {"strategy": {"random": {"ts": 1}, "predictive_entropy": {"ts": 2}}}
+BY_RISK = {"strategy": {"random": {"ts": 1}, "predictive_entropy": {"ts": 2, "score": 0.3}}}
+BY_NAME = {"strategy": {"predictive_entropy": {"ts": 2, "score": None}}}
 
 
 @pytest.fixture
@@ -30,7 +32,8 @@ def test_a_calibrated_model_promises_and_says_what_it_was_calibrated_on(server, 
     risk = server.infer(server.baseline, image)["result"]["risk"]
     assert risk["guarantee"]["alpha"] == 0.05
     assert risk["guarantee_reason"] is None
-    assert risk["guarantee"]["text"].endswith("for cases like the 40 of msd_hippocampus:calibration.")
+    calibration, _ = find_bundle(server.baseline).calibration
+    assert risk["guarantee"]["text"].endswith(f"for cases like the {calibration.n} of {calibration.data}.")
     thresholds = [point["threshold"] for point in risk["risk_coverage"]]
     assert risk["guarantee"]["threshold"] in thresholds
     assert thresholds == sorted(thresholds)
@@ -47,5 +50,12 @@ def test_nothing_is_promised_of_an_image_that_was_picked_for_its_risk(server, im
 def test_a_random_choice_is_none_by_risk():
     assert not STRATEGIES["random"].reads
     assert was_picked(BY_RISK)
-    for record in ({}, {"strategy": None}, {"strategy": "x"}, {"strategy": {"random": {}}}, {"strategy": {"gone": {}}}):
+    for record in (
+        BY_NAME,
+        {},
+        {"strategy": None},
+        {"strategy": "x"},
+        {"strategy": {"random": {}}},
+        {"strategy": {"gone": {}}},
+    ):
         assert not was_picked(record)
