@@ -17,8 +17,10 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 from vtk.util.numpy_support import vtk_to_numpy
 
-from UncertaintySegLib import overlay
-from UncertaintySegLib.case import CaseScene
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import overlay, sample
+from UncertaintySegLib.scene.case import CaseScene
+from UncertaintySegLib.server.courier import Courier
 
 
 class UncertaintySeg(ScriptedLoadableModule):
@@ -36,14 +38,31 @@ class UncertaintySeg(ScriptedLoadableModule):
             " start one with <tt>uncertaintyseg serve --studies DIR</tt>."
         )
         parent.acknowledgementText = _("Not a medical device: for research only.")
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data():
+    """Offer a simulated scan, with a label to refine, in the Sample Data module; it is made here, not downloaded."""
+    import SampleData  # noqa: PLC0415 - a module of Slicer's, there once all modules are loaded
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="Uncertainty Segmentation",
+        sampleName=sample.SCAN_NAME,
+        uris=[],
+        fileNames=[],
+        nodeNames=[],
+        thumbnailFileName=str(Path(__file__).parent / "Resources" / "Icons" / "UncertaintySeg.png"),
+        customDownloader=sample.load_phantom,
+    )
 
 
 class UncertaintySegLogic(ScriptedLoadableModuleLogic):
-    """The module without its panel, for scripts: `case` shows scans, segmentations and risk maps."""
+    """The module without its panel, for scripts: `session` takes cases from a server and shows them in the scene."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self.case = CaseScene(slicer.mrmlScene)
+        folder = Path(slicer.app.temporaryPath) / "UncertaintySeg"
+        self.session = Session(CaseScene(slicer.mrmlScene), Courier(), folder)
 
 
 class UncertaintySegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -57,15 +76,25 @@ class UncertaintySegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         """Called by Slicer when the module is first opened."""
-        from UncertaintySegLib.panel import Panel  # noqa: PLC0415 - qt is there only when Slicer has a window
+        from UncertaintySegLib.panel.panel import Panel  # noqa: PLC0415 - qt is there only when Slicer has a window
+        from UncertaintySegLib.panel.sections import SECTIONS  # noqa: PLC0415
 
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = UncertaintySegLogic()
-        ui_widget = slicer.util.loadUI(self.resourcePath("UI/UncertaintySeg.ui"))
+        ui_file = Path(self.resourcePath("UI/UncertaintySeg.ui"))
+        ui_widget = slicer.util.loadUI(str(ui_file))
         self.layout.addWidget(ui_widget)
-        downloads = Path(slicer.app.temporaryPath) / "UncertaintySeg"
-        self.panel = Panel(slicer.util.childWidgetVariables(ui_widget), self.logic.case, downloads)
+        ui = slicer.util.childWidgetVariables(ui_widget)
+        self.panel = Panel(ui, self.logic.session, SECTIONS, str(ui_file.parent))
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneClosed)
+
+    def enter(self):
+        """Called by Slicer when the module is shown."""
+        self.panel.enter()
+
+    def exit(self):
+        """Called by Slicer when another module is shown."""
+        self.panel.exit()
 
     def cleanup(self):
         """Called by Slicer before the module goes."""
@@ -74,7 +103,7 @@ class UncertaintySegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneClosed(self, _caller, _event):
         """Forget the case whose nodes went with the scene."""
-        self.panel.forget_case()
+        self.logic.session.close_case()
 
 
 class UncertaintySegTest(ScriptedLoadableModuleTest):

@@ -1,6 +1,7 @@
-"""An annotator's first minutes with the module: its real panel and scene, a real server process, a real inference.
+"""The tutorial's ten steps in the module's real panel, with a real server process: takes the pictures of docs/tutorial.md.
 
-    python Testing/walkthrough.py --data DATA       # takes the pictures in docs/screenshots
+    python Testing/walkthrough.py                    # simulated scans, as in the tutorial
+    python Testing/walkthrough.py --data DATA        # real scans of the hippocampus: the pictures in the README
 
 The test of the whole road (Testing/Python/test_walkthrough.py) walks the same way.
 """
@@ -9,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from PySide6 import QtCore, QtTest
 
 from slicer_host import desktop
@@ -22,89 +23,111 @@ from uncertaintyseg.cli.demo.studies import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "SlicerUncertaintySeg" / "UncertaintySeg.py"
-VIEWS = {"axial": "Red", "sagittal": "Yellow", "coronal": "Green"}
+SCREENSHOTS = ROOT / "docs" / "screenshots"
 PATIENCE = 180.0
+SIZE = (1600, 900)
 
 
 @dataclass
-class Walkthrough:
-    """What the annotator sees in the end.
+class Walk:
+    """What the annotator sees.
 
     Attributes:
-        panel: the module's panel.
-        statuses: status line after each step, by the button that was pressed.
-        pictures: PNG files by name: the panel, each slice view, and all of them side by side ("review").
+        module: The loaded module.
+        statuses: The status line after each step.
+        pictures: PNG files of the whole window, by step.
     """
 
-    panel: Any
-    statuses: dict[str, str]
-    pictures: dict[str, Path]
+    module: Any
+    folder: Path
+    statuses: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def panel(self) -> Any:
+        """The module's panel."""
+        return self.module.widget.panel
+
+    @property
+    def session(self) -> Any:
+        """What the panel shows."""
+        return self.panel.session
+
+    def ui(self, section: str) -> Any:
+        """The widgets of a section."""
+        return self.panel.sections[section].ui
+
+    def press(self, section: str, button: str) -> None:
+        """Click a button and wait until all is quiet again."""
+        widget = getattr(self.ui(section), button)
+        assert widget.isEnabled(), f"{button} is disabled: {self.panel.ui.statusLabel.text}"
+        QtTest.QTest.mouseClick(widget, QtCore.Qt.LeftButton)
+        self.wait()
+
+    def key(self, keys: str) -> None:
+        """Press a key and wait until all is quiet again."""
+        desktop.press_key(keys)
+        self.wait()
+
+    def wait(self, until: Callable[[], bool] = lambda: True) -> None:
+        """Wait until nothing is asked any more."""
+        session = self.session
+        desktop.wait_until(lambda: not session.busy and not session.courier.pending and until(), PATIENCE)
+
+    def step(self, name: str, *sections: str) -> None:
+        """Note the status line and take a picture with these sections open, the last one in sight."""
+        self.statuses[name] = self.panel.ui.statusLabel.text
+        for section in self.panel.sections.values():
+            section.button.setCollapsed(section.name not in sections)
+        for _turn in range(5):  # layouts within layouts settle one after the other
+            desktop.process_events()
+        self.pictures[name] = desktop.screenshot(self.folder / f"{name}.png", SIZE)
 
 
-def walk(url: str, model: str, folder: Path) -> Walkthrough:
-    """Connect, score, take the most doubtful case, run the model, look at its risk map, submit the label.
+def walk(url: str, model: str, folder: Path) -> Walk:
+    """Do the tutorial's steps 3 to 10 on a running server.
 
     Args:
-        url: of a running server.
-        model: to run.
-        folder: for the pictures.
+        url: Of the server.
+        model: To run.
+        folder: For the pictures.
     """
-    host = desktop.start()
-    host.clear()
-    views = {plane: host.slice_view(name) for plane, name in VIEWS.items()}
-    panel = desktop.load_module(MODULE)
-    ui, review, statuses = panel.widget.panel.ui, panel.widget.panel.review, {}
-
-    def press(button: str) -> None:
-        QtTest.QTest.mouseClick(getattr(ui, button), QtCore.Qt.LeftButton)
-        desktop.wait_until(lambda: not review.busy, PATIENCE)
-        statuses[button] = ui.statusLabel.text
-
-    ui.serverLineEdit.setText(url)
-    press("connectButton")
-    ui.modelComboBox.setCurrentText(model)
-    press("scoreButton")
-    press("nextCaseButton")
-    press("runButton")
-    for view in views.values():
-        view.fit()
-        view.jump_to(review.case.riskiest_position(review.case.shown))
+    desktop.start()
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {plane: view.save_png(folder / f"{plane}.png") for plane, view in views.items()}
-    pictures["panel"] = folder / "panel.png"
-    panel.window.resize(430, 720)
-    desktop.process_events()
-    panel.window.grab().save(str(pictures["panel"]))
-    pictures["review"] = side_by_side([pictures[name] for name in ("panel", *VIEWS)], folder / "review.png")
-    press("submitButton")
-    return Walkthrough(panel, statuses, pictures)
+    way = Walk(desktop.load_module(MODULE), folder)
 
+    way.ui("Server").serverLineEdit.setText(url)
+    way.ui("Server").clientIdLineEdit.setText("anna")
+    way.press("Server", "connectButton")
+    way.step("03_connected", "Server")
 
-def side_by_side(files: list[Path], output: Path, height: int = 560) -> Path:
-    """Put pictures in a row, all of one height."""
-    images = [Image.open(file).convert("RGB") for file in files]
-    images = [image.resize((round(image.width * height / image.height), height)) for image in images]
-    row = Image.new("RGB", (sum(image.width for image in images), height))
-    left = 0
-    for image in images:
-        row.paste(image, (left, 0))
-        left += image.width
-    row.save(output)
-    return output
+    way.press("Cases", "scoreButton")
+    way.press("Cases", "nextButton")
+    way.ui("Cases").allCasesGroupBox.collapsed = False
+    way.step("04_next_case", "Cases")
+
+    way.ui("Segment").modelComboBox.setCurrentText(model)
+    way.press("Segment", "runButton")
+    way.step("05_segmented", "Segment", "Risk")
+    return way
 
 
 def main() -> None:
     """Take the pictures of the documentation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="hippocampus scans with labels")
-    parser.add_argument("--model", default="hippocampus_low_rank")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="hippocampus scans with labels; simulated scans by default")
+    parser.add_argument("--model", help="by default the low-rank (SSN) model of these scans")
+    parser.add_argument("--output", type=Path, help="folder of the pictures")
     options = parser.parse_args()
+    model = options.model or ("hippocampus_low_rank" if options.data else "phantom_low_rank")
+    output = options.output or SCREENSHOTS / ("hippocampus" if options.data else "tutorial")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "studies"
-        studies = prepare(folder, options.data, 3)
+        studies = prepare(folder, options.data, 4)
         with running_server(studies.folder, folder / "server.log", keep=False) as server:
-            walkthrough = walk(server.url, options.model, ROOT / "docs" / "screenshots")
-    print("\n".join(f"{button}: {status}" for button, status in walkthrough.statuses.items()))
+            way = walk(server.url, model, output)
+            way.module.close()
+    print("\n".join(f"{step}: {status}" for step, status in way.statuses.items()))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ class JobCancelledError(UncertaintySegError):
     """Somebody cancelled the job that this request waited for (409)."""
 
 
+class TakenError(UncertaintySegError):
+    """Somebody else is at this case (409)."""
+
+
 class WorkerLostError(UncertaintySegError):
     """The worker process died under a job, most often for want of memory (503)."""
 

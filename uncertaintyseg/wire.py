@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Source = Literal["aleatoric", "epistemic", "total"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-JobKind = Literal["infer", "condition", "score", "batch", "train", "calibrate"]
+JobKind = Literal["infer", "condition", "samples", "score", "batch", "train", "calibrate"]
 
 
 class _Wire(BaseModel):
@@ -35,6 +35,7 @@ class MapInfo(_Wire):
     unit: str = Field(description="'nats' or '1'.")
     range: tuple[float, float] = Field(description="Smallest and largest value the measure can take.")
     source: Source = Field(description="Kind of uncertainty the map stands for.")
+    description: str | None = Field(None, description="What it shows, where its name alone does not say so.")
 
 
 class Structure(_Wire):
@@ -57,6 +58,9 @@ class LabelledStructure(Structure):
     """One row of the structure table of a label that is not the model's."""
 
     excess_error_ml: float = Field(description="Expected error beyond that of the model's own best guess.")
+    anomaly_score: float | None = Field(
+        None, description="Where it differs from the model's own label, relative to its size; null when it is empty."
+    )
 
 
 class Region(_Wire):
@@ -75,15 +79,17 @@ class Region(_Wire):
 
 
 class RiskCoveragePoint(_Wire):
-    """One point of the calibrated risk-coverage curve at this case."""
+    """One point of the risk-coverage curve at this case; without a calibration nobody knows what stays wrong."""
 
-    threshold: float
-    coverage: float
+    threshold: float = Field(description="Of the error probability: what is above it is reviewed.")
+    coverage: float = Field(description="Share of the scan that is not reviewed.")
     reviewed_ml: float
-    regions: int
-    expected_error: float
-    lo: float
-    hi: float
+    regions: int = Field(description="Pieces of it, connected by faces.")
+    expected_error: float | None = Field(
+        None, description="Mean over the calibration cases: wrong voxels left / reference voxels."
+    )
+    lo: float | None = Field(None, description="Of its 95 % interval.")
+    hi: float | None = None
 
 
 class Guarantee(_Wire):
@@ -125,8 +131,11 @@ class Risk(_Wire):
 
     result: str = Field(description="Key of the cached result.")
     maps: dict[str, MapInfo]
-    structures: list[Structure]
+    structures: list[LabelledStructure | Structure]
     regions: list[Region] = Field(default_factory=list)
+    remaining_error_ml: float | None = Field(
+        None, description="Volume expected to be wrong, of voxels that may well be; null in reports of old."
+    )
     risk_coverage: list[RiskCoveragePoint] = Field(default_factory=list)
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
@@ -170,6 +179,75 @@ class ConditionResult(InferResult):
     )
     alone: int = Field(description="Clicks that moved only their own voxel.")
     offer: str | None = Field(None, description="What would make the model learn from them, where no shape can move.")
+
+
+class ReviewRequest(_Wire):
+    """`params` of POST /uncertainty/v1/results/{key}/review, beside the label."""
+
+    trusted: Literal["edits", "none"] = Field(
+        "edits",
+        description="'edits': where it differs from the model's label a person said so, and that is right; 'none': "
+        "the label is somebody else's, and where it differs it may be wrong.",
+    )
+    accepted: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = Field(
+        default_factory=list, description="Boxes in which a person found it right: first and last voxel, IJK."
+    )
+
+
+class SamplesRequest(_Wire):
+    """Body of POST /uncertainty/v1/results/{key}/samples."""
+
+    count: int = Field(8, ge=1, le=32)
+    seed: int = Field(0, ge=0, lt=2**63)
+
+
+class PlausibleLabel(_Wire):
+    """One whole segmentation drawn from a model."""
+
+    url: str = Field(description="Where the server serves it as NIfTI, on the scan's grid.")
+    seed: int
+    volumes_ml: dict[str, float] = Field(description="By structure.")
+
+
+class PlausibleLabels(_Wire):
+    """Whole segmentations, the smallest first."""
+
+    samples: list[PlausibleLabel]
+
+
+class Lease(_Wire):
+    """Who is at a case."""
+
+    annotator: str
+    until: float = Field(description="When others may have it: seconds since 1970, UTC.")
+    mine: bool
+
+
+class CaseRow(_Wire):
+    """One case of a server."""
+
+    id: str
+    status: Literal["unlabelled", "labelled", "leased"]
+    score: float | None = Field(description="Predictive entropy near the foreground, nats; null before it was scored.")
+    scores: dict[str, float] = Field(description="All that the model was asked, by measure.")
+    model: str | None = Field(description="Whose scores.")
+    lease: Lease | None
+    skipped: bool = Field(description="Whether who asks has passed it over.")
+    labels: list[str] = Field(description="Tags.")
+    reason: str = Field(description="Where it stands, in words.")
+
+
+class CaseList(_Wire):
+    """Answer of GET /uncertainty/v1/cases."""
+
+    cases: list[CaseRow]
+
+
+class LeaseRequest(_Wire):
+    """Body of POST /uncertainty/v1/cases/{image}/lease."""
+
+    minutes: float = Field(30, gt=0, le=7 * 24 * 60)
+    client_id: str | None = Field(None, description="Who asks, where nobody logs in.")
 
 
 class ModelVersion(_Wire):

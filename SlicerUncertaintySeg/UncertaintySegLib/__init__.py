@@ -1,5 +1,7 @@
-"""What the Slicer module is made of: the server client, the scene logic, and the panel.
+"""What the Slicer module is made of; imports go down this list only.
 
-`client` talks to the server and needs nothing but the standard library. `case` shows one scan with its label and
-risk maps in an MRML scene and needs `slicer`. `panel` is the only module that needs `qt`.
+`panel` has the widgets (the only room with `qt`), `logic` what they do, `scene` how it looks in an MRML scene, and
+`server` the way to the server, which needs nothing but the standard library and runs in a process of its own.
 """
+
+__version__ = "0.1.0"

@@ -74,7 +74,7 @@ def test_every_floor_is_there():
 
 
 def test_the_slicer_module_needs_nothing_that_slicer_lacks():
-    allowed = set(sys.stdlib_module_names) | {"numpy", "vtk", "slicer", "qt", "ctk", "UncertaintySegLib"}
+    allowed = set(sys.stdlib_module_names) | {"numpy", "vtk", "slicer", "qt", "ctk", "SampleData", "UncertaintySegLib"}
     assert not wrong("SlicerUncertaintySeg", lambda name: name not in allowed)
 
 
@@ -131,6 +131,37 @@ def test_nothing_unpickles(floor):
                 options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 safe = ("weights_only", "True") if "torch" in ast.unparse(node.func) else ("allow_pickle", "False")
                 assert safe in options.items(), f"{path.relative_to(ROOT)}:{node.lineno} needs {'='.join(safe)}"
+
+
+MODULE_ROOMS = {
+    "errors": set(),
+    "server": {"errors"},
+    "scene": {"errors", "server"},
+    "logic": {"errors", "scene", "server"},
+    "panel": {"errors", "logic", "scene", "server"},
+}
+"""The rooms of the Slicer module, each with those it may look into."""
+
+
+@pytest.mark.parametrize("room", sorted(MODULE_ROOMS))
+def test_a_room_of_the_module_looks_down_only(room):
+    library = ROOT / "SlicerUncertaintySeg" / "UncertaintySegLib"
+    own = [
+        p for p in sources("SlicerUncertaintySeg") if p.is_relative_to(library / room) or p == library / f"{room}.py"
+    ]
+    assert own
+    forbidden = {f"UncertaintySegLib.{other}" for other in {*MODULE_ROOMS} - {room, *MODULE_ROOMS[room]}}
+    assert not [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in own
+        for name, line in modules(path)
+        if ".".join(name.split(".")[:2]) in forbidden
+    ]
+
+
+def test_the_way_to_the_server_knows_no_slicer_and_only_the_panel_knows_qt():
+    for room, unknown in {"server": SLICER, "scene": {"qt", "ctk"}, "logic": {"qt", "ctk"}}.items():
+        assert not wrong(f"SlicerUncertaintySeg/UncertaintySegLib/{room}", unknown.__contains__)
 
 
 def room_of(path: Path) -> str:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from slicer_host.application import Host, start
+from slicer_host.plot_view import PlotView
 from slicer_host.views import SliceView, ThreeDView
 
-__all__ = ["Host", "SliceView", "ThreeDView", "start"]
+__all__ = ["Host", "PlotView", "SliceView", "ThreeDView", "start"]

@@ -6,11 +6,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import slicer
 import vtk
 
+from slicer_host.layout import LayoutManager
+from slicer_host.plot_view import PlotView
 from slicer_host.views import SliceView, ThreeDView, register_displayable_managers
 
 _host: Host | None = None
@@ -22,13 +24,15 @@ class Host:
     Attributes:
         scene: The `vtkMRMLScene`, also `slicer.mrmlScene`.
         application_logic: The `vtkSlicerApplicationLogic`, also `slicer.app.applicationLogic()`.
+        layout: The stand-in of `slicer.app.layoutManager()`; starts with the four-up layout.
     """
 
     def __init__(self) -> None:
         self.scene = slicer.vtkMRMLScene()
         self.application_logic = slicer.vtkSlicerApplicationLogic()
         self._slice_views: dict[str, SliceView] = {}
-        self._three_d_view: ThreeDView | None = None
+        self._three_d_views: dict[str, ThreeDView] = {}
+        self._plot_views: dict[str, PlotView] = {}
         self._temporary = tempfile.TemporaryDirectory(prefix="slicer_host_")
         self._connect_application_logic()
         self._connect_modules()
@@ -40,7 +44,11 @@ class Host:
             mrmlScene=lambda: self.scene,
             temporaryPath=self._temporary.name,
             processEvents=lambda: None,
+            layoutManager=lambda: self.layout,
+            pauseRender=lambda: None,
+            resumeRender=lambda: None,
         )
+        self.layout = LayoutManager(self, slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def slice_view(
         self, name: str = "Red", orientation: str | None = None, size: tuple[int, int] = (500, 450)
@@ -49,32 +57,39 @@ class Host:
 
         Args:
             name: "Red", "Yellow", "Green", or any other name for a further view.
-            orientation: "Axial", "Sagittal" or "Coronal"; by default what Slicer gives that name (else axial).
+            orientation: "Axial", "Sagittal" or "Coronal"; by default what the layout gives that name (else axial).
             size: Width and height in pixels, used when the view is made.
         """
         if name not in self._slice_views:
-            usual = {"Yellow": "Sagittal", "Green": "Coronal"}.get(name, "Axial")
-            self._slice_views[name] = SliceView(self.scene, self.application_logic, name, orientation or usual, size)
+            self._slice_views[name] = SliceView(self.scene, self.application_logic, name, orientation, size)
         return self._slice_views[name]
 
-    def three_d_view(self, size: tuple[int, int] = (500, 450)) -> ThreeDView:
-        """Return the 3D view, made on the first call."""
-        if self._three_d_view is None:
-            self._three_d_view = ThreeDView(self.scene, self.application_logic, size)
-        return self._three_d_view
+    def three_d_view(self, size: tuple[int, int] = (500, 450), name: str = "1") -> ThreeDView:
+        """Return the 3D view of that name, made on the first call."""
+        if name not in self._three_d_views:
+            self._three_d_views[name] = ThreeDView(self.scene, name, size)
+        return self._three_d_views[name]
+
+    def plot_view(self, name: str = "PlotView1", size: tuple[int, int] = (500, 450)) -> PlotView:
+        """Return the plot view of that name, made on the first call."""
+        if name not in self._plot_views:
+            self._plot_views[name] = PlotView(self.scene, name, size)
+        return self._plot_views[name]
 
     def slice_view_names(self) -> tuple[str, ...]:
         """Return the names of the slice views made so far."""
         return tuple(self._slice_views)
 
     def clear(self) -> None:
-        """Empty the scene as File > Close scene does: views and other singletons stay, with their first settings."""
-        self.scene.Clear(False)
-        for view in self._views():
-            view.reset()
+        """Empty the scene as File > Close scene does: views and other singletons stay, with their first settings.
 
-    def _views(self) -> list[SliceView | ThreeDView]:
-        return [*self._slice_views.values(), *([self._three_d_view] if self._three_d_view else [])]
+        The layout is the first one again.
+        """
+        self.scene.Clear(False)
+        for views in (self._slice_views, self._three_d_views, self._plot_views):
+            for view in views.values():
+                view.reset()
+        self.layout.reset()
 
     def _connect_application_logic(self) -> None:
         logic = self.application_logic
@@ -100,6 +115,11 @@ class Host:
             "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
             "VolumeRendering": slicer.vtkSlicerVolumeRenderingLogic(),
             "Markups": slicer.vtkSlicerMarkupsLogic(),
+            "Cameras": slicer.vtkSlicerCamerasModuleLogic(),
+            "Plots": slicer.vtkSlicerPlotsLogic(),
+            "Tables": slicer.vtkSlicerTablesLogic(),
+            "Models": slicer.vtkSlicerModelsLogic(),
+            "Sequences": slicer.vtkSlicerSequencesLogic(),
         }
         for name, logic in module_logics.items():
             # The application logic must come first: scene callbacks of the module logics ask it for others.
@@ -142,5 +162,14 @@ def start() -> Host:
         window = vtk.vtkOutputWindow()
         window.SetDisplayModeToAlwaysStdErr()
         vtk.vtkOutputWindow.SetInstance(window)
+        _add_translation()
         _host = Host()
     return _host
+
+
+def _add_translation() -> None:
+    """Make `slicer.i18n`, which the wheel lacks, importable: every text stays as it is."""
+    i18n = ModuleType("slicer.i18n", doc="Stand-in of slicer_host")
+    i18n.tr = lambda text: text
+    i18n.translate = lambda _context, text: text
+    sys.modules[i18n.__name__] = slicer.i18n = i18n

@@ -1,13 +1,16 @@
-"""The ctk widgets that our panel uses, with the behaviour that it relies on."""
+"""The ctk widgets that carry the panel: its sections and its sliders."""
 
 from __future__ import annotations
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
+from slicer_host.pythonqt import connectable
+
 _HEADER_HEIGHT = 24
 
 
+@connectable
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section that hides its contents at a click on the title."""
 
@@ -58,6 +61,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         painter.drawText(button.rect.adjusted(24, 0, 0, 0), QtCore.Qt.AlignVCenter, self._text)
 
 
+@connectable
 class ctkSliderWidget(QtWidgets.QWidget):
     """A slider and a spin box that show one real number."""
 
@@ -87,6 +91,15 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._minimum, self._maximum = minimum, maximum
         self.setValue(self._value)
 
+    def setMinimum(self, minimum: float) -> None:
+        self.setRange(minimum, self._maximum)
+
+    def setMaximum(self, maximum: float) -> None:
+        self.setRange(self._minimum, maximum)
+
+    def setSuffix(self, suffix: str) -> None:
+        self.spin_box.setSuffix(suffix)
+
     def setSingleStep(self, step: float) -> None:
         self._step = step
         self._refresh()
@@ -108,10 +121,14 @@ class ctkSliderWidget(QtWidgets.QWidget):
             part.blockSignals(False)
 
     value = Property(float, lambda self: self._value, setValue)
-    minimum = Property(float, lambda self: self._minimum, lambda self, value: self.setRange(value, self._maximum))
-    maximum = Property(float, lambda self: self._maximum, lambda self, value: self.setRange(self._minimum, value))
+    minimum = Property(float, lambda self: self._minimum, setMinimum)
+    maximum = Property(float, lambda self: self._maximum, setMaximum)
     singleStep = Property(float, lambda self: self._step, setSingleStep)
     decimals = Property(int, lambda self: self._decimals, setDecimals)
-
-
-WIDGETS = (ctkCollapsibleButton, ctkSliderWidget)
+    pageStep = Property(float, lambda self: self.slider.pageStep * self._step, lambda self, step: None)
+    suffix = Property(str, lambda self: self.spin_box.suffix, setSuffix)
+    prefix = Property(str, lambda self: self.spin_box.prefix, lambda self, text: self.spin_box.setPrefix(text))
+    tracking = Property(bool, lambda self: self.slider.tracking, lambda self, on: self.slider.setTracking(on))
+    spinBoxVisible = Property(
+        bool, lambda self: not self.spin_box.isHidden(), lambda self, shown: self.spin_box.setVisible(shown)
+    )

@@ -5,6 +5,7 @@
     host = desktop.start()
     module = desktop.load_module("SlicerUncertaintySeg/UncertaintySeg.py")
     module.window.grab().save("panel.png")
+    desktop.screenshot("slicer.png")
 
 The scene and its logics are the real ones of `slicer_host.start()`.
 """
@@ -15,7 +16,6 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,22 +24,41 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import slicer
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
-from slicer_host import application, ctk_widgets, pythonqt, scripted_module
+from slicer_host import (
+    application,
+    dialogs,
+    event_loop,
+    module_manager,
+    pythonqt,
+    sample_data,
+    scripted_module,
+)
+from slicer_host.ctk_inputs import INPUTS
+from slicer_host.ctk_widgets import ctkCollapsibleButton, ctkSliderWidget
+from slicer_host.dialogs import answers
+from slicer_host.event_loop import process_events, wait_until
+from slicer_host.main_window import MainWindow
+from slicer_host.node_combo_box import qMRMLNodeComboBox
+from slicer_host.qt_application import SlicerApplication
+from slicer_host.segment_editor import qMRMLSegmentEditorWidget
 
-_application: QtWidgets.QApplication | None = None
+__all__ = ["LoadedModule", "answers", "load_module", "press_key", "process_events", "screenshot", "start", "wait_until"]
+
+_application: SlicerApplication | None = None
+_main_window: MainWindow | None = None
 
 
 @dataclass(frozen=True)
 class LoadedModule:
-    """A scripted module with its panel in a window of its own.
+    """A scripted module with its panel in the main window.
 
     Attributes:
         python: The imported module file.
         instance: Its module class.
         widget: Its widget class, after `setup()`.
-        window: The Qt window around the panel.
+        window: The Qt widget around the panel.
     """
 
     python: ModuleType
@@ -50,70 +69,98 @@ class LoadedModule:
     def close(self) -> None:
         """Unload the module as Slicer does."""
         self.widget.cleanup()
+        if self.window.parent() is not None:
+            _main_window.take_panel()
         self.window.close()
         self.window.deleteLater()
         process_events()
 
 
-def start() -> application.Host:
-    """Start the Slicer core and an off-screen Qt application, and make `qt`, `ctk` and `slicer.*` importable."""
-    global _application  # noqa: PLW0603
+def start(hold_lock: bool | None = None) -> application.Host:
+    """Start the Slicer core and an off-screen Qt application, and make `qt`, `ctk` and `slicer.*` importable.
+
+    Args:
+        hold_lock: Whether Python threads stand still while the host idles, as in Slicer. By default what the
+            environment variable SLICER_HOST_HOLD_LOCK says: 1 (also when absent) or 0.
+    """
+    global _application, _main_window  # noqa: PLW0603
     host = application.start()
+    if hold_lock is not None:
+        event_loop.hold_lock = hold_lock
     if _application is None:
         settings = tempfile.mkdtemp(prefix="slicer_host_settings_")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, settings)
-        _application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicer_host"])
-        _application.setOrganizationName("slicer_host")
-        _application.setStyle("Fusion")
-        sys.modules["qt"] = pythonqt.make_qt_module(custom_widgets=ctk_widgets.WIDGETS)
-        sys.modules["ctk"] = _module("ctk", {widget.__name__: widget for widget in ctk_widgets.WIDGETS})
-        _add_to_slicer(
-            "ScriptedLoadableModule", {name: getattr(scripted_module, name) for name in scripted_module.__all__}
-        )
-        _add_to_slicer("i18n", {"tr": lambda text: text, "translate": lambda _context, text: text})
-        slicer.app.processEvents = process_events
-        slicer.app.testingEnabled = lambda: True
+        _application = SlicerApplication(settings)
+        _application.set_host(host)
+        _make_importable()
+        slicer.app = _application
+        _main_window = MainWindow(host)
+        _main_window.show()
+        _main_window.activateWindow()
+        process_events()
+        host.layout.show()
     return host
 
 
+def _make_importable() -> None:
+    ctk_widgets = (ctkCollapsibleButton, ctkSliderWidget, *INPUTS)
+    mrml_widgets = (qMRMLNodeComboBox, qMRMLSegmentEditorWidget)
+    sys.modules["qt"] = pythonqt.make_qt_module(
+        custom_widgets=(*ctk_widgets, *mrml_widgets), replaced=(dialogs.QFileDialog, dialogs.QDesktopServices)
+    )
+    sys.modules["ctk"] = _module("ctk", {widget.__name__: widget for widget in (*ctk_widgets, dialogs.ctkMessageBox)})
+    modules = (module_manager.qSlicerScriptedLoadableModule, module_manager.qSlicerScriptedLoadableModuleWidget)
+    for cls in (*mrml_widgets, *modules):
+        setattr(slicer, cls.__name__, cls)
+    sys.modules["SampleData"] = _module("SampleData", {"SampleDataLogic": sample_data.SampleDataLogic})
+    _add_to_slicer("ScriptedLoadableModule", {name: getattr(scripted_module, name) for name in scripted_module.__all__})
+
+
 def load_module(path: str | Path, size: tuple[int, int] = (420, 760)) -> LoadedModule:
-    """Load a scripted module and open its panel, in the order in which Slicer does it."""
+    """Load a scripted module and open its panel, in the order in which Slicer does it.
+
+    Args:
+        path: The module's Python file.
+        size: Width of the panel and height of the main window in pixels.
+    """
     path = Path(path).resolve()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     python = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = python
     spec.loader.exec_module(python)
+    module = module_manager.qSlicerScriptedLoadableModule(path.stem, str(path))
     instance = getattr(python, path.stem)(SimpleNamespace(path=str(path), icon=None))
-    setattr(slicer.modules, path.stem.lower(), SimpleNamespace(name=path.stem, path=str(path)))
+    module.title = instance.parent.title
+    setattr(slicer.modules, path.stem.lower(), module)
 
     window = QtWidgets.QWidget()
     QtWidgets.QVBoxLayout(window)
     widget = getattr(python, f"{path.stem}Widget")(window)
+    setattr(slicer.modules, f"{path.stem}Widget", widget)
+    module.representation = module_manager.qSlicerScriptedLoadableModuleWidget(widget)
     widget.setup()
-    window.resize(*size)
-    window.show()
+    _main_window.resize(_main_window.width, size[1])
+    _main_window.show_panel(window, size[0])
+    _main_window.activateWindow()
+    if hasattr(widget, "enter"):
+        widget.enter()
     process_events()
     return LoadedModule(python, instance, widget, window)
 
 
-def process_events() -> None:
-    """Let Qt handle what has happened."""
-    _application.processEvents()
+def press_key(keys: str) -> None:
+    """Press keys ("N", "Ctrl+Z", "Space") while the main window has the focus."""
+    _main_window.activateWindow()
+    _main_window.setFocus()
+    process_events()
+    QtTest.QTest.keySequence(_main_window, QtGui.QKeySequence(keys))
+    process_events()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let Qt run until a condition holds.
-
-    Raises:
-        TimeoutError: If it does not hold in time.
-    """
-    clock = QtCore.QElapsedTimer()
-    clock.start()
-    while not condition():
-        if clock.elapsed() > 1000 * seconds:
-            raise TimeoutError(f"Nothing happened within {seconds:g} s.")
-        _application.processEvents(QtCore.QEventLoop.AllEvents | QtCore.QEventLoop.WaitForMoreEvents, 50)
+def screenshot(path: str | Path, size: tuple[int, int] = (1600, 900)) -> Path:
+    """Write a picture of the main window: the panel on the left, the views of the layout on the right."""
+    return _main_window.screenshot(path, size)
 
 
 def _module(name: str, contents: dict[str, Any]) -> ModuleType:

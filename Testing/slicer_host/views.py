@@ -9,6 +9,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from slicer_host.pointer import Pointer
+
 SLICE_MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
     "vtkMRMLModelSliceDisplayableManager",
@@ -44,25 +46,10 @@ def register_displayable_managers(application_logic: slicer.vtkSlicerApplication
                 factory.RegisterDisplayableManager(manager)
 
 
-class _View:
-    """A render window with an interactor and the displayable managers of one factory."""
+class Picture:
+    """A render window that can be looked at."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.renderer = vtk.vtkRenderer()
-        self.window = vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(1)
-        self.window.SetMultiSamples(0)  # Mesa's software renderer draws 3D views blank with multisampling
-        self.window.AddRenderer(self.renderer)
-        self.window.SetSize(*size)
-        self.interactor = vtk.vtkRenderWindowInteractor()
-        self.interactor.SetRenderWindow(self.window)
-
-    def _attach(self, factory: object, view_node: slicer.vtkMRMLAbstractViewNode) -> None:
-        self._managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self._managers.SetRenderer(self.renderer)
-        self._managers.Initialize(factory, self.renderer)
-        self._managers.SetMRMLDisplayableNode(view_node)
-        self.interactor.Initialize()
+    window: vtk.vtkRenderWindow
 
     def render(self) -> None:
         """Draw the view as the scene now is."""
@@ -97,10 +84,45 @@ class _View:
         return Path(path)
 
 
+class _View(Picture):
+    """A render window with an interactor and the displayable managers of one factory."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self.renderer = vtk.vtkRenderer()
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(1)
+        self.window.SetMultiSamples(0)  # Mesa's software renderer draws 3D views blank with multisampling
+        self.window.AddRenderer(self.renderer)
+        self.window.SetSize(*size)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.pointer = Pointer(self.window)
+
+    def _attach(self, factory: object, style: slicer.vtkMRMLViewInteractorStyle) -> None:
+        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
+        self.managers.SetRenderer(self.renderer)
+        self.managers.Initialize(factory, self.renderer)
+        self.managers.SetMRMLDisplayableNode(self.node)
+        self.interactor.Initialize()
+        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyle3D())  # VTK's own would turn the camera
+        # This one hands what the mouse and the keys do to the displayable managers.
+        style.SetDisplayableManagers(self.managers)
+        style.SetInteractor(self.interactor)
+        self._style = style
+        self.corner_annotation = vtk.vtkCornerAnnotation()
+        self.renderer.AddViewProp(self.corner_annotation)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the view another size in pixels."""
+        self.window.SetSize(width, height)
+        self.interactor.UpdateSize(width, height)
+
+
 class SliceView(_View):
     """One slice view. `node`, `logic` and `composite_node` are its real MRML slice objects."""
 
-    def __init__(self, scene, application_logic, name: str, orientation: str, size: tuple[int, int]) -> None:
+    def __init__(self, scene, application_logic, name: str, orientation: str | None, size: tuple[int, int]) -> None:
         super().__init__(size)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         # The image must be the renderer's first prop: segment fills drawn before it blend with black.
@@ -116,10 +138,18 @@ class SliceView(_View):
         self.logic.SetMRMLApplicationLogic(application_logic)
         application_logic.GetSliceLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(scene)
-        self.node = self.logic.AddSliceNode(name)
-        self._orientation = orientation
+        self.node = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if self.node is None:
+            self.node = self.logic.AddSliceNode(name)
+        else:
+            self.logic.SetSliceNode(self.node)
+        self._orientation = orientation or self.node.GetOrientation()
         self.reset()
-        self._attach(slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance(), self.node)
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        style = slicer.vtkMRMLSliceViewInteractorStyle()
+        style.SetSliceLogic(self.logic)
+        self._attach(factory, style)
+        self.window.AddObserver("StartEvent", self._show_slice)
         # Slicer's window sorts 2D actors into a layer above the slice; without one they hide behind the image.
         self.window.SetAlphaBitPlanes(1)
 
@@ -132,7 +162,8 @@ class SliceView(_View):
         """Give the view its first settings, which closing a scene takes from its nodes."""
         self.node.SetMappedInLayout(1)
         self.node.SetOrientation(self._orientation)
-        self.node.SetDimensions(*self.window.GetSize(), 1)
+        self.resize(*self._size)
+        self.node.SetDimensions(*self._size, 1)
         self.composite_node.SetForegroundOpacity(0.0)
 
     def fit(self) -> None:
@@ -155,30 +186,34 @@ class SliceView(_View):
         x, y, _, _ = ras_to_xy.MultiplyPoint((*ras, 1.0))
         return self.window.GetSize()[1] - 1 - round(y), round(x)
 
-    def render(self) -> None:
-        """Draw the view as the scene now is."""
+    def resize(self, width: int, height: int) -> None:
+        super().resize(width, height)
+        self.logic.ResizeSliceNode(width, height)
+
+    def _show_slice(self, *_event: object) -> None:
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
-        super().render()
 
 
 class ThreeDView(_View):
-    """The 3D view. `node` is its real MRML view node."""
+    """A 3D view. `node` is its real MRML view node."""
 
-    def __init__(self, scene, application_logic, size: tuple[int, int]) -> None:
+    def __init__(self, scene, name: str, size: tuple[int, int]) -> None:
         super().__init__(size)
         self.renderer.SetUseDepthPeeling(1)
-        self.logic = slicer.vtkMRMLViewLogic()
-        self.logic.SetMRMLApplicationLogic(application_logic)
-        application_logic.GetViewLogics().AddItem(self.logic)
-        self.logic.SetMRMLScene(scene)
-        self.node = self.logic.AddViewNode("1")
+        self.node = scene.GetSingletonNode(name, "vtkMRMLViewNode")
+        if self.node is None:
+            self.node = slicer.vtkMRMLViewNode()
+            self.node.SetSingletonTag(name)
+            self.node.SetLayoutName(name)
+            scene.AddNode(self.node)
         self.reset()
-        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyle3D())
-        self._attach(slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance(), self.node)
+        factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
+        self._attach(factory, slicer.vtkMRMLThreeDViewInteractorStyle())
 
     def reset(self) -> None:
         """Give the view its first settings, which closing a scene takes from its node."""
         self.node.SetMappedInLayout(1)
+        self.resize(*self._size)
 
     def fit(self) -> None:
         """Place the camera so that everything visible is in view."""

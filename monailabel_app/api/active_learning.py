@@ -6,8 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from monailabel_app.api.audit import caller
-from monailabel_app.api.auth import LOCAL
+from monailabel_app.api.auth import acting_as
 from monailabel_app.api.instance import AppInstance
 
 router = APIRouter(tags=["ActiveLearning"])
@@ -24,10 +23,7 @@ def next_sample(strategy: str, app: AppInstance, params: dict[str, Any] | None =
     name, ts...) come with the first.
     """
     params = params or {}
-    identity, _ = caller.get()
-    client = params.get("client_id")
-    annotator = client if identity == LOCAL and isinstance(client, str) and client else identity.name
-    sample = app.next_sample({**params, "strategy": strategy, "annotator": annotator})
+    sample = app.next_sample({**params, "strategy": strategy, "annotator": acting_as(params.get("client_id"))})
     if "id" not in sample:
         return sample
     info = app.datastore().get_image_info(sample["id"])

@@ -49,6 +49,12 @@ def require(role: Role) -> Callable[[], None]:
     return check
 
 
+def acting_as(client_id: object) -> str:
+    """Return the name of who asks: that of the token, or where nobody logs in what the client calls itself."""
+    identity, _ = caller.get()
+    return client_id if identity == LOCAL and isinstance(client_id, str) and client_id else identity.name
+
+
 class Gate:
     """Tells who a token belongs to, and slows down those who guess.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from anyio import to_thread
 from fastapi import APIRouter, Request
 
+from monailabel_app.api.audit import last_results
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.uncertainty import Key
 from monailabel_app.api.waiting import ended
@@ -14,7 +15,7 @@ from monailabel_app.app import UncertaintySegApp
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import Step
 from monailabel_app.jobs.condition import Condition, ConditionJob, condition_key
-from monailabel_app.jobs.results import ROUTE, Report
+from monailabel_app.jobs.results import ROUTE, Report, gone
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 
@@ -42,7 +43,7 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
     """
     report = app.results.report(key)
     if report is None:
-        raise NotFoundError(f"result {key} is not here (any more): infer the image again")
+        raise gone(key)
     made_by = report.risk.provenance
     base = made_by.params.get("base", key)  # clicks on a corrected result are clicks on what it came from
     clicks = tuple(sorted(_clicks(corrections, report, app.results.shape(key))))
@@ -59,7 +60,7 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
         results=str(app.results.root),
         reach_mm=corrections.reach_mm,
     )
-    return app.queue.submit(ConditionJob(made_by.model, Step(None, work)))
+    return app.queue.submit(ConditionJob(made_by.model, Step(last_results.case(base), work)))
 
 
 def _clicks(

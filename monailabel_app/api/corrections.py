@@ -10,6 +10,7 @@ import numpy as np
 
 from monailabel_app.api.audit import audit, last_results
 from monailabel_app.app import UncertaintySegApp
+from monailabel_app.app.reviews import reviewed_result
 from monailabel_app.errors import NotFoundError
 
 
@@ -32,8 +33,9 @@ def note_save(app: UncertaintySegApp, image: str, tag: str, label: np.ndarray, i
 
 
 def _seconds_since_served(app: UncertaintySegApp, image: str) -> float | None:
-    served = app.datastore().get_image_info(image).get("strategy", {})
-    times = [entry["ts"] for entry in served.values() if isinstance(entry, dict) and "ts" in entry]
+    served = app.datastore().get_image_info(image).get("strategy")
+    notes = served.values() if isinstance(served, dict) else ()  # clients may write records
+    times = [note["ts"] for note in notes if isinstance(note, dict) and isinstance(note.get("ts"), int | float)]
     return max(time.time() - max(times), 0.0) if times else None
 
 
@@ -43,6 +45,7 @@ def _compared(app: UncertaintySegApp, result: Any, label: np.ndarray) -> dict[st
         report = app.results.report(result) if isinstance(result, str) else None
         if report is None:
             return unknown
+        result = reviewed_result(report.risk.provenance.params, result)
         predicted = np.asarray(nib.load(app.results.label_path(result)).dataobj)
     except NotFoundError:  # no key at all, or evicted meanwhile
         return unknown

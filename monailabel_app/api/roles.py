@@ -39,11 +39,13 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /proxy/dicom/{path:path}",
         "GET /uncertainty/v1/jobs",
         "GET /uncertainty/v1/jobs/{job_id}",
+        "GET /uncertainty/v1/cases",
         "GET /uncertainty/v1/models",
         "GET /uncertainty/v1/models/{name}",
         "GET /uncertainty/v1/results/{key}",
         "GET /uncertainty/v1/results/{key}/label.nii.gz",
         "GET /uncertainty/v1/results/{key}/maps/{name}.nii.gz",
+        "GET /uncertainty/v1/results/{key}/samples/{name}.nii.gz",
     ),
     Role.annotator: (
         "POST /infer/wsi/{model}",
@@ -66,7 +68,11 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "POST /proxy/dicom/{path:path}",
         "POST /uncertainty/v1/jobs",  # training and batch inference ask for a trainer
         "DELETE /uncertainty/v1/jobs/{job_id}",
+        "POST /uncertainty/v1/cases/{image}/lease",
+        "DELETE /uncertainty/v1/cases/{image}/lease",
         "POST /uncertainty/v1/results/{key}/condition",
+        "POST /uncertainty/v1/results/{key}/review",
+        "POST /uncertainty/v1/results/{key}/samples",
         "POST /uncertainty/v1/results/{key}/maps/{name}/dicom",
     ),
     Role.trainer: (

@@ -245,6 +245,11 @@ class UncertaintySegApp(MONAILabelApp):
         return describe(restore(find_task(self._infers, name).bundle, version))
 
     @property
+    def infers(self) -> Mapping[str, BundleInferTask]:
+        """Infer tasks by name."""
+        return self._infers
+
+    @property
     def trainers(self) -> Mapping[str, BundleTrainTask]:
         """Train tasks by name."""
         return self._trainers

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from monailabel_app.app.datastore import StudyDatastore
-from monailabel_app.errors import NotFoundError
+from monailabel_app.errors import NotFoundError, TakenError
 
 LEASE_MINUTES = 30.0
 _LEASE, _SKIPPED = "lease", "skipped"
+
+
+class Held(NamedTuple):
+    """Who has an image, and until when in seconds since 1970."""
+
+    annotator: str
+    until: float
 
 
 class Assignments:
@@ -33,13 +41,45 @@ class Assignments:
         """
         taken = set(images)
         with self._datastore.lock:
-            for image in self._datastore.list_images():
-                if image not in taken and _lease(self._info(image)).get("annotator") == annotator:
+            for image, info in self._datastore.records().items():
+                if image not in taken and _lease(info).get("annotator") == annotator:
                     self.release(image)
             until = time.time() + 60 * minutes
             for image in taken:
                 lease = {"annotator": annotator, "until": until} if minutes else None
                 self._datastore.update_image_info(image, {**notes.get(image, {}), _LEASE: lease})
+
+    def hold(self, image: str, annotator: str, minutes: float) -> float:
+        """Lease an image by name, or keep it for longer; a case that is taken so counts as picked by nobody.
+
+        Returns:
+            Until when, in seconds since 1970.
+
+        Raises:
+            NotFoundError: No such image.
+            TakenError: Somebody else has it.
+        """
+        with self._datastore.lock:
+            if self._own(image, annotator):
+                until = time.time() + 60 * minutes
+                self._datastore.update_image_info(image, {_LEASE: {"annotator": annotator, "until": until}})
+            else:
+                self.take([image], annotator, minutes, {})
+            return _lease(self._info(image))["until"]
+
+    def give_back(self, image: str, annotator: str) -> None:
+        """End an annotator's lease of an image. Raises as `hold`."""
+        with self._datastore.lock:
+            if self._own(image, annotator):
+                self.release(image)
+
+    def _own(self, image: str, annotator: str) -> bool:
+        """Whether the annotator has an image, and not nobody."""
+        self._datastore.check_image(image)
+        lease = _held(self._info(image))
+        if lease is not None and lease.annotator != annotator:
+            raise TakenError(f"{lease.annotator} has {image!r} until {clock(lease.until)}: take another case")
+        return lease is not None
 
     def release(self, image: str) -> None:
         """End the lease of an image, whoever has it."""
@@ -47,14 +87,14 @@ class Assignments:
             if _lease(self._info(image)):
                 self._datastore.update_image_info(image, {_LEASE: None})
 
+    def held(self) -> dict[str, Held]:
+        """Return the images that somebody has."""
+        found = {image: _held(info) for image, info in self._datastore.records().items()}
+        return {image: lease for image, lease in found.items() if lease is not None}
+
     def with_others(self, annotator: str) -> dict[str, float]:
         """Return the images that other annotators have, with the time (seconds since 1970) until when."""
-        now, found = time.time(), {}
-        for image in self._datastore.list_images():
-            lease = _lease(self._info(image))
-            if lease and lease["annotator"] != annotator and lease["until"] > now:
-                found[image] = lease["until"]
-        return found
+        return {image: lease.until for image, lease in self.held().items() if lease.annotator != annotator}
 
     def skip(self, image: str, annotator: str) -> None:
         """Note that an annotator passed an image over. Raises `NotFoundError` for an unknown one."""
@@ -69,10 +109,21 @@ class Assignments:
 
     def skipped_by(self, annotator: str) -> set[str]:
         """Return the images that an annotator passed over."""
-        return {image for image in self._datastore.list_images() if annotator in _skips(self._info(image))}
+        return {image for image, info in self._datastore.records().items() if annotator in _skips(info)}
 
     def _info(self, image: str) -> dict[str, Any]:
         return self._datastore.get_image_info(image)
+
+
+def clock(time_s: float) -> str:
+    """Hours and minutes of a time in seconds since 1970, where the server is."""
+    return datetime.fromtimestamp(time_s).strftime("%H:%M")
+
+
+def _held(info: dict[str, Any]) -> Held | None:
+    """The lease of a record, unless it has run out."""
+    lease = _lease(info)
+    return Held(lease["annotator"], lease["until"]) if lease and lease["until"] > time.time() else None
 
 
 def _lease(info: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,16 @@ class StudyDatastore(LocalDatastore):
             raise NotFoundError(f"no image {image_id!r} in the datastore; GET /datastore/?output=all lists the ids")
         return Path(uri)
 
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the records of all images, which are to be read only: `get_image_info` copies one by one."""
+        with self.lock:
+            return {image: record.image.info for image, record in self._datastore.objects.items()}
+
+    def tags(self) -> dict[str, list[str]]:
+        """Return all images, with the tags of their labels."""
+        with self.lock:
+            return {image: sorted(record.labels) for image, record in self._datastore.objects.items()}
+
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add a scan under a new id; one that is there is never replaced, for its labels belong to it."""
         checked_name("an image id", image_id)

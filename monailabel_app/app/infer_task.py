@@ -101,8 +101,9 @@ class BundleInferTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         """Return what GET /info/ says of the model."""
-        known = describe(self.bundle).model_dump(exclude={"name", "labels", "versions"})
-        return {**super().info(), **known, "bundle": self.bundle.name}
+        known = describe(self.bundle).model_dump(exclude={"name", "versions"})
+        details = known.pop("labels")  # stock clients find `{name: id}` under that name
+        return {**super().info(), **known, "label_details": details, "bundle": self.bundle.name}
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Submit and wait.

@@ -12,7 +12,7 @@ import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
 from pydantic import AliasChoices, Field, field_validator
 
-from monailabel_app.app.assignments import LEASE_MINUTES, Assignments
+from monailabel_app.app.assignments import LEASE_MINUTES, Assignments, clock
 from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.infer_task import BundleInferTask, Params, find_task
 from monailabel_app.app.scores import Scored, Scores
@@ -165,7 +165,7 @@ class Sampling(Strategy):
     @staticmethod
     def _why_none(datastore: StudyDatastore, unlabelled: Sequence[str], locked: Mapping[str, float]) -> str:
         if unlabelled:
-            free = datetime.fromtimestamp(min(locked[image] for image in unlabelled)).strftime("%H:%M")
+            free = clock(min(locked[image] for image in unlabelled))
             return f"other annotators have the {len(unlabelled)} images that are left, the first until {free}"
         total = len(datastore.list_images())
         return f"all {total} images have a final label" if total else "the studies folder holds no images"

@@ -56,13 +56,9 @@ class Scores:
 
     def all_of(self, model: str, checksum: str) -> dict[str, Scored]:
         """Return what these weights said, of all images that they have seen."""
-        found = {}
         with self._datastore.lock:
-            for image in self._datastore.list_images():
-                scored = _read(self._datastore.get_image_info(image), model, checksum)
-                if scored is not None:
-                    found[image] = scored
-        return found
+            found = {i: _read(info, model, checksum) for i, info in self._datastore.records().items()}
+        return {image: scored for image, scored in found.items() if scored is not None}
 
     def of(self, model: str, checksum: str) -> dict[str, float]:
         """Return the predictive entropy (nats) near the foreground of all images that these weights have scored."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from monailabel_app.jobs.results import ROUTE, Report
+from monailabel_app.jobs.results import Report, infer_result
 from monailabel_app.jobs.work import Work
 from uncertaintyseg import wire
 from uncertaintyseg.errors import UncertaintySegError
@@ -99,13 +99,10 @@ class InferJob(Job):
     def result(self) -> dict[str, Any]:
         """Return a `wire.InferResult` as plain JSON."""
         assert self.report is not None
-        label = f"{ROUTE}/{self.report.risk.result}/label.nii.gz"
-        names = {item.name: item.id for item in self.report.labels}
-        risk = self.report.risk
-        if self._picked and risk.guarantee is not None:
-            risk = risk.model_copy(update={"guarantee": None, "guarantee_reason": PICKED})
-        result = wire.InferResult(risk=risk, label=label, label_names=names, labels=self.report.labels)
-        return result.model_dump(mode="json")
+        result = infer_result(self.report).model_dump(mode="json")
+        if self._picked and self.report.risk.guarantee is not None:
+            result["risk"] |= {"guarantee": None, "guarantee_reason": PICKED}
+        return result
 
 
 class _ManyImages(Job):

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from dataclasses import replace
@@ -56,23 +57,35 @@ class ResultStore:
     def __init__(self, root: Path, limit_bytes: int = 10 * 1024**3) -> None:
         self.root = root
         self._limit_bytes = limit_bytes
+        self._evicting = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, prediction: Prediction, labels: list[wire.Label]) -> None:
-        """Store a prediction: nobody ever sees a part of it."""
+    def put(self, key: str, prediction: Prediction, labels: list[wire.Label], *, compact: bool = False) -> None:
+        """Store a prediction: nobody ever sees a part of it.
+
+        Args:
+            key: of the result.
+            prediction: what is stored; maps that it names without having them stay those of another result.
+            labels: the structures.
+            compact: keep the maps only as they are sent, for results that nothing is computed from.
+        """
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
             write_volume(folder / "label.nii.gz", prediction.label, prediction.affine)
             (folder / "maps").mkdir()
             for name, values in prediction.maps.items():
-                np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
+                if compact:
+                    data = encode_map(values, prediction.affine, prediction.map_info[name].range)
+                    (folder / "maps" / f"{name}.nii.gz").write_bytes(data)
+                else:
+                    np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
             if prediction.state is not None:
                 prediction.state.save(folder / _STATE)
             report = _report(key, prediction, labels)
             (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
-            folder.rename(self._folder(key))
+            folder.rename(self.folder(key))
         except OSError:
-            if not self._folder(key).exists():  # else another process stored the same result first
+            if not self.folder(key).exists():  # else another process stored the same result first
                 raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,7 +96,7 @@ class ResultStore:
         Raises:
             NotFoundError: `key` is no key at all.
         """
-        folder = self._folder(key)
+        folder = self.folder(key)
         try:
             report = Report.model_validate_json((folder / "report.json").read_bytes())
             os.utime(folder)
@@ -97,9 +110,9 @@ class ResultStore:
 
     def label_path(self, key: str) -> Path:
         """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""
-        path = self._folder(key) / "label.nii.gz"
+        path = self.folder(key) / "label.nii.gz"
         if not path.is_file():
-            raise _gone(key)
+            raise gone(key)
         return path
 
     def state_folder(self, key: str) -> Path | None:
@@ -108,7 +121,7 @@ class ResultStore:
         Raises:
             NotFoundError: `key` is no key at all.
         """
-        folder = self._folder(key) / _STATE
+        folder = self.folder(key) / _STATE
         return folder if folder.is_dir() else None
 
     def shape(self, key: str) -> tuple[int, ...]:
@@ -126,14 +139,14 @@ class ResultStore:
 
         report = self.report(key)
         if report is None:
-            raise _gone(key)
+            raise gone(key)
         try:
             label = np.asarray(nib.load(self.label_path(key)).dataobj, dtype=np.uint8)
-            folder, state = self._folder(key) / "maps", self.state_folder(key)
+            folder, state = self.folder(key) / "maps", self.state_folder(key)
             maps = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in report.risk.maps}
             kept = None if state is None else InferenceState.load(state)
         except FileNotFoundError as error:  # evicted under us
-            raise _gone(key) from error
+            raise gone(key) from error
         risk = report.risk
         found = Prediction(
             label, np.array(report.affine), maps, risk.maps, risk.structures, risk.provenance, report.case_score, kept
@@ -148,10 +161,10 @@ class ResultStore:
         """
         report = self.report(key)
         if report is None:
-            raise _gone(key)
+            raise gone(key)
         if name not in report.risk.maps:
             raise NotFoundError(f"no map {name!r} in this result; it has {', '.join(report.risk.maps)}")
-        folder = self._folder(key) / "maps"
+        folder = self.folder(key) / "maps"
         encoded = folder / f"{name}.nii.gz"
         try:
             if encoded.is_file():
@@ -162,40 +175,48 @@ class ResultStore:
             temporary.write_bytes(data)
             temporary.replace(encoded)
         except FileNotFoundError as error:  # evicted under us
-            raise _gone(key) from error
+            raise gone(key) from error
         return data
 
     def evict(self, keep: str) -> None:
         """Remove the least recently used results beyond the limit, never `keep`, and what a killed worker left."""
-        now = time.time()
-        for abandoned in self.root.glob(".*"):
-            if now - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(abandoned, ignore_errors=True)
-        folders = [folder for folder in self.root.iterdir() if _KEY.fullmatch(folder.name)]
-        folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
-        total = 0
-        for folder in folders:
-            total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            if total > self._limit_bytes and folder.name != keep:
-                trash = folder.rename(self.root / f".old-{folder.name}")
-                shutil.rmtree(trash, ignore_errors=True)
+        with self._evicting:
+            now = time.time()
+            for entry in self.root.glob(".*"):
+                if now - _modified(entry) > _ABANDONED_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
+            folders = [folder for folder in self.root.iterdir() if _KEY.fullmatch(folder.name)]
+            folders.sort(key=_modified, reverse=True)
+            total = 0
+            for folder in folders:
+                total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                if total > self._limit_bytes and folder.name != keep:
+                    trash = folder.rename(self.root / f".old-{folder.name}")
+                    shutil.rmtree(trash, ignore_errors=True)
 
-    def _folder(self, key: str) -> Path:
+    def folder(self, key: str) -> Path:
+        """Where a result lies, if it is here. Raises `NotFoundError` when `key` is no key at all."""
         if not _KEY.fullmatch(key):
             raise NotFoundError("a result key is 64 hexadecimal digits")
         return self.root / key
 
 
+def infer_result(report: Report) -> wire.InferResult:
+    """What an inference is answered with."""
+    label = f"{ROUTE}/{report.risk.result}/label.nii.gz"
+    names = {item.name: item.id for item in report.labels}
+    return wire.InferResult(risk=report.risk, label=label, label_names=names, labels=report.labels)
+
+
 def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Report:
-    maps = {
-        name: info.model_copy(update={"url": f"{ROUTE}/{key}/maps/{quote(name)}.nii.gz"})
-        for name, info in prediction.map_info.items()
-    }
+    own = {name: {"url": f"{ROUTE}/{key}/maps/{quote(name)}.nii.gz"} for name in prediction.maps}
+    maps = {name: info.model_copy(update=own.get(name)) for name, info in prediction.map_info.items()}
     risk = wire.Risk(
         result=key,
         maps=maps,
         structures=prediction.structures,
         regions=prediction.regions,
+        remaining_error_ml=prediction.remaining_error_ml,
         risk_coverage=prediction.risk_coverage,
         guarantee=prediction.guarantee,
         guarantee_reason=prediction.guarantee_reason or (None if prediction.guarantee else _UNCALIBRATED),
@@ -211,5 +232,14 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Repor
     )
 
 
-def _gone(key: str) -> NotFoundError:
+def gone(key: str) -> NotFoundError:
+    """What to raise for a result that is not in the store."""
     return NotFoundError(f"result {key} is not here (any more): infer the image again")
+
+
+def _modified(path: Path) -> float:
+    """When it was last used; now, where it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()

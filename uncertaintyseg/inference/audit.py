@@ -122,7 +122,7 @@ def review_prediction(predictor: Predictor, prediction: Prediction, label: np.nd
     """
     labels, maps = predictor.bundle.labels, prediction.maps
     names = {item.name: maps[f"probability_{item.name}"] for item in labels}
-    return review_label(label, names, labels, prediction.affine, valid=maps.get("valid"))
+    return review_label(label, names, labels, prediction.affine, own=prediction.label, valid=maps.get("valid"))
 
 
 def _ranked(rows: Sequence[dict[str, Any]], key: Callable[[Mapping[str, Any]], float]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from uncertaintyseg.logits import GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition
+from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import structure_table
 from uncertaintyseg.wire import Label
@@ -277,7 +278,7 @@ class Corrected:
             map_info={name: base.map_info[name] for name in maps},
             structures=table,
             regions=places,
-            risk_coverage=[],
+            risk_coverage=review_curve(error, voxel_ml, None, valid=maps.get("valid")),
             guarantee=None,
             guarantee_reason=NO_PROMISE,
             case_score=score,

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.scan import encode_map, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
+from uncertaintyseg.review.structures import remaining_error
 from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
 
@@ -29,7 +31,7 @@ class Prediction:
         case_score: mean predictive entropy (nats) within 3 mm of the predicted foreground.
         state: for coherent samples; None where the head has none.
         regions: places to look at, worst first (`review.regions`).
-        risk_coverage: what reviewing more of this case would leave wrong; empty without a calibration.
+        risk_coverage: how much there is to review at each threshold, and with a calibration what stays wrong.
         guarantee: what is promised of it; None without a calibration.
         guarantee_reason: why nothing is promised.
         case_scores: of the case by measure (`active.acquisition`).
@@ -57,6 +59,11 @@ class Prediction:
         return self.maps["valid"] > 0 if "valid" in self.maps else np.ones(self.label.shape, bool)
 
     @property
+    def remaining_error_ml(self) -> float:
+        """Volume expected to be wrong, see `review.structures.remaining_error`."""
+        return round(remaining_error(self.maps["error_probability"]) * voxel_volume_ml(self.affine), 4)
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage."""
         return self.provenance.seconds
@@ -79,6 +86,7 @@ class Prediction:
             "maps": {name: str(path) for name, path in paths.items()},
             "structures": [row.model_dump() for row in self.structures],
             "regions": [region.model_dump() for region in self.regions],
+            "remaining_error_ml": self.remaining_error_ml,
             "risk_coverage": [point.model_dump() for point in self.risk_coverage],
             "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),
             "guarantee_reason": self.guarantee_reason,

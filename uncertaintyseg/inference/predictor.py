@@ -180,14 +180,14 @@ class Predictor:
             scores = case_scores(maps, label, spacing_mm(affine), table, spread and spread.dice)
             promise, reason = promised(calibration, uncalibrated)
             also = promise and promise.threshold
-            curve = calibration and review_curve(error, voxel_volume_ml(affine), calibration, also=also, valid=valid)
+            curve = review_curve(error, voxel_volume_ml(affine), calibration, also=also, valid=valid)
         progress("done", 1.0)
         provenance = self._provenance(seed, spread.count if spread else None, calibration, seconds)
         info = self._map_info(maps, calibration is not None)
         score = scores["predictive_entropy"]
         return Prediction(
             label, affine, maps, info, table, provenance, score, state, regions=places, case_scores=scores,
-            features=features.vector, risk_coverage=curve or [], guarantee=promise, guarantee_reason=reason,
+            features=features.vector, risk_coverage=curve, guarantee=promise, guarantee_reason=reason,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:

@@ -5,65 +5,63 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from uncertaintyseg.review.boxes import box_of
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.wire import RiskCoveragePoint
 
 STEPS = 20
+UNCALIBRATED = (0.01, *(round(step / STEPS, 2) for step in range(1, STEPS)), 1.0)
+"""Thresholds where nothing is known of what stays wrong."""
 
 
 def review_curve(
     error_probability: np.ndarray,
     voxel_ml: float,
-    calibration: Calibration,
+    calibration: Calibration | None,
     *,
     also: float | None = None,
     valid: np.ndarray | None = None,
 ) -> list[RiskCoveragePoint]:
     """The risk-coverage curve at one case, from much review to none, in even steps of the expected error.
 
+    Without a calibration the steps are even in the threshold, and the expected error and its interval are None.
+
     Coverage, volume and pieces (connected by faces) are this case's. The expected error is the mean loss of the
     calibration cases, wrong voxels left / reference voxels, with its 95 % percentile bootstrap interval over them
     (pointwise, and too narrow where next to no case has a loss: what can be relied on is `review.promise`).
 
     Args:
-        error_probability: recalibrated, `[X, Y, Z]`.
+        error_probability: `[X, Y, Z]`, recalibrated where there is a calibration.
         voxel_ml: volume of a voxel.
-        calibration: of the model.
+        calibration: of the model, if it holds for this error probability.
         also: a threshold to include, such as a guarantee's.
         valid: bool `[X, Y, Z]`, where the model saw the scan; None is everywhere.
     """
-    chosen = _steps(calibration, also)
-    thresholds = np.array(calibration.thresholds)[chosen]
+    thresholds, bands = (UNCALIBRATED, None) if calibration is None else _steps(calibration, also)
     voxels = error_probability.size if valid is None else max(int(np.count_nonzero(valid)), 1)
-    doubted = _cropped(error_probability, float(thresholds[0]))
+    doubted = error_probability[box_of(error_probability > thresholds[0])]
     points = []
-    for threshold, (mean, low, high) in zip(thresholds.tolist(), calibration.band[:, chosen].T.tolist(), strict=True):
+    for index, threshold in enumerate(thresholds):
         above = doubted > threshold
-        count = np.count_nonzero(above)
+        count = int(np.count_nonzero(above))
+        left = {} if bands is None else dict(zip(("expected_error", "lo", "hi"), bands[index], strict=True))
         points.append(
             RiskCoveragePoint(
                 threshold=threshold,
                 coverage=round(1 - count / voxels, 6),
                 reviewed_ml=round(count * voxel_ml, 4),
-                regions=ndimage.label(above)[1],
-                expected_error=round(mean, 6),
-                lo=round(low, 6),
-                hi=round(high, 6),
+                regions=ndimage.label(above)[1] if count else 0,
+                **left,
             )
         )
     return points
 
 
-def _cropped(error_probability: np.ndarray, threshold: float) -> np.ndarray:
-    """The box that holds everything above a threshold."""
-    box = ndimage.find_objects((error_probability > threshold).astype(np.uint8))
-    return error_probability[box[0]] if box else error_probability[:0]
-
-
-def _steps(calibration: Calibration, also: float | None) -> np.ndarray:
-    """Indices of thresholds: the highest ones that leave 1/20, 2/20, ... of the error without review."""
+def _steps(calibration: Calibration, also: float | None) -> tuple[list[float], list[list[float]]]:
+    """The highest thresholds that leave 1/20, 2/20, ... of the error without review; mean loss and interval at each."""
     mean = calibration.band[0]
     wanted = mean[-1] * np.arange(1, STEPS + 1) / STEPS
     chosen = np.maximum(np.searchsorted(mean, wanted, side="right") - 1, 0)
     extra = [len(mean) - 1] if also is None else [len(mean) - 1, int(np.searchsorted(calibration.thresholds, also))]
-    return np.unique(np.concatenate([chosen, extra]))
+    steps = np.unique(np.concatenate([chosen, extra]))
+    return np.array(calibration.thresholds)[steps].tolist(), calibration.band[:, steps].T.round(6).tolist()

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from uncertaintyseg.review.anomaly import expected_mismatch
+from uncertaintyseg.review.boxes import box_of
 from uncertaintyseg.wire import Label, Structure
 
 LOW_DICE = 0.8
@@ -45,6 +46,7 @@ def structure_table(
     rows = []
     for item in labels:
         inside, probability = label == item.id, probabilities[item.name]
+        box = possible_box(inside, probability)
         voxels = int(inside.sum())
         dice = expected_dice(probability, inside)
         interval = None if intervals is None else tuple(round(limit, 4) for limit in intervals[item.id])
@@ -57,13 +59,18 @@ def structure_table(
                 volume_ml=round(volume_ml, 4),
                 volume_ml_95=interval,
                 interval_method=interval_method,
-                mean_risk=round(float(error_probability[inside].mean(dtype=np.float64)), 4) if voxels else None,
+                mean_risk=round(_mean(error_probability[box], inside[box]), 4) if voxels else None,
                 expected_dice=None if dice is None else round(dice, 4),
-                expected_error_ml=round(expected_error(inside, probability) * voxel_ml, 4),
+                expected_error_ml=round(expected_error(inside[box], probability[box]) * voxel_ml, 4),
                 flag="; ".join(reasons) or None,
             )
         )
     return rows
+
+
+def possible_box(inside: np.ndarray, probability: np.ndarray) -> tuple[slice, ...]:
+    """The box outside of which no voxel is in a structure `[*S]`, or may be (`POSSIBLE`)."""
+    return box_of(inside | (probability >= POSSIBLE))
 
 
 def expected_error(inside: np.ndarray, probability: np.ndarray) -> float:
@@ -77,6 +84,11 @@ def expected_error(inside: np.ndarray, probability: np.ndarray) -> float:
     return float(wrong.sum(dtype=np.float64, where=wrong >= POSSIBLE))
 
 
+def remaining_error(error_probability: np.ndarray) -> float:
+    """Expected number of wrong voxels, of those that may be (`POSSIBLE`), from 1 - p[label] `[*S]`."""
+    return float(error_probability.sum(dtype=np.float64, where=error_probability >= POSSIBLE))
+
+
 def expected_dice(probability: np.ndarray, inside: np.ndarray) -> float | None:
     """2 E|Y and L| / (E|Y| + |L|) of a label L under voxel probabilities; None where both are empty.
 
@@ -86,6 +98,10 @@ def expected_dice(probability: np.ndarray, inside: np.ndarray) -> float | None:
     if total < 0.5:  # not even half a voxel is expected: there is nothing to overlap with
         return None
     return 2 * float(probability[inside].sum(dtype=np.float64)) / total
+
+
+def _mean(error_probability: np.ndarray, inside: np.ndarray) -> float:
+    return float(error_probability[inside].mean(dtype=np.float64))
 
 
 def _reasons(

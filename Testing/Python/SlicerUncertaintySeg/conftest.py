@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from Testing.Python.SlicerUncertaintySeg.wire_server import WireServer
-from UncertaintySegLib.replies import Label, MapInfo
+if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
+    from slicer_host import desktop
+
+    desktop.start()  # brings slicer.i18n, qt and ctk, which our files import
+
+from Testing.Python.SlicerUncertaintySeg import wire_process
+from UncertaintySegLib.server.replies import Label, MapInfo
 
 ENTROPY = MapInfo(url="", unit="nats", range=(0.0, 1.0986), source="total")
 
@@ -115,7 +121,7 @@ def shown_case(host, phantom_case):
 
 def show_case(host, files: CaseFiles):
     """Load a case into the host's scene as the panel does."""
-    from UncertaintySegLib.case import CaseScene
+    from UncertaintySegLib.scene.case import CaseScene
 
     case = CaseScene(host.scene)
     provenance = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12", "seed": 3}
@@ -132,8 +138,16 @@ def show():
     return show_case
 
 
+@pytest.fixture(scope="session")
+def wire_manager():
+    """The process that wire servers run in."""
+    with wire_process.process() as manager:
+        yield manager
+
+
 @pytest.fixture
-def wire_server(phantom_case):
+def wire_server(wire_manager, phantom_case):
     """A running server with the phantom, that fails on command."""
-    with WireServer(phantom_case).running() as server:
-        yield server
+    server = wire_process.WireServer(wire_manager, phantom_case)
+    yield server
+    server.close()

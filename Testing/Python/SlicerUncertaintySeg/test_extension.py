@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,28 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 MODULE = ROOT / "SlicerUncertaintySeg"
 SOURCES = sorted(MODULE.rglob("*.py"))
-SHIPPED_BY_SLICER = {"numpy", "vtk", "slicer", "UncertaintySegLib"}
-
-
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module.split(".")[0])
-    return found
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_the_module_imports_only_what_slicer_ships(path):
-    allowed = SHIPPED_BY_SLICER | set(sys.stdlib_module_names) | ({"qt"} if path.name == "panel.py" else set())
-    assert imports(path) <= allowed
-
-
-@pytest.mark.parametrize("name", ["client", "transport", "replies", "errors", "background"])
-def test_what_talks_to_the_server_needs_no_slicer(name):
-    assert not imports(MODULE / "UncertaintySegLib" / f"{name}.py") & {"slicer", "vtk", "qt", "numpy"}
+SECTIONS = sorted(MODULE.glob("UncertaintySegLib/panel/*_section.py"))
+WORKED = {"QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QCheckBox", "QSpinBox", "ctkSliderWidget"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
@@ -50,15 +30,50 @@ def test_the_project_is_named_as_the_extensions_index_wants():
     assert all(f"set(EXTENSION_{key} " in text for key in wanted)
 
 
-def test_every_resource_that_cmake_installs_is_there():
-    text = (MODULE / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", "UncertaintySeg")
-    files = re.findall(r"^\s+((?:Resources/)?[\w/]+\.(?:py|png|ui))$", text, re.MULTILINE)
-    assert len(files) == 3
-    assert all((MODULE / file).is_file() for file in files)
+def test_the_catalog_entry_is_that_of_this_project():
+    entry = json.loads((MODULE / "Resources/ExtensionsIndex/UncertaintySeg.json").read_text())
+    needed, known = {"$schema", "category", "scm_url"}, {"build_dependencies", "build_subdirectory", "scm_revision"}
+    assert needed <= set(entry) <= needed | known | {"scm_type", "tier", "enabled"}
+    assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in (ROOT / "CMakeLists.txt").read_text()
+    assert entry["tier"] == 3
 
 
-def test_every_widget_that_the_panel_names_is_in_the_ui():
-    widgets = ET.parse(MODULE / "Resources/UI/UncertaintySeg.ui").getroot().iter("widget")
-    source = (MODULE / "UncertaintySegLib/panel.py").read_text(encoding="utf-8")
-    used = set(re.findall(r"\bui\.(\w+)", source))
-    assert used <= {widget.get("name") for widget in widgets}
+def test_cmake_registers_every_test_for_a_real_slicer():
+    tests = MODULE / "Testing" / "Python"
+    named = set(re.findall(r"\w+Test\.py", (tests / "CMakeLists.txt").read_text()))
+    assert named == {path.name for path in tests.glob("*Test.py")}
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.stem)
+def test_every_widget_that_a_section_names_is_in_its_ui(section):
+    source = section.read_text(encoding="utf-8")
+    name = re.search(r"^    name = \"(\w+)\"$", source, re.MULTILINE)[1]
+    root = ET.parse(MODULE / f"Resources/UI/{name}.ui").getroot()
+    there = {element.get("name") for kind in ("widget", "action", "spacer") for element in root.iter(kind)}
+    assert set(re.findall(r"\bui\.(\w+)", source)) <= there
+
+
+@pytest.mark.parametrize("ui_file", sorted(MODULE.glob("Resources/UI/*.ui")), ids=lambda path: path.stem)
+def test_every_widget_that_a_user_can_work_explains_itself(ui_file):
+    silent = [
+        widget.get("name")
+        for widget in ET.parse(ui_file).getroot().iter("widget")
+        if widget.get("class") in WORKED and not any(p.get("name") == "toolTip" for p in widget.findall("property"))
+    ]
+    assert not silent
+
+
+@pytest.mark.parametrize("path", [*SECTIONS, *MODULE.glob("UncertaintySegLib/logic/*.py")], ids=lambda path: path.stem)
+def test_what_a_user_reads_can_be_translated(path):
+    """Texts handed to widgets and to the status line go through `_`."""
+    shown = ("setText", "setToolTip", "say", "fail", "addItem", "setPlaceholderText", "setHorizontalHeaderLabels")
+    bare = [
+        f"{path.name}:{call.lineno}: {argument.value}"
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in shown
+        for argument in call.args
+        if isinstance(argument, ast.Constant)
+        and isinstance(argument.value, str)
+        and re.search(r"[A-Za-z]{2}", argument.value)
+    ]
+    assert not bare

@@ -7,18 +7,29 @@ import email
 import email.policy
 import hashlib
 import json
+import re
 import threading
 import time
-from collections import Counter
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import nibabel as nib
+import numpy as np
 
 MAPS = {
     "predictive_entropy": {"unit": "nats", "range": [0, 1.0986], "source": "total"},
     "mutual_information": {"unit": "nats", "range": [0, 1.0986], "source": "epistemic"},
 }
+ALL_MAPS = {
+    **MAPS,
+    "error_probability": {"unit": "1", "range": [0, 1], "source": "total"},
+    "anomaly": {"unit": "1", "range": [0, 1], "source": "total"},
+}
+CURVE = [
+    {"threshold": threshold, "coverage": coverage, "reviewed_ml": reviewed_ml, "regions": regions}
+    for threshold, coverage, reviewed_ml, regions in ((0.05, 0.9, 14.0, 2), (0.2, 0.96, 6.0, 2), (0.5, 0.99, 1.5, 1))
+]
 STRUCTURES = [
     {
         "name": "organ",
@@ -44,8 +55,12 @@ STRUCTURES = [
 PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
 
 
-class WireServer:
+class Wire:
     """A server with one case. The dictionaries say, by the start of a path, what shall go wrong there.
+
+    Args:
+        case: `name`, and the paths `scan`, `label` and `risk`.
+        labels: What the label holds, as the wire says it.
 
     Attributes:
         drops: How many connections to break before any answer.
@@ -53,56 +68,102 @@ class WireServer:
         delays: Seconds to wait before answering.
         refusals: `(status, body)` to answer with instead.
         job_states: What successive looks at a job see; the last one stays.
+        job_result: What a job ends with.
+        info: What the server says of itself.
+        remaining: How many cases have no label.
         requests: `(method, path, headers)` of all requests.
-        uploads: `(query, file name, content)` of all labels received.
+        uploads: `(query, file name, content, params)` of all labels and scans received, `query` None for reviews.
+        bodies: `(path, body)` of all JSON received.
     """
 
-    def __init__(self, case) -> None:
-        self.case = case
-        self.drops: Counter[str] = Counter()
-        self.truncations: Counter[str] = Counter()
+    def __init__(self, case: dict[str, str], labels: list[dict]) -> None:
+        self.case = {"name": case["name"], **{key: Path(case[key]) for key in ("scan", "label", "risk")}}
+        self.labels = labels
+        self.drops: dict[str, int] = {}
+        self.truncations: dict[str, int] = {}
         self.delays: dict[str, float] = {}
         self.refusals: dict[str, tuple[int, bytes]] = {}
         self.job_states = [{"state": "done", "fraction": 1.0}]
+        self.job_result = result("k3y", labels, find_regions(self.case, labels))
+        self.info = info(labels)
         self.remaining = 1
+        self.lease: dict | None = None
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.uploads: list[tuple[dict[str, list[str]], str, bytes]] = []
+        self.uploads: list[tuple[dict[str, list[str]] | None, str, bytes, dict]] = []
+        self.bodies: list[tuple[str, dict]] = []
         self._httpd = _QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"wire": self}))
         self.url = f"http://127.0.0.1:{self._httpd.server_port}"
+        serve = {"poll_interval": 0.02}
+        threading.Thread(target=self._httpd.serve_forever, kwargs=serve, daemon=True).start()
 
-    @contextmanager
-    def running(self):
-        """Answer while the block runs."""
-        thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._httpd.shutdown()
-            self._httpd.server_close()
+    def close(self) -> None:
+        """Answer no more."""
+        self._httpd.shutdown()
+        self._httpd.server_close()
 
-    def count(self, method: str, start: str) -> int:
-        """Return how many requests there were to paths with this start."""
-        return sum(m == method and p.startswith(start) for m, p, _ in self.requests)
+    def row(self) -> dict:
+        """The case as a row of the work list."""
+        labelled = any(query and query.get("tag") == ["final"] for query, *_ in self.uploads)
+        status = "labelled" if labelled else "leased" if self.lease else "unlabelled"
+        score = {"score": 0.123, "scores": {"predictive_entropy": 0.123}, "model": "phantom_low_rank"}
+        row = {"id": self.case["name"], "status": status, "lease": self.lease, "skipped": False, **score}
+        return {**row, "labels": ["final"] if labelled else [], "reason": "rank 1 of 1"}
 
-    def info(self) -> dict:
-        labels = {label.name: label.id for label in self.case.labels}
-        model = {"type": "segmentation", "labels": labels, "dimension": 3, "description": "a phantom"}
-        ours = {"head": "low_rank", "bundle": "phantom_low_rank", "maps": list(MAPS), "checksum": "ab12cd"}
-        models = {"phantom_low_rank": {**model, **ours}, "stock_model": model}
-        strategies = {"random": {}, "predictive_entropy": {}}
-        return {"name": "Uncertainty server", "version": "0.1", "models": models, "strategies": strategies}
 
-    def result(self) -> dict:
-        base = "/uncertainty/v1/results/k3y"
-        maps = {name: {**entry, "url": f"{base}/maps/{name}.nii.gz"} for name, entry in MAPS.items()}
-        labels = [vars(label) for label in self.case.labels]
-        return {
-            "risk": {"result": "k3y", "maps": maps, "structures": copy.deepcopy(STRUCTURES), "provenance": PROVENANCE},
-            "label": f"{base}/label.nii.gz",
-            "label_names": {label.name: label.id for label in self.case.labels},
-            "labels": labels,
-        }
+def info(labels: list[dict]) -> dict:
+    """What `GET /info/` says: one model of ours and a stock one."""
+    model = {"type": "segmentation", "labels": {label["name"]: label["id"] for label in labels}, "dimension": 3}
+    ours = {"head": "low_rank", "bundle": "phantom_low_rank", "maps": list(MAPS), "checksum": "ab12cd"}
+    calibration = {"trainable": True, "version": 2, "calibrated": False, "calibration": "never calibrated"}
+    models = {
+        "phantom_low_rank": {**model, **ours, **calibration, "description": "a phantom"},
+        "stock_model": {**model, "description": "a stock model"},
+    }
+    strategies = {"random": {"description": "any case"}, "predictive_entropy": {"description": "highest entropy"}}
+    return {"name": "Uncertainty server", "version": "0.1.0", "models": models, "strategies": strategies}
+
+
+def result(key: str, labels: list[dict], regions: list[dict], maps: tuple[str, ...] = tuple(MAPS)) -> dict:
+    """What an inference, a correction or a review ends with."""
+    base = f"/uncertainty/v1/results/{key}"
+    risk = {
+        "result": key,
+        "maps": {name: {**ALL_MAPS[name], "url": f"{base}/maps/{name}.nii.gz"} for name in maps},
+        "structures": copy.deepcopy(STRUCTURES),
+        "regions": regions,
+        "remaining_error_ml": round(sum(region["expected_error_ml"] for region in regions), 4),
+        "risk_coverage": CURVE,
+        "guarantee": None,
+        "guarantee_reason": "never calibrated",
+        "provenance": PROVENANCE,
+    }
+    names = {label["name"]: label["id"] for label in labels}
+    return {"risk": risk, "label": f"{base}/label.nii.gz", "label_names": names, "labels": labels}
+
+
+def find_regions(case: dict, labels: list[dict]) -> list[dict]:
+    """One region a structure: where the phantom's risk is highest in it, the worst first."""
+    label, risk = (nib.load(case[name]) for name in ("label", "risk"))
+    values, risks = np.asarray(label.dataobj), np.asarray(risk.dataobj)
+    voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
+    regions = []
+    for structure in labels:
+        inside = values == structure["id"]
+        ijk = np.unravel_index(np.where(inside, risks, -1).argmax(), values.shape)
+        where = np.argwhere(inside)
+        regions.append(
+            {
+                "structure": structure["name"],
+                "ijk": [int(index) for index in ijk],
+                "ras_mm": [round(float(mm), 3) for mm in nib.affines.apply_affine(label.affine, ijk)],
+                "bounding_box": [where.min(0).tolist(), where.max(0).tolist()],
+                "volume_ml": round(inside.sum() * voxel_ml, 4),
+                "expected_error_ml": round(float(risks[inside].sum() * voxel_ml), 4),
+                "kind": "border",
+            }
+        )
+    regions.sort(key=lambda region: -region["expected_error_ml"])
+    return [{"rank": rank, **region} for rank, region in enumerate(regions, start=1)]
 
 
 class _QuietServer(ThreadingHTTPServer):
@@ -112,7 +173,7 @@ class _QuietServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wire: WireServer
+    wire: Wire
 
     def log_message(self, *_):
         pass
@@ -121,14 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
         wire, path = self.wire, self.path
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         wire.requests.append((self.command, path, dict(self.headers)))
-        for start, seconds in wire.delays.items():
+        for start, seconds in list(wire.delays.items()):
             if path.startswith(start):
                 time.sleep(seconds)
         if self._take(wire.drops):
             self.close_connection = True
             self.connection.close()
             return
-        for start, (status, content) in wire.refusals.items():
+        for start, (status, content) in list(wire.refusals.items()):
             if path.startswith(start):
                 self._answer(content, status)
                 return
@@ -136,54 +197,142 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve
 
-    def _take(self, counter: Counter[str]) -> bool:
-        for start in counter:
-            if self.path.startswith(start) and counter[start] > 0:
+    def _take(self, counter: dict[str, int]) -> bool:
+        for start, left in counter.items():
+            if self.path.startswith(start) and left > 0:
                 counter[start] -= 1
                 return True
         return False
 
     def _route(self, path: str, body: bytes):
-        wire = self.wire
-        if path == "/info/":
-            self._json(wire.info())
-        elif path.startswith("/activelearning/"):
-            strategy = unquote(path.rsplit("/", 1)[1])
-            reason = "phantom_low_rank: mean predictive entropy 0.123 nats within 3 mm of the foreground, rank 1 of 12"
-            sample = {"id": wire.case.name, "strategy": {strategy: {"ts": 1}}, "score": 0.123, "reason": reason}
-            self._json(sample if wire.remaining else {})
-        elif path == "/datastore/image":
-            self._file(wire.case.scan, {"Content-Disposition": f'attachment; filename="{wire.case.name}.nii.gz"'})
-        elif path == "/datastore/label":
-            self._save_label(body)
-        elif path == "/uncertainty/v1/jobs":
-            self._json({"id": "job-1"}, 202)
-        elif path.startswith("/uncertainty/v1/jobs/"):
-            self._job()
-        elif path.endswith("/label.nii.gz"):
-            self._result_file(wire.case.label)
-        elif "/maps/" in path:
-            self._result_file(wire.case.risk)
-        else:
-            self._json({"detail": "Not Found"}, 404)
+        for pattern, answer in _ROUTES.items():
+            if re.fullmatch(pattern, path):
+                answer(self, path, body)
+                return
+        self._json({"detail": "Not Found"}, 404)
 
-    def _job(self):
+    def _info(self, _path: str, _body: bytes):
+        self._json(self.wire.info)
+
+    def _health(self, _path: str, _body: bytes):
+        self._json({"status": "ok"})
+
+    def _who(self, _path: str, _body: bytes):
+        self._json({"username": "anna", "roles": ["annotator"]})
+
+    def _cases(self, _path: str, _body: bytes):
+        self._json({"cases": [self.wire.row()]})
+
+    def _lease(self, _path: str, body: bytes):
+        if self.command == "DELETE":
+            self.wire.lease = None
+            self._answer(b"", 204)
+            return
+        asked = self._read_json(body)
+        self.wire.lease = {
+            "annotator": asked.get("client_id") or "local", "until": time.time() + 60 * asked["minutes"], "mine": True,
+        }  # fmt: skip
+        self._json(self.wire.lease)
+
+    def _next_sample(self, path: str, body: bytes):
+        wire = self.wire
+        self._read_json(body)
+        strategy = unquote(path.rsplit("/", 1)[1])
+        remaining = {"unlabelled": wire.remaining, "scored": wire.remaining, "skipped": 0, "locked": 0}
+        if not wire.remaining:
+            self._json({"strategy": strategy, "samples": [], "reason": "all images have a final label"})
+            return
+        reason = "phantom_low_rank: mean predictive entropy 0.123 nats within 3 mm of the foreground, rank 1 of 12"
+        sample = {"id": wire.case["name"], "score": 0.123, "reason": reason}
+        full = {**sample, "provenance": {"measure": "predictive_entropy", "rank": 1, "of": 12}}
+        self._json({"strategy": strategy, **sample, "samples": [full], "remaining": remaining})
+
+    def _image(self, _path: str, body: bytes):
+        wire = self.wire
+        if self.command == "PUT":
+            query = self._save(body)
+            self._json({"image": query["image"][0]})
+            return
+        name = f"{wire.case['name']}.nii.gz"
+        self._file(wire.case["scan"], {"Content-Disposition": f'attachment; filename="{name}"'})
+
+    def _label(self, _path: str, body: bytes):
+        wire = self.wire
+        if self.command == "PUT":
+            query = self._save(body)
+            self._json({"image": query["image"][0], "label": query["image"][0]})
+            return
+        saved = [content for query, _, content, _ in wire.uploads if query]
+        name = f"{wire.case['name']}.nii.gz"
+        self._answer(saved[-1], 200, {"Content-Disposition": f'attachment; filename="{name}"'})
+
+    def _submit(self, _path: str, body: bytes):
+        self._read_json(body)
+        self._json({"id": "job-1"}, 202)
+
+    def _job(self, _path: str, _body: bytes):
         wire = self.wire
         if self.command == "DELETE":
             wire.job_states = [{"state": "cancelled", "fraction": 0.0}]
             self._answer(b"", 204)
             return
         state = wire.job_states[0] if len(wire.job_states) == 1 else wire.job_states.pop(0)
-        result = wire.result() if state["state"] == "done" else None
+        ended = wire.job_result if state["state"] == "done" else None
         job = {"id": "job-1", "kind": "infer", "queue_position": 0, "stage": "inference", "eta_s": None, "error": None}
-        self._json({**job, "result": result, **state})
+        self._json({**job, "result": ended, **state})
 
-    def _save_label(self, body: bytes):
+    def _condition(self, _path: str, body: bytes):
+        """The label and maps stay as they are; the region that holds a click is gone."""
+        wire, asked = self.wire, self._read_json(body)
+        clicks = [voxel for voxels in asked.values() if isinstance(voxels, list) for voxel in voxels]
+        regions = [region for region in find_regions(wire.case, wire.labels) if not _holds(region, clicks)]
+        moved = {"moved": "shape" if clicks else "none", "alone": 0, "offer": None}
+        self._json({**result("c0nd", wire.labels, regions), **moved})
+
+    def _review(self, _path: str, body: bytes):
+        wire = self.wire
+        self._save(body, review=True)
+        reviewed = result("r3v", wire.labels, find_regions(wire.case, wire.labels), ("error_probability", "anomaly"))
+        for row in reviewed["risk"]["structures"]:
+            row |= {"excess_error_ml": 0.0, "anomaly_score": 0.0}
+        self._json(reviewed)
+
+    def _samples(self, _path: str, body: bytes):
+        asked = self._read_json(body)
+        label = nib.load(self.wire.case["label"])
+        voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
+        volumes = {row["name"]: float((np.asarray(label.dataobj) == row["id"]).sum() * voxel_ml) for row in STRUCTURES}
+        base = "/uncertainty/v1/results/k3y/samples"
+        self._json(
+            {
+                "samples": [
+                    {"url": f"{base}/{number}.nii.gz", "seed": asked["seed"], "volumes_ml": volumes}
+                    for number in range(asked["count"])
+                ]
+            }
+        )
+
+    def _result_label(self, _path: str, _body: bytes):
+        self._result_file(self.wire.case["label"])
+
+    def _map(self, _path: str, _body: bytes):
+        self._result_file(self.wire.case["risk"])
+
+    def _read_json(self, body: bytes) -> dict:
+        asked = json.loads(body or b"{}")
+        self.wire.bodies.append((self.path, asked))
+        return asked
+
+    def _save(self, body: bytes, *, review: bool = False) -> dict[str, list[str]]:
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        (part,) = email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts()
+        parts = list(email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts())
+        file = next(part for part in parts if part.get_filename())
+        form = {part.get_param("name", header="Content-Disposition"): part for part in parts if part is not file}
+        params = json.loads(form["params"].get_payload(decode=True)) if "params" in form else {}
         query = parse_qs(urlsplit(self.path).query)
-        self.wire.uploads.append((query, part.get_filename(), part.get_payload(decode=True)))
-        self._json({"image": query["image"][0], "label": query["image"][0]})
+        upload = (None if review else query, file.get_filename(), file.get_payload(decode=True), params)
+        self.wire.uploads.append(upload)
+        return query
 
     def _result_file(self, file: Path):
         etag = f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"'
@@ -214,3 +363,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def _holds(region: dict, clicks: list[list[int]]) -> bool:
+    first, last = region["bounding_box"]
+    return any(all(a <= i <= b for a, i, b in zip(first, click, last, strict=True)) for click in clicks)
+
+
+_RESULTS = r"/uncertainty/v1/results/\w+"
+_ROUTES = {
+    "/info/": _Handler._info,
+    "/uncertainty/v1/health": _Handler._health,
+    "/auth/token/valid": _Handler._who,
+    "/uncertainty/v1/cases": _Handler._cases,
+    "/uncertainty/v1/cases/[^/]+/lease": _Handler._lease,
+    "/activelearning/[^/]+": _Handler._next_sample,
+    "/datastore/image": _Handler._image,
+    "/datastore/label": _Handler._label,
+    "/uncertainty/v1/jobs": _Handler._submit,
+    "/uncertainty/v1/jobs/[^/]+": _Handler._job,
+    f"{_RESULTS}/condition": _Handler._condition,
+    f"{_RESULTS}/review": _Handler._review,
+    f"{_RESULTS}/samples": _Handler._samples,
+    f"{_RESULTS}/label.nii.gz": _Handler._result_label,
+    f"{_RESULTS}/samples/[^/]+": _Handler._result_label,
+    f"{_RESULTS}/maps/[^/]+": _Handler._map,
+}

@@ -123,3 +123,16 @@ def test_what_cannot_be_a_click_is_refused(server, base, body, status, words):
 def test_clicks_on_no_result_are_not_found(server, key):
     reply = server.http.post(f"/uncertainty/v1/results/{key}/condition", json={"background": [[0, 0, 0]]})
     assert reply.status_code == 404
+
+
+def test_the_audit_log_names_the_case_of_a_correction(server, base, image, voxel):
+    corrected(server, base, background=[voxel], reach_mm=3)
+    line = server.http.get("/uncertainty/v1/audit?last=1").json()[0]
+    assert (line["event"], line["case"]) == ("condition", image)
+
+
+def test_a_corrected_result_has_a_curve_without_what_stays_wrong(server, base, voxel):
+    risk = corrected(server, base, background=[voxel])["risk"]
+    assert risk["risk_coverage"][0]["regions"] > 0
+    assert {point["expected_error"] for point in risk["risk_coverage"]} == {None}
+    assert 0 < risk["remaining_error_ml"] != base["risk"]["remaining_error_ml"]

@@ -20,8 +20,8 @@ from monailabel.client.client import MONAILabelClient
 
 from Testing.Python.monailabel_app.conftest import SERVE, TASK
 from Testing.Python.monailabel_app.guarded import Guarded, command_line, start_guarded
-from UncertaintySegLib.client import Client
 from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.client import Client
 
 MODEL = f"{TASK}_low_rank"
 LIMIT_MB = 20

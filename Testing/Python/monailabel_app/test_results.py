@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,9 +36,8 @@ def prediction(seed: int = 0, size: int = 16) -> Prediction:
     )
     info = wire.MapInfo(unit="nats", range=(0, 0.7), source="total")
     label = (entropy > 0.3).astype(np.uint8)
-    return Prediction(
-        label, np.eye(4), {"predictive_entropy": entropy}, {"predictive_entropy": info}, [], provenance, 0.3
-    )
+    maps = {"predictive_entropy": entropy, "error_probability": entropy / 2}
+    return Prediction(label, np.eye(4), maps, dict.fromkeys(maps, info), [], provenance, 0.3)
 
 
 def key(n: int) -> str:
@@ -68,6 +68,17 @@ def test_a_map_is_encoded_once_and_stays_the_same_bytes(store):
     assert encoded.stat().st_mtime_ns == stamp
 
 
+def test_a_compact_result_keeps_what_is_sent_and_names_maps_of_others(store):
+    store.put(key(1), prediction(), LABELS)
+    other = store.report(key(1)).risk.maps
+    own = {"error_probability": prediction().maps["error_probability"]}
+    store.put(key(2), replace(prediction(), maps=own, map_info=other), LABELS, compact=True)
+    maps = store.report(key(2)).risk.maps
+    assert maps["predictive_entropy"] == other["predictive_entropy"]
+    assert store.map_bytes(key(2), "error_probability") == store.map_bytes(key(1), "error_probability")
+    assert not list((store.root / key(2)).rglob("*.npy"))
+
+
 def test_storing_the_same_result_twice_changes_nothing(store):
     store.put(key(1), prediction(0), LABELS)
     store.put(key(1), prediction(1), LABELS)
@@ -87,7 +98,7 @@ def test_a_result_half_written_is_not_there(store, monkeypatch):
 
 
 def test_the_least_recently_used_go_first_and_the_new_one_stays(tmp_path):
-    store = ResultStore(tmp_path, limit_bytes=60_000)  # room for three of about 18 kB
+    store = ResultStore(tmp_path, limit_bytes=110_000)  # room for three of about 35 kB
     for n in range(5):
         store.put(key(n), prediction(n), LABELS)
         os.utime(tmp_path / key(n), (n, n))

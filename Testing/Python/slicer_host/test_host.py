@@ -8,33 +8,13 @@ import pytest
 import slicer
 
 
-@pytest.fixture
-def ramp(host):
-    """A volume whose value is its position along the left-right axis, 1 mm voxels, centred on the origin."""
-    values = np.tile(np.arange(60, dtype=np.float32), (40, 50, 1))
-    matrix = np.eye(4)
-    matrix[:3, 3] = [-30, -25, -20]
-    volume = slicer.util.addVolumeFromArray(values, matrix, "ramp", "vtkMRMLScalarVolumeNode")
-    volume.CreateDefaultDisplayNodes()
-    volume.GetDisplayNode().AutoWindowLevelOff()
-    volume.GetDisplayNode().SetWindowLevelMinMax(0, 59)
-    return volume
-
-
-@pytest.fixture
-def view(host, ramp):
-    view = host.slice_view("Red")
-    view.composite_node.SetBackgroundVolumeID(ramp.GetID())
-    view.fit()
-    return view
-
-
 def test_there_is_one_host(host):
     import slicer_host
 
     assert slicer_host.start() is host
     assert slicer.mrmlScene is host.scene
     assert slicer.app.applicationLogic() is host.application_logic
+    assert slicer.app.layoutManager() is host.layout
 
 
 def test_the_scene_comes_without_qt():

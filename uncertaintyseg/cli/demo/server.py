@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from uncertaintyseg.errors import InputError
 
 if TYPE_CHECKING:
-    from UncertaintySegLib.client import Client
+    from UncertaintySegLib.server.client import Client
 
 _START_SECONDS = 120
 
@@ -39,7 +39,7 @@ def running_server(studies: Path, log: Path, *, keep: bool) -> Iterator[Server]:
     Raises:
         InputError: when it does not start; the message names its log.
     """
-    from UncertaintySegLib.client import Client
+    from UncertaintySegLib.server.client import Client
     from UncertaintySegLib.errors import ServerError
 
     port = _free_port()

@@ -11,9 +11,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from uncertaintyseg.cli.demo.studies import Studies
-    from UncertaintySegLib.case import CaseScene
-    from UncertaintySegLib.client import Client
-    from UncertaintySegLib.replies import InferResult, Sample
+    from UncertaintySegLib.scene.case import CaseScene
+    from UncertaintySegLib.server.client import Client
+    from UncertaintySegLib.server.replies import InferResult, Sample
 
 Progress = Callable[[str, float], None]
 MAP = "predictive_entropy"
@@ -60,7 +60,7 @@ class Tour:
 
     def __init__(self, client: Client, studies: Studies, pictures: Path, models: Sequence[str]) -> None:
         import slicer_host
-        from UncertaintySegLib.case import CaseScene
+        from UncertaintySegLib.scene.case import CaseScene
 
         self.client, self.studies, self.pictures, self.models = client, studies, pictures, models
         self.downloads = pictures.parent / "downloads"

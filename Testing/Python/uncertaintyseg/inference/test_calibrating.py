@@ -16,6 +16,7 @@ from uncertaintyseg.inference.bundle import CALIBRATION, WEIGHTS, Bundle, shippe
 from uncertaintyseg.inference.calibrating import calibrate, write_calibration
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.result_key import result_key
+from uncertaintyseg.review.coverage import UNCALIBRATED
 from uncertaintyseg.review.promise import guarantee
 
 
@@ -73,9 +74,15 @@ def test_predictions_of_a_calibrated_model_have_curve_and_promise(predictor, bun
     assert guarantee(bundle.calibration[0], 0.9).cases == 12
 
 
+def assert_uncalibrated(curve):
+    assert [point.threshold for point in curve] == list(UNCALIBRATED)
+    assert {value for point in curve for value in (point.expected_error, point.lo, point.hi)} == {None}
+
+
 def test_without_a_calibration_nothing_is_promised(predictor, cases):
     prediction = predictor.predict(cases[0].image)
-    assert (prediction.guarantee, prediction.risk_coverage, prediction.provenance.calibration) == (None, [], None)
+    assert (prediction.guarantee, prediction.provenance.calibration) == (None, None)
+    assert_uncalibrated(prediction.risk_coverage)
     assert "uncertaintyseg calibrate tiny_deterministic DATA" in prediction.guarantee_reason
 
 
@@ -90,7 +97,8 @@ def test_without_a_calibration_nothing_is_promised(predictor, cases):
 def test_a_calibration_does_not_stand_for_another_way_to_run_the_model(bundle, cases, options, reason):
     other = Predictor(bundle, **options)
     prediction = other.predict(cases[0].image)
-    assert (prediction.guarantee, prediction.risk_coverage) == (None, [])
+    assert prediction.guarantee is None
+    assert_uncalibrated(prediction.risk_coverage)
     assert prediction.guarantee_reason.startswith("uncalibrated: ")
     assert reason in prediction.guarantee_reason
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from Testing.Python.uncertaintyseg.review.curves import beta_losses, calibration_of
-from uncertaintyseg.review.coverage import STEPS, review_curve
+from uncertaintyseg.review.coverage import STEPS, UNCALIBRATED, review_curve
 
 
 @pytest.fixture
@@ -52,3 +52,14 @@ def test_a_scan_without_doubt_needs_no_review_and_what_was_not_seen_does_not_cou
     seen = np.zeros(error.shape, bool)
     seen[:2] = True
     assert review_curve(error, 1.0, calibration, valid=seen)[0].coverage == 0
+
+
+def test_without_a_calibration_the_thresholds_are_even_and_nothing_is_said_of_what_stays_wrong():
+    error = np.random.default_rng(0).random((9, 8, 7)).astype(np.float32)
+    points = review_curve(error, 2.0, None)
+    assert [point.threshold for point in points] == list(UNCALIBRATED)
+    for point in points:
+        above = error > point.threshold
+        assert (point.reviewed_ml, point.regions) == (2 * above.sum(), ndimage.label(above)[1])
+        assert (point.expected_error, point.lo, point.hi) == (None, None, None)
+    assert points[-1].coverage == 1

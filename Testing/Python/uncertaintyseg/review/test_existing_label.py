@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from uncertaintyseg.review.existing_label import excess_error, label_error, review_label
+from uncertaintyseg.review.existing_label import (
+    doubted_difference,
+    excess_error,
+    label_error,
+    review_label,
+    with_decisions,
+)
 from uncertaintyseg.review.structures import POSSIBLE
 from uncertaintyseg.wire import Label
 
@@ -94,3 +100,31 @@ def test_a_damaged_label_is_expected_to_be_more_wrong_and_the_place_is_found(kin
     if kind == "swapped":
         assert after.structures[1].excess_error_ml > 1
     assert worst.kind == {"eroded": "border", "lobe": "missed", "swapped": "extra", "false": "extra"}[kind]
+
+
+def test_what_a_person_decided_is_certain_and_the_rest_stays_as_it_was(case):
+    label, p = case
+    right = np.zeros(label.shape, bool)
+    right[:4] = True
+    found = with_decisions(probabilities(p), label, LABELS, right)
+    for item, index in zip(LABELS, (1, 2), strict=True):
+        assert np.array_equal(found[item.name][:4], label[:4] == item.id)
+        assert np.array_equal(found[item.name][4:], p[index][4:])
+    assert not label_error(label, found, LABELS)[:4].any()
+
+
+def test_the_difference_is_how_much_surer_the_model_is_of_its_own_label(case):
+    label, p = case
+    own = np.array([0, 2, 7])[p.argmax(0)]
+    found = doubted_difference(label, own, probabilities(p), LABELS, label != own)
+    of_label, of_own = (np.take_along_axis(p, np.searchsorted([0, 2, 7], x)[None], 0)[0] for x in (label, own))
+    assert np.allclose(found, of_own - of_label, atol=1e-6)
+
+
+def test_with_one_structure_the_difference_sums_up_to_the_excess():
+    p = np.random.default_rng(0).random((9, 8, 7))
+    label = (np.random.default_rng(1).random(p.shape) < p).astype(np.uint8)
+    one = [Label(id=1, name="organ", rgb=(1, 2, 3))]
+    own = (p > 0.5).astype(np.uint8)
+    found = doubted_difference(label, own, {"organ": p}, one, label != own)
+    assert found.sum() == pytest.approx(excess_error(label == 1, p), rel=1e-5)

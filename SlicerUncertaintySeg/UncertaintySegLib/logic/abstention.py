@@ -1,0 +1,134 @@
+"""The part of the case that is left to the reviewer, in the views: it follows the working point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import SceneError, UncertaintySegError
+from UncertaintySegLib.logic.selection import Selection, chart
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.scene.abstention import Abstention
+from UncertaintySegLib.scene.curve_plot import CurvePlot
+from UncertaintySegLib.server.replies import InferResult
+
+MAP = "error_probability"
+
+
+class AbstentionLogic:
+    """Keeps overlay, surface and plot at the working point of a selection.
+
+    The map of the error probability is fetched when it is first needed.
+
+    Args:
+        session: Whose results are shown.
+
+    Attributes:
+        selection: Where on its curve the result stands; call `moved` after moving it.
+        overlay, plot: What is in the scene.
+        fill, outlines, solid: What of the overlay is wanted: in the slices, as lines there, in 3D.
+        fetching: Whether the map is on its way.
+        changed: After another result came, or the map.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.selection = Selection()
+        self.overlay = Abstention(session.scene.scene)
+        self.plot = CurvePlot(session.scene.scene)
+        self.fill = self.outlines = self.solid = False
+        self.fetching = False
+        self.changed = Signal()
+        session.result_changed.connect(self._on_result)
+        session.case_opened.connect(self.forget)
+        session.case_closed.connect(self.forget)
+
+    def moved(self) -> None:
+        """Follow where somebody moved the working point; what is slower than slices and plot waits for `rest`."""
+        if self.selection.point is not None:
+            self.session.state.review_threshold = self.selection.point.threshold
+            self._place()
+
+    def rest(self) -> None:
+        """Draw the surface where the working point has come to rest, and tell the other sections."""
+        if self.outlines or self.solid:
+            self._draw_surface()
+        self.session.threshold_rested.emit()
+        self.session.changed.emit()
+
+    def show(self, *, fill: bool, outlines: bool, solid: bool) -> None:
+        """Choose what of the overlay is shown."""
+        self.fill, self.outlines, self.solid = fill, outlines, solid
+        self._follow()
+
+    def forget(self) -> None:
+        """Take everything from the scene, as for another case."""
+        self.overlay.clear()
+        self.plot.clear()
+        self.selection.take(None)
+        self.session.state.review_threshold = None
+        self.changed.emit()
+
+    def _on_result(self) -> None:
+        try:
+            self.selection.take(self.session.state.result)
+        except UncertaintySegError as error:
+            self.session.fail(error)
+        self.plot.draw(chart(self.selection), self.session.scene.case or "")
+        self._follow()
+        self.changed.emit()
+
+    def _follow(self) -> None:
+        wanted = self.selection.point is not None and (self.fill or self.outlines or self.solid)
+        risk = self.session.scene.maps.get(MAP)
+        if wanted and risk is None:
+            self.overlay.clear()
+            self._fetch()
+            return
+        if wanted:
+            self.overlay.follow(risk)
+            self._place()
+        self.overlay.show(wanted and self.fill)
+        if wanted and (self.outlines or self.solid):
+            self._draw_surface()
+        else:
+            self.overlay.show_surface(outlines=False, solid=False)
+
+    def _place(self) -> None:
+        self.overlay.set_threshold(self.selection.point.threshold)
+        self.plot.move(chart(self.selection).point)
+
+    def _draw_surface(self) -> None:
+        self.overlay.update_surface()
+        self.overlay.show_surface(outlines=self.outlines, solid=self.solid)
+
+    def _fetch(self) -> None:
+        result = self.session.state.result
+        if self.fetching or result is None:
+            return
+        if MAP not in result.maps:
+            self.session.fail(SceneError(_("This model has no map of its error probability: choose another one.")))
+            return
+        self.fetching = True
+        arguments = {"result": result.key, "maps": {MAP: result.maps[MAP].url}}
+        self.session.ask(
+            "fetch_maps", arguments, lambda answer: self._on_map(result, answer), quiet=True, failed=self._on_failed
+        )
+
+    def _on_map(self, result: InferResult, answer: dict[str, Any]) -> None:
+        self.fetching = False
+        if self.session.state.result is result and MAP not in self.session.scene.maps:
+            path = Path(answer["maps"][MAP])
+            self.session.scene.add_map(MAP, path, result.maps[MAP], result.provenance)
+        self._follow()
+        self.changed.emit()
+        self.session.changed.emit()
+
+    def _on_failed(self, error: Exception) -> None:
+        self.fetching = False
+        self.fill = self.outlines = self.solid = False
+        self.changed.emit()
+        self.session.fail(error)

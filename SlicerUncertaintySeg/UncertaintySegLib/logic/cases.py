@@ -1,0 +1,161 @@
+"""Which case is worked on: the next one by a strategy, the one before, or any one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.worklist import LABELLED
+from UncertaintySegLib.server.replies import CaseRow, Sample, parse_case, parse_sample
+
+
+def _always() -> bool:
+    return True
+
+
+class Cases:
+    """Takes cases from the server.
+
+    Args:
+        session: What all sections share.
+        may_leave: Asked before a case with edits that were not submitted is left; False stays with it.
+
+    Attributes:
+        rows: All cases of the server, as it last said.
+    """
+
+    def __init__(self, session: Session, may_leave: Callable[[], bool] = _always) -> None:
+        self.session = session
+        self.may_leave = may_leave
+        self.rows: list[CaseRow] = []
+        self._history: list[str] = []
+        self._place = -1
+        self._awaited = self._outdated = False
+
+    @property
+    def labelled(self) -> int:
+        """How many cases have a final label."""
+        return sum(case.status == LABELLED for case in self.rows)
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether a case was open before this one."""
+        return self._place > 0
+
+    def next(self, strategy: str, *, skip: bool = False) -> None:
+        """Open the case that a strategy chooses; with `skip`, pass over the present one from now on."""
+        if not self._may_start():
+            return
+        sample = self.session.state.sample
+        params: dict[str, Any] = {"client_id": self.session.client_id, "lease_minutes": self._minutes}
+        if self.session.state.model:
+            params["model"] = self.session.state.model
+        if skip and sample is not None:
+            params["skip"] = [sample.id]
+        arguments = {"strategy": strategy, "params": params}
+        self.session.ask("next_case", arguments, self._open_next, stage=_("Choosing the next case"))
+
+    def previous(self) -> None:
+        """Go back to the case that was open before this one."""
+        if self.can_go_back:
+            self._ask(self._history[self._place - 1], lambda: self._step(-1))
+
+    def open(self, image: str) -> None:
+        """Open a case by its name, and lease it."""
+        self._ask(image, lambda: self.remember(image))
+
+    def score(self, model: str) -> None:
+        """Score the cases without a label, so that a strategy can rank them."""
+
+        def done(answer: dict[str, Any]) -> None:
+            count = len(answer["scores"])
+            self.session.say(_("{count} cases are scored by {model}.").format(count=count, model=model))
+            self.list()
+
+        if not self.session.busy:
+            stage = _("Scoring the cases with {model}").format(model=model)
+            self.session.ask("score", {"model": model}, done, stage=stage)
+
+    def list(self) -> None:
+        """Ask for the table of all cases, beside whatever runs."""
+        if self.session.state.info is None:
+            return
+        if self._awaited:
+            self._outdated = True  # so that the last question is the one whose answer stays
+            return
+        self._awaited, self._outdated = True, False
+        arguments: dict[str, Any] = {"client_id": self.session.client_id}
+        if self.session.state.model:
+            arguments["model"] = self.session.state.model
+        self.session.ask("cases", arguments, self._show_rows, quiet=True, failed=self._keep_rows)
+
+    def forget(self) -> None:
+        """Forget what a server said, for it is another one now."""
+        self.rows = []
+        self._history, self._place = [], -1
+
+    def remember(self, image: str) -> None:
+        """Note which case is open now, so that `previous` finds back to it."""
+        if self._history[self._place : self._place + 1] != [image]:
+            self._history[self._place + 1 :] = [image]
+            self._place += 1
+
+    @property
+    def _minutes(self) -> int:
+        """How long others do not get a case; who may only look takes it from nobody."""
+        return 0 if self.session.state.read_only else settings.value("leaseMinutes")
+
+    def _may_start(self) -> bool:
+        if self.session.busy:
+            return False
+        return not self.session.scene.edited or self.may_leave()
+
+    def _ask(self, image: str, opened: Callable[[], None]) -> None:
+        def done(answer: dict[str, Any]) -> None:
+            row = parse_case({"id": image, "status": "", **(answer.get("row") or {})})
+            sample = Sample(image, row.score, row.reason)
+            label = Path(answer["label"]) if answer.get("label") else None
+            self.session.open_case(sample, Path(answer["scan"]), label)
+            opened()
+            has_label = _("{case} has a label already: run a model on it to see where the label may be wrong.")
+            self.session.say((has_label if label else _("{case} is open.")).format(case=image))
+            self.list()
+
+        if self._may_start():
+            arguments = {"image": image, "client_id": self.session.client_id, "lease_minutes": self._minutes}
+            self.session.ask("open_case", arguments, done, stage=_("Opening {case}").format(case=image))
+
+    def _open_next(self, answer: dict[str, Any]) -> None:
+        reply = answer["sample"]
+        if not reply.get("id"):
+            reason = reply.get("reason") or _("every case has a label")
+            self.session.say(_("Nothing is left to review: {reason}.").format(reason=reason))
+            self.list()
+            return
+        sample = parse_sample(reply)
+        self.session.open_case(sample, Path(answer["scan"]))
+        self.remember(sample.id)
+        self.session.say(sample.reason or _("{case} is the next case.").format(case=sample.id))
+        self.list()
+
+    def _step(self, places: int) -> None:
+        self._place += places
+
+    def _show_rows(self, answer: dict[str, Any]) -> None:
+        self.rows = [parse_case(row) for row in answer["cases"]]
+        self._end_list()
+        self.session.changed.emit()
+
+    def _keep_rows(self, _error: Exception) -> None:
+        """A server without that route still has its strategies; one that is gone is the Server section's to tell."""
+        self._end_list()
+
+    def _end_list(self) -> None:
+        self._awaited = False
+        if self._outdated:
+            self.list()

@@ -1,0 +1,292 @@
+"""Clicks and strokes move the whole segmentation: the server answers each change of them with a new result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import Cancelled
+from UncertaintySegLib.logic.model_label import ModelLabel, Moved
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.logic.undo import Step
+from UncertaintySegLib.scene import clicks as marking
+from UncertaintySegLib.scene.clicks import ClickNodes, Mark, PlaceMode
+from UncertaintySegLib.scene.navigation import Ras
+from UncertaintySegLib.scene.scribble import Scribble
+from UncertaintySegLib.server.replies import InferResult, parse_result
+
+BACKGROUND = 0
+
+
+@dataclass(eq=False)
+class _ClickStep:
+    """A click: the marks before and after it, its step in the history, and what its answer changed once there is one."""
+
+    before: tuple[Mark, ...]
+    after: tuple[Mark, ...]
+    kept: Step | None = None
+    answer: Moved | None = None
+
+
+class Clicks:
+    """What the user clicked, and what the model makes of it.
+
+    One question is under way at a time, with all clicks there are; what is clicked meanwhile is asked after it. What
+    was drawn by hand stays as it is.
+
+    Args:
+        session: Whose case is clicked on.
+
+    Attributes:
+        label_id: What the next click says there is; `BACKGROUND` for nothing.
+        scribbling: Whether the mouse draws strokes instead of placing points.
+        waiting: Whether the answer to a click is awaited.
+        seconds: How long the last answer took; None before the first.
+        hint: What the last answer did, or why there was none.
+        changed: Any of these is another one now.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.label_id = BACKGROUND
+        self.scribbling = self.waiting = False
+        self.seconds: float | None = None
+        self.hint = ""
+        self.changed = Signal()
+        self._nodes = ClickNodes(session.scene.scene, self._on_marks)
+        self._place, self._scribble = PlaceMode(), Scribble(self._begin, self._extend, self._finish)
+        self._is_on = False
+        self._stroke: Any = None
+        self._marks: tuple[Mark, ...] = ()
+        self._step: _ClickStep | None = None  # the click that has no answer yet
+        self._asked: dict[str, Any] | None = None
+        self._label = ModelLabel(session.scene)
+        self._base: InferResult | None = None
+        session.result_changed.connect(self._on_result)
+        session.case_leaving.connect(self.forget)
+        session.case_opened.connect(self.forget)
+        session.case_closed.connect(self.forget)
+        session.history.restored.connect(self._on_restored)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a result that clicks can correct."""
+        state, scene = self.session.state, self.session.scene
+        nodes = (scene.segmentation, scene.scan)
+        there = all(node is not None and node.GetScene() is scene.scene for node in nodes)
+        return there and state.base is not None and not state.read_only and bool(state.base.labels)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the mouse says what is where."""
+        return self._is_on and (self.scribbling or self._place.is_on)
+
+    @property
+    def count(self) -> int:
+        """How many clicks and strokes there are."""
+        return sum(1 if mark.is_stroke else len(mark.points) for mark in self._marks)
+
+    def start(self) -> None:
+        """Let the mouse say what is where, until `stop`; Slicer leaves the mode at a right click, too."""
+        if not self.is_possible:
+            self.session.say(_("Run a model first: then a click can correct its result."))
+            return
+        self._is_on = True
+        self._scribble.stop()
+        if self.scribbling:
+            self._place.stop()
+            self._scribble.start()
+        else:
+            self._place.start(self._nodes.points(self.session.scene.case, self.label_id, self._colors()))
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """Give the mouse back."""
+        self._is_on = False
+        self._scribble.stop()
+        self._place.stop()
+        self.changed.emit()
+
+    def choose(self, label_id: int, *, scribbling: bool) -> None:
+        """Choose what the mouse says, and whether by points or strokes."""
+        self.label_id, self.scribbling = label_id, scribbling
+        if self._is_on:
+            self.start()
+
+    def remove_all(self) -> None:
+        """Take all clicks away: the label is then the model's own again, and what was drawn by hand."""
+        if self._marks:
+            self._nodes.put(self.session.scene.case, (), self._colors())
+            self._on_marks()
+
+    def forget(self) -> None:
+        """The case goes: so do its clicks."""
+        self._drop_question()
+        self._nodes.forget()
+        self._is_on = False
+        self._scribble.stop()
+        self._place.stop()
+        self._marks, self._step, self._base = (), None, None
+        self._label.forget()
+        self.hint, self.seconds = "", None
+        self.changed.emit()
+
+    def corrections(self) -> dict[str, Any]:
+        """Return all clicks as the errand `condition` takes them: IJK of the scan's file."""
+        names = {BACKGROUND: "background"} | {label.id: label.name for label in self.session.state.base.labels}
+        points: dict[str, Any] = {}
+        strokes: dict[str, Any] = {}
+        for mark in self._marks:
+            part = strokes if mark.is_stroke else points
+            found = marking.voxels(mark, self.session.scene.scan)
+            if found and mark.label_id in names:
+                part.setdefault(names[mark.label_id], []).extend(list(voxel) for voxel in found)
+        return {**points, "scribbles": strokes} if strokes else points
+
+    def _on_marks(self) -> None:
+        """The user has placed, moved or deleted a mark."""
+        if not self.is_possible:
+            return
+        history, before = self.session.history, self._marks
+        history.stepping.emit()
+        self._marks = self._nodes.marks()
+        known = self.session.state.corrections if self._asked is None else self._asked
+        if self.corrections() == known:
+            return
+        step = _ClickStep(before, self._marks)
+        new = marking.new_voxels(before, self._marks, self.session.scene.scan)
+        box = (tuple(np.min(new, axis=0).tolist()), tuple(np.max(new, axis=0).tolist())) if new else None
+        step.kept = history.add(_("Click"), partial(self._undo, step), partial(self._redo, step), box)
+        if self._step is not None:  # both will have one answer
+            history.drop(self._step.kept)
+            step.before = self._step.before
+        self._step = step
+        self._ask()
+
+    def _ask(self) -> None:
+        self.changed.emit()
+        if self.waiting:
+            return
+        base, sample, corrections = self.session.state.base, self.session.state.sample, self.corrections()
+        self._asked, self.waiting, started = corrections, True, time.monotonic()
+
+        def is_current() -> bool:
+            state = self.session.state
+            return self._asked is corrections and state.base is base and state.sample is sample
+
+        def done(answer: dict[str, Any]) -> None:
+            if not is_current():
+                return
+            self.waiting, self._asked = False, None
+            if self.corrections() != corrections:
+                self._ask()
+                return
+            self.seconds = time.monotonic() - started
+            self._show(parse_result(answer["result"]), Path(answer["label"]), answer["maps"], corrections)
+            self.changed.emit()
+
+        def failed(error: Exception) -> None:
+            if not is_current():
+                return
+            self.waiting, self._asked = False, None
+            if not isinstance(error, Cancelled):
+                self.hint = _("The click had no effect yet: {error}").format(error=error)
+                self.session.fail(error)
+            self.changed.emit()
+
+        wanted = self.session.scene.wanted
+        arguments = {"result": base.key, "corrections": corrections, "maps": [wanted] if wanted else []}
+        self.session.ask("condition", arguments, done, quiet=True, failed=failed)
+        self.changed.emit()
+
+    def _show(self, result: InferResult, label: Path, maps: dict[str, str], corrections: dict[str, Any]) -> None:
+        session, step = self.session, self._step
+        session.history.stepping.emit()
+        new = marking.new_voxels(step.before, step.after, session.scene.scan) if step else []
+        answer = self._label.moved_to(label, session.state.model_label, new)
+        if step is not None:
+            if session.history.done[-1:] != [step.kept]:
+                session.history.to_top(step.kept)
+            step.answer = answer
+        self._step = None
+        session.state.corrections = corrections
+        paths = {name: Path(path) for name, path in maps.items()}
+        session.show_result(result, label, paths, base=session.state.base, drawn=answer.ids)
+        self.hint = _said(result)
+        if answer.by_hand:
+            session.review_wanted.emit()
+
+    def _undo(self, step: _ClickStep) -> None:
+        self._step = None
+        if step.answer is not None:
+            self._label.take_back(step.answer)
+        self._put(step.before)
+
+    def _redo(self, step: _ClickStep) -> None:
+        self._step = step if step.answer is None else None
+        if step.answer is not None:
+            self._label.move_again(step.answer)
+        self._put(step.after)
+
+    def _on_result(self) -> None:
+        """A model's new label begins without clicks; one that is not the model's stays as it was drawn."""
+        state = self.session.state
+        if state.base is self._base:
+            return
+        self._drop_question()
+        self._base, self._step, self.hint = state.base, None, ""
+        self._label.begin(None if state.result is state.base else self.session.scene.label_ids())
+        self._put(())
+        if self.label_id not in {BACKGROUND, *(label.id for label in state.base.labels)}:
+            self.label_id = BACKGROUND
+        self.changed.emit()
+
+    def _on_restored(self) -> None:
+        """After an undo or a redo what is shown may not be what these clicks make of it."""
+        if not self.is_possible:
+            return
+        self._drop_question()
+        self.hint = ""
+        if self.corrections() != self.session.state.corrections:
+            self._ask()
+        self.changed.emit()
+
+    def _drop_question(self) -> None:
+        self.waiting, self._asked = False, None
+
+    def _put(self, marks: tuple[Mark, ...]) -> None:
+        self._nodes.put(self.session.scene.case, marks, self._colors())
+        self._marks = self._nodes.marks()
+
+    def _colors(self) -> dict[int, tuple[float, float, float]]:
+        return self.session.scene.structure_colors()
+
+    def _begin(self, position: Ras) -> None:
+        self._stroke = self._nodes.new_stroke(self.session.scene.case, self.label_id, self._colors())
+        self._extend(position)
+
+    def _extend(self, position: Ras) -> None:
+        if self._stroke is not None and self._stroke.GetScene() is not None:
+            marking.add_point(self._stroke, position)
+
+    def _finish(self) -> None:
+        self._stroke = None
+        self._nodes.finish()
+
+
+def _said(result: InferResult) -> str:
+    """Return what became of the clicks, in a sentence."""
+    if result.moved == "voxel":
+        return " ".join(
+            filter(None, (_("This model cannot learn from clicks: only the clicked voxels changed."), result.offer))
+        )
+    if result.alone:
+        return _("{count} clicks moved only their own voxel.").format(count=result.alone)
+    return ""

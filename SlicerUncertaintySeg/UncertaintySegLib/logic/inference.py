@@ -1,0 +1,154 @@
+"""A model runs on the case: on the scan alone, or to say where a label that is there already may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import SceneError, UncertaintySegError
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import intake_labels
+from UncertaintySegLib.server.replies import InferResult, Model, Sample, parse_result
+
+_RISK = "error_probability"
+
+
+@dataclass(frozen=True)
+class _Existing:
+    """A label that was there before the model: its file, the node that it is from, and what is not scored of that."""
+
+    file: Path
+    node: slicer.vtkMRMLNode | None = None
+    others: slicer.vtkSegmentation | None = None
+    remark: str = ""
+
+
+class Inference:
+    """Runs models.
+
+    Args:
+        session: What all sections share.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._hidden: list[slicer.vtkMRMLSegmentationDisplayNode] = []
+        session.case_opened.connect(self._show_hidden)
+        session.case_closed.connect(self._show_hidden)
+
+    def run(self, model: Model) -> None:
+        """Segment the case and show label and first map."""
+
+        def done(answer: dict[str, Any]) -> None:
+            result = parse_result(answer["result"])
+            self.session.show_result(result, Path(answer["label"]), _paths(answer["maps"]))
+            self.session.scene.edited = False
+            self.session.say(_("{case} segmented by {model}.").format(case=self._case, model=model.name))
+
+        self._infer(model, done)
+
+    def review_label(self, model: Model, file: Path) -> None:
+        """Show a label file of the server, with the risk that a model sees in it, instead of the model's own label."""
+        self._infer(model, lambda answer: self._review(answer, _Existing(file)))
+
+    def review_segmentation(self, model: Model, node: slicer.vtkMRMLNode, labels: Mapping[str, int | None]) -> None:
+        """Show a segmentation of the scene, with the risk that a model sees in it, instead of the model's own label.
+
+        Args:
+            model: The model.
+            node: A segmentation or label map; it stays as it is, hidden while the case is open.
+            labels: The model's label id for each `Part.id`; the others are shown and not scored.
+        """
+        file = self.session.folder / "uploads" / "label.nii"
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            taken = intake_labels.write_label(node, labels, self.session.scene.scan, file)
+        except (UncertaintySegError, OSError) as error:
+            self.session.fail(str(error))
+            return
+        text = _("{name} lies on another grid: its nearest voxels were taken.").format(name=node.GetName())
+        existing = _Existing(file, node, taken.others, text if taken.resampled else "")
+        self._infer(model, lambda answer: self._review(answer, existing))
+
+    @property
+    def _case(self) -> str:
+        return self.session.state.sample.id if self.session.state.sample else ""
+
+    def _infer(self, model: Model, done: Any) -> None:
+        session = self.session
+        if session.busy:
+            return
+        if session.state.sample is None or session.scene.scan is None or session.scene.scan.GetScene() is None:
+            session.fail(_("The scan is no longer in the scene: take the case again."))
+            return
+        transform = session.scene.scan.GetParentTransformNode()
+        if transform is not None:
+            text = _("The transform {name} moves the scan, and a result would not lie on it: take it off first.")
+            session.fail(text.format(name=transform.GetName()))
+            return
+        sample = session.state.sample
+
+        def checked(answer: dict[str, Any]) -> None:
+            self._require(sample)
+            done(answer)
+
+        arguments = {"model": model.name, "image": sample.id, "params": {}, "maps": self._first_maps(model)}
+        session.ask("infer", arguments, checked, stage=_("Waiting for the server"))
+
+    def _first_maps(self, model: Model) -> list[str]:
+        wanted = self.session.scene.wanted
+        return [wanted if wanted in model.maps else model.maps[0]] if wanted and model.maps else []
+
+    def _review(self, inferred: dict[str, Any], existing: _Existing) -> None:
+        base, sample = parse_result(inferred["result"]), self.session.state.sample
+
+        def done(answer: dict[str, Any]) -> None:
+            self._require(sample)
+            self._show_review(parse_result(answer["result"]), base, existing, _paths(answer["maps"]))
+            # Clicks move what the model moves, and nothing else of a label that is not the model's.
+            self.session.state.model_label = Path(inferred["label"])
+            text = _("{case}: the label that was there, with what {model} thinks of it.")
+            said = text.format(case=sample.id, model=base.provenance.get("model", ""))
+            self.session.say(f"{said} {existing.remark}".strip())
+
+        params = {"trusted": "none", "accepted": []}
+        arguments = {"result": base.key, "file": str(existing.file), "params": params, "maps": [_RISK]}
+        self.session.ask("review", arguments, done, stage=_("Comparing the label with the model"))
+
+    def _show_review(self, review: InferResult, base: InferResult, existing: _Existing, maps: dict[str, Path]) -> None:
+        scene = self.session.scene
+        segmentation = scene.show_segmentation(existing.file, base.labels, review.provenance)
+        if existing.others is not None:
+            intake_labels.add_others(segmentation, existing.others)
+        if existing.node is not None:
+            self._hide(existing.node)
+        scene.edited = False
+        if _RISK in maps:
+            scene.wanted = _RISK  # the one map that is of this label, and not of the model's own
+        self.session.show_result(review, None, maps, base=base)
+
+    def _require(self, sample: Sample) -> None:
+        if self.session.state.sample is not sample:
+            raise SceneError(_("The case was closed meanwhile: take it again."))
+
+    def _hide(self, node: slicer.vtkMRMLNode) -> None:
+        """Take the user's segmentation out of the views, so that nobody edits it in place of its copy."""
+        display = node.GetDisplayNode() if node.GetScene() is not None else None
+        if display is not None and display.GetVisibility():
+            display.SetVisibility(False)
+            self._hidden.append(display)
+
+    def _show_hidden(self) -> None:
+        for display in self._hidden:
+            if display.GetScene() is not None:
+                display.SetVisibility(True)
+        self._hidden.clear()
+
+
+def _paths(files: Mapping[str, str]) -> dict[str, Path]:
+    return {name: Path(path) for name, path in files.items()}

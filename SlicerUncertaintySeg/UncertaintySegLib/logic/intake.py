@@ -1,0 +1,112 @@
+"""What is already in the scene becomes work: a volume goes to the server, a segmentation is matched to a model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import intake, nodes
+from UncertaintySegLib.scene.intake_labels import Part
+from UncertaintySegLib.server.replies import Label, Sample
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Intake:
+    """Sends a volume of the scene to the server, where it is then a case like any other.
+
+    Args:
+        session: What all sections share.
+        may_leave: Asked before a case with edits that were not submitted is left; False stays with it.
+        opened: Gets the id of the case after it was opened.
+    """
+
+    def __init__(self, session: Session, may_leave: Callable[[], bool], opened: Callable[[str], None]) -> None:
+        self.session = session
+        self.may_leave = may_leave
+        self.opened = opened
+
+    def send(self, volume: slicer.vtkMRMLScalarVolumeNode | None, image: str) -> None:
+        """Upload a volume, which whoever calls has asked the user for, and make it the case.
+
+        Args:
+            volume: A node of the scene. It stays the user's own.
+            image: Id that the scan gets on the server.
+        """
+        session = self.session
+        if session.busy or (session.scene.edited and not self.may_leave()):
+            return
+        try:
+            intake.check_volume(volume)
+            if not _SAFE_ID.fullmatch(image):
+                raise SceneError(_("A name on the server has letters, digits, '-', '_' and '.' only, no spaces."))  # noqa: TRY301
+            file = session.folder / "uploads" / f"{image}.nii"
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            nodes.write_volume(volume, file)
+        except (SceneError, OSError) as error:
+            session.fail(str(error))
+            return
+
+        def done(answer: dict[str, Any]) -> None:
+            file.unlink(missing_ok=True)
+            session.cases_changed.emit()
+            if volume.GetScene() is None:
+                text = _("{case} is on the server, but its volume left the scene meanwhile: open it from the table.")
+                raise SceneError(text.format(case=answer["image"]))
+            session.case_leaving.emit()
+            session.case_leaving.emit()
+            session.scene.use_scan(answer["image"], volume)
+            session.enter_case(Sample(answer["image"], reason=_("It came from the scene.")))
+            self.opened(answer["image"])
+            session.say(_("{case} is on the server: run a model on it.").format(case=answer["image"]))
+
+        def failed(error: Exception) -> None:
+            file.unlink(missing_ok=True)
+            session.fail(error)
+
+        stage = _("Uploading {volume}").format(volume=volume.GetName())
+        session.ask("upload_scan", {"file": str(file), "image": image}, done, stage=stage, failed=failed)
+
+
+def match(parts: Sequence[Part], labels: Sequence[Label], is_label_map: bool = False) -> dict[str, int | None]:
+    """Propose which label of a model each structure of a segmentation is.
+
+    By the label id that this module once noted, the words of the name in any order, or the SNOMED CT code where only
+    one structure and one label have it. The values of a label map count where nothing else does.
+
+    Args:
+        parts: Structures of a segmentation.
+        labels: Of a model.
+        is_label_map: Whether the ids of the parts are values of voxels.
+
+    Returns:
+        Label id by `Part.id`, None for a part that is none of the labels.
+    """
+    ids = {label.id for label in labels}
+    by_words = {_words(label.name): label.id for label in labels}
+    by_code = _unique({label.id: label.snomed or "" for label in labels})
+    codes = Counter(part.code for part in parts)
+    found: dict[str, int | None] = {}
+    for part in parts:
+        same_code = by_code.get(part.code) if codes[part.code] == 1 else None
+        by_note = part.label_id if part.label_id in ids and _words(part.name) not in by_words else None
+        found[part.id] = by_words.get(_words(part.name)) or by_note or same_code
+    if is_label_map and not any(found.values()):
+        found = {part.id: int(part.id) if int(part.id) in ids else None for part in parts}
+    return found
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[^\W_]+", name.casefold()))
+
+
+def _unique(codes: dict[int, str]) -> dict[str, int]:
+    counts = Counter(codes.values())
+    return {code: label_id for label_id, code in codes.items() if code and counts[code] == 1}

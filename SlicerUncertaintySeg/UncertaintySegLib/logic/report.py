@@ -1,0 +1,188 @@
+"""A one-page report of a case: the worst places in pictures, the structures in numbers, and where they came from."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+import UncertaintySegLib
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.selection import Selection
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import overlay, snapshots
+from UncertaintySegLib.server.replies import InferResult, Region, Structure
+
+WORST = 3
+_CONTEXT = 4.0  # how much wider than the region a picture is
+_LEAST_MM, _MOST_MM = 50.0, 250.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        case: Id of the case; nothing else in the report tells whose it is.
+        result: The numbers.
+        selection: Where on its curve the reviewer stands.
+        made: Date and time.
+        versions: Of the programs that made it.
+        colors: What the colours in the pictures mean; empty without a map.
+        regions: The worst regions with their pictures, PNG by the name of the view.
+        three_d, curve: Further pictures, PNG or None.
+    """
+
+    case: str
+    result: InferResult
+    selection: Selection
+    made: datetime
+    versions: dict[str, str]
+    colors: str = ""
+    regions: list[tuple[Region, dict[str, bytes]]] = field(default_factory=list)
+    three_d: bytes | None = None
+    curve: bytes | None = None
+
+
+def selection_of(session: Session) -> Selection:
+    """Return where on its curve the shown result stands, at the threshold that the reviewer chose."""
+    selection = Selection()
+    selection.take(session.state.result)
+    if session.state.review_threshold is not None:
+        selection.move_to_threshold(session.state.review_threshold)
+    return selection
+
+
+def gather(session: Session, curve: bytes | None = None) -> Report:
+    """Take pictures of the worst regions, as the views now show a case, and put all that is known beside them.
+
+    Args:
+        session: With a result.
+        curve: Picture of the curve, PNG.
+
+    Raises:
+        SceneError: There is no result, or its scan is gone.
+    """
+    scene, result = session.scene, session.state.result
+    if result is None or scene.scan is None or scene.scan.GetScene() is None:
+        raise SceneError(_("There is nothing to report yet: run a model first."))
+    regions = sorted(result.regions, key=lambda region: region.rank)[:WORST]
+    places = [(_in_views(session, region.ras_mm), _field_mm(session, region)) for region in regions]
+    pictures = snapshots.at_places(places)
+    view = snapshots.three_d_view() if snapshots.shows_surfaces(scene.scene) else None
+    return Report(
+        case=scene.case,
+        result=result,
+        selection=selection_of(session),
+        made=datetime.now().astimezone(),
+        versions=_versions(session),
+        colors=_colors(session),
+        regions=list(zip(regions, pictures)),
+        three_d=snapshots.png(view) if view is not None else None,
+        curve=curve,
+    )
+
+
+def headline(result: InferResult | None) -> str:
+    """Return how much is expected to be wrong and which structures to look at first; empty without a result."""
+    if result is None:
+        return ""
+    said = []
+    if result.remaining_error_ml is not None:
+        said.append(_("Expected to be wrong as it is now: {ml:.2f} mL.").format(ml=result.remaining_error_ml))
+    flagged = [row.name for row in by_risk(result) if row.flag]
+    names = ", ".join(flagged[:WORST])
+    if len(flagged) > WORST:
+        said.append(_("Look first at: {names} and {count} more.").format(names=names, count=len(flagged) - WORST))
+    elif flagged:
+        said.append(_("Look first at: {names}.").format(names=names))
+    return " ".join(said)
+
+
+def by_risk(result: InferResult) -> list[Structure]:
+    """Return the structures, the riskiest first."""
+    return sorted(result.structures, key=lambda row: -(row.mean_risk or 0.0))
+
+
+def save_screenshots(folder: Path, case: str) -> list[Path]:
+    """Write a picture of every slice view and the 3D view of the layout.
+
+    Raises:
+        SceneError: The folder cannot be written to.
+    """
+    views = dict(snapshots.slice_views())
+    three_d = snapshots.three_d_view()
+    if three_d is not None:
+        views["3D"] = three_d
+    stem = file_stem(case, datetime.now().astimezone())
+    return [write(folder / f"{stem}_{_safe(name)}.png", snapshots.png(view)) for name, view in views.items()]
+
+
+def file_stem(case: str, made: datetime) -> str:
+    """Return the name of a file about a case, less its ending."""
+    return f"{_safe(case)}_{made:%Y-%m-%d_%H%M%S}"
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a file that appears only when it is whole, and return its path.
+
+    Raises:
+        SceneError: The folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(draft, path)
+    except OSError as error:
+        raise SceneError(
+            _("{path} cannot be written: choose another folder ({reason}).").format(path=path, reason=error.strerror)
+        ) from error
+    return path
+
+
+def _colors(session: Session) -> str:
+    scene, maps = session.scene, session.state.result.maps
+    if scene.shown not in maps or scene.shown not in scene.maps:
+        return ""
+    return _("{map} from {low:.2g} (dark) to {high:.2g} (bright)").format(
+        map=overlay.title(scene.shown, maps[scene.shown].unit),
+        low=scene.threshold(scene.shown),
+        high=scene.maximum(scene.shown),
+    )
+
+
+def _in_views(session: Session, ras: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Return where the views show a position of the scan's file: a transform on the scan moves it."""
+    moved = [0.0, 0.0, 0.0]
+    session.scene.scan.TransformPointToWorld([float(value) for value in ras], moved)
+    return tuple(moved)
+
+
+def _field_mm(session: Session, region: Region) -> float:
+    """Return how wide a picture of a region should be."""
+    spacing = session.scene.scan.GetSpacing()
+    widest = max((last - first + 1) * mm for first, last, mm in zip(*region.bounding_box, spacing))
+    return min(max(_CONTEXT * widest, _LEAST_MM), _MOST_MM)
+
+
+def _versions(session: Session) -> dict[str, str]:
+    info = session.state.info
+    versions = {
+        "3D Slicer": str(slicer.app.applicationVersion),
+        "UncertaintySeg": UncertaintySegLib.__version__,
+    }
+    if info is not None:
+        versions[info.name] = info.version
+    return versions
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w-]+", "_", name)[:80] or "case"

@@ -1,0 +1,134 @@
+"""After an edit the server says what it thinks of the label as it now is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
+from UncertaintySegLib.logic.editing import RISK, Editing
+from UncertaintySegLib.logic.safekeeping import Safekeeping
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.server.replies import InferResult, Structure, parse_result
+
+ANOMALY = "anomaly"
+_OWN_MAPS = (RISK, ANOMALY)
+_NOT_KNOWN = dict.fromkeys(
+    ("volume_ml_95", "mean_risk", "expected_dice", "expected_error_ml", "excess_error_ml", "anomaly_score")
+)
+
+
+class Reviewing:
+    """Has the label reviewed; only the newest answer counts, and nobody waits for it.
+
+    Args:
+        session: Whose result becomes that of the review.
+        editing: Knows what is drawn.
+        safekeeping: Has it on disk.
+
+    Attributes:
+        text: How things stand, in a sentence; empty before the first edit.
+        is_due: Whether the label that is drawn has no review, for the server did not answer.
+        changed: After a change of these.
+    """
+
+    def __init__(self, session: Session, editing: Editing, safekeeping: Safekeeping) -> None:
+        self.session, self.editing, self.safekeeping = session, editing, safekeeping
+        self.text, self.is_due = "", False
+        self.changed = Signal()
+        self._ticket: int | None = None
+        session.case_opened.connect(self.forget)
+        session.case_closed.connect(self.forget)
+        session.history.restored.connect(self.cancel)
+
+    def review(self) -> None:
+        """Save the label and ask for its review; what was asked before does not matter any more."""
+        result = self.session.state.result
+        if result is None or not self.editing.is_possible:
+            return
+        try:
+            draft = self.safekeeping.save(anyway=True)
+        except SceneError as error:
+            self.session.fail(error)
+            return
+        self.cancel()
+        self._ask(draft.path, result.key)
+
+    def recall(self, key: str) -> None:
+        """Ask what a result, of which only the key is known, says of the label: after a restart."""
+        try:
+            draft = self.safekeeping.save(anyway=True)
+        except SceneError as error:
+            self.session.fail(error)
+            return
+        if draft is not None and key:
+            self._ask(draft.path, key)
+
+    def cancel(self) -> None:
+        """Forget the review that is on its way."""
+        if self._ticket is not None:
+            self.session.courier.cancel(self._ticket)
+            self._ticket = None
+
+    def forget(self) -> None:
+        """Let go of the case."""
+        self.cancel()
+        self._say("")
+
+    def _ask(self, file: Path, key: str) -> None:
+        scene = self.session.scene
+        wanted = [name for name in _OWN_MAPS if name in scene.maps or name == scene.wanted]
+        arguments = {"result": key, "file": str(file), "params": self._params(), "maps": wanted}
+        ticket: int | None = None
+
+        def done(answer: dict[str, Any]) -> None:
+            if ticket == self._ticket:
+                self._ticket = None
+                self._show(parse_result(answer["result"]), answer["maps"], key)
+
+        def failed(error: Exception) -> None:
+            if ticket == self._ticket and not isinstance(error, Cancelled):
+                self._ticket = None
+                self._count(error)
+
+        ticket = self.session.ask("review", arguments, done, quiet=True, failed=failed)
+        self._ticket = ticket
+        self._say(_("Reviewing what you drew..."))
+
+    def _show(self, result: InferResult, maps: dict[str, str], key: str) -> None:
+        state = self.session.state
+        if state.base is None:
+            state.base = replace(result, key=key)
+        self.editing.keep_label(result, {name: Path(path) for name, path in maps.items()})
+        left = result.remaining_error_ml
+        text = _("Reviewed: {left:.2f} mL are still expected to be wrong.")
+        self._say(_("Reviewed.") if left is None else text.format(left=left))
+
+    def _count(self, error: Exception) -> None:
+        """Show what is known without the server: the volumes."""
+        state = self.session.state
+        unreachable = isinstance(error, ServerError) and error.status is None
+        if state.result is not None and self.editing.is_possible:
+            rows = tuple(self._row(row) for row in state.result.structures)
+            self.editing.keep_label(replace(state.result, structures=rows, remaining_error_ml=None), {})
+        text = _("Not reviewed: {error} The volumes are counted here.").format(error=error)
+        self._say(text, is_due=unreachable)
+
+    def _row(self, row: Structure) -> Structure:
+        volume = self.editing.structure_ml(row.id)
+        return replace(row, volume_ml=volume, interval_method="", flag=_("Not reviewed"), **_NOT_KNOWN)
+
+    def _params(self) -> dict[str, Any]:
+        """Of a label that came from elsewhere only what was drawn here is trusted, of the model's all edits are."""
+        session, result = self.session, self.session.state.result
+        trusted = (result.provenance.get("params") or {}).get("trusted", "edits") if result is not None else "edits"
+        drawn = [step.box for step in session.history.done if step.box] if trusted == "none" else []
+        return {"trusted": trusted, "accepted": [*session.state.accepted, *drawn]}
+
+    def _say(self, text: str, *, is_due: bool = False) -> None:
+        self.text, self.is_due = text, is_due
+        self.changed.emit()

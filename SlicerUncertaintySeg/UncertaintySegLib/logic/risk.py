@@ -1,0 +1,235 @@
+"""Which risk is seen and where: the maps of a result, fetched when they are wanted, kept to a place, and in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import masks, overlay, restriction, volume_rendering
+from UncertaintySegLib.scene.surfaces import RiskSurface
+from UncertaintySegLib.server.replies import InferResult, Structure
+
+EVERYWHERE = ""
+_PER_STRUCTURE = ("probability_", "variance_")
+_FIRST = ("error_probability", "anomaly")  # what is calibrated, and what a review is about
+_SOURCES = ("total", "aleatoric", "epistemic")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that a result has a map of; where it has one for each structure, `key` ends in an underscore."""
+
+    key: str
+    title: str
+
+    @property
+    def per_structure(self) -> bool:
+        """Whether there is one map for each structure."""
+        return self.key in _PER_STRUCTURE
+
+    def map_name(self, structure: str) -> str:
+        """Return the name of the map on the wire."""
+        return self.key + structure if self.per_structure else self.key
+
+
+def measures(result: InferResult | None) -> list[Measure]:
+    """Return what a result has maps of: first the probability of an error, then by source, then by structure."""
+    if result is None:
+        return []
+    names = {structure.name for structure in result.structures}
+    found: dict[str, tuple[int, Measure]] = {}
+    several = len({info.source for info in result.maps.values()}) > 1
+    for name, info in result.maps.items():
+        prefix = next(
+            (prefix for prefix in _PER_STRUCTURE if name[len(prefix) :] in names and name.startswith(prefix)), ""
+        )
+        key = prefix or name
+        if prefix:
+            order, title = len(_SOURCES) + 1, overlay.title(f"{prefix}structure", info.unit)
+        else:
+            known = _SOURCES.index(info.source) if info.source in _SOURCES else len(_SOURCES)
+            order, title = -1 if name in _FIRST else known, overlay.title(name, info.unit)
+            title = f"{title}, {info.source}" if several else title
+        found.setdefault(key, (order, Measure(key, title)))
+    return [measure for _order, measure in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+class RiskLogic:
+    """Shows the maps of the session's result.
+
+    Args:
+        session: What all sections share.
+
+    Attributes:
+        structure: Name of the structure in question, or empty.
+        where: `EVERYWHERE`, or one of the places of `scene.restriction`, about that structure.
+        reach_mm: How far around it.
+        surface_wanted, glow_wanted: Whether its surface, coloured by risk, and the map as a glow are shown in 3D.
+        fetching: Names of the maps that are on their way.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.surface = RiskSurface(session.scene.scene)
+        self.structure, self.where, self.reach_mm = "", EVERYWHERE, 5.0
+        self.surface_wanted = self.glow_wanted = False
+        self.fetching: set[str] = set()
+        self._waiting: list[tuple[str, Callable[[], None]]] = []
+        session.result_changed.connect(self._on_result)
+        session.case_opened.connect(self._on_case)
+        session.case_closed.connect(self._on_case)
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        """Those of the result."""
+        return self.session.state.result.structures if self.session.state.result else ()
+
+    @property
+    def label_id(self) -> int | None:
+        """Of the structure in question."""
+        return next((row.id for row in self.structures if row.name == self.structure), None)
+
+    def choose(self, name: str | None) -> None:
+        """Show a map over the scan, fetched when it is not here yet; None shows the scan alone."""
+        scene = self.session.scene
+        scene.wanted = name
+        if name is None:
+            self._show(None)
+        else:
+            self.fetch(name, lambda: self._show(name) if scene.wanted == name else None)
+
+    def fetch(self, name: str, done: Callable[[], None]) -> None:
+        """Have a map in the scene and then call `done`; a result that has no such map, or a newer one, ends it."""
+        result, scene = self.session.state.result, self.session.scene
+        if name in scene.maps:
+            done()
+            return
+        if result is None or name not in result.maps:
+            return
+        self._waiting.append((name, done))
+        if name in self.fetching:
+            return
+
+        def arrived(answer: dict[str, Any]) -> None:
+            self.fetching.discard(name)
+            if self.session.state.result is result:
+                scene.add_map(name, Path(answer["maps"][name]), result.maps[name], result.provenance)
+                for callback in self._taken(name):
+                    callback()
+            self.session.changed.emit()
+
+        def failed(error: Exception) -> None:
+            self.fetching.discard(name)
+            self._taken(name)
+            self.session.fail(error)
+
+        self.fetching.add(name)
+        arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
+        self.session.ask("fetch_maps", arguments, arrived, quiet=True, failed=failed)
+        self.session.changed.emit()
+
+    def set_place(self, where: str, structure: str, reach_mm: float) -> None:
+        """Show maps only in a place, see `where`, `structure` and `reach_mm`."""
+        self.where, self.structure, self.reach_mm = where, structure, reach_mm
+        self._restrict()
+
+    def toggle_map(self) -> None:
+        """Hide the map from the views, or show it again."""
+        self.session.scene.set_overlay_visible(not self.session.scene.overlay_visible)
+        self.session.changed.emit()
+
+    def toggle_outlines(self) -> None:
+        """Hide the outlines of the segments, or show them again."""
+        segmentation = self._segmentation()
+        if segmentation is not None:
+            display = segmentation.GetDisplayNode()
+            display.SetVisibility2DOutline(not display.GetVisibility2DOutline())
+            self.session.changed.emit()
+
+    def show_only(self, label_id: int | None) -> None:
+        """Show one structure alone; None, or the one that is alone already, shows all of them."""
+        segmentation = self._segmentation()
+        if segmentation is None:
+            return
+        display = segmentation.GetDisplayNode()
+        segment_ids = {row.id: masks.segment_of(segmentation, row.id) for row in self.structures}
+        shown = {
+            key for key, segment_id in segment_ids.items() if segment_id and display.GetSegmentVisibility(segment_id)
+        }
+        for key, segment_id in segment_ids.items():
+            if segment_id:
+                display.SetSegmentVisibility(segment_id, label_id is None or shown == {label_id} or key == label_id)
+
+    def riskiest_place(self, structure: Structure) -> tuple[float, float, float] | None:
+        """Return where in mm (RAS) to look at a structure; None where it is empty.
+
+        That is its worst region, or else the highest place of the shown map in it, or else its middle.
+        """
+        result, scene, segmentation = self.session.state.result, self.session.scene, self._segmentation()
+        for region in result.regions if result else ():
+            if region.structure == structure.name:
+                return region.ras_mm
+        if segmentation is None:
+            return None
+        mask = masks.structure_mask(segmentation, structure.id, scene.scan)
+        return masks.highest_place(mask, scene.scan, scene.maps.get(scene.shown)) if mask.any() else None
+
+    def update_3d(self) -> None:
+        """Draw in 3D what is wanted there; takes some tenths of a second."""
+        scene, risk = self.session.scene, self.session.scene.drawn
+        if self.glow_wanted and risk is not None:
+            volume_rendering.show(risk, scene.threshold(scene.shown), scene.maximum(scene.shown), scene.scale)
+        else:
+            volume_rendering.clear(scene.scene)
+        segmentation = self._segmentation()
+        if self.surface_wanted and risk is not None and segmentation is not None:
+            label_ids = [self.label_id] if self.label_id else [row.id for row in self.structures]
+            found = [masks.segment_of(segmentation, label_id) for label_id in label_ids]
+            shown = [segment_id for segment_id in found if segment_id]
+            self.surface.show(segmentation, shown, scene.maps[scene.shown], scene.maximum(scene.shown), scene.scale)
+        else:
+            self.surface.clear()
+
+    def _show(self, name: str | None) -> None:
+        self.session.scene.show_map(name)
+        self.update_3d()
+        self.session.changed.emit()
+
+    def _segmentation(self) -> Any:
+        segmentation, scan = self.session.scene.segmentation, self.session.scene.scan
+        there = all(node is not None and node.GetScene() for node in (segmentation, scan))
+        return segmentation if there else None
+
+    def _restrict(self) -> None:
+        scene, segmentation = self.session.scene, self._segmentation()
+        if self.where == EVERYWHERE or segmentation is None or self.label_id is None:
+            scene.restrict(None)
+            return
+        mask = masks.structure_mask(segmentation, self.label_id, scene.scan)
+        scene.restrict(restriction.place(mask, masks.spacing(scene.scan), self.where, self.reach_mm))
+
+    def _taken(self, name: str) -> Sequence[Callable[[], None]]:
+        taken = [done for waiting, done in self._waiting if waiting == name]
+        self._waiting = [pair for pair in self._waiting if pair[0] != name]
+        return taken
+
+    def _on_case(self) -> None:
+        self._waiting.clear()
+        self.fetching.clear()
+        self.structure, self.where = "", EVERYWHERE
+        self.surface.clear()
+
+    def _on_result(self) -> None:
+        scene = self.session.scene
+        self._waiting.clear()
+        self.fetching.clear()
+        if self.label_id is None:
+            self.structure, self.where = "", EVERYWHERE
+        if self.where != EVERYWHERE:
+            self._restrict()
+        self.update_3d()
+        if scene.wanted is not None and scene.wanted not in scene.maps:
+            self.choose(scene.wanted)

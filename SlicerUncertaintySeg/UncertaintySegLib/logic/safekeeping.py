@@ -1,0 +1,176 @@
+"""What is drawn is saved on this computer as it grows, and brought back after a crash."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.drafts import Draft, Drafts
+from UncertaintySegLib.logic.editing import Editing
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.server.replies import parse_labels
+
+
+class Safekeeping:
+    """Saves the case as a draft, and offers the drafts that are left of another day.
+
+    Args:
+        session: Whose case is saved.
+        editing: Knows what is drawn.
+        drafts: Where to.
+
+    Attributes:
+        restored: After a draft was brought back.
+    """
+
+    def __init__(self, session: Session, editing: Editing, drafts: Drafts) -> None:
+        self.session, self.editing, self.drafts = session, editing, drafts
+        self.restored = Signal()
+        self._unsaved = False
+        self._trouble = ""
+        self._replaced: Draft | None = None
+        editing.edited.connect(self._note)
+        editing.redrawn.connect(self._note)
+        session.case_leaving.connect(self._on_leaving)
+        session.case_opened.connect(self._leave)
+        session.case_closed.connect(self._leave)
+
+    def save(self, *, anyway: bool = False) -> Draft | None:
+        """Save what is drawn, if that is not on disk yet.
+
+        Args:
+            anyway: Save it even then, for something else has changed.
+
+        Returns:
+            The draft on disk, or None where there is nothing to save.
+
+        Raises:
+            SceneError: It cannot be written.
+        """
+        if not self.editing.is_possible or not self.session.scene.case:
+            return None
+        if not (self._unsaved or anyway):
+            return self.drafts.open
+        draft = self.drafts.save(self._draft(), self.editing.ids, self.session.scene.scan)
+        self._unsaved, self._trouble = False, ""
+        if self._replaced is not None:
+            self.drafts.remove(self._replaced)
+            self._replaced = None
+        return draft
+
+    def autosave(self) -> None:
+        """Save what is drawn, and say once where that is not possible."""
+        try:
+            self.save()
+        except SceneError as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self.session.fail(error)
+
+    def put_away(self) -> None:
+        """Save the case for the last time, before its nodes go; take from the scene what is for editing only."""
+        self._on_leaving()
+        self.editing.remove_helpers()
+        self._leave()
+
+    def sent(self, draft: Draft) -> None:
+        """Forget a draft that the server has now, unless more was drawn since."""
+        if not self._is_outdated(draft):
+            self.drafts.remove(draft)
+            self._rest(draft)
+
+    def wait(self, draft: Draft, params: dict[str, Any]) -> bool:
+        """Keep a draft that was submitted until it can be sent; returns whether it does, for more may be drawn since.
+
+        Args:
+            draft: What was submitted.
+            params: What the server is told with it.
+        """
+        if self._is_outdated(draft):
+            return False
+        try:
+            self.drafts.keep_to_send(draft, params)
+        except OSError:
+            return False
+        self._rest(draft)
+        return True
+
+    def found(self) -> list[Draft]:
+        """Return the drafts of the case, of all cases where none is open, that were never submitted; newest first."""
+        case = self.session.scene.case
+        return [draft for draft in self.drafts.unsent(self.session.url, case) if draft != self._replaced]
+
+    def restore(self, draft: Draft) -> None:
+        """Draw the label of a draft again, and go on where it was left.
+
+        Raises:
+            SceneError: The file is no label of this case. The draft and what is drawn stay as they are.
+        """
+        session, state = self.session, self.session.state
+        scene = session.scene
+        if scene.segmentation is not None and scene.segmentation.GetScene() is not None:
+            scene.redraw(draft.path)
+        else:
+            labels = parse_labels({}, draft.labels)
+            scene.show_segmentation(draft.path, labels, draft.provenance)
+            self.editing.follow()
+            self.editing.earlier_voxels = draft.changed_voxels
+        self.editing.follow()
+        state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
+        state.opened -= draft.seconds_open
+        scene.edited = self._unsaved = True
+        self._replaced = draft
+        self.restored.emit()
+        session.say(_("The draft of {case} from {time} is restored.").format(case=draft.case, time=draft.time))
+
+    def discard(self, draft: Draft) -> None:
+        """Forget a draft that is not wanted."""
+        self.drafts.remove(draft)
+        self.session.say(_("The draft of {case} is discarded.").format(case=draft.case))
+
+    def _is_outdated(self, draft: Draft) -> bool:
+        now = self.drafts.open
+        return now is not None and now.folder == draft.folder and now.label != draft.label
+
+    def _rest(self, draft: Draft) -> None:
+        if self.session.scene.case == draft.case:
+            self._unsaved = self.session.scene.edited = False
+
+    def _on_leaving(self) -> None:
+        self.editing.settle()
+        self.autosave()
+
+    def _leave(self) -> None:
+        self.drafts.leave()
+        self._unsaved, self._replaced = False, None
+
+    def _note(self) -> None:
+        self._unsaved = True
+
+    def _draft(self) -> Draft:
+        session, state = self.session, self.session.state
+        made_from = state.base
+        return Draft(
+            case=session.scene.case,
+            url=session.url,
+            labels=[asdict(label) for label in made_from.labels] if made_from else self._labels(),
+            model=str(made_from.provenance.get("model", "")) if made_from else "",
+            result=made_from.key if made_from else "",
+            provenance=dict(made_from.provenance) if made_from else {},
+            seconds_open=round(state.seconds_open, 1),
+            corrections=dict(state.corrections),
+            accepted=list(state.accepted),
+            changed_voxels=self.editing.changed_voxels,
+        )
+
+    def _labels(self) -> list[dict[str, object]]:
+        return self._replaced.labels if self._replaced else (self.drafts.open.labels if self.drafts.open else [])
+
+
+def _box(box: list[list[int]]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    first, last = box
+    return tuple(first), tuple(last)

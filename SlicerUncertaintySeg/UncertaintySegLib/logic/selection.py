@@ -1,0 +1,147 @@
+"""How much of a case to review: where a result stands on its curve, and what is promised there."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
+from UncertaintySegLib.scene.curve_plot import Chart
+from UncertaintySegLib.server.replies import Guarantee, InferResult
+
+
+class Selection:
+    """Where on its curve a result stands.
+
+    Attributes:
+        curve: Of the result shown; None without one.
+        point: The working point; None without a curve.
+        guarantee: What the server promises; None where it promises nothing.
+        reason: Why there is no curve or no promise; empty where there is one.
+    """
+
+    def __init__(self) -> None:
+        self.curve: Curve | None = None
+        self.point: WorkingPoint | None = None
+        self.guarantee: Guarantee | None = None
+        self.reason = ""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether expected errors and the promise may be shown."""
+        return self.curve is not None and self.curve.errors is not None and self.guarantee is not None
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the promise holds at the working point: reviewing more than promised keeps it."""
+        return self.calibrated and self.point.threshold <= self.guarantee.threshold + SLACK
+
+    def take(self, result: InferResult | None) -> None:
+        """Stand on the curve of a result: where one stood, else at the promise, else in the middle.
+
+        Raises:
+            ServerError: The curve is none; there is then no curve.
+        """
+        before = self.point
+        self.curve = self.point = self.guarantee = None
+        self.reason = ""
+        if result is None:
+            return
+        self.guarantee = result.guarantee
+        self.reason = result.guarantee_reason or ""
+        if not result.risk_coverage:
+            self.reason = self.reason or _("The server sent no risk-coverage curve.")
+            return
+        self.curve = Curve(result.risk_coverage)
+        if not (self.calibrated or self.reason):
+            self.reason = _("The server does not say why.")
+        if before is not None:
+            self.move_to_threshold(before.threshold)
+        elif self.calibrated:
+            self.move_to_guarantee()
+        else:
+            self.move_to_threshold(self.curve.thresholds[len(self.curve.thresholds) // 2])
+
+    def move_to_threshold(self, threshold: float) -> None:
+        """Review what has an error probability above `threshold`."""
+        if self.curve is not None:
+            self.point = self.curve.at(threshold)
+
+    def move_to_coverage(self, coverage: float) -> None:
+        """Review all but this share of the voxels."""
+        if self.curve is not None:
+            self.point = self.curve.at(self.curve.threshold_for_coverage(coverage))
+
+    def move_to_error(self, error: float) -> None:
+        """Review as little as leaves this expected error; does nothing where it is unknown."""
+        if self.calibrated:
+            self.point = self.curve.at(self.curve.threshold_for_error(error))
+
+    def move_to_guarantee(self) -> None:
+        """Review as little as the promise asks for."""
+        if self.calibrated:
+            self.move_to_threshold(self.guarantee.threshold)
+
+
+def sentence(selection: Selection) -> str:
+    """Return what the working point asks of the reviewer and what it gives, or an empty text."""
+    point = selection.point
+    if point is None:
+        return ""
+    # A person thinks in what is left to do; the tiniest rest must not read as nothing.
+    review = _("Review {share:.3g} % of the voxels ({ml:.2f} mL, {regions} regions)").format(
+        share=100 * (1 - point.coverage), ml=point.reviewed_ml, regions=point.regions
+    )
+    if not selection.calibrated:
+        return _("{review}.").format(review=review)
+    low, high = point.interval
+    expected = _("{review}: expected remaining error {error:.2g} % of the true volume [{low:.2g}, {high:.2g}].")
+    return expected.format(review=review, error=100 * point.expected_error, low=100 * low, high=100 * high)
+
+
+def promise(selection: Selection) -> str:
+    """Return what is guaranteed at the working point, or why nothing is."""
+    if not selection.calibrated:
+        return _("Uncalibrated: {reason}").format(reason=selection.reason) if selection.reason else ""
+    if selection.is_promised:
+        return _("Guarantee: {text}").format(text=selection.guarantee.text)
+    return _("Not guaranteed here. Guaranteed at a threshold of {threshold:.3g}: {text}").format(
+        threshold=selection.guarantee.threshold, text=selection.guarantee.text
+    )
+
+
+def footnote(selection: Selection) -> str:
+    """Return where volume and regions were counted when that is not at the working point itself."""
+    point = selection.point
+    if point is None or abs(point.threshold - point.counted_at) < SLACK:
+        return ""
+    return _("Volume and regions were counted at {threshold:.3g}, the nearest lower threshold of the table.").format(
+        threshold=point.counted_at
+    )
+
+
+def chart(selection: Selection) -> Chart | None:
+    """Return what to plot: the expected error over the coverage, or the threshold where nothing is calibrated."""
+    curve, point = selection.curve, selection.point
+    if curve is None:
+        return None
+    x_title = _("Coverage: voxels not reviewed (%)")
+    if not selection.calibrated:
+        return Chart(
+            title=_("Uncalibrated"),
+            x_title=x_title,
+            y_title=_("Threshold on the error probability"),
+            x=100 * curve.coverages,
+            y=curve.thresholds,
+            point=(100 * point.coverage, point.threshold),
+        )
+    promised = curve.at(selection.guarantee.threshold)
+    return Chart(
+        title=_("What a review leaves wrong"),
+        x_title=x_title,
+        y_title=_("Expected error (% of the true volume)"),
+        x=100 * curve.coverages,
+        y=100 * curve.errors,
+        point=(100 * point.coverage, 100 * point.expected_error),
+        band=(100 * curve.lows, 100 * curve.highs),
+        promised=(100 * promised.coverage, 100 * promised.expected_error),
+    )

@@ -1,0 +1,329 @@
+"""What all sections of the panel share: the case, the result, the way to the server, the status line."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import Cancelled, SceneError, UncertaintySegError
+from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.logic.undo import History
+from UncertaintySegLib.scene.case import CaseScene
+from UncertaintySegLib.server.courier import Courier
+from UncertaintySegLib.server.replies import InferResult, Sample, ServerInfo
+
+_logger = logging.getLogger(__name__)
+
+Done = Callable[[Any], None]
+Failed = Callable[[Exception], None]
+Progress = Callable[[str, float, "float | None"], None]
+Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+@dataclass
+class State:
+    """What the panel shows.
+
+    Attributes:
+        info: What the server offers; None while not connected.
+        sample: The case and why it was chosen; None without a case.
+        result: What the segmentation, the maps, the regions and the table now come from: an inference, a correction of
+            it, or a review of an edited label.
+        base: The inference that `result` goes back to.
+        model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
+            label: where the segments differ from that, a person drew them.
+        label: File of the label that the server has of the case; None where it has none.
+        model: Name of the model that is chosen to run.
+        read_only: Whether labels may only be looked at.
+        accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
+        corrections: The clicks on the case, as the errand `condition` takes them.
+        review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
+        message, is_error: The status line.
+        stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
+    """
+
+    info: ServerInfo | None = None
+    sample: Sample | None = None
+    result: InferResult | None = None
+    base: InferResult | None = None
+    model_result: InferResult | None = None
+    model_label: Path | None = None
+    label: Path | None = None
+    model: str = ""
+    read_only: bool = False
+    accepted: list[Box] = field(default_factory=list)
+    corrections: dict[str, Any] = field(default_factory=dict)
+    review_threshold: float | None = None
+    message: str = ""
+    is_error: bool = False
+    stage: str = ""
+    fraction: float | None = None
+    eta_s: float | None = None
+    opened: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds_open(self) -> float:
+        """How long the case has been open."""
+        return time.monotonic() - self.opened
+
+
+class Shown(NamedTuple):
+    """What of the state belongs to the result that is shown, as `History` keeps it."""
+
+    result: InferResult | None
+    base: InferResult | None
+    model_result: InferResult | None
+    model_label: Path | None
+    corrections: dict[str, Any]
+
+
+class Session:
+    """The one case that somebody works on, and the server it comes from.
+
+    Asking the server returns at once; a timer must call `pump` now and then. Errors end in the status line, never in
+    an exception that reaches the user.
+
+    Args:
+        scene: Where to show the case.
+        courier: Asks the server.
+        folder: Where downloads and drafts are kept.
+
+    Attributes:
+        url, token: Of the server.
+        changed: After every change of `state`.
+        case_leaving: Before the case goes, or gives way to another; what is drawn is still there.
+        case_opened: After a scan was shown.
+        result_changed: After a result was shown.
+        case_closed: After the case is gone.
+        cases_changed: The server's list of cases is no longer what it was: a label was sent, a lease has ended.
+        next_wanted: Somebody wants the next case.
+        threshold_rested: The slider that moves `state.review_threshold` has come to rest.
+        review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
+        history: What can be undone.
+    """
+
+    def __init__(self, scene: CaseScene, courier: Courier, folder: Path) -> None:
+        self.scene = scene
+        self.courier = courier
+        self.folder = folder
+        self.state = State()
+        self.url, self.token = "", ""
+        self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
+        self.cases_changed, self.next_wanted = Signal(), Signal()
+        self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
+        self.history = History(self)
+        self._ticket: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs that `cancel` can stop."""
+        return self._ticket is not None
+
+    @property
+    def client_id(self) -> str:
+        """Who asks, where the server does not know it from a token."""
+        from UncertaintySegLib.logic import settings  # noqa: PLC0415
+
+        return settings.value("clientId")
+
+    def ask(
+        self,
+        errand: str,
+        arguments: Mapping[str, Any],
+        done: Done,
+        *,
+        stage: str = "",
+        quiet: bool = False,
+        failed: Failed | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Have an errand done.
+
+        Args:
+            errand: Name of a function in `server.errands`.
+            arguments: Its arguments; the server and the folder are added.
+            done: Gets the answer. An `UncertaintySegError` from it goes to the status line.
+            stage: What the progress bar says until the errand says more.
+            quiet: Beside whatever else runs, and without the progress bar.
+            failed: Gets the error instead of the status line.
+            progress: Gets the stage, the fraction (0 to 1) and the seconds left, instead of the progress bar.
+
+        Raises:
+            RuntimeError: Another errand that is not quiet still runs.
+        """
+        if not quiet and self.busy:
+            raise RuntimeError("One errand at a time: the one before has not ended.")
+        wanted = {
+            "server": {"url": self.url, "token": self.token},
+            "folder": str(self.folder),
+            **arguments,
+        }
+
+        def succeed(answer: Any) -> None:
+            self._end(quiet)
+            try:
+                done(answer)
+            except UncertaintySegError as error:
+                (failed or self.fail)(error)
+
+        def give_up(error: Exception) -> None:
+            self._end(quiet)
+            (failed or self.fail)(error)
+
+        progress = progress or (None if quiet else self._show_progress)
+        ticket = self.courier.call(errand, wanted, done=succeed, failed=give_up, progress=progress)
+        if not quiet:
+            self._ticket = ticket
+            self.state.fraction, self.state.stage, self.state.eta_s = 0.0, stage, None
+            self.state.message, self.state.is_error = "", False
+            self.changed.emit()
+        return ticket
+
+    def cancel(self) -> None:
+        """Stop what runs, on the server too."""
+        if self._ticket is not None:
+            self.courier.cancel(self._ticket)
+
+    def pump(self) -> None:
+        """Handle what has come since the last call."""
+        self.courier.pump()
+
+    def close(self) -> None:
+        """Let everything go."""
+        self.courier.close()
+
+    def say(self, message: str) -> None:
+        """Put a sentence on the status line."""
+        self.state.message, self.state.is_error = message, False
+        self.changed.emit()
+
+    def fail(self, error: Exception | str) -> None:
+        """Put an error on the status line."""
+        if isinstance(error, Cancelled):
+            self.say(_("Cancelled."))
+            return
+        expected = isinstance(error, (UncertaintySegError, str))
+        text = _("Unexpected error: {error}. The log has the details.").format(error=error)
+        self.state.message, self.state.is_error = str(error) if expected else text, True
+        _logger.error("%s", error)
+        self.changed.emit()
+
+    def open_case(self, sample: Sample, scan: Path, label: Path | None = None) -> None:
+        """Show a scan in place of the case before.
+
+        Args:
+            sample: The case.
+            scan: File of its scan.
+            label: File of the label that the server has of it.
+
+        Raises:
+            SceneError: The file is no image; the case before then stays.
+        """
+        self.case_leaving.emit()
+        self.scene.show_scan(sample.id, scan)
+        self.enter_case(sample, label)
+
+    def enter_case(self, sample: Sample, label: Path | None = None) -> None:
+        """Make the scan in the scene, however it came there, the case that is worked on."""
+        state = self.state
+        state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
+        state.model_result = state.model_label = None
+        state.label, state.accepted, state.corrections = label, [], {}
+        self.history.clear()
+        self.case_opened.emit()
+        self.changed.emit()
+
+    def show_result(
+        self,
+        result: InferResult,
+        label: Path | None,
+        maps: Mapping[str, Path],
+        *,
+        base: InferResult | None = None,
+        drawn: np.ndarray | None = None,
+    ) -> None:
+        """Show what came of an inference, a correction or a review.
+
+        Args:
+            result: What is known of it.
+            label: Its label: it replaces what is drawn. None leaves the segments as they are.
+            maps: Files of the maps that were fetched; others are fetched when somebody wants to see them.
+            base: The inference that the result goes back to; None when it is one itself.
+            drawn: What to draw in place of `label`: the same with what was drawn by hand, as `scene.label_ids` has it.
+
+        Raises:
+            SceneError: A file is not what it should be, or the scan is gone. All else is shown where only the file of
+                a map is not.
+        """
+        if self.state.sample is None:
+            raise SceneError(_("There is no case any more: take one again."))
+        if label is not None and base is None:
+            self.scene.show_segmentation(label, result.labels, result.provenance)
+        elif label is not None:
+            self.scene.redraw(label) if drawn is None else self.scene.draw(drawn)
+        broken = self._show_maps(result, maps)
+        state = self.state
+        if state.base is not base or base is None:
+            state.model_result, state.model_label = base or result, label
+            state.accepted, state.corrections = [], {}
+            self.history.clear()
+        elif label is not None:
+            state.model_result, state.model_label = result, label
+        state.result, state.base = result, base or result
+        self.result_changed.emit()
+        self.changed.emit()
+        if broken is not None:
+            raise broken
+
+    @property
+    def shown(self) -> Shown:
+        """What belongs to the result that is shown."""
+        return Shown(*(getattr(self.state, name) for name in Shown._fields))
+
+    def show_again(self, shown: Shown) -> None:
+        """Show a result that was shown before, from files; the segments stay as they are.
+
+        Raises:
+            SceneError: The file of a map is no image any more.
+        """
+        if shown == self.shown:
+            return
+        self.scene.show_result_maps(shown.result, self.scene.files_of(shown.result))
+        for name, value in shown._asdict().items():
+            setattr(self.state, name, value)
+        self.result_changed.emit()
+        self.changed.emit()
+
+    def close_case(self) -> None:
+        """Forget the case, whose nodes are gone or go now."""
+        self.case_leaving.emit()
+        self.scene.clear()
+        self.state.sample = self.state.result = self.state.base = self.state.label = None
+        self.state.model_result = self.state.model_label = None
+        self.history.clear()
+        self.case_closed.emit()
+        self.changed.emit()
+
+    def _show_maps(self, result: InferResult, maps: Mapping[str, Path]) -> SceneError | None:
+        """Show what maps can be shown; a broken one is an error, but none that costs the label."""
+        try:
+            self.scene.show_result_maps(result, maps)
+        except SceneError as error:
+            self.scene.show_result_maps(result, {})
+            return error
+        return None
+
+    def _end(self, quiet: bool) -> None:
+        if not quiet:
+            self._ticket, self.state.fraction = None, None
+
+    def _show_progress(self, stage: str, fraction: float, eta_s: float | None) -> None:
+        self.state.stage, self.state.fraction, self.state.eta_s = stage or self.state.stage, fraction, eta_s
+        self.changed.emit()

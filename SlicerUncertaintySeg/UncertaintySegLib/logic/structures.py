@@ -1,0 +1,114 @@
+"""The structure table: a row for each structure, in words and in the order that was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.server.replies import Structure
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and its tooltip, what stands in it, and by what it is sorted."""
+
+    heading: str
+    tooltip: str
+    text: Callable[[Structure], str]
+    key: Callable[[Structure], float | str | None]
+
+
+def volume(ml: float) -> str:
+    """Return a volume with about three digits."""
+    return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 10 else f"{ml:.2f}"
+
+
+def _interval(structure: Structure) -> str:
+    if structure.volume_ml_95 is None:
+        return volume(structure.volume_ml)
+    low, high = structure.volume_ml_95
+    return f"{volume(structure.volume_ml)} [{volume(low)}, {volume(high)}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _volume_or_none(ml: float | None) -> str:
+    return "-" if ml is None else volume(ml)
+
+
+_COLUMNS = (
+    Column(
+        _("Structure"),
+        _("A click shows its riskiest place, a double click shows it alone. ⚠: its tooltip says why to look at it."),
+        lambda row: f"⚠ {row.name}" if row.flag else row.name,
+        lambda row: row.name.lower(),
+    ),
+    Column(
+        _("Volume, mL\n[95 %]"),
+        _("Volume, and the interval that holds it with 95 % probability under the model."),
+        _interval,
+        lambda row: row.volume_ml,
+    ),
+    Column(
+        _("Mean\nrisk"),
+        _("Mean error probability inside the structure."),
+        lambda row: _number(row.mean_risk),
+        lambda row: row.mean_risk,
+    ),
+    Column(
+        _("Dice"),
+        _("Dice overlap with the truth that the model expects."),
+        lambda row: _number(row.expected_dice),
+        lambda row: row.expected_dice,
+    ),
+    Column(
+        _("Error,\nmL"),
+        _("Volume that is expected to be wrongly in or out of the structure."),
+        lambda row: _volume_or_none(row.expected_error_ml),
+        lambda row: row.expected_error_ml,
+    ),
+)
+_REVIEW_COLUMNS = (
+    Column(
+        _("Excess,\nmL"),
+        _("Expected error of the label beyond that of the model's own."),
+        lambda row: _volume_or_none(row.excess_error_ml),
+        lambda row: row.excess_error_ml,
+    ),
+    Column(
+        _("Ano-\nmaly"),
+        _("How far the label is from the model's own, relative to the structure's size."),
+        lambda row: _number(row.anomaly_score),
+        lambda row: row.anomaly_score,
+    ),
+)
+
+
+def columns(structures: Sequence[Structure]) -> tuple[Column, ...]:
+    """Return the columns that these structures fill."""
+    reviewed = any(row.excess_error_ml is not None or row.anomaly_score is not None for row in structures)
+    return _COLUMNS + _REVIEW_COLUMNS if reviewed else _COLUMNS
+
+
+def ordered(structures: Sequence[Structure], column: Column | None, descending: bool) -> list[Structure]:
+    """Return the structures sorted by a column, those without a value last; None leaves the server's order."""
+    if column is None:
+        return list(structures)
+    known = [row for row in structures if column.key(row) is not None and not _is_nan(column.key(row))]
+    unknown = [row for row in structures if row not in known]
+    return sorted(known, key=column.key, reverse=descending) + unknown
+
+
+def tooltip(structure: Structure) -> str:
+    """Return the whole name, why to look at it, and how its interval was made."""
+    parts = [structure.name, structure.flag or "", structure.interval_method]
+    return "\n".join(part for part in parts if part)
+
+
+def _is_nan(value: float | str | None) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,117 @@
+"""One order in which everything is taken back: decisions on regions, clicks, and what was drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import UncertaintySegError
+from UncertaintySegLib.logic.signals import Signal
+
+if TYPE_CHECKING:
+    from UncertaintySegLib.logic.session import Box, Session, Shown
+
+
+class Step:
+    """Something that was done, and how it is undone and done again.
+
+    What the server said of the label, before and after, is kept with it: that needs no server to come back.
+
+    Args:
+        text: What it was, for the button.
+        undo, redo: Change everything but the result that is shown.
+        box: Where the label was changed: first and last voxel, IJK of the scan's file; None where it was not.
+    """
+
+    def __init__(self, text: str, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> None:
+        self.text = text
+        self.undo, self.redo = undo, redo
+        self.box = box
+        self.shown: Shown | None = None  # on the other side of the step
+
+
+class History:
+    """What was done to the case since its model ran, and what was undone of it.
+
+    Args:
+        session: Whose case.
+
+    Attributes:
+        done: What can be undone, oldest first.
+        stepping: Somebody is about to add, undo or redo a step: whoever has one that is not added yet adds it now.
+        restored: A step was undone or redone: what was asked of the server before is not of this label.
+        changed: There is another step to undo or redo.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.done: list[Step] = []
+        self._undone: list[Step] = []
+        self.stepping, self.restored, self.changed = Signal(), Signal(), Signal()
+
+    @property
+    def last(self) -> str:
+        """What `undo` takes back, or an empty text."""
+        return self.done[-1].text if self.done else ""
+
+    @property
+    def next(self) -> str:
+        """What `redo` does again, or an empty text."""
+        return self._undone[-1].text if self._undone else ""
+
+    def add(self, text: str, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> Step:
+        """Add a step that has just been done, see `Step`; what is shown now is what was shown before it."""
+        step = Step(text, undo, redo, box)
+        step.shown = self._session.shown
+        self.done.append(step)
+        self._undone.clear()
+        self.changed.emit()
+        return step
+
+    def note_edit(self, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> None:
+        """Add what was drawn by hand, see `Step`."""
+        self.add(_("Edit"), undo, redo, box)
+
+    def drop(self, step: Step) -> None:
+        """Forget a step, as though it was part of another one."""
+        self.done = [other for other in self.done if other is not step]
+        self.changed.emit()
+
+    def to_top(self, step: Step) -> None:
+        """Make a step the last one: what it changes in the label, it changes only now."""
+        self.done = [*(other for other in self.done if other is not step), step]
+        step.shown = self._session.shown
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        self.stepping.emit()
+        if self.done:
+            self._move(self.done, self._undone, lambda step: step.undo())
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.stepping.emit()
+        if self._undone:
+            self._move(self._undone, self.done, lambda step: step.redo())
+
+    def clear(self) -> None:
+        """Forget everything, as for another case or another model's label."""
+        self.done.clear()
+        self._undone.clear()
+        self.changed.emit()
+
+    def _move(self, source: list[Step], target: list[Step], act: Callable[[Step], None]) -> None:
+        step, now = source[-1], self._session.shown
+        try:
+            act(step)
+            self._session.show_again(step.shown)
+        except UncertaintySegError as error:
+            self._session.fail(error)
+            return
+        source.pop()
+        step.shown = now
+        target.append(step)
+        self.restored.emit()
+        self.changed.emit()

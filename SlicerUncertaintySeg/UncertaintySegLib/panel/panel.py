@@ -1,0 +1,88 @@
+"""The panel: the status line, the sections under it, and the timer that keeps them alive."""
+
+from __future__ import annotations
+
+import qt
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.panel.keys import Keys
+from UncertaintySegLib.panel.section import Section
+
+_PUMP_MILLISECONDS = 30
+
+
+class Panel:
+    """Shows a session and passes on what the user does.
+
+    Args:
+        ui: Widgets of UncertaintySeg.ui, by name.
+        session: What is worked on.
+        sections: The classes of the sections, from top to bottom.
+        ui_folder: Where the sections' .ui files are.
+
+    Attributes:
+        sections: The sections by name.
+        keys: Their keys.
+    """
+
+    def __init__(self, ui, session: Session, sections: list[type[Section]], ui_folder: str) -> None:
+        self.ui = ui
+        self.session = session
+        self.sections = {section.name: section(session, ui_folder) for section in sections}
+        for section in self.sections.values():
+            ui.sections.layout().addWidget(section.button)
+        self.keys = Keys({name: act for section in self.sections.values() for name, act in section.actions().items()})
+        ui.cancelButton.clicked.connect(self.on_cancel)
+        session.changed.connect(self.refresh)
+        # What comes from the server is handled here, on the thread that may touch the scene.
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_PUMP_MILLISECONDS)
+        self._timer.timeout.connect(session.pump)
+        self._timer.start()
+        self.refresh()
+
+    def enter(self) -> None:
+        """The module is open now."""
+        for section in self.sections.values():
+            section.enter()
+        self.keys.activate()
+
+    def exit(self) -> None:
+        """Another module is open now."""
+        self.keys.deactivate()
+        for section in self.sections.values():
+            section.exit()
+
+    def close(self) -> None:
+        """Stop what runs."""
+        self._timer.stop()
+        self.keys.deactivate()
+        for section in self.sections.values():
+            section.close()
+        self.session.close()
+
+    def on_cancel(self, *_arguments) -> None:
+        """Stop what runs, on the server too."""
+        self.session.cancel()
+        self.ui.cancelButton.setEnabled(False)
+
+    def refresh(self) -> None:
+        """Make the widgets show the state of the session."""
+        state, ui = self.session.state, self.ui
+        running = state.fraction is not None
+        ui.progressBar.setVisible(running)
+        ui.progressBar.setValue(round(100 * state.fraction) if running else 0)
+        ui.cancelButton.setVisible(running)
+        ui.cancelButton.setEnabled(running)
+        ui.statusLabel.setText(_progress_text(state) if running else state.message)
+        ui.statusLabel.setStyleSheet("color: #d32f2f; font-weight: bold" if state.is_error and not running else "")
+        for section in self.sections.values():
+            section.refresh()
+
+
+def _progress_text(state) -> str:
+    stage = state.stage or _("Working")
+    if state.eta_s is None:
+        return _("{stage}...").format(stage=stage)
+    return _("{stage}... about {seconds:.0f} s left").format(stage=stage, seconds=state.eta_s)

@@ -1,0 +1,113 @@
+"""For those who look and do not edit: read-only, screenshots, and the report."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import UncertaintySegError
+from UncertaintySegLib.logic import report, report_page, settings
+from UncertaintySegLib.logic import selection as texts
+from UncertaintySegLib.panel import curve_picture, report_pdf
+from UncertaintySegLib.panel.section import Section
+
+_CURVE_SIZE = (660, 400)
+
+
+class ReportSection(Section):
+    """Writes what is known of the case to files."""
+
+    name = "Report"
+    title = _("Report")
+    collapsed = True
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self._written: Path | None = None
+        self.session.state.read_only = settings.value("readOnly")
+        ui.readOnlyCheckBox.setChecked(self.session.state.read_only)
+        ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.folderPathLineEdit.currentPath = settings.value("reportFolder")
+        ui.pdfCheckBox.setVisible(hasattr(qt, "QPdfWriter"))
+        ui.readOnlyCheckBox.toggled.connect(self.on_read_only)
+        ui.folderPathLineEdit.currentPathChanged.connect(self.on_folder)
+        ui.reportButton.clicked.connect(self.on_report)
+        ui.screenshotButton.clicked.connect(self.on_screenshots)
+        ui.openButton.clicked.connect(self.on_open)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make the widgets show the state of the session."""
+        ui, state = self.ui, self.session.state
+        has_folder = bool(str(ui.folderPathLineEdit.currentPath).strip())
+        ui.reportButton.setEnabled(state.result is not None and has_folder)
+        ui.screenshotButton.setEnabled(self.session.scene.case is not None and has_folder)
+        ui.headlineLabel.setText(report.headline(state.result))
+        ui.headlineLabel.setVisible(bool(ui.headlineLabel.text))
+        ui.openButton.setEnabled(self._written is not None)
+        ui.folderHintLabel.setVisible(not has_folder)
+
+    def on_read_only(self, checked: bool) -> None:
+        """Switch between looking and editing."""
+        settings.remember("readOnly", checked)
+        self.session.state.read_only = bool(checked)
+        self.session.changed.emit()
+
+    def on_folder(self, path: str) -> None:
+        """Remember where reports go."""
+        settings.remember("reportFolder", path)
+        self.refresh()
+
+    def on_report(self, *_arguments) -> None:
+        """Write the report."""
+        try:
+            self._written = self._write()
+        except (UncertaintySegError, OSError) as error:
+            self.session.fail(error if isinstance(error, UncertaintySegError) else str(error))
+            return
+        self.session.say(_("The report is written: {path}").format(path=self._written))
+
+    def on_screenshots(self, *_arguments) -> None:
+        """Write a picture of every view."""
+        try:
+            written = report.save_screenshots(self._folder, self.session.scene.case)
+        except UncertaintySegError as error:
+            self.session.fail(error)
+            return
+        self.session.say(_("{count} pictures are written to {folder}.").format(count=len(written), folder=self._folder))
+
+    def on_open(self, *_arguments) -> None:
+        """Show the report in the browser, or whatever shows such files here."""
+        if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._written))):
+            self.session.fail(_("Nothing here can show it: open {path} yourself.").format(path=self._written))
+
+    @property
+    def _folder(self) -> Path:
+        return Path(str(self.ui.folderPathLineEdit.currentPath).strip()).expanduser()
+
+    def _write(self) -> Path:
+        gathered = report.gather(self.session, self._curve())
+        page = report_page.html(gathered)
+        stem = report.file_stem(gathered.case, gathered.made)
+        path = report.write(self._folder / f"{stem}.html", page.encode("utf-8"))
+        if self.ui.pdfCheckBox.checked and report_pdf.write(page, path.with_suffix(".pdf")):
+            return path.with_suffix(".pdf")
+        return path
+
+    def _curve(self) -> bytes | None:
+        chart = texts.chart(report.selection_of(self.session)) if self.session.state.result is not None else None
+        if chart is None:
+            return None
+        width, height = _CURVE_SIZE
+        picture = curve_picture.draw(
+            chart, width // 2, height // 2, ink=qt.QColor(0, 0, 0), paper=qt.QColor(255, 255, 255), ratio=2.0
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "curve.png"
+            picture.save(str(path))
+            return path.read_bytes()

@@ -1,0 +1,252 @@
+"""Seeing the risk: which map, where and how, what is plausible, in 3D, and the table of structures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.plausible import PlausibleLogic
+from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures
+from UncertaintySegLib.panel.plausible_box import PlausibleBox
+from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.structure_table import StructureTable
+from UncertaintySegLib.panel.views_bar import ViewsBar
+from UncertaintySegLib.panel.widgets import fill
+from UncertaintySegLib.scene import restriction
+from UncertaintySegLib.scene.colors import SCALES
+from UncertaintySegLib.server.replies import Structure
+
+_REST_MILLISECONDS = 300
+_SLIDER_STEPS = 100
+
+
+class RiskSection(Section):
+    """What the model doubts, over the scan, in 3D and in numbers."""
+
+    name = "Risk"
+    title = _("Risk")
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self.logic = RiskLogic(self.session)
+        self.plausible = PlausibleBox(ui, PlausibleLogic(self.logic))
+        self.table = StructureTable(ui.structuresTable, self.on_structure_clicked, self.on_structure_double_clicked)
+        self.views = ViewsBar(ui, self.session)
+        self._measures: list[Measure] = []
+        self._shown_result = None
+        self._shown_map: str | None = None
+        self._fill_choices()
+        self._connect()
+        # What takes some tenths of a second is done when a slider has come to rest.
+        self._rest, self._place_rest = _rest_timer(self.logic.update_3d), _rest_timer(self.on_place)
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what keys do here."""
+        return {"map": self.ui.mapCheckBox.click, "outlines": self.ui.outlinesCheckBox.click}
+
+    def enter(self) -> None:
+        """Arrange the views as they were when the module was left."""
+        self.views.enter()
+
+    def exit(self) -> None:
+        """Give the user's own views back."""
+        self.plausible.stop()
+        self.views.exit()
+
+    def close(self) -> None:
+        """Let the timers rest and give the user's own views back."""
+        self._rest.stop()
+        self._place_rest.stop()
+        self.plausible.stop()
+        self.views.exit()
+
+    def on_map(self, *_arguments) -> None:
+        """Show the chosen map; one of a structure where none is chosen takes the first."""
+        measure = self._measure()
+        if measure is not None and measure.per_structure and not self.logic.structure:
+            self.ui.structureComboBox.setCurrentIndex(1)
+            return
+        self.logic.choose(measure.map_name(self.logic.structure) if measure else None)
+
+    def on_structure(self, *_arguments) -> None:
+        """Let maps, place, boundary and surface be about the chosen structure."""
+        names = [row.name for row in self.logic.structures]
+        place = self.ui.structureComboBox.currentIndex - 1
+        self.logic.structure = names[place] if 0 <= place < len(names) else ""
+        self.on_place()
+        measure = self._measure()
+        if measure is not None and measure.per_structure and self.logic.structure:
+            self.on_map()
+        self.plausible.on_boundary()
+        self._refresh_enabled()
+
+    def on_place(self, *_arguments) -> None:
+        """Show the map only in the chosen place."""
+        where = self._places()[self.ui.whereComboBox.currentIndex]
+        self.logic.set_place(where, self.logic.structure, self.ui.reachSpinBox.value)
+        self.logic.update_3d()
+        self._refresh_enabled()
+
+    def on_threshold(self, value: float) -> None:
+        """Hide the map below a value."""
+        self.session.scene.set_threshold(value)
+        if self.logic.glow_wanted:
+            self._rest.start()
+
+    def on_opacity(self, value: float) -> None:
+        """Make the map more or less opaque."""
+        self.session.scene.set_opacity(value)
+
+    def on_scale(self, index: int) -> None:
+        """Change the colours of the maps."""
+        self.session.scene.set_scale(SCALES[index])
+        self.logic.update_3d()
+
+    def on_three_d(self, checked: bool) -> None:
+        """Show in 3D what is chosen, and turn the view to it when it is the first."""
+        self.logic.surface_wanted = self.ui.surfaceCheckBox.checked
+        self.logic.glow_wanted = self.ui.glowCheckBox.checked
+        self.logic.update_3d()
+        if checked and self.logic.surface_wanted != self.logic.glow_wanted:
+            manager = slicer.app.layoutManager()
+            for index in range(manager.threeDViewCount):
+                view = manager.threeDWidget(index).threeDView()
+                view.resetFocalPoint()
+                view.resetCamera()
+
+    def on_structure_clicked(self, structure: Structure) -> None:
+        """Look at a structure's riskiest place."""
+        place = self.logic.riskiest_place(structure)
+        if place is None:
+            self.session.say(_("{name} is empty: there is nothing to look at.").format(name=structure.name))
+            return
+        scene = self.session.scene.scene
+        slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *place, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
+    def on_structure_double_clicked(self, structure: Structure) -> None:
+        """Show a structure alone, or all of them again."""
+        self.logic.show_only(structure.id)
+
+    def refresh(self) -> None:
+        """Make the widgets show the state of the session."""
+        result = self.session.state.result
+        if result is not self._shown_result:
+            self._shown_result = result
+            self._shown_map = None
+            self._fill_result()
+        self._refresh_map()
+        self.plausible.refresh()
+        self._refresh_enabled()
+        segmentation = self.session.scene.segmentation
+        there = segmentation is not None and segmentation.GetScene() is not None
+        outlines = there and segmentation.GetDisplayNode().GetVisibility2DOutline()
+        _check(self.ui.outlinesCheckBox, bool(outlines) or not there)
+        _check(self.ui.mapCheckBox, self.session.scene.overlay_visible)
+
+    def _connect(self) -> None:
+        ui, scene = self.ui, self.session.scene
+        ui.mapComboBox.currentIndexChanged.connect(self.on_map)
+        ui.structureComboBox.currentIndexChanged.connect(self.on_structure)
+        ui.whereComboBox.currentIndexChanged.connect(self.on_place)
+        ui.reachSpinBox.valueChanged.connect(lambda _value: self._place_rest.start())
+        ui.thresholdSlider.valueChanged.connect(self.on_threshold)
+        ui.opacitySlider.valueChanged.connect(self.on_opacity)
+        ui.scaleComboBox.currentIndexChanged.connect(self.on_scale)
+        ui.mapCheckBox.clicked.connect(lambda *_checked: self.logic.toggle_map())
+        ui.outlinesCheckBox.clicked.connect(lambda *_checked: self.logic.toggle_outlines())
+        ui.legendCheckBox.toggled.connect(scene.set_legend_visible)
+        for check_box in (ui.surfaceCheckBox, ui.glowCheckBox):
+            check_box.toggled.connect(self.on_three_d)
+
+    def _fill_choices(self) -> None:
+        ui = self.ui
+        titles = {"heat": _("Heat"), "sea": _("Sea"), "grey": _("Grey")}
+        fill(ui.scaleComboBox, {scale: titles[scale] for scale in SCALES})
+        texts = (_("everywhere"), _("inside the structure"), _("inside and around it"), _("at its border"))
+        fill(ui.whereComboBox, dict(zip(self._places(), texts)))
+        ui.opacitySlider.value = self.session.scene.opacity = settings.value("opacity")
+
+    def _places(self) -> tuple[str, ...]:
+        return EVERYWHERE, restriction.INSIDE, restriction.NEAR, restriction.BORDER
+
+    def _measure(self) -> Measure | None:
+        place = self.ui.mapComboBox.currentIndex - 1
+        return self._measures[place] if 0 <= place < len(self._measures) else None
+
+    def _fill_result(self) -> None:
+        ui, logic = self.ui, self.logic
+        names = {row.name: row.name for row in logic.structures}
+        fill(ui.structureComboBox, {"": _("all structures"), **names} if names else {}, logic.structure)
+        places = self._places()
+        fill(ui.whereComboBox, {place: ui.whereComboBox.itemText(n) for n, place in enumerate(places)}, logic.where)
+        self._measures = measures(self._shown_result)
+        choices = {None: _("none"), **{measure.key: measure.title for measure in self._measures}}
+        wanted = self.session.scene.wanted
+        chosen = next((m.key for m in self._measures if m.map_name(logic.structure) == wanted), None)
+        fill(ui.mapComboBox, choices if self._measures else {}, chosen)
+        self.table.show(logic.structures, self.session.scene.structure_colors())
+
+    def _refresh_map(self) -> None:
+        scene, slider = self.session.scene, self.ui.thresholdSlider
+        shown = scene.shown if scene.shown in scene.maps else None
+        self.ui.sourceLabel.setText(self._source(shown))
+        if shown == self._shown_map:
+            return
+        self._shown_map = shown
+        if shown is not None:
+            maximum, threshold = scene.maximum(shown), scene.threshold(shown)
+            slider.blockSignals(True)
+            slider.decimals = max(2, 2 - int(f"{maximum:e}".split("e")[1]))
+            slider.minimum, slider.maximum = 0.0, maximum
+            slider.singleStep = maximum / _SLIDER_STEPS
+            slider.value = threshold
+            slider.blockSignals(False)
+
+    def _source(self, shown: str | None) -> str:
+        result, fetching = self.session.state.result, self.logic.fetching
+        if fetching:
+            return _("Fetching the map...")
+        if result is None or shown is None or shown not in result.maps:
+            return "" if result is None or result.maps else _("This server gives no risk maps.")
+        info, made = result.maps[shown], result.provenance
+        sources = {"total": _("Total"), "aleatoric": _("Aleatoric"), "epistemic": _("Epistemic")}
+        text = _("{source} uncertainty, {low:g} to {high:.3g} {unit}. Model {model}, head {head}, weights {weights}.")
+        return text.format(
+            source=sources.get(info.source, info.source),
+            low=info.range[0],
+            high=info.range[1],
+            unit="" if info.unit == "1" else info.unit,
+            model=made.get("model", "-"),
+            head=made.get("head", "-"),
+            weights=str(made.get("weights_checksum", "-"))[:8],
+        ).replace(" .", ".")
+
+    def _refresh_enabled(self) -> None:
+        ui, logic, scene = self.ui, self.logic, self.session.scene
+        has_result, shown = self.session.state.result is not None, scene.shown in scene.maps
+        ui.mapComboBox.setEnabled(bool(self._measures))
+        ui.structureComboBox.setEnabled(bool(logic.structures))
+        ui.whereComboBox.setEnabled(bool(logic.structure))
+        ui.reachSpinBox.setEnabled(bool(logic.structure) and logic.where in (restriction.NEAR, restriction.BORDER))
+        for widget in (ui.thresholdSlider, ui.opacitySlider, ui.mapCheckBox, ui.surfaceCheckBox, ui.glowCheckBox):
+            widget.setEnabled(shown)
+        ui.outlinesCheckBox.setEnabled(has_result)
+
+
+def _check(check_box, checked: bool) -> None:
+    check_box.blockSignals(True)
+    check_box.setChecked(checked)
+    check_box.blockSignals(False)
+
+
+def _rest_timer(receiver):
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(_REST_MILLISECONDS)
+    timer.timeout.connect(receiver)
+    return timer

@@ -1,0 +1,51 @@
+"""Slicer's own Segment Editor inside the panel."""
+
+from __future__ import annotations
+
+import slicer
+
+from UncertaintySegLib.scene import editing
+
+_EFFECTS = (
+    *("Paint", "Erase", "Level tracing", "Grow from seeds", "Islands", "Smoothing", "Scissors"),
+    *("Threshold", "Draw", "Fill between slices", "Margin", "Logical operators"),
+)
+
+
+def create(scene: slicer.vtkMRMLScene):
+    """Return a `qMRMLSegmentEditorWidget` that has nothing to edit yet.
+
+    Its own undo is off: what is drawn is undone in one order with clicks and decisions, see `logic.undo`.
+    """
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLSegmentEditorNode(editing.editor_node(scene))
+    editor.setMRMLScene(scene)
+    editor.segmentationNodeSelectorVisible = False
+    editor.sourceVolumeNodeSelectorVisible = False
+    editor.switchToSegmentationsButtonVisible = False
+    editor.autoShowSourceVolumeNode = False  # the views already show the scan, and a map over it
+    editor.maximumNumberOfUndoStates = 0
+    editor.undoEnabled = False
+    editor.setEffectNameOrder(list(_EFFECTS))
+    editor.unorderedEffectsVisible = False
+    for table in slicer.util.findChildren(editor, name="SegmentsTableView"):
+        table.setHideSegments([editing.SEGMENT])
+    return editor
+
+
+def show(editor, segmentation, scan) -> None:
+    """Edit a segmentation, reading the scan; None takes it away."""
+    node = editing.editor_node(slicer.mrmlScene)
+    if editor.mrmlSegmentEditorNode() is not node:
+        editor.setMRMLSegmentEditorNode(node)
+    if editor.segmentationNode() is not segmentation:
+        editor.setSegmentationNode(segmentation)
+    if editor.sourceVolumeNode() is not scan:
+        editor.setSourceVolumeNode(scan)
+
+
+def release(editor) -> None:
+    """Let go of nodes that are about to leave the scene."""
+    editor.setActiveEffect(None)
+    editor.setSegmentationNode(None)
+    editor.setSourceVolumeNode(None)

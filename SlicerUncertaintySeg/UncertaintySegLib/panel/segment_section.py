@@ -1,0 +1,159 @@
+"""Run a model: on the scan alone, or on a label that is there already."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.inference import Inference
+from UncertaintySegLib.panel.parts_table import PartsTable
+from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import fill, may_discard_edits
+from UncertaintySegLib.server.replies import Model
+
+_MODEL, _SAVED, _SCENE = "model", "saved", "scene"
+
+
+class SegmentSection(Section):
+    """Chooses a model and what it starts from, and runs it."""
+
+    name = "Segment"
+    title = _("Segment")
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self.inference = Inference(self.session)
+        self._parts = PartsTable(ui.partsTable, ui.partsLabel, self.refresh)
+        self._matched: tuple[object, str] | None = None
+        self._info = None
+        self._start = _MODEL
+        self._starts: list[str] = []
+        ui.taskComboBox.currentIndexChanged.connect(self.on_task)
+        ui.modelComboBox.currentIndexChanged.connect(self.on_model)
+        ui.startComboBox.currentIndexChanged.connect(self.on_start)
+        ui.segmentationComboBox.setMRMLScene(slicer.mrmlScene)
+        ui.segmentationComboBox.connect("currentNodeChanged(vtkMRMLNode*)", self.on_segmentation)
+        ui.runButton.clicked.connect(self.on_run)
+        self.session.case_opened.connect(self.on_case)
+        self.on_case()
+
+    @property
+    def model(self) -> Model | None:
+        """The chosen model."""
+        info = self.session.state.info
+        return info.models.get(self.session.state.model) if info else None
+
+    def on_task(self, *_arguments) -> None:
+        """Offer the models of the task."""
+        self._offer_models(self.ui.taskComboBox.currentText)
+
+    def on_model(self, *_arguments) -> None:
+        """Take another model, and remember it."""
+        models = self._models(self.ui.taskComboBox.currentText)
+        self._choose(models[self.ui.modelComboBox.currentIndex].name)
+
+    def on_case(self) -> None:
+        """Offer what the case can start from: the label that the server has of it comes first."""
+        starts = {_MODEL: _("the model's own segmentation")}
+        if self.session.state.label is not None:
+            starts = {_SAVED: _("the label on the server"), **starts}
+        starts[_SCENE] = _("a segmentation of the scene")
+        self._starts = list(starts)
+        self._start = fill(self.ui.startComboBox, starts)
+        self.refresh()
+
+    def on_start(self, *_arguments) -> None:
+        """Start from something else."""
+        self._start = self._starts[self.ui.startComboBox.currentIndex]
+        self.refresh()
+
+    def on_segmentation(self, *_arguments) -> None:
+        """Match the segments of the chosen segmentation to the labels of the model."""
+        self._matched = None
+        self.refresh()
+
+    def on_run(self, *_arguments) -> None:
+        """Run the model; edits that were not submitted are lost only with consent."""
+        model = self.model
+        if model is None or self.session.busy or not may_discard_edits(self.session):
+            return
+        if self._start == _SAVED and self.session.state.label is not None:
+            self.inference.review_label(model, self.session.state.label)
+        elif self._start == _SCENE:
+            node = self.ui.segmentationComboBox.currentNode()
+            self.inference.review_segmentation(model, node, self._parts.labels())
+        else:
+            self.inference.run(model)
+
+    def refresh(self) -> None:
+        """Make the widgets show the state of the session."""
+        state, ui = self.session.state, self.ui
+        if state.info is not self._info:
+            self._info = state.info
+            self._offer_tasks()
+        model = self.model
+        self._match()
+        ui.aboutLabel.setText(_about(model) if model else _("Connect to a server to see its models."))
+        ui.existingWidget.setVisible(self._start == _SCENE)
+        for widget in (ui.taskComboBox, ui.modelComboBox, ui.startComboBox):
+            widget.setEnabled(model is not None and not self.session.busy)
+        can_start = self._start != _SCENE or self._parts.ready
+        ui.runButton.setEnabled(bool(model and state.sample and can_start and not self.session.busy))
+        texts = {_MODEL: _("Segment"), _SAVED: _("Review the label"), _SCENE: _("Review the segmentation")}
+        ui.runButton.setText(texts[self._start])
+
+    def _match(self) -> None:
+        node = self.ui.segmentationComboBox.currentNode()
+        chosen = (node, self.session.state.model)
+        if chosen != self._matched:
+            self._matched = chosen
+            self._parts.show(node, self.model)
+
+    def _models(self, task: str) -> list[Model]:
+        models = self._info.models.values() if self._info else ()
+        return [model for model in models if _task(model) == task]
+
+    def _offer_tasks(self) -> None:
+        models = self._info.models if self._info else {}
+        before = models.get(settings.value("model"))
+        tasks = {_task(model): _task(model) for model in models.values()}
+        task = fill(self.ui.taskComboBox, tasks, _task(before) if before else None)
+        self._offer_models(task or "")
+
+    def _offer_models(self, task: str) -> None:
+        texts = {model.name: _short_name(model) for model in self._models(task)}
+        self._choose(fill(self.ui.modelComboBox, texts, settings.value("model")) or "")
+
+    def _choose(self, name: str) -> None:
+        if name:
+            settings.remember("model", name)
+        if name != self.session.state.model:
+            self.session.state.model = name
+            self.session.changed.emit()
+
+
+def _task(model: Model) -> str:
+    """Return the task of a model; a stock MONAI Label model has none but its own."""
+    return model.task or model.name
+
+
+def _short_name(model: Model) -> str:
+    """Return a model's name without its task, which is shown beside it."""
+    prefix = f"{model.task}_"
+    return model.name[len(prefix) :] if model.task and model.name.startswith(prefix) else model.name
+
+
+def _about(model: Model) -> str:
+    lines = [model.description] if model.description else []
+    lines.append(_("Labels: {names}.").format(names=", ".join(label.name for label in model.labels)))
+    if model.head:
+        version = _("version {number}, ").format(number=model.version) if model.version is not None else ""
+        weights = (model.checksum or _("none"))[:8]
+        lines.append(_("Head {head}, {version}weights {weights}.").format(
+            head=model.head, version=version, weights=weights
+        ))  # fmt: skip
+        text = _("Calibrated on {data}.") if model.calibrated else _("Not calibrated: {data}.")
+        lines.append(text.format(data=model.calibration.rstrip(".")))
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""The table of structures: volume, risk and expected error of each, sorted by the heading that was clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import qt
+
+from UncertaintySegLib.logic import structures as rows
+from UncertaintySegLib.server.replies import Structure
+
+_ROW_HEIGHT, _NAME_WIDTH = 22, 110  # pixels
+
+
+class StructureTable:
+    """Shows structures.
+
+    Args:
+        table: A `QTableWidget`.
+        clicked, double_clicked: Get the structure of a row.
+    """
+
+    def __init__(
+        self, table, clicked: Callable[[Structure], None], double_clicked: Callable[[Structure], None]
+    ) -> None:
+        self._table = table
+        self._structures: Sequence[Structure] = ()
+        self._shown: list[Structure] = []
+        self._colors: Mapping[int, tuple[float, float, float]] = {}
+        self._columns: tuple[rows.Column, ...] = ()
+        self._column, self._descending = -1, False
+        table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        table.setTextElideMode(qt.Qt.ElideRight)
+        header = table.horizontalHeader()
+        header.setSectionsClickable(True)
+        header.sectionClicked.connect(self._sort)
+        table.cellClicked.connect(lambda row, _column: clicked(self._shown[row]))
+        table.cellDoubleClicked.connect(lambda row, _column: double_clicked(self._shown[row]))
+
+    def show(self, structures: Sequence[Structure], colors: Mapping[int, tuple[float, float, float]]) -> None:
+        """Show structures; the same ones again cost nothing."""
+        if structures is self._structures and colors == self._colors:
+            return
+        self._structures, self._colors = structures, colors
+        columns = rows.columns(structures)
+        if columns != self._columns:
+            self._columns = columns
+            self._make_columns()
+        self._fill()
+
+    def _make_columns(self) -> None:
+        table = self._table
+        table.setColumnCount(len(self._columns))
+        header = table.horizontalHeader()
+        for place, column in enumerate(self._columns):
+            item = qt.QTableWidgetItem(column.heading)
+            item.setToolTip(column.tooltip)
+            table.setHorizontalHeaderItem(place, item)
+            header.setSectionResizeMode(place, qt.QHeaderView.ResizeToContents)
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(0, qt.QHeaderView.Interactive if len(self._columns) > 5 else qt.QHeaderView.Stretch)
+        header.resizeSection(0, _NAME_WIDTH)
+
+    def _sort(self, column: int) -> None:
+        self._descending = column == self._column and not self._descending
+        self._column = column
+        header = self._table.horizontalHeader()
+        header.setSortIndicatorShown(True)
+        header.setSortIndicator(column, qt.Qt.DescendingOrder if self._descending else qt.Qt.AscendingOrder)
+        self._fill()
+
+    def _fill(self) -> None:
+        by = self._columns[self._column] if 0 <= self._column < len(self._columns) else None
+        self._shown = rows.ordered(self._structures, by, self._descending)
+        self._table.setRowCount(len(self._shown))
+        for row, structure in enumerate(self._shown):
+            tooltip = rows.tooltip(structure)
+            for place, column in enumerate(self._columns):
+                item = qt.QTableWidgetItem(column.text(structure))
+                item.setToolTip(tooltip)
+                if place:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                elif structure.id in self._colors:
+                    color = (round(255 * part) for part in self._colors[structure.id])
+                    item.setData(qt.Qt.DecorationRole, qt.QColor(*color))
+                self._table.setItem(row, place, item)

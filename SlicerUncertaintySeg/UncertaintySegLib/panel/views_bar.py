@@ -1,0 +1,60 @@
+"""The buttons that arrange the views."""
+
+from __future__ import annotations
+
+import slicer
+
+from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.scene import layouts
+
+
+class ViewsBar:
+    """Arranges the views while the module is open, and gives the user's own back when it is left.
+
+    Args:
+        ui: Has the buttons.
+        session: Has the scene.
+    """
+
+    def __init__(self, ui, session: Session) -> None:
+        self._session = session
+        self._layouts = layouts.Layouts(session.scene.scene)
+        self._own_button = ui.ownLayoutButton
+        self._buttons = {
+            layouts.ANNOTATOR: ui.annotatorLayoutButton,
+            layouts.RADIOLOGIST: ui.radiologistLayoutButton,
+            layouts.COMPARE: ui.compareLayoutButton,
+        }
+        self._left_with: int | None = None
+        for layout, button in self._buttons.items():
+            button.clicked.connect(lambda *_checked, layout=layout: self.show(layout))
+        self._own_button.clicked.connect(lambda *_checked: self.restore())
+        self._refresh()
+
+    def show(self, layout: int) -> None:
+        """Show one of our layouts."""
+        self._layouts.show(layout)
+        scene = self._session.scene
+        scene.set_overlay_visible(scene.overlay_visible)  # views that are new have no map yet
+        slicer.app.layoutManager().resetSliceViews()
+        self._refresh()
+
+    def restore(self) -> None:
+        """Show what the user had."""
+        self._layouts.restore()
+        self._refresh()
+
+    def enter(self) -> None:
+        """Show the layout with which the module was left."""
+        if self._left_with is not None:
+            self.show(self._left_with)
+
+    def exit(self) -> None:
+        """Show what the user had, until the module is entered again."""
+        self._left_with = self._layouts.chosen
+        self.restore()
+
+    def _refresh(self) -> None:
+        for layout, button in self._buttons.items():
+            button.setChecked(layout == self._layouts.chosen)
+        self._own_button.setEnabled(self._layouts.chosen is not None)

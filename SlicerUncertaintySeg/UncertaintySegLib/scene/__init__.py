@@ -1,0 +1,1 @@
+"""How a case looks in an MRML scene: one small file for each thing that is shown."""

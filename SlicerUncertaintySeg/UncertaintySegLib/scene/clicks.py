@@ -1,0 +1,191 @@
+"""What a person said of single voxels: points of Markups, and strokes drawn with the mouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import slicer
+import vtk
+
+from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene.navigation import Ijk, Ras, file_to_ras
+
+POINTS, STROKE = "clicks", "stroke"
+"""Roles of our nodes."""
+
+_LABEL_ID = "UncertaintySeg.LabelId"
+_BACKGROUND_COLOR = (0.85, 0.85, 0.85)
+
+
+class Mark(NamedTuple):
+    """Points that are of one structure (0: of none), in mm (RAS); as a stroke, all on the line through them are."""
+
+    label_id: int
+    is_stroke: bool
+    points: tuple[Ras, ...]
+
+
+def voxels(mark: Mark, scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
+    """Return the voxels of a mark as IJK of the scan's file, each once; those outside the scan are left out."""
+    ras_to_file = np.linalg.inv(file_to_ras(scan))
+    ijk = (np.c_[np.array(mark.points), np.ones(len(mark.points))] @ ras_to_file.T)[:, :3]
+    if mark.is_stroke:
+        ijk = _line(ijk)
+    found = np.floor(ijk + 0.5).astype(int)
+    inside = ((found >= 0) & (found < scan.GetImageData().GetDimensions())).all(axis=1)
+    return list(dict.fromkeys(tuple(voxel) for voxel in found[inside].tolist()))
+
+
+def new_voxels(before: Iterable[Mark], after: Iterable[Mark], scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
+    """Return the voxels that are marked now and were not before, as `voxels` does."""
+    known = {(mark.label_id, voxel) for mark in before for voxel in voxels(mark, scan)}
+    return [voxel for mark in after for voxel in voxels(mark, scan) if (mark.label_id, voxel) not in known]
+
+
+def add_point(node: slicer.vtkMRMLMarkupsNode, position: Ras) -> None:
+    """Add a point to a list or a stroke."""
+    node.AddControlPoint(vtk.vtkVector3d(*position))
+
+
+class ClickNodes:
+    """The clicks and strokes of a case as nodes: a list of points for each structure, a curve for each stroke.
+
+    Args:
+        scene: Where they are.
+        on_changed: Called after the user placed, moved or deleted one.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, on_changed: Callable[[], None]) -> None:
+        self.scene = scene
+        self._on_changed = on_changed
+        self._known: tuple[Mark, ...] = ()
+        self._quiet = False
+        scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_event)
+
+    def marks(self) -> tuple[Mark, ...]:
+        """Return what is there, less points that are not placed yet."""
+        found = []
+        for role in (POINTS, STROKE):
+            for node in nodes.marked(self.scene, role):
+                points = _placed(node)
+                if points:
+                    found.append(Mark(int(node.GetAttribute(_LABEL_ID)), role == STROKE, points))
+        return tuple(found)
+
+    def put(self, case: str, marks: Iterable[Mark], colors: dict[int, tuple[float, float, float]]) -> None:
+        """Make these the marks of a case, in place of those before."""
+        self._quiet = True
+        try:
+            for node in (*nodes.marked(self.scene, STROKE), *nodes.marked(self.scene, POINTS)):
+                node.RemoveAllControlPoints()
+                if node.GetAttribute(nodes.ROLE) == STROKE:
+                    nodes.remove(self.scene, node)
+            for mark in marks:
+                make = self.new_stroke if mark.is_stroke else self.points
+                node = make(case, mark.label_id, colors)
+                for point in mark.points:
+                    add_point(node, point)
+        finally:
+            self._quiet = False
+        self._known = self.marks()
+
+    def points(
+        self, case: str, label_id: int, colors: dict[int, tuple[float, float, float]]
+    ) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """Return the list of points of a structure, made when there is none."""
+        for node in nodes.marked(self.scene, POINTS):
+            if node.GetAttribute(_LABEL_ID) == str(label_id):
+                return node
+        node = self._new("vtkMRMLMarkupsFiducialNode", case, POINTS, label_id, colors)
+        for event in (node.PointPositionDefinedEvent, node.PointEndInteractionEvent, node.PointRemovedEvent):
+            node.AddObserver(event, self._on_event)
+        return node
+
+    def new_stroke(
+        self, case: str, label_id: int, colors: dict[int, tuple[float, float, float]]
+    ) -> slicer.vtkMRMLMarkupsCurveNode:
+        """Return a new stroke without points; call `finish` after adding them."""
+        node = self._new("vtkMRMLMarkupsCurveNode", case, STROKE, label_id, colors)
+        node.SetCurveTypeToLinear()
+        node.SetLocked(True)  # the mouse draws the next one over it
+        return node
+
+    def finish(self) -> None:
+        """Tell of what has changed since the user, or `put`, changed something last."""
+        marks = self.marks()
+        if marks != self._known:
+            self._known = marks
+            self._on_changed()
+
+    def forget(self) -> None:
+        """The nodes go with their case: tell nobody."""
+        self._known = ()
+
+    def _new(
+        self, class_name: str, case: str, role: str, label_id: int, colors: dict[int, tuple[float, float, float]]
+    ) -> slicer.vtkMRMLMarkupsNode:
+        node = self.scene.AddNewNodeByClass(class_name, f"{case} {role}")
+        nodes.mark(node, case, role)
+        node.SetAttribute(_LABEL_ID, str(label_id))
+        node.SetSaveWithScene(False)
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        color = colors.get(label_id, _BACKGROUND_COLOR)
+        display.SetColor(*color)
+        display.SetSelectedColor(*color)
+        display.SetActiveColor(1.0, 1.0, 1.0)
+        display.SetPointLabelsVisibility(False)
+        display.SetPropertiesLabelVisibility(False)
+        if role == STROKE:
+            display.SetGlyphScale(0.5)
+        return node
+
+    def _on_event(self, *_event: object) -> None:
+        if not (self._quiet or self.scene.IsClosing() or self.scene.IsBatchProcessing()):
+            self.finish()
+
+
+class PlaceMode:
+    """Each click in a view places a point, until the user leaves the mode."""
+
+    def __init__(self) -> None:
+        logic = slicer.app.applicationLogic()
+        self._selection, self._interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the views are in this mode."""
+        return self._interaction.GetCurrentInteractionMode() == self._interaction.Place
+
+    def start(self, points: slicer.vtkMRMLMarkupsFiducialNode) -> None:
+        """Let clicks add to a list of points."""
+        self._selection.SetReferenceActivePlaceNodeClassName(points.GetClassName())
+        self._selection.SetActivePlaceNodeID(points.GetID())
+        self._interaction.SetPlaceModePersistence(True)
+        self._interaction.SetCurrentInteractionMode(self._interaction.Place)
+
+    def stop(self) -> None:
+        """Give the mouse back."""
+        if self.is_on:
+            self._interaction.SetPlaceModePersistence(False)
+            self._interaction.SwitchToViewTransformMode()
+
+
+def _placed(node: slicer.vtkMRMLMarkupsNode) -> tuple[Ras, ...]:
+    places = [
+        index
+        for index in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(index) == node.PositionDefined
+    ]
+    return tuple(tuple(node.GetNthControlPointPositionWorld(index)) for index in places)
+
+
+def _line(ijk: np.ndarray) -> np.ndarray:
+    """Return points on the line through `ijk`, so close that no voxel on it is stepped over."""
+    parts = [ijk[:1]]
+    for start, stop in ((ijk[index - 1], ijk[index]) for index in range(1, len(ijk))):
+        steps = max(int(np.ceil(2 * np.abs(stop - start).max())), 1)
+        parts.append(start + (stop - start) * np.linspace(0, 1, steps + 1)[1:, None])
+    return np.concatenate(parts)

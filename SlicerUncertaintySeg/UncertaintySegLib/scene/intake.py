@@ -1,0 +1,100 @@
+"""A volume that is already in the scene becomes a scan to work on, or there is one sentence why it cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.scene import nodes
+
+_ID_LENGTH = 48
+_RIGHT_ANGLE = 1e-4  # cosine of the angle between two axes
+
+
+class NeedsCopyError(SceneError):
+    """The volume cannot be used as it stands; what `usable_copy` makes of it can."""
+
+
+def check_volume(volume: slicer.vtkMRMLNode | None) -> None:
+    """Look whether a model can read a volume.
+
+    Args:
+        volume: A node of the scene, or None.
+
+    Raises:
+        NeedsCopyError: It is moved by a transform, or is one frame of a sequence.
+        SceneError: It is gone, no scan, without voxels, or has more than one value in a voxel.
+    """
+    if volume is None or volume.GetScene() is None:
+        raise SceneError(_("Choose a volume of the scene."))
+    name = volume.GetName()
+    if volume.GetAttribute(nodes.CASE):
+        raise SceneError(_("{name} belongs to a case of a server already.").format(name=name))
+    if volume.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise SceneError(_("{name} is a label map, not a scan: refine it in the section Segment.").format(name=name))
+    if not volume.IsA("vtkMRMLScalarVolumeNode"):
+        raise SceneError(_("{name} is not a volume.").format(name=name))
+    image = volume.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise SceneError(_("{name} has no voxels: load it again.").format(name=name))
+    values = image.GetNumberOfScalarComponents()
+    if volume.GetClassName() != "vtkMRMLScalarVolumeNode" or values > 1:
+        text = _("{name} has {values} values in each voxel, and a model reads one: choose or make a volume with one.")
+        raise SceneError(text.format(name=name, values=values))
+    if _is_frame(volume):
+        text = _("{name} is one frame of a sequence and changes as it plays: work on a copy of the frame shown.")
+        raise NeedsCopyError(text.format(name=name))
+    if volume.GetParentTransformNode() is not None:
+        text = _("{name} is moved by the transform {transform}: work on a copy that is where it is shown.")
+        raise NeedsCopyError(text.format(name=name, transform=volume.GetParentTransformNode().GetName()))
+    if not _has_right_angles(volume):
+        text = _("The axes of {name} are not at right angles: resample it with Resample Scalar Volume first.")
+        raise SceneError(text.format(name=name))
+
+
+def usable_copy(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
+    """Make a copy that stands still: where the volume is shown now, without a transform, out of any sequence.
+
+    The copy is the user's own; the volume stays as it is.
+
+    Raises:
+        SceneError: The transform cannot be applied.
+    """
+    scene = volume.GetScene()
+    copy = slicer.modules.volumes.logic().CloneVolume(scene, volume, _("{name} copy").format(name=volume.GetName()))
+    if copy.GetParentTransformNode() is not None and not copy.HardenTransform():
+        scene.RemoveNode(copy)
+        raise SceneError(_("The transform of {name} cannot be applied to a copy.").format(name=volume.GetName()))
+    return copy
+
+
+def proposed_id(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Return an id for the server: the node's name without odd characters, and a mark of its voxels.
+
+    The mark keeps two volumes of one name apart, and is the same when the same volume comes again.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", volume.GetName() or "").strip("_-")[:_ID_LENGTH] or "scan"
+    mark = hashlib.sha256(np.ascontiguousarray(slicer.util.arrayFromVolume(volume)))
+    mark.update(nodes.ijk_to_ras(volume).tobytes())
+    return f"{name}-{mark.hexdigest()[:6]}"
+
+
+def _is_frame(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    browsers = volume.GetScene().GetNodesByClass("vtkMRMLSequenceBrowserNode")
+    browsers.UnRegister(None)
+    found = [browsers.GetItemAsObject(index) for index in range(browsers.GetNumberOfItems())]
+    return any(browser.IsProxyNode(volume.GetID()) for browser in found)
+
+
+def _has_right_angles(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    axes = nodes.ijk_to_ras(volume)[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not lengths.all():
+        return False
+    axes = axes / lengths
+    return np.allclose(axes.T @ axes, np.eye(3), atol=_RIGHT_ANGLE)

@@ -1,0 +1,116 @@
+"""Arrangements of views for those who edit, for those who look, and for comparing with and without risk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import slicer
+
+from UncertaintySegLib.scene import overlay
+
+ANNOTATOR, RADIOLOGIST, COMPARE = 7301, 7302, 7303
+"""Numbers of our layouts; those of Slicer are below 1000."""
+
+PLAIN_VIEW = "Plain"
+
+_SLICE_COLORS = {
+    "Red": ("R", "#F34A33"),
+    "Yellow": ("Y", "#EDD54C"),
+    "Green": ("G", "#6EB04B"),
+    PLAIN_VIEW: ("P", "#888888"),
+}
+_ORIENTATIONS = {"Yellow": "Sagittal", "Green": "Coronal"}
+
+
+def _slice(name: str) -> str:
+    label, color = _SLICE_COLORS[name]
+    properties = {"orientation": _ORIENTATIONS.get(name, "Axial"), "viewlabel": label, "viewcolor": color}
+    lines = (f'<property name="{key}" action="default">{value}</property>' for key, value in properties.items())
+    return f'<view class="vtkMRMLSliceNode" singletontag="{name}">{"".join(lines)}</view>'
+
+
+_THREE_D = (
+    '<view class="vtkMRMLViewNode" singletontag="1"><property name="viewlabel" action="default">1</property></view>'
+)
+_PLOT = (
+    '<view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+    '<property name="viewlabel" action="default">P</property></view>'
+)
+
+
+def _split(kind: str, sizes: Sequence[int], *parts: str) -> str:
+    items = (f'<item splitSize="{size}">{part}</item>' for size, part in zip(sizes, parts))
+    return f'<layout type="{kind}" split="true">{"".join(items)}</layout>'
+
+
+_DESCRIPTIONS = {
+    ANNOTATOR: _split(
+        "horizontal",
+        (650, 350),
+        _slice("Red"),
+        _split("vertical", (333, 333, 334), _slice("Yellow"), _slice("Green"), _THREE_D),
+    ),
+    RADIOLOGIST: _split(
+        "vertical",
+        (600, 400),
+        _split("horizontal", (600, 400), _THREE_D, _PLOT),
+        _split("horizontal", (333, 333, 334), _slice("Red"), _slice("Yellow"), _slice("Green")),
+    ),
+    COMPARE: _split("horizontal", (500, 500), _slice(PLAIN_VIEW), _slice("Red")),
+}
+
+
+class Layouts:
+    """Changes the arrangement of the views, and puts back what the user had.
+
+    Args:
+        scene: Whose views.
+
+    Attributes:
+        chosen: The one of our layouts that is shown, or None while the user's own is.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self.scene = scene
+        self.chosen: int | None = None
+        self._layout_before: int | None = None
+        self._links_before: dict[str, tuple[int, int]] = {}
+
+    def show(self, layout: int) -> None:
+        """Show one of our layouts, with linked slice views."""
+        manager = slicer.app.layoutManager()
+        node = manager.layoutLogic().GetLayoutNode()
+        if not node.IsLayoutDescription(layout):
+            node.AddLayoutDescription(layout, _DESCRIPTIONS[layout])
+        if self.chosen is None:
+            self._layout_before = manager.layout
+            self._links_before = {
+                composite.GetID(): (composite.GetLinkedControl(), composite.GetHotLinkedControl())
+                for composite in overlay.slice_composites(self.scene)
+            }
+        self.chosen = layout
+        manager.setLayout(layout)
+        self._set_up_views()
+
+    def restore(self) -> None:
+        """Put back the layout and the links that the user had."""
+        manager = slicer.app.layoutManager()
+        if self.chosen is None or manager is None:  # there is none any more while Slicer closes
+            return
+        self.chosen = None
+        manager.setLayout(self._layout_before)
+        for identifier, (linked, hot) in self._links_before.items():
+            composite = self.scene.GetNodeByID(identifier)
+            if composite is not None:
+                composite.SetLinkedControl(linked)
+                composite.SetHotLinkedControl(hot)
+
+    def _set_up_views(self) -> None:
+        active = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
+        for composite in overlay.slice_composites(self.scene):
+            composite.SetLinkedControl(True)
+            composite.SetHotLinkedControl(True)
+            if composite.GetLayoutName() == PLAIN_VIEW:
+                overlay.keep_plain(composite, True)
+            if composite.GetBackgroundVolumeID() is None:
+                composite.SetBackgroundVolumeID(active)

@@ -1,0 +1,154 @@
+"""The views go to a place of the case, and a box shows what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import vtk
+
+from UncertaintySegLib.scene import nodes
+
+Ijk = tuple[int, int, int]
+Box = tuple[Ijk, Ijk]
+Ras = tuple[float, float, float]
+
+ROLE = "region box"
+_COLOR = (1.0, 0.9, 0.3)
+_MARGIN = 1.6  # a region fills five eighths of a view
+_LEAST_MM = 40.0  # a view shows no less than this, so that a reader knows where they are
+
+
+def file_to_ras(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """Return the 4 x 4 matrix from IJK of the scan's file to mm (RAS)."""
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    scan.GetIJKToRASMatrix(ijk_to_ras)
+    matrix = slicer.util.arrayFromVTKMatrix(ijk_to_ras)
+    if scan.GetAttribute(nodes.LEFT_HANDED):
+        last = scan.GetImageData().GetDimensions()[2] - 1
+        matrix = matrix @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, last], [0, 0, 0, 1]])
+    return matrix
+
+
+def file_box(scan: slicer.vtkMRMLScalarVolumeNode, first: Ijk, last: Ijk) -> Box:
+    """Return a box, given by its first and last voxel as K J I of the scan's node, in IJK of the scan's file."""
+    low, high = list(first[::-1]), list(last[::-1])
+    if scan.GetAttribute(nodes.LEFT_HANDED):
+        end = scan.GetImageData().GetDimensions()[2] - 1
+        low[2], high[2] = end - high[2], end - low[2]
+    return tuple(low), tuple(high)
+
+
+def node_index(scan: slicer.vtkMRMLScalarVolumeNode, voxels: Sequence[Ijk]) -> tuple[np.ndarray, ...]:
+    """Return what takes voxels, given as IJK of the scan's file, out of an array `[K, J, I]` of its node."""
+    i, j, k = np.array(voxels, dtype=int).reshape(-1, 3).T
+    if scan.GetAttribute(nodes.LEFT_HANDED):
+        k = scan.GetImageData().GetDimensions()[2] - 1 - k
+    return k, j, i
+
+
+def corners(scan: slicer.vtkMRMLScalarVolumeNode, box: Box) -> np.ndarray:
+    """Return the outer corners of a box of voxels, IJK of the scan's file, in mm (RAS), `[8, 3]`, I fastest."""
+    low, high = np.array(box[0]) - 0.5, np.array(box[1]) + 0.5
+    which = np.array([[i, j, k] for k in (0, 1) for j in (0, 1) for i in (0, 1)])
+    ijk = np.where(which, high, low)
+    return (np.c_[ijk, np.ones(8)] @ file_to_ras(scan).T)[:, :3]
+
+
+def look_at(scene: slicer.vtkMRMLScene, position: Ras, around: np.ndarray) -> None:
+    """Move every slice view to the slice through a position, zoomed to what is around; 3D views turn about it.
+
+    Args:
+        scene: Whose views.
+        position: In mm (RAS).
+        around: Points in mm (RAS), `[N, 3]`, that a view shall show.
+    """
+    slicer.app.pauseRender()
+    try:
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
+            _place_slice(node, np.array(position), around)
+        for node in slicer.util.getNodesByClass("vtkMRMLViewNode", scene):
+            _turn_about(node, np.array(position))
+    finally:
+        slicer.app.resumeRender()
+
+
+def fit() -> None:
+    """Show the whole scan in every slice view."""
+    slicer.app.layoutManager().resetSliceViews()
+
+
+class RegionBox:
+    """A box around a region, in the slices and in 3D.
+
+    Args:
+        scene: Where it is shown.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self.scene = scene
+        self.model: slicer.vtkMRMLModelNode | None = None
+
+    def show(self, case: str, points: np.ndarray) -> None:
+        """Show the box with these corners, as `corners` returns them."""
+        if self.model is None or self.model.GetScene() is not self.scene:
+            self.model = self._new_model(case)
+        self.model.SetAndObservePolyData(_hull(points))
+        self.model.SetDisplayVisibility(True)
+
+    def hide(self) -> None:
+        """Take it out of the views."""
+        if self.model is not None and self.model.GetScene() is self.scene:
+            self.model.SetDisplayVisibility(False)
+
+    def _new_model(self, case: str) -> slicer.vtkMRMLModelNode:
+        model = self.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{case} region")
+        nodes.mark_private(model, case, ROLE)
+        model.CreateDefaultDisplayNodes()
+        model.SetSelectable(False)
+        display = model.GetDisplayNode()
+        display.SetColor(*_COLOR)
+        display.SetRepresentation(slicer.vtkMRMLDisplayNode.WireframeRepresentation)
+        display.SetLineWidth(2)
+        display.SetLighting(False)
+        display.SetOpacity(0.6)
+        display.SetVisibility2D(True)
+        display.SetSliceIntersectionThickness(1)
+        return model
+
+
+def _place_slice(node: slicer.vtkMRMLSliceNode, position: np.ndarray, around: np.ndarray) -> None:
+    axes = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, :3]
+    inside = around @ axes  # along the view's own axes, in mm
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    middle = (low + high) / 2
+    middle[2] = position @ axes[:, 2]  # in the slice through the position, not in that through the middle
+    node.SetXYZOrigin(0, 0, 0)
+    node.JumpSliceByCentering(*(axes @ middle))
+    width, height, _depth = node.GetDimensions()
+    wanted_width, wanted_height = np.maximum(_MARGIN * (high - low)[:2], _LEAST_MM)
+    mm_per_pixel = max(wanted_width / max(width, 1), wanted_height / max(height, 1))
+    node.SetFieldOfView(mm_per_pixel * width, mm_per_pixel * height, node.GetFieldOfView()[2])
+
+
+def _turn_about(node: slicer.vtkMRMLViewNode, position: np.ndarray) -> None:
+    camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(node)
+    if camera is None:
+        return
+    eye = np.array(camera.GetPosition()) + position - np.array(camera.GetFocalPoint())
+    camera.SetFocalPoint(*position)
+    camera.SetPosition(*eye)
+    camera.ResetClippingRange()
+
+
+def _hull(points: np.ndarray) -> vtk.vtkPolyData:
+    places, faces = vtk.vtkPoints(), vtk.vtkCellArray()
+    for point in points:
+        places.InsertNextPoint(*point)
+    for face in ((0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5)):
+        faces.InsertNextCell(4, face)
+    hull = vtk.vtkPolyData()
+    hull.SetPoints(places)
+    hull.SetPolys(faces)
+    return hull

@@ -1,0 +1,242 @@
+"""The server's routes as methods.
+
+    client = Client("http://127.0.0.1:8000")
+    sample = client.next_sample("predictive_entropy")
+    result = client.infer("hippocampus_low_rank", sample.id)
+    path = client.fetch_map(result, "predictive_entropy", folder)
+
+No `slicer` here: the same client serves scripts and other viewers. What is long is answered in the JSON of the wire,
+which `replies` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.server.replies import (
+    InferResult,
+    Job,
+    Sample,
+    ServerInfo,
+    parse,
+    parse_info,
+    parse_result,
+    parse_sample,
+)
+from UncertaintySegLib.server.transport import ByteProgress, Transport
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+JobProgress = Callable[[Job], None]
+
+_POLL_SECONDS = 0.25
+_WORK_SECONDS = 600.0
+"""For answers that wait for a worker, which may have a training or another person's inference to end first."""
+_HEALTH_SECONDS = 5.0
+_OURS = "/uncertainty/v1"
+
+
+class Client:
+    """A MONAI Label server with the uncertainty routes.
+
+    Args:
+        url: Address of the server.
+        token: Sent as a Bearer token when given.
+        timeout: Seconds without a byte after which a request is given up.
+
+    Raises:
+        ServerError: From every method, with one clear message, when the server is absent, silent, or refuses.
+        Cancelled: From every method, after `stop`.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, token: str | None = None, timeout: float = 30.0) -> None:
+        self._transport = Transport(url, token, timeout)
+        self._cancelling = Transport(url, token, timeout)  # works after `stop`, too
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return self._transport.url
+
+    def stop(self) -> None:
+        """Break off what runs in other threads; the server is told to stop its part."""
+        self._transport.stop()
+
+    def info_json(self) -> dict[str, Any]:
+        """Return what the server says of itself, as it says it."""
+        info = self._transport.json("GET", "/info/")
+        if not isinstance(info, dict):
+            raise ServerError(f"{self.url} does not answer like a MONAI Label server: is the address right?")
+        return info
+
+    def info(self) -> ServerInfo:
+        """Return the models and strategies that the server offers."""
+        return parse_info(self.info_json())
+
+    def health(self) -> dict[str, Any]:
+        """Return that the server answers; empty for a stock MONAI Label server, which has no such route."""
+        try:
+            return self._transport.json("GET", f"{_OURS}/health", timeout=_HEALTH_SECONDS) or {}
+        except ServerError as error:
+            if error.status is None:
+                raise
+            return {}
+
+    def who(self) -> dict[str, Any]:
+        """Return `username` and `roles` of the token; empty where the server does not say."""
+        try:
+            return self._transport.json("GET", "/auth/token/valid") or {}
+        except ServerError:
+            return {}
+
+    def cases(self, model: str | None = None, client_id: str | None = None) -> list[dict[str, Any]]:
+        """Return all cases of the server; `replies.parse_case` reads a row."""
+        query = {name: value for name, value in {"model": model, "client_id": client_id}.items() if value}
+        return self._transport.json("GET", f"{_OURS}/cases", query)["cases"]
+
+    def sample(self, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the case to look at next, without an id when there is none; `replies.parse_sample` reads it."""
+        return self._transport.json("POST", f"/activelearning/{quote(strategy, safe='')}", body=params or {}) or {}
+
+    def next_sample(self, strategy: str) -> Sample | None:
+        """Return the case to look at next, or None when every case has a label."""
+        reply = self.sample(strategy)
+        return parse_sample(reply) if reply.get("id") else None
+
+    def take(self, image: str, minutes: float, client_id: str | None = None) -> dict[str, Any]:
+        """Take a case by name: others do not get it for so many minutes. Refused while another has it."""
+        body = {"minutes": minutes, "client_id": client_id}
+        return self._transport.json("POST", _case(image), body=body)
+
+    def give_back(self, image: str, client_id: str | None = None) -> None:
+        """Let others have a case."""
+        self._transport.json("DELETE", _case(image), {"client_id": client_id} if client_id else None)
+
+    def fetch_image(self, image: str, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download a scan into `folder` under the server's name for it, and return its path."""
+        return self._transport.download(f"/datastore/image?image={quote(image, safe='')}", folder, None, progress)
+
+    def fetch_saved_label(self, image: str, tag: str, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download a label that was submitted, and return its path."""
+        path = f"/datastore/label?label={quote(image, safe='')}&tag={quote(tag, safe='')}"
+        return self._transport.download(path, folder, None, progress)
+
+    def submit(self, kind: str, model: str, image: str | None = None, params: dict[str, Any] | None = None) -> str:
+        """Queue a job and return its id.
+
+        Args:
+            kind: "infer", "score" or "train".
+            model: Name of a model in `info()`.
+            image: Image id; a score job without one scores every unlabelled image.
+            params: Parameters of the model, e.g. `{"seed": 1}`.
+        """
+        request = {"kind": kind, "model": model, "image": image, "params": params or {}}
+        return self._transport.json("POST", f"{_OURS}/jobs", body=request)["id"]
+
+    def job(self, job_id: str) -> Job:
+        """Return the present state of a job."""
+        return parse(Job, self._transport.json("GET", f"{_OURS}/jobs/{quote(job_id, safe='')}"))
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a queued or running job."""
+        self._cancelling.json("DELETE", f"{_OURS}/jobs/{quote(job_id, safe='')}")
+
+    def wait(self, job_id: str, progress: JobProgress | None = None) -> dict[str, Any]:
+        """Wait for a job and return its result.
+
+        Args:
+            job_id: What `submit` returned.
+            progress: Called with every state seen. When it raises (say `Cancelled`), the job is cancelled too.
+
+        Raises:
+            Cancelled: If somebody cancelled the job.
+        """
+        try:
+            while True:
+                job = self.job(job_id)
+                if progress:
+                    progress(job)
+                if job.state in ("done", "failed", "cancelled"):
+                    break
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            with contextlib.suppress(ServerError):
+                self.cancel(job_id)
+            raise
+        if job.state == "cancelled":
+            raise Cancelled("The job was cancelled.")
+        if job.state == "failed":
+            raise ServerError(job.error or "The job failed: the server's log says why.")
+        return job.result or {}
+
+    def infer(
+        self, model: str, image: str, params: dict[str, Any] | None = None, progress: JobProgress | None = None
+    ) -> InferResult:
+        """Segment an image and wait for the result; see `wait` for `progress`."""
+        return parse_result(self.wait(self.submit("infer", model, image, params), progress))
+
+    def score(self, model: str, image: str | None = None, progress: JobProgress | None = None) -> dict[str, float]:
+        """Score one image, or every unlabelled one, and return `{image id: score}`; see `wait` for `progress`."""
+        return self.wait(self.submit("score", model, image), progress)["scores"]
+
+    def condition(self, key: str, corrections: dict[str, Any]) -> dict[str, Any]:
+        """Correct a result by all clicks that hold; `replies.parse_result` reads the answer."""
+        return self._transport.json("POST", _result(key, "condition"), body=corrections, timeout=_WORK_SECONDS)
+
+    def review(
+        self, key: str, label: Path, params: dict[str, Any], progress: ByteProgress | None = None
+    ) -> dict[str, Any]:
+        """Ask for the risk of an edited label by a result; `replies.parse_result` reads the answer."""
+        path, form = _result(key, "review"), {"params": json.dumps(params)}
+        return self._transport.upload("POST", path, "label", label, None, form, progress, _WORK_SECONDS)
+
+    def samples(self, key: str, count: int, seed: int) -> list[dict[str, Any]]:
+        """Draw whole segmentations: `url`, `seed` and `volumes_ml` of each, the smallest first."""
+        body = {"count": count, "seed": seed}
+        return self._transport.json("POST", _result(key, "samples"), body=body, timeout=_WORK_SECONDS)["samples"]
+
+    def fetch_label(self, result: InferResult, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download the label of a result; one already in `folder` is only checked."""
+        return self.fetch(result.label_url, folder / result.key, progress)
+
+    def fetch_map(self, result: InferResult, name: str, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download one risk map of a result; one already in `folder` is only checked."""
+        return self.fetch(result.maps[name].url, folder / result.key, progress)
+
+    def fetch(self, url: str, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download a file of a result under the name it has there; one already in `folder` is only checked."""
+        return self._transport.download(url, folder, re.split("[/?]", url)[-1], progress)
+
+    def upload_image(self, image: str, file: Path, progress: ByteProgress | None = None) -> str:
+        """Add a scan to the server's studies and return its id."""
+        query = {"image": image}
+        return self._transport.upload("PUT", "/datastore/image", "file", file, query, None, progress, _WORK_SECONDS)[
+            "image"
+        ]
+
+    def upload_label(
+        self,
+        image: str,
+        file: Path,
+        tag: str = "final",
+        params: dict[str, Any] | None = None,
+        progress: ByteProgress | None = None,
+    ) -> dict[str, Any]:
+        """Store a label for an image; `params` may name the `model`, the `result` and `seconds_open`."""
+        query, form = {"image": image, "tag": tag}, {"params": json.dumps(params or {})}
+        return self._transport.upload("PUT", "/datastore/label", "label", file, query, form, progress, _WORK_SECONDS)
+
+
+def _case(image: str) -> str:
+    return f"{_OURS}/cases/{quote(image, safe='')}/lease"
+
+
+def _result(key: str, what: str) -> str:
+    return f"{_OURS}/results/{quote(key, safe='')}/{what}"

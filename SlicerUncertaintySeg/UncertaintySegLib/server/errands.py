@@ -1,0 +1,216 @@
+"""What the child process does for the panel: each function is one errand, asked by its name; JSON in, JSON out.
+
+Files come unzipped, so that Slicer does not stand still while it reads them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from UncertaintySegLib.errors import Cancelled
+from UncertaintySegLib.server.client import Client
+from UncertaintySegLib.server.files import trim, unzip
+from UncertaintySegLib.server.replies import Job, parse_result
+
+Json = dict[str, Any]
+Report = Callable[[str, float, "float | None"], None]
+
+_TAGS = ("final", "original")  # of labels, the better first
+_LEASE_MINUTES = 30.0
+_JOB_SHARE = 0.9  # of the progress bar; the rest is the download
+
+
+class Work:
+    """One errand under way: the server to ask, the folder for files, and whoever wants to know how far it is.
+
+    Args:
+        url: Address of the server.
+        token: Access token, or empty.
+        folder: Where downloads go.
+        report: Gets the stage, the fraction (0 to 1) and the seconds left, None where nobody knows.
+    """
+
+    def __init__(self, url: str, token: str, folder: Path, report: Report) -> None:
+        self.client = Client(url, token or None)
+        self.scans, self.results = folder / "scans", folder / "results"
+        self.labels = {tag: folder / "labels" / tag for tag in _TAGS}
+        self._report = report
+        self._stopped = threading.Event()
+
+    def do(self, errand: Callable[..., Json], arguments: Mapping[str, Any]) -> Json:
+        """Do an errand, then remove the oldest downloads. Raises `Cancelled` after `stop`."""
+        answer = errand(self, **arguments)
+        self._check()
+        trim([self.scans, self.results, *self.labels.values()])
+        return answer
+
+    def stop(self) -> None:
+        """Make the errand end soon, and the server stop its part."""
+        self._stopped.set()
+        self.client.stop()
+
+    def say(self, stage: str, fraction: float, eta_s: float | None = None) -> None:
+        """Report how far the errand is. Raises `Cancelled` after `stop`."""
+        self._check()
+        self._report(stage, min(max(fraction, 0.0), 1.0), eta_s)
+
+    def downloading(self, start: float = 0.0, share: float = 1.0) -> Callable[[float], None]:
+        """Return what tells how far a download is, as a share of the errand."""
+        return lambda fraction: self.say("Downloading", start + share * fraction)
+
+    def job(self, job: Job) -> None:
+        """Report the state of a job."""
+        waiting = job.state == "queued" and job.queue_position
+        stage = f"Waiting for {job.queue_position} other jobs" if waiting else job.stage.capitalize() or "Waiting"
+        self.say(stage, _JOB_SHARE * job.fraction, job.eta_s)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise Cancelled("Cancelled.")
+
+
+def connect(work: Work) -> Json:
+    """Learn what the server offers, and who we are to it."""
+    info = work.client.info_json()
+    return {"info": info, "health": work.client.health(), "who": work.client.who(), "url": work.client.url}
+
+
+def health(work: Work) -> Json:
+    """Learn whether the server answers."""
+    return work.client.health()
+
+
+def cases(work: Work, model: str | None = None, client_id: str | None = None) -> Json:
+    """List the cases with status, lease and score."""
+    return {"cases": work.client.cases(model, client_id)}
+
+
+def next_case(work: Work, strategy: str, params: Json | None = None) -> Json:
+    """Take the next case by a strategy and download its scan; `scan` is null when there is none."""
+    sample = work.client.sample(strategy, params)
+    return {"sample": sample, "scan": _scan(work, sample["id"]) if sample.get("id") else None}
+
+
+def open_case(work: Work, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES) -> Json:
+    """Take a case by its name, and download its scan and the label that it has, the final one first.
+
+    With 0 minutes it is only looked at, whoever has it.
+    """
+    if lease_minutes:
+        work.client.take(image, lease_minutes, client_id)
+    row = next((row for row in work.client.cases(None, client_id) if row["id"] == image), None)
+    tag = next((tag for tag in _TAGS if row and tag in row["labels"]), None)
+    label = None
+    if tag:
+        label = str(unzip(work.client.fetch_saved_label(image, tag, work.labels[tag], work.downloading(0.0, 0.1))))
+    return {"image": image, "scan": _scan(work, image), "label": label, "row": row}
+
+
+def upload_scan(work: Work, file: str, image: str) -> Json:
+    """Add a scan to the server's studies."""
+    return {"image": work.client.upload_image(image, Path(file), lambda fraction: work.say("Uploading", fraction))}
+
+
+def score(work: Work, model: str, image: str | None = None) -> Json:
+    """Score one case, or all that have no label."""
+    return {"scores": work.client.score(model, image, work.job)}
+
+
+def infer(work: Work, model: str, image: str, params: Json | None = None, maps: Sequence[str] = ()) -> Json:
+    """Segment a case, and download its label and some of its maps."""
+    result = work.client.wait(work.client.submit("infer", model, image, params), work.job)
+    return _fetched(work, result, maps)
+
+
+def fetch_maps(work: Work, result: str, maps: Mapping[str, str]) -> Json:
+    """Download maps by the addresses that a result gives for them."""
+    paths, share = {}, 1.0 / max(len(maps), 1)
+    for number, (name, url) in enumerate(maps.items()):
+        paths[name] = _file(work, url, result, number * share, share)
+    return {"maps": paths}
+
+
+def condition(work: Work, result: str, corrections: Json, maps: Sequence[str] = ()) -> Json:
+    """Correct a result by clicks."""
+    work.say("Correcting", 0.0)
+    return _fetched(work, work.client.condition(result, corrections), maps)
+
+
+def review(work: Work, result: str, file: str, params: Json | None = None, maps: Sequence[str] = ()) -> Json:
+    """Learn the risk of an edited label."""
+    raw = work.client.review(result, Path(file), params or {}, lambda f: work.say("Reviewing", 0.5 * f))
+    return _fetched(work, raw, maps)
+
+
+def samples(work: Work, result: str, count: int, seed: int = 0) -> Json:
+    """Draw plausible segmentations and download them."""
+    work.say("Drawing plausible segmentations", 0.0)
+    drawn = work.client.samples(result, count, seed)
+    for number, sample in enumerate(drawn):
+        folder = work.results / _key(result) / "samples"
+        progress = work.downloading(0.5 + 0.5 * number / len(drawn), 0.5 / len(drawn))
+        sample["label"] = str(unzip(work.client.fetch(sample["url"], folder, progress)))
+    return {"samples": drawn}
+
+
+def submit(work: Work, image: str, file: str, tag: str = "final", params: Json | None = None) -> Json:
+    """Save a label on the server."""
+    return work.client.upload_label(image, Path(file), tag, params, lambda fraction: work.say("Submitting", fraction))
+
+
+def train(work: Work, model: str, params: Json | None = None) -> Json:
+    """Train a model, or its head, on the labels that the server has."""
+    return work.client.wait(work.client.submit("train", model, None, params), work.job)
+
+
+def _scan(work: Work, image: str) -> str:
+    return str(unzip(work.client.fetch_image(image, work.scans, work.downloading())))
+
+
+def _fetched(work: Work, raw: Json, maps: Sequence[str]) -> Json:
+    result = parse_result(raw)
+    urls = {name: result.maps[name].url for name in maps if name in result.maps}
+    share = (1.0 - _JOB_SHARE) / (1 + len(urls))
+    label = _file(work, result.label_url, result.key, _JOB_SHARE, share)
+    paths = {
+        name: _file(work, url, result.key, _JOB_SHARE + number * share, share)
+        for number, (name, url) in enumerate(urls.items(), start=1)
+    }
+    return {"result": raw, "label": label, "maps": paths}
+
+
+def _file(work: Work, url: str, key: str, start: float, share: float) -> str:
+    """Download a file into the folder of the result that has it: a review's maps may be those of what it reviews."""
+    owner = re.search(r"/results/([\w-]+)/", url)
+    folder = work.results / (owner.group(1) if owner else _key(key))
+    return str(unzip(work.client.fetch(url, folder, work.downloading(start, share))))
+
+
+def _key(key: str) -> str:
+    return re.sub(r"[^\w-]", "_", key)
+
+
+ERRANDS: dict[str, Callable[..., Json]] = {
+    errand.__name__: errand
+    for errand in (
+        connect,
+        health,
+        cases,
+        next_case,
+        open_case,
+        upload_scan,
+        score,
+        infer,
+        fetch_maps,
+        condition,
+        review,
+        samples,
+        submit,
+        train,
+    )
+}
+"""All errands by name."""

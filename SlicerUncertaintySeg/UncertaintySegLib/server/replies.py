@@ -1,0 +1,385 @@
+"""What the server answers, as plain typed values.
+
+A server that is older, newer or a stock one may lack fields or have more: what is optional gets its default, what is
+unknown is ignored, and what is missing raises a `ServerError` that says so, from every function here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import wraps
+from typing import Any, TypeVar
+
+from UncertaintySegLib.errors import ServerError
+
+T = TypeVar("T")
+
+_SAME_VERSION = "are server and module of the same version?"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure a model segments; `id` is its voxel value, `rgb` is 0 to 255 (None: the viewer chooses)."""
+
+    id: int
+    name: str
+    rgb: tuple[int, int, int] | None = None
+    snomed: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model on the server. `head` and `bundle` are None where the server is a stock MONAI Label app.
+
+    `calibration` says on what cases it is calibrated, or why it is not.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    head: str | None = None
+    bundle: str | None = None
+    maps: tuple[str, ...] = ()
+    checksum: str | None = None
+    description: str = ""
+    task: str = ""
+    trainable: bool = False
+    version: int | None = None
+    calibrated: bool = False
+    calibration: str = ""
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Who answers and what it offers; `strategies` are descriptions by name."""
+
+    name: str
+    version: str
+    models: dict[str, Model]
+    strategies: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The case to look at next, and why.
+
+    Attributes:
+        id: Of the case.
+        score: None where the strategy does not rank.
+        reason: One sentence.
+        strategy: Name of the strategy that chose it.
+        model: Whose scores were read, or None.
+        provenance: Where the score is from: weights, measure, rank, date.
+        remaining: Number of cases by state: unlabelled, scored, skipped, locked.
+        stopping: Why further labels may not pay, once that is so.
+    """
+
+    id: str
+    score: float | None = None
+    reason: str = ""
+    strategy: str = ""
+    model: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    remaining: dict[str, int] = field(default_factory=dict)
+    stopping: str | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who is at a case, and until when (seconds since 1970, UTC)."""
+
+    annotator: str
+    until: float
+    mine: bool = False
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One case of the server. `status` is "unlabelled", "labelled" or "leased"; `labels` are tags."""
+
+    id: str
+    status: str
+    score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    model: str | None = None
+    lease: Lease | None = None
+    skipped: bool = False
+    labels: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """How to read and fetch one risk map."""
+
+    url: str
+    unit: str
+    range: tuple[float, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One row of the structure table. Volumes are in mL.
+
+    Attributes:
+        volume_ml_95: 95 % interval; None where the head has no coherent samples.
+        expected_error_ml: What is expected to be wrongly in or out of the structure.
+        excess_error_ml: What of it the model would do better; only of labels that are not the model's.
+        anomaly_score: How far such a label is from the model's own, relative to its size.
+        flag: Why a person should look at it, or None.
+    """
+
+    name: str
+    id: int
+    volume_ml: float
+    volume_ml_95: tuple[float, float] | None = None
+    interval_method: str = ""
+    mean_risk: float | None = None
+    expected_dice: float | None = None
+    expected_error_ml: float | None = None
+    excess_error_ml: float | None = None
+    anomaly_score: float | None = None
+    flag: str | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """One place to look at; rank 1 is worst.
+
+    Attributes:
+        ras_mm, ijk: Where to look, in mm and as the voxel.
+        bounding_box: First and last voxel, IJK.
+        kind: "border", "missed" or "extra".
+    """
+
+    rank: int
+    structure: str
+    ras_mm: tuple[float, float, float]
+    ijk: tuple[int, int, int]
+    bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]]
+    volume_ml: float
+    expected_error_ml: float
+    kind: str = "border"
+
+
+@dataclass(frozen=True)
+class RiskCoveragePoint:
+    """What reviewing everything riskier than `threshold` takes, and what stays wrong then.
+
+    Attributes:
+        threshold: Of the error probability.
+        coverage: Share of the scan that is not reviewed.
+        reviewed_ml, regions: Volume that is, and its pieces.
+        expected_error: Wrong voxels left / reference voxels, with its 95 % interval `lo` to `hi`; None where nobody
+            knows, for want of a calibration.
+    """
+
+    threshold: float
+    coverage: float
+    reviewed_ml: float
+    regions: int
+    expected_error: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What is promised if everything riskier than `threshold` is reviewed; `text` is the promise in one sentence."""
+
+    kind: str
+    alpha: float
+    threshold: float
+    text: str
+    delta: float | None = None
+    cases: int = 0
+    reachable_alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """State of a queued, running or ended job. `fraction` is 0 to 1."""
+
+    id: str
+    state: str
+    fraction: float = 0.0
+    stage: str = ""
+    queue_position: int = 0
+    eta_s: float | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """An inference, a correction of one or the review of a label: where its label and maps are, and what they say.
+
+    Attributes:
+        key: Of the result on the server.
+        regions: Where to look, worst first.
+        remaining_error_ml: What is expected to be wrong, None in results of old.
+        risk_coverage: The curve of this case, by threshold.
+        guarantee: None where none can be given; `guarantee_reason` then says why.
+        moved, alone, offer: Of a correction: what the clicks moved ("shape", "voxel" or "none"), how many moved only
+            their own voxel, and what would help.
+    """
+
+    key: str
+    label_url: str
+    labels: tuple[Label, ...]
+    maps: dict[str, MapInfo]
+    structures: tuple[Structure, ...]
+    provenance: dict[str, Any]
+    regions: tuple[Region, ...] = ()
+    remaining_error_ml: float | None = None
+    risk_coverage: tuple[RiskCoveragePoint, ...] = ()
+    guarantee: Guarantee | None = None
+    guarantee_reason: str | None = None
+    moved: str = ""
+    alone: int = 0
+    offer: str | None = None
+
+
+@dataclass(frozen=True)
+class PlausibleLabel:
+    """One whole segmentation drawn from a model: its file, and the volume of each structure in mL."""
+
+    label: str
+    seed: int
+    volumes_ml: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training ended with; weights that validate worse than those in use are not published."""
+
+    published: bool
+    reason: str
+    version: int | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(cls: type[T], data: dict[str, Any], **derived: Any) -> T:
+    """Make a `cls` from JSON: keys it does not know are ignored, lists become tuples, null means the default.
+
+    Args:
+        cls: One of the classes above.
+        data: A JSON object.
+        derived: Fields whose value is not that of the same key.
+
+    Raises:
+        ServerError: If a field without a default is missing, or `data` is no object; names what.
+    """
+    if not isinstance(data, dict):
+        raise ServerError(f"The server's {cls.__name__} is no object: {_SAME_VERSION}")
+    values = dict(derived)
+    for known in fields(cls):
+        if known.name in values:
+            continue
+        value = _tuple(data.get(known.name))
+        if value is not None:
+            values[known.name] = value
+        elif known.default is MISSING and known.default_factory is MISSING:
+            raise ServerError(f"The server's {cls.__name__} lacks '{known.name}': {_SAME_VERSION}")
+    return cls(**values)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
+
+
+def _tolerant(read: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+    """Make whatever a strange reply does to a function a `ServerError`."""
+
+    @wraps(read)
+    def checked(data: dict[str, Any]) -> T:
+        try:
+            return read(data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else f"is strange ({error})"
+            raise ServerError(f"The server's answer {reason}: {_SAME_VERSION}") from error
+
+    return checked
+
+
+def parse_all(cls: type[T], rows: list[dict[str, Any]] | None) -> tuple[T, ...]:
+    """Make one `cls` of each row; see `parse`."""
+    return tuple(parse(cls, row) for row in rows or ())
+
+
+@_tolerant
+def parse_sample(data: dict[str, Any]) -> Sample:
+    """Make a `Sample` from the reply of `POST /activelearning/{strategy}`."""
+    first = next(iter(data.get("samples") or ()), {})
+    strategy = data.get("strategy")
+    return parse(
+        Sample,
+        data,
+        strategy=strategy if isinstance(strategy, str) else "",  # MONAI Label's own has a record here
+        provenance=first.get("provenance", {}),
+    )
+
+
+@_tolerant
+def parse_case(data: dict[str, Any]) -> CaseRow:
+    """Make a `CaseRow` from a row of `GET /uncertainty/v1/cases`."""
+    return parse(CaseRow, data, lease=parse(Lease, data["lease"]) if data.get("lease") else None)
+
+
+def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]] = ()) -> tuple[Label, ...]:
+    """Make labels from MONAI Label's `{name: id}` (or its older list of names), with colours where known.
+
+    Args:
+        names: What a model entry or a result calls its labels.
+        details: Our own richer list: id, name, rgb, snomed.
+    """
+    if details:
+        return tuple(parse(Label, entry, rgb=tuple(entry["rgb"]) if entry.get("rgb") else None) for entry in details)
+    pairs = names.items() if isinstance(names, dict) else ((name, i) for i, name in enumerate(names, start=1))
+    return tuple(Label(int(value), name) for name, value in pairs if int(value) > 0)
+
+
+@_tolerant
+def parse_info(data: dict[str, Any]) -> ServerInfo:
+    """Make a `ServerInfo` from the reply of `GET /info/`, of a stock MONAI Label server as well."""
+    models = {
+        name: parse(
+            Model, entry, name=name, labels=parse_labels(entry.get("labels") or {}, entry.get("label_details") or ())
+        )
+        for name, entry in (data.get("models") or {}).items()
+    }
+    strategies = data.get("strategies") or {}
+    return ServerInfo(
+        name=str(data.get("name", "MONAI Label")),
+        version=str(data.get("version", "")),
+        models=models,
+        strategies={name: str((strategies[name] or {}).get("description", "")) for name in strategies},
+    )
+
+
+def _folder_name(key: str) -> str:
+    """Return a result's key, which will name a folder on this computer: nothing in it may leave that folder."""
+    if not re.fullmatch(r"[\w-]+", key):
+        raise ServerError(f"The server names a result '{key}', which is not a key.")
+    return key
+
+
+@_tolerant
+def parse_result(data: dict[str, Any]) -> InferResult:
+    """Make an `InferResult` from what an inference job, a correction or a review ends with."""
+    risk = data["risk"]
+    return parse(
+        InferResult,
+        {**data, **risk},
+        key=_folder_name(risk["result"]),
+        label_url=data["label"],
+        labels=parse_labels(data["label_names"], data.get("labels", [])),
+        maps={name: parse(MapInfo, entry) for name, entry in risk["maps"].items()},
+        structures=parse_all(Structure, risk["structures"]),
+        provenance=risk["provenance"],
+        regions=parse_all(Region, risk.get("regions")),
+        risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
+        guarantee=parse(Guarantee, risk["guarantee"]) if risk.get("guarantee") else None,
+    )

@@ -1,0 +1,78 @@
+"""A panel with some of its sections, over a real scene and a real child process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+
+from Testing.Python.SlicerUncertaintySeg.conftest import write_scaled_map
+from Testing.Python.SlicerUncertaintySeg.review_curve import a_result
+from UncertaintySegLib.server.replies import MapInfo, Sample
+
+UI = Path(__file__).resolve().parents[4] / "SlicerUncertaintySeg" / "Resources" / "UI"
+ERROR_PROBABILITY = MapInfo(
+    url="/uncertainty/v1/results/k3y/maps/error_probability.nii.gz", unit="1", range=(0.0, 1.0), source="total"
+)
+
+
+@pytest.fixture
+def session(host, tmp_path):
+    """A session without a server."""
+    from UncertaintySegLib.logic.session import Session
+    from UncertaintySegLib.scene.case import CaseScene
+    from UncertaintySegLib.server.courier import Courier
+
+    session = Session(CaseScene(host.scene), Courier(), tmp_path)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def open_panel(session):
+    """The function that opens a panel of 380 pixels with some sections."""
+    from slicer_host import desktop
+    from UncertaintySegLib.panel.panel import Panel
+
+    opened = []
+
+    def open_panel(*sections):
+        widget = slicer.util.loadUI(str(UI / "UncertaintySeg.ui"))
+        panel = Panel(slicer.util.childWidgetVariables(widget), session, list(sections), str(UI))
+        panel.widget = widget
+        opened.append(panel)
+        widget.resize(380, 900)
+        widget.show()
+        desktop.process_events()
+        return panel
+
+    yield open_panel
+    for panel in opened:
+        panel.close()
+        panel.widget.close()
+
+
+@pytest.fixture
+def error_probability_file(phantom_case, tmp_path) -> Path:
+    """A map of the phantom's error probability, 0 to 1."""
+    image = nib.load(phantom_case.risk)
+    values = np.clip(image.get_fdata() / np.log(2), 0, 1)
+    write_scaled_map(tmp_path / "error_probability.nii.gz", values, image.affine, 1.0)
+    return tmp_path / "error_probability.nii.gz"
+
+
+@pytest.fixture
+def show_result(session, phantom_case, error_probability_file):
+    """The function that opens the phantom with a result; its arguments are fields of that."""
+
+    def show_result(*, with_map=True, **fields):
+        session.open_case(Sample(phantom_case.name), phantom_case.scan)
+        result = a_result(labels=phantom_case.labels, maps={"error_probability": ERROR_PROBABILITY}, **fields)
+        maps = {"error_probability": error_probability_file} if with_map else {}
+        session.show_result(result, phantom_case.label, maps)
+        return result
+
+    return show_result

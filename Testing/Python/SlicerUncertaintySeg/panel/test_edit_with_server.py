@@ -1,0 +1,85 @@
+"""Correct a case that a real server segmented, have it reviewed, submit it, and find it there voxel for voxel."""
+
+from __future__ import annotations
+
+import io
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+
+pytest.importorskip("PySide6")
+
+from Testing.Python.monailabel_app.conftest import launch, scans, server  # noqa: F401 - fixtures
+from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
+from UncertaintySegLib.panel.cases_section import CasesSection
+from UncertaintySegLib.panel.edit_section import EditSection
+from UncertaintySegLib.panel.segment_section import SegmentSection
+from UncertaintySegLib.panel.selection_section import SelectionSection
+
+
+@pytest.fixture
+def annotator(host, server, tmp_path, monkeypatch):  # noqa: F811
+    from UncertaintySegLib.panel import edit_section
+
+    monkeypatch.setattr(edit_section, "default_folder", lambda: tmp_path / "drafts")
+    host.slice_view("Red")
+    sections = [CasesSection, SegmentSection, SelectionSection, EditSection]
+    with sitting_at(sections, tmp_path / "downloads") as annotator:
+        annotator.connect(server.url)
+        task, name = server.baseline.split("_", 1)
+        annotator.choose(annotator.segment.ui.taskComboBox, task)
+        annotator.choose(annotator.segment.ui.modelComboBox, name)
+        annotator.wait()
+        annotator.cases.cases.open(server.images()[0])
+        annotator.wait()
+        annotator.run()
+        yield annotator
+
+
+def worst_place(annotator) -> tuple[float, float, float]:
+    """Where the model doubts a structure most, in mm."""
+    region = annotator.session.state.result.regions[0]
+    return tuple(region.ras_mm)
+
+
+def test_edit_review_submit(annotator, server, tmp_path):  # noqa: F811
+    section, state = annotator.panel.sections["Edit"], annotator.session.state
+    annotator.wait()
+    assert section.editing.uncertain_ml > 0
+    before = state.result.remaining_error_ml
+    segments = annotator.scene.segmentation.GetSegmentation()
+    section.editor.setCurrentSegmentID(segments.GetSegmentIDs()[0])
+    section.editor.paint(worst_place(annotator), 6.0)
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Reviewed:"), 60)
+    assert state.result.key != state.base.key
+    assert 0 <= state.result.remaining_error_ml < before
+    assert state.result.structures[0].anomaly_score is not None
+    assert "anomaly" in state.result.maps
+
+    image = annotator.scene.case
+    annotator.scene.write_label(tmp_path / "drawn.nii.gz")
+    changed = section.editing.changed_voxels
+    assert changed > 0
+    try:
+        annotator.click(section.ui.submitButton)
+        annotator.wait()
+        assert annotator.status.startswith(f"The label of {image} is saved: {changed} voxels (")
+        saved = server.http.get("/datastore/label", params={"label": image, "tag": "final"})
+        (tmp_path / "saved.nii.gz").write_bytes(io.BytesIO(saved.content).getvalue())
+        sent, kept = (nib.load(tmp_path / name) for name in ("drawn.nii.gz", "saved.nii.gz"))
+        np.testing.assert_array_equal(np.asarray(kept.dataobj), np.asarray(sent.dataobj))
+        np.testing.assert_allclose(kept.affine, sent.affine, atol=1e-4)
+    finally:
+        server.http.delete("/datastore/label", params={"id": image, "tag": "final"})
+
+
+def test_the_anomaly_map_is_one_like_any_other(annotator):
+    section = annotator.panel.sections["Edit"]
+    annotator.scene.wanted = "anomaly"
+    section.editor.setCurrentSegmentID(annotator.scene.segmentation.GetSegmentation().GetSegmentIDs()[0])
+    section.editor.paint(worst_place(annotator), 6.0)
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Reviewed:"), 60)
+    assert annotator.scene.shown == "anomaly"
+    assert slicer.util.arrayFromVolume(annotator.scene.maps["anomaly"]).max() > 0

@@ -1,0 +1,439 @@
+"""From region to region by keys and buttons, in a real scene; clicks against a server of our own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+
+pytest.importorskip("PySide6")
+
+from UncertaintySegLib.server.replies import Region
+
+SPECS = (  # structure, voxel, box, expected error in mL
+    ("organ", (26, 8, 11), ((18, 6, 8), (34, 12, 14)), 0.6),
+    ("lesion", (33, 20, 11), ((29, 16, 9), (37, 24, 13)), 0.4),
+    ("organ", (10, 20, 11), ((9, 14, 8), (12, 26, 14)), 0.2),
+)
+
+
+def regions_of(files, specs=SPECS) -> tuple[Region, ...]:
+    affine = nib.load(files.scan).affine
+    return tuple(
+        Region(rank, name, tuple(nib.affines.apply_affine(affine, ijk).tolist()), ijk, box, 1.5, error)
+        for rank, (name, ijk, box, error) in enumerate(specs, start=1)
+    )
+
+
+class Reviewer:
+    """Goes through regions."""
+
+    def __init__(self, panel, files, host) -> None:
+        from slicer_host import desktop
+
+        self.desktop, self.panel, self.files, self.host = desktop, panel, files, host
+        self.session = panel.session
+        self.section = panel.sections["Regions"]
+        self.ui, self.regions, self.clicks = self.section.ui, self.section.regions, self.section.clicks
+
+    def click(self, button) -> None:
+        from PySide6 import QtCore, QtTest
+
+        assert button.isEnabled(), button.objectName
+        QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        from PySide6 import QtCore, QtTest
+
+        modifier = QtCore.Qt.ShiftModifier if shift else QtCore.Qt.NoModifier
+        slicer.util.mainWindow().activateWindow()  # the panel, which is a window of its own here, is not in it
+        self.desktop.process_events()
+        QtTest.QTest.keyClick(slicer.util.mainWindow(), getattr(QtCore.Qt, f"Key_{key}"), modifier)
+        self.desktop.process_events()
+
+    def answered(self, seconds: float = 20.0) -> None:
+        self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.courier.pending), seconds)
+
+    def states(self) -> list[str]:
+        return [item.state for item in self.regions.items]
+
+    def selected(self) -> int | None:
+        rows = {index.row() for index in self.ui.regionsTable.selectedIndexes()}
+        return rows.pop() if rows else None
+
+    def row(self, row: int) -> list[str]:
+        return [self.ui.regionsTable.item(row, column).text() for column in range(6)]
+
+    def ras(self, ijk) -> tuple[float, ...]:
+        return tuple(nib.affines.apply_affine(nib.load(self.files.scan).affine, ijk).tolist())
+
+    def is_shown(self, ijk) -> bool:
+        """Whether a voxel is in the slice and near the middle of every view."""
+        shown = []
+        for name in ("Red", "Yellow", "Green"):
+            node = self.host.slice_view(name).node
+            matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+            place = np.linalg.inv(matrix) @ [*self.ras(ijk), 1.0]
+            shown.append(abs(place[2]) < 0.01 and np.abs(place[:2]).max() < 15)
+        return all(shown)
+
+    def review(self, regions, left: float) -> None:
+        """Show what a server would say of the label as it is."""
+        state = self.session.state
+        self.session.show_result(
+            replace(state.result, key="r3v", regions=regions, remaining_error_ml=left), None, {}, base=state.base
+        )
+
+
+@pytest.fixture
+def reviewer(host, open_panel, show_result, phantom_case):
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+
+    for name in ("Red", "Yellow", "Green"):
+        host.slice_view(name)
+    panel = open_panel(RegionsSection)
+    show_result(regions=regions_of(phantom_case), remaining_error_ml=1.5)
+    panel.enter()
+    yield Reviewer(panel, phantom_case, host)
+    panel.exit()
+
+
+@pytest.fixture
+def connected(reviewer, wire_server):
+    reviewer.session.url = wire_server.url
+    return reviewer
+
+
+def test_without_a_result_it_says_what_to_do(open_panel, tmp_path):
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+
+    panel = open_panel(RegionsSection)
+    ui = panel.sections["Regions"].ui
+    assert ui.progressLabel.text == "Run a model first: it says where to look."
+    for button in (ui.nextButton, ui.previousButton, ui.acceptButton, ui.dismissButton, ui.undoButton, ui.clickButton):
+        assert not button.isEnabled()
+    panel.widget.grab().save(str(tmp_path / "empty.png"))
+
+
+def test_the_list_has_structure_kind_volume_and_error(reviewer, tmp_path):
+    assert reviewer.row(0) == ["1", "organ", "border", "1.50", "0.600", ""]
+    assert reviewer.row(1) == ["2", "lesion", "border", "1.50", "0.400", ""]
+    assert reviewer.ui.progressLabel.text == "0 of 3 looked at; expected error left 1.50 of 1.50 mL."
+    color = reviewer.ui.regionsTable.item(0, 1).data(1)
+    assert color.getRgb()[:3] == (90, 200, 110)
+    assert reviewer.selected() is None
+    reviewer.click(reviewer.ui.nextButton)
+    reviewer.click(reviewer.ui.acceptButton)
+    reviewer.panel.widget.grab().save(str(tmp_path / "regions.png"))
+
+
+def test_keys_go_from_region_to_region_and_the_views_follow(reviewer):
+    reviewer.press("N")
+    assert reviewer.selected() == 0
+    assert reviewer.is_shown(SPECS[0][1])
+    reviewer.press("N")
+    assert reviewer.is_shown(SPECS[1][1])
+    reviewer.press("N")
+    reviewer.press("N")
+    assert reviewer.selected() == 2
+    reviewer.press("P")
+    assert reviewer.selected() == 1
+    assert reviewer.is_shown(SPECS[1][1])
+
+
+def test_a_click_on_a_row_goes_there(reviewer):
+    from PySide6 import QtCore, QtTest
+
+    table = reviewer.ui.regionsTable
+    place = table.visualItemRect(table.item(2, 1)).center()
+    QtTest.QTest.mouseClick(table.viewport(), QtCore.Qt.LeftButton, pos=place)
+    assert reviewer.regions.current == 2
+    assert reviewer.is_shown(SPECS[2][1])
+
+
+def test_f_shows_the_whole_scan_again(reviewer):
+    reviewer.press("N")
+    near = reviewer.host.slice_view("Red").node.GetFieldOfView()[0]
+    reviewer.press("F")
+    assert reviewer.host.slice_view("Red").node.GetFieldOfView()[0] > near
+
+
+def test_accepting_counts_and_goes_on_dismissing_leaves_the_error(reviewer):
+    wanted = []
+    reviewer.session.review_wanted.connect(lambda: wanted.append(True))
+    reviewer.press("N")
+    reviewer.press("A")
+    assert reviewer.states() == ["accepted", "open", "open"]
+    assert reviewer.selected() == 1
+    assert reviewer.session.state.accepted == [SPECS[0][2]]
+    assert wanted == [True]
+    assert reviewer.ui.progressLabel.text == "1 of 3 looked at; expected error left 0.90 of 1.50 mL."
+    reviewer.press("D")
+    assert reviewer.ui.progressLabel.text == "2 of 3 looked at; expected error left 0.90 of 1.50 mL."
+    assert wanted == [True]
+    reviewer.press("A")
+    assert reviewer.ui.progressLabel.text.endswith("0.70 of 1.50 mL. All regions are decided: submit.")
+    assert reviewer.row(1)[5] == "dismissed"
+
+
+def test_what_was_decided_is_undone_and_done_again_in_order(reviewer):
+    reviewer.press("N")
+    for key in "ADA":
+        reviewer.press(key)
+    for states, accepted in (
+        (["accepted", "dismissed", "open"], 1),
+        (["accepted", "open", "open"], 1),
+        (["open", "open", "open"], 0),
+    ):
+        reviewer.press("U")
+        assert reviewer.states() == states
+        assert len(reviewer.session.state.accepted) == accepted
+    reviewer.press("U")
+    for _time in range(3):
+        reviewer.press("U", shift=True)
+    assert reviewer.states() == ["accepted", "dismissed", "accepted"]
+    assert not reviewer.ui.redoButton.isEnabled()
+
+
+def test_decisions_hold_for_the_regions_of_a_review(reviewer):
+    reviewer.press("N")
+    reviewer.press("A")
+    reviewer.press("D")
+    moved = (("lesion", (34, 20, 11), ((30, 16, 9), (38, 24, 13)), 0.3), SPECS[2], ("organ", (40, 40, 20), ((39, 39, 19), (41, 41, 21)), 0.1))
+    reviewer.review(regions_of(reviewer.files, moved), 0.6)
+    assert [(item.region.structure, item.state) for item in reviewer.regions.items] == [
+        ("organ", "accepted"),
+        ("lesion", "dismissed"),
+        ("organ", "open"),
+        ("organ", "open"),
+    ]
+    assert reviewer.ui.progressLabel.text == "2 of 4 looked at; expected error left 0.60 of 1.50 mL."
+    assert reviewer.selected() == 2
+
+
+def test_undoing_goes_back_to_what_the_server_said_before(reviewer):
+    first = reviewer.session.state.result
+    reviewer.press("N")
+    reviewer.press("A")
+    reviewer.review(regions_of(reviewer.files, SPECS[1:]), 0.9)
+    reviewed = reviewer.session.state.result
+    reviewer.press("U")
+    assert reviewer.session.state.result is first
+    assert reviewer.states() == ["open"] * 3
+    reviewer.press("U", shift=True)
+    assert reviewer.session.state.result is reviewed
+    assert reviewer.states() == ["accepted", "open", "open"]
+
+
+def test_the_box_can_be_turned_off(reviewer):
+    reviewer.press("N")
+    (model,) = [node for node in slicer.util.getNodesByClass("vtkMRMLModelNode") if "region" in node.GetName()]
+    assert model.GetDisplayVisibility()
+    reviewer.ui.boxCheckBox.click()
+    assert not model.GetDisplayVisibility()
+    reviewer.press("N")
+    assert not model.GetDisplayVisibility()
+
+
+def test_keys_work_only_while_the_module_is_open(reviewer):
+    reviewer.panel.exit()
+    reviewer.press("N")
+    assert reviewer.selected() is None
+    reviewer.panel.enter()
+    reviewer.press("N")
+    assert reviewer.selected() == 0
+
+
+def test_whoever_reads_only_decides_nothing(reviewer):
+    reviewer.session.state.read_only = True
+    reviewer.session.changed.emit()
+    reviewer.press("N")
+    reviewer.press("A")
+    assert reviewer.states() == ["open"] * 3
+    assert reviewer.selected() == 0
+    assert not reviewer.ui.acceptButton.isVisible()
+    assert not reviewer.ui.clicksGroup.isVisible()
+
+
+def test_a_scan_that_is_gone_is_said(reviewer):
+    reviewer.host.scene.RemoveNode(reviewer.session.scene.scan)
+    reviewer.press("N")
+    assert "no longer in the scene" in reviewer.panel.ui.statusLabel.text
+    reviewer.press("C")
+    assert not reviewer.clicks.is_on
+
+
+def test_closing_the_case_empties_the_list(reviewer):
+    reviewer.press("N")
+    reviewer.press("C")
+    reviewer.session.close_case()
+    assert reviewer.ui.progressLabel.text == "Run a model first: it says where to look."
+    assert not reviewer.clicks.is_on
+    assert not [node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode")]
+    reviewer.press("N")
+    reviewer.press("A")
+
+
+def place(reviewer, ijk) -> None:
+    view = reviewer.host.slice_view("Red")
+    view.jump_to(reviewer.ras(ijk))
+    view.pointer.click(view.pixel_of(reviewer.ras(ijk)))
+    reviewer.desktop.process_events()
+
+
+def test_a_click_asks_with_the_voxel_of_the_file(connected, wire_server, tmp_path):
+    connected.press("N")
+    connected.ui.structureComboBox.setCurrentIndex(1)
+    connected.press("C")
+    assert connected.ui.clickButton.isChecked()
+    place(connected, SPECS[0][1])
+    assert connected.ui.clickHintLabel.text == "Updating..."
+    connected.answered()
+    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    ((name, (voxel,)),) = asked.items()
+    assert name == "lesion"
+    assert np.abs(np.array(voxel) - SPECS[0][1]).max() <= 1
+    assert connected.session.state.result.key == "c0nd"
+    assert connected.session.state.corrections == asked
+    assert connected.ui.clickHintLabel.text.startswith("Clicks: 1. The last one took ")
+    assert "edited" in connected.states()
+    connected.panel.widget.grab().save(str(tmp_path / "clicked.png"))
+
+
+def test_all_clicks_are_asked_each_time_and_one_taken_back_is_not(connected, wire_server):
+    connected.press("N")
+    connected.press("C")
+    place(connected, (26, 8, 11))
+    connected.answered()
+    connected.ui.structureComboBox.setCurrentIndex(2)
+    place(connected, (30, 9, 11))
+    connected.answered()
+    asked = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    assert [sorted(body) for body in asked] == [["organ"], ["background", "organ"]]
+    connected.press("U")
+    assert connected.clicks.count == 1
+    connected.press("U")
+    assert connected.clicks.count == 0
+    assert connected.session.state.result.key == "k3y"
+    connected.press("U", shift=True)
+    connected.press("U", shift=True)
+    assert connected.clicks.count == 2
+    connected.answered()
+    assert len([path for path, _body in wire_server.bodies if path.endswith("/condition")]) == 2
+    connected.click(connected.ui.removeClicksButton)
+    connected.answered()
+    assert connected.clicks.count == 0
+    connected.press("U")
+    assert connected.clicks.count == 2
+
+
+def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected, wire_server):
+    wire_server.delays["/uncertainty/v1/results/k3y/condition"] = 0.4
+    connected.press("C")
+    place(connected, (26, 8, 11))
+    assert connected.clicks.waiting
+    connected.press("U")
+    assert connected.clicks.count == 0
+    connected.answered()
+    assert connected.session.state.result.key == "k3y"
+    connected.press("U", shift=True)
+    connected.answered()
+    assert connected.clicks.count == 1
+    assert connected.session.state.result.key == "c0nd"
+
+
+def test_a_scribble_is_sent_as_voxels(connected, wire_server):
+    connected.ui.scribbleCheckBox.click()
+    connected.press("C")
+    view = connected.host.slice_view("Red")
+    view.jump_to(connected.ras((26, 8, 11)))
+    view.pointer.drag([view.pixel_of(connected.ras((i, 8, 11))) for i in (20, 24, 28, 32)])
+    connected.answered()
+    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    assert len(asked["scribbles"]["organ"]) >= 12
+
+
+def test_a_server_that_is_gone_keeps_the_click_and_says_so(reviewer):
+    reviewer.session.url = "http://127.0.0.1:9"
+    reviewer.press("C")
+    place(reviewer, (26, 8, 11))
+    reviewer.answered(40)
+    assert reviewer.ui.clickHintLabel.text.startswith("The click had no effect yet:")
+    assert reviewer.clicks.count == 1
+    assert reviewer.session.state.result.key == "k3y"
+
+
+def test_slicers_own_way_out_of_the_mode_is_seen(reviewer):
+    reviewer.press("C")
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SwitchToViewTransformMode()
+    reviewer.session.changed.emit()
+    assert not reviewer.ui.clickButton.isChecked()
+
+
+def test_leaving_the_module_gives_the_mouse_back(reviewer):
+    reviewer.press("C")
+    reviewer.panel.exit()
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+
+
+def test_nothing_is_cut_off(reviewer):
+    reviewer.desktop.process_events()
+    ui = reviewer.ui
+    for button in (ui.previousButton, ui.acceptButton, ui.dismissButton, ui.undoButton, ui.clickButton):
+        assert button.width >= button.fontMetrics().horizontalAdvance(button.text)
+        assert "Key: " in button.toolTip
+    table = ui.regionsTable
+    assert table.horizontalHeader().length() <= table.width
+
+
+@pytest.fixture
+def with_editor(host, open_panel, show_result, phantom_case, tmp_path, monkeypatch):
+    from UncertaintySegLib.logic import drafts
+    from UncertaintySegLib.panel import edit_section
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+
+    monkeypatch.setattr(edit_section, "default_folder", lambda: tmp_path / "drafts")
+    assert drafts.default_folder
+    panel = open_panel(RegionsSection, edit_section.EditSection)
+    show_result(regions=regions_of(phantom_case), remaining_error_ml=1.5)
+    panel.enter()
+    yield Reviewer(panel, phantom_case, host)
+    panel.exit()
+
+
+def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_server):
+    reviewer, section = with_editor, with_editor.panel.sections["Edit"]
+    reviewer.session.url = wire_server.url
+    section.ui.insideRiskCheckBox.setChecked(False)
+    first = reviewer.session.scene.label_ids()
+    reviewer.press("N")
+    reviewer.press("A")
+    reviewer.press("C")
+    place(reviewer, (33, 20, 11))
+    reviewer.answered()
+    section.editor.setCurrentSegmentID(
+        reviewer.session.scene.segmentation.GetSegmentation().GetSegmentIdBySegmentName("lesion")
+    )
+    section.editor.setActiveEffectByName("Paint")
+    section.editor.paint(reviewer.ras((33, 26, 11)), 4.0)
+    reviewer.desktop.process_events()
+    edited = reviewer.session.scene.label_ids()
+    assert (edited != first).any()
+    assert reviewer.states()[:2] == ["accepted", "edited"]
+    assert [step.text for step in reviewer.session.history.done] == ["Accept", "Click", "Edit"]
+    reviewer.press("U")
+    np.testing.assert_array_equal(reviewer.session.scene.label_ids(), first)
+    reviewer.press("U")
+    assert reviewer.clicks.count == 0
+    reviewer.press("U")
+    assert reviewer.states() == ["open"] * 3
+    for _time in range(3):
+        reviewer.press("U", shift=True)
+    np.testing.assert_array_equal(reviewer.session.scene.label_ids(), edited)
+    assert reviewer.clicks.count == 1
+    assert reviewer.states()[0] == "accepted"

@@ -1,0 +1,300 @@
+"""The sliders, the sentence and the overlay, driven as a person drives them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import slicer
+
+pytest.importorskip("PySide6")
+
+from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE, POINTS
+from UncertaintySegLib.panel.selection_section import SelectionSection
+
+VIEWS = ("Red", "Yellow", "Green")
+
+
+@pytest.fixture
+def panel(open_panel):
+    return open_panel(SelectionSection)
+
+
+@pytest.fixture
+def section(panel):
+    return panel.sections["Selection"]
+
+
+@pytest.fixture
+def views(host):
+    return [host.slice_view(name) for name in VIEWS]
+
+
+def click(button):
+    from PySide6 import QtCore, QtTest
+
+    QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
+
+
+def is_magenta(image: np.ndarray) -> np.ndarray:
+    red, green, blue = image.astype(int).transpose(2, 0, 1)
+    return (red - green > 80) & (blue - green > 60)
+
+
+def look(views, position):
+    for view in views:
+        view.fit()
+        view.jump_to(position)
+
+
+def test_before_a_result_it_says_what_to_do(section):
+    ui = section.ui
+    assert ui.sentenceLabel.text.startswith("Run a model first")
+    for widget in (ui.coverageSlider, ui.errorSlider, ui.reviewThresholdSlider, ui.guaranteeButton, ui.overlayGroup):
+        assert not widget.enabled
+    assert ui.curveLabel.isHidden()
+    assert ui.uncalibratedLabel.isHidden()
+
+
+def test_the_sliders_start_at_the_guarantee_and_span_the_curve(section, show_result):
+    show_result()
+    ui = section.ui
+    assert (ui.coverageSlider.minimum, ui.coverageSlider.maximum) == (96.0, 100.0)
+    assert (ui.errorSlider.minimum, ui.errorSlider.maximum) == (0.4, 8.0)
+    assert (ui.reviewThresholdSlider.minimum, ui.reviewThresholdSlider.maximum) == (0.05, 0.9)
+    assert (ui.coverageSlider.value, ui.errorSlider.value, ui.reviewThresholdSlider.value) == (98.0, 1.2, 0.2)
+    assert "(2.00 mL, 7 regions): expected remaining error 1.2 %" in ui.sentenceLabel.text
+    assert ui.promiseLabel.text == f"Guarantee: {GUARANTEE.text}"
+
+
+def test_each_slider_moves_the_other_two(section, show_result):
+    show_result()
+    ui = section.ui
+    ui.coverageSlider.setValue(99.0)
+    assert (ui.errorSlider.value, ui.reviewThresholdSlider.value) == (3.0, 0.4)
+    ui.errorSlider.setValue(0.4)
+    assert (ui.coverageSlider.value, ui.reviewThresholdSlider.value) == (96.0, 0.05)
+    ui.reviewThresholdSlider.setValue(0.3)
+    assert (ui.coverageSlider.value, ui.errorSlider.value) == (98.5, 2.1)
+    assert ui.promiseLabel.text.startswith("Not guaranteed here. Guaranteed at a threshold of 0.2: If")
+    click(ui.guaranteeButton)
+    assert ui.reviewThresholdSlider.value == 0.2
+    assert ui.footnoteLabel.isHidden()
+
+
+def test_uncalibrated_is_said_large_and_why(section, show_result):
+    show_result(risk_coverage=POINTS.uncalibrated, guarantee=None, guarantee_reason="Never calibrated: run calibrate.")
+    ui = section.ui
+    assert not ui.uncalibratedLabel.isHidden()
+    assert ui.uncalibratedReasonLabel.text == "Never calibrated: run calibrate."
+    assert not ui.errorSlider.enabled
+    assert ui.errorSlider.isHidden()
+    assert ui.errorUnknownLabel.text == "not known"
+    assert not ui.guaranteeButton.enabled
+    ui.reviewThresholdSlider.setValue(0.05)
+    assert ui.coverageSlider.value == 96.0
+    assert ui.sentenceLabel.text == "Review 4 % of the voxels (4.00 mL, 12 regions)."
+
+
+def test_the_part_to_review_follows_the_slider_in_every_slice_view(section, show_result, session, views):
+    show_result()
+    session.scene.show_map(None)
+    session.scene.segmentation.GetDisplayNode().SetVisibility(False)
+    look(views, session.scene.riskiest_position("error_probability"))
+    section.ui.overlayOpacitySlider.setValue(1.0)
+    assert not any(is_magenta(view.image()).any() for view in views)
+    click(section.ui.fillCheckBox)
+    shares = []
+    for threshold in (0.05, 0.4, 0.9):
+        section.ui.reviewThresholdSlider.setValue(threshold)
+        shares.append([is_magenta(view.image()).mean() for view in views])
+        values = slicer.util.arrayFromVolume(section.logic.overlay.volume)
+        shown = section.logic.overlay.volume.GetScalarVolumeDisplayNode()
+        assert ((values >= shown.GetLowerThreshold()) == (values > threshold)).all()
+    assert (np.diff(shares, axis=0) < 0).all()
+    assert min(shares[-1]) > 0
+    click(section.ui.fillCheckBox)
+    assert not any(is_magenta(view.image()).any() for view in views)
+
+
+def test_the_risk_map_stays_beside_it(section, show_result, session, host):
+    show_result()
+    click(section.ui.fillCheckBox)
+    composite = host.slice_view("Red").composite_node
+    assert composite.GetForegroundVolumeID() == session.scene.maps["error_probability"].GetID()
+    overlay = section.logic.overlay.volume
+    assert composite.GetLabelVolumeID() == overlay.GetID()
+    assert overlay.GetImageData() is session.scene.maps["error_probability"].GetImageData()
+    section.ui.overlayOpacitySlider.setValue(0.25)
+    assert composite.GetLabelOpacity() == pytest.approx(0.25)
+    section.ui.colorComboBox.setCurrentIndex(2)
+    assert section.logic.overlay.color == (0.0, 1.0, 1.0)
+
+
+def test_the_surface_follows_when_the_slider_rests(section, show_result, views):
+    from slicer_host import desktop
+
+    show_result()
+    click(section.ui.outlineCheckBox)
+    click(section.ui.solidCheckBox)
+    model = section.logic.overlay.surface
+    before = model.GetPolyData()
+    assert before.GetNumberOfCells() > 100
+    section.ui.reviewThresholdSlider.setValue(0.8)
+    assert model.GetPolyData() is before
+    desktop.wait_until(lambda: model.GetPolyData() is not before, 5)
+    bounds = model.GetPolyData().GetBounds()
+    values = slicer.util.arrayFromVolume(section.logic.overlay.volume)
+    assert 0 < bounds[1] - bounds[0] < 48
+    assert (values > 0.8).any()
+
+
+def test_it_goes_with_the_case(section, show_result, session, host):
+    show_result()
+    click(section.ui.fillCheckBox)
+    click(section.ui.solidCheckBox)
+    session.close_case()
+    for class_name in ("vtkMRMLModelNode", "vtkMRMLPlotChartNode", "vtkMRMLTableNode", "vtkMRMLPlotSeriesNode"):
+        mine = [
+            host.scene.GetNthNodeByClass(i, class_name) for i in range(host.scene.GetNumberOfNodesByClass(class_name))
+        ]
+        assert not [node for node in mine if node.GetAttribute("UncertaintySeg.Case")]
+    assert host.scene.GetFirstNodeByName("phantom_1 to review") is None
+    assert section.ui.sentenceLabel.text.startswith("Run a model first")
+
+
+def test_the_next_case_takes_its_place_in_the_views(section, show_result, session, host, phantom_case):
+    show_result()
+    click(section.ui.fillCheckBox)
+    composite = host.slice_view("Red").composite_node
+    first = composite.GetLabelVolumeID()
+    show_result()
+    assert section.ui.fillCheckBox.checked
+    assert host.scene.GetNodeByID(first) is None
+    assert composite.GetLabelVolumeID() == section.logic.overlay.volume.GetID()
+    session.open_case(session.state.sample, phantom_case.scan)
+    assert composite.GetLabelVolumeID() is None
+
+
+def test_nodes_that_somebody_deleted_are_made_anew(section, show_result, host):
+    show_result()
+    click(section.ui.fillCheckBox)
+    click(section.ui.solidCheckBox)
+    host.scene.RemoveNode(section.logic.overlay.volume)
+    host.scene.RemoveNode(section.logic.overlay.surface)
+    host.scene.RemoveNode(section.logic.plot.node)
+    section.ui.reviewThresholdSlider.setValue(0.5)
+    section.logic.rest()
+    click(section.ui.fillCheckBox)
+    click(section.ui.fillCheckBox)
+    assert section.logic.overlay.is_shown
+
+
+def test_a_result_without_that_map_is_said(section, show_result, session, phantom_case):
+    result = show_result()
+    session.show_result(dataclasses.replace(result, maps={}), phantom_case.label, {})
+    click(section.ui.fillCheckBox)
+    assert "no map of its error probability" in session.state.message
+    assert session.state.is_error
+
+
+def test_the_map_is_fetched_when_it_is_first_needed(section, show_result, session, wire_server, host):
+    from slicer_host import desktop
+
+    session.url = wire_server.url
+    show_result(with_map=False)
+    section.ui.reviewThresholdSlider.setValue(0.3)
+    assert wire_server.count("GET", "/uncertainty/v1/results/k3y/maps") == 0
+    click(section.ui.fillCheckBox)
+    click(section.ui.outlineCheckBox)
+    assert section.ui.overlayHintLabel.text == "Fetching the map of the error probability..."
+    assert not section.ui.overlayHintLabel.isHidden()
+    desktop.wait_until(lambda: section.logic.overlay.is_shown, 20)
+    assert wire_server.count("GET", "/uncertainty/v1/results/k3y/maps") == 1
+    assert section.ui.overlayHintLabel.isHidden()
+    assert section.logic.overlay.surface.GetPolyData().GetNumberOfCells() > 100
+
+
+def test_a_map_that_does_not_come_is_said_and_the_boxes_show_it(section, show_result, session, wire_server):
+    from slicer_host import desktop
+
+    session.url = wire_server.url
+    wire_server.refusals["/uncertainty/v1/results"] = (404, b'{"detail": "The result is gone: run the model again."}')
+    show_result(with_map=False)
+    click(section.ui.fillCheckBox)
+    desktop.wait_until(lambda: session.state.is_error, 20)
+    assert "run the model again" in session.state.message
+    assert not section.ui.fillCheckBox.checked
+
+
+def test_what_the_reviewer_chose_is_told_to_the_other_sections(section, show_result, session):
+    from slicer_host import desktop
+
+    show_result()
+    assert session.state.review_threshold is None
+    heard = []
+    session.threshold_rested.connect(lambda: heard.append(session.state.review_threshold))
+    for threshold in (0.3, 0.35, 0.4):
+        section.ui.reviewThresholdSlider.setValue(threshold)
+    assert heard == []
+    desktop.wait_until(lambda: heard, 5)
+    assert heard == [0.4]
+    session.close_case()
+    assert session.state.review_threshold is None
+
+
+def test_the_plot_has_curve_interval_promise_and_working_point(section, show_result, host):
+    show_result()
+    chart = section.logic.plot.node
+    series = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert [node.GetName() for node in series] == [
+        "95 % interval, low",
+        "95 % interval, high",
+        "Curve",
+        "Guaranteed",
+        "Working point",
+    ]
+    assert chart.GetYAxisTitle() == "Expected error (% of the true volume)"
+    section.ui.coverageSlider.setValue(99.0)
+    table = series[-1].GetTableNode().GetTable()
+    assert [table.GetColumn(column).GetValue(0) for column in (0, 1)] == pytest.approx([99.0, 3.0])
+    view = host.scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
+    click(section.ui.plotButton)
+    assert view.GetPlotChartNodeID() == chart.GetID()
+
+
+def test_keys_step_along_the_curve(section, show_result):
+    show_result()
+    section.step(1)
+    assert section.ui.reviewThresholdSlider.value == pytest.approx(0.2085)
+    section.step(-1)
+    assert section.ui.reviewThresholdSlider.value == pytest.approx(0.2)
+
+
+def test_the_curve_fits_a_panel_of_another_width(panel, section, show_result):
+    from slicer_host import desktop
+
+    show_result()
+    for width in (380, 520):
+        panel.widget.resize(width, 900)
+        desktop.process_events()
+        panel.refresh()
+        label = section.ui.curveLabel
+        assert label.pixmap.width() / label.pixmap.devicePixelRatio() == label.width > width - 60
+
+
+@pytest.mark.parametrize("look", ["calibrated", "uncalibrated"])
+def test_nothing_is_cut_off_at_380_pixels(panel, section, show_result, look, tmp_path):
+    reason = "These weights were never calibrated: run 'uncertaintyseg calibrate' with at least 20 cases."
+    show_result(**({} if look == "calibrated" else {"guarantee": None, "guarantee_reason": reason}))
+    import qt
+
+    qt.QApplication.processEvents()
+    panel.refresh()
+    qt.QApplication.processEvents()
+    assert panel.widget.grab().save(str(tmp_path / f"{look}.png"))
+    ui = section.ui
+    for widget in (ui.guaranteeButton, ui.plotButton, ui.fillCheckBox, ui.coverageLabel, ui.errorLabel):
+        assert widget.width >= widget.fontMetrics().horizontalAdvance(widget.text)
+    assert panel.widget.width == 380

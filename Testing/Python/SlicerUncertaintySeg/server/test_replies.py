@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Testing.Python.SlicerUncertaintySeg import wire_server
+from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server import replies
+
+LABELS = [{"id": 1, "name": "organ", "rgb": [90, 200, 110]}, {"id": 2, "name": "lesion", "rgb": None}]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+PARSERS = [replies.parse_info, replies.parse_sample, replies.parse_case, replies.parse_result]
+
+
+def a_result() -> dict:
+    return wire_server.result("k3y", LABELS, [])
+
+
+def test_a_newer_server_may_say_more():
+    data = a_result()
+    data["risk"]["structures"][0]["surface_mm2"] = 3.0
+    data["risk"]["forecast"] = "rain"
+    assert replies.parse_result(data).structures[0].name == "organ"
+
+
+def test_an_older_server_may_say_less():
+    data = a_result()
+    for name in ("regions", "remaining_error_ml", "risk_coverage", "guarantee", "guarantee_reason"):
+        del data["risk"][name]
+    del data["risk"]["structures"][0]["expected_dice"]
+    result = replies.parse_result(data)
+    assert (result.regions, result.remaining_error_ml, result.structures[0].expected_dice) == ((), None, None)
+
+
+def test_null_is_the_default_of_what_is_optional():
+    row = replies.parse_case({"id": "a", "status": "unlabelled", "score": None, "lease": None, "labels": None})
+    assert (row.lease, row.labels, row.reason) == (None, (), "")
+
+
+def test_lists_within_lists_become_tuples():
+    region = {"rank": 1, "structure": "organ", "ras_mm": [1, 2, 3], "ijk": [1, 2, 3], "volume_ml": 1}
+    box = {"bounding_box": [[0, 0, 0], [4, 4, 4]], "expected_error_ml": 0.5}
+    assert replies.parse(replies.Region, region | box).bounding_box == ((0, 0, 0), (4, 4, 4))
+
+
+def test_labels_may_be_a_list_of_names_as_in_older_servers():
+    labels = replies.parse_labels(["organ", "lesion"])
+    assert [(label.id, label.name, label.rgb) for label in labels] == [(1, "organ", None), (2, "lesion", None)]
+
+
+def test_a_stock_server_has_models_without_heads():
+    info = replies.parse_info({"models": {"deepedit": {"labels": {"background": 0, "spleen": 1}}}})
+    model = info.models["deepedit"]
+    assert (model.head, model.maps, [label.name for label in model.labels]) == (None, (), ["spleen"])
+    assert info.strategies == {}
+
+
+@pytest.mark.parametrize("lacking", ["risk", "label", "label_names"])
+def test_what_is_missing_is_named(lacking):
+    data = a_result()
+    del data[lacking]
+    with pytest.raises(ServerError, match=f"lacks '{lacking}'"):
+        replies.parse_result(data)
+
+
+@given(JSON)
+def test_whatever_comes_is_read_or_refused_in_a_sentence(data):
+    for parser in PARSERS:
+        with contextlib.suppress(ServerError):
+            parser(data)
+
+
+@given(st.sampled_from(sorted(a_result()["risk"])), JSON)
+def test_a_result_with_one_strange_field_is_read_or_refused_in_a_sentence(name, value):
+    data = a_result()
+    data["risk"][name] = value
+    with contextlib.suppress(ServerError):
+        replies.parse_result(data)

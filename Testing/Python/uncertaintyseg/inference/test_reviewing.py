@@ -1,0 +1,116 @@
+"""A label beside a prediction of the same scan: what was decided is certain, the rest as doubtful as before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.reviewing import MAPS, read_label_of, reviewed
+from uncertaintyseg.review.anomaly import anomaly_score
+from uncertaintyseg.review.structures import POSSIBLE
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    from Testing.Python.uncertaintyseg import tiny
+
+    return Predictor(tiny.give_random_weights(tiny.write_bundle(tmp_path_factory.mktemp("models"), "low_rank", 5)))
+
+
+@pytest.fixture
+def base(predictor, scan):
+    return predictor.predict(scan, samples=4)
+
+
+@pytest.fixture
+def labels(predictor):
+    return predictor.bundle.labels
+
+
+@pytest.fixture
+def edited(base):
+    return ndimage.grey_dilation(base.label, 3)
+
+
+def test_the_models_own_label_is_as_doubtful_as_it_was(base, labels):
+    same = reviewed(base, labels, base.label, edited=True)
+    assert np.array_equal(same.maps["error_probability"], base.maps["error_probability"])
+    assert same.regions == base.regions
+    for row, before in zip(same.structures, base.structures, strict=True):
+        assert (row.expected_error_ml, row.expected_dice) == (before.expected_error_ml, before.expected_dice)
+        assert row.anomaly_score in (0, None)
+
+
+def test_what_was_edited_is_right(base, labels, edited):
+    after = reviewed(base, labels, edited, edited=True)
+    same = edited == base.label
+    error = after.maps["error_probability"]
+    assert not error[~same].any()
+    assert np.array_equal(error[same], base.maps["error_probability"][same])
+    left = error[error >= POSSIBLE].sum() * voxel_volume_ml(base.affine)
+    assert after.remaining_error_ml == pytest.approx(left, rel=1e-4)
+    for row in after.structures:
+        score = anomaly_score(base.label == row.id, edited == row.id)
+        assert row.anomaly_score == (None if np.isnan(score) else pytest.approx(score, abs=1e-4))
+
+
+def test_somebody_elses_label_is_doubted_where_the_model_says_so(base, labels, edited):
+    after = reviewed(base, labels, edited, edited=False)
+    p = np.stack([base.maps[f"probability_{item.name}"] for item in labels])
+    p = np.concatenate([1 - p.sum(0, keepdims=True), p])
+    of_label, own = (np.take_along_axis(p, x[None].astype(int), 0)[0] for x in (edited, base.label))
+    assert np.allclose(after.maps["error_probability"], 1 - of_label, atol=1e-5)
+    assert np.allclose(after.maps["anomaly"], own - of_label, atol=1e-5)
+
+
+def test_accepted_boxes_are_right_in_either_case(base, labels, edited):
+    box = ((4, 4, 2), (20, 25, 9))
+    inside = np.zeros(edited.shape, bool)
+    inside[4:21, 4:26, 2:10] = True
+    for by_a_person in (True, False):
+        before = reviewed(base, labels, edited, edited=by_a_person).maps["error_probability"]
+        after = reviewed(base, labels, edited, edited=by_a_person, accepted=[box]).maps["error_probability"]
+        assert before[inside].any()
+        assert not after[inside].any()
+        assert np.array_equal(after[~inside], before[~inside])
+
+
+def test_nothing_is_said_where_the_model_did_not_see_the_scan(base, labels):
+    valid = np.ones(base.label.shape, np.float32)
+    valid[:, :, :6] = 0
+    for name, values in base.maps.items():
+        base.maps[name] = values * valid if name != "valid" else valid
+    base.maps["valid"], label = valid, base.label * (valid > 0).astype(np.uint8)
+    object.__setattr__(base, "label", label)
+    given = label.copy()
+    given[:, :, :6] = 1
+    for by_a_person in (True, False):
+        after = reviewed(base, labels, given, edited=by_a_person)
+        assert not any(after.maps[name][:, :, :6].any() for name in MAPS)
+
+
+def test_no_promise_holds_and_the_maps_say_what_they_show(base, labels, edited):
+    for by_a_person, word in ((True, "edited"), (False, "existing")):
+        after = reviewed(base, labels, edited, edited=by_a_person)
+        assert after.guarantee is None
+        assert after.guarantee_reason.startswith(word)
+        assert {name: after.map_info[name].description for name in MAPS} == MAPS
+        assert after.map_info.keys() > base.map_info.keys()
+
+
+def test_a_box_outside_of_the_scan_is_named(base, labels):
+    with pytest.raises(InputError, match=r"accepted\[1\]"):
+        reviewed(base, labels, base.label, edited=True, accepted=[((0, 0, 0),) * 2, ((0, 0, 0), (0, 0, 99))])
+
+
+def test_a_label_is_read_on_the_grid_of_the_prediction(base, labels, tmp_path):
+    write_volume(tmp_path / "label.nii.gz", base.label, base.affine)
+    assert np.array_equal(read_label_of(tmp_path / "label.nii.gz", base, labels), base.label)
+    write_volume(tmp_path / "small.nii.gz", base.label[1:], base.affine)
+    with pytest.raises(InputError, match="Resample the label onto the scan"):
+        read_label_of(tmp_path / "small.nii.gz", base, labels)

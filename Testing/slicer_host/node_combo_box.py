@@ -1,0 +1,118 @@
+"""qMRMLNodeComboBox: the nodes of a scene, of some classes, as a combo box that follows the scene."""
+
+from __future__ import annotations
+
+import slicer
+from PySide6 import QtWidgets
+from PySide6.QtCore import Property, Signal
+
+from slicer_host.pythonqt import connectable
+
+
+@connectable
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """A node to choose. Adding, renaming and removing nodes from its menu is left out."""
+
+    currentNodeChanged = Signal(object)
+    currentNodeIDChanged = Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._scene: slicer.vtkMRMLScene | None = None
+        self._observers: list[int] = []
+        self._types: list[str] = []
+        self._current: slicer.vtkMRMLNode | None = None
+        self._settings: dict[str, object] = {}
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.combo_box = QtWidgets.QComboBox()
+        layout.addWidget(self.combo_box)
+        self.combo_box.currentIndexChanged.connect(self._on_index)
+
+    def mrmlScene(self) -> slicer.vtkMRMLScene | None:
+        return self._scene
+
+    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
+        for observer in self._observers:
+            self._scene.RemoveObserver(observer)
+        self._scene = scene
+        events = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndCloseEvent", "EndImportEvent")
+        self._observers = (
+            [scene.AddObserver(getattr(scene, event), lambda *_: self._fill()) for event in events]
+            if scene is not None
+            else []
+        )
+        self._fill()
+
+    def nodeCount(self) -> int:
+        return len(self._nodes())
+
+    def currentNode(self) -> slicer.vtkMRMLNode | None:
+        return self._current
+
+    def setCurrentNode(self, node: slicer.vtkMRMLNode | None) -> None:
+        self._choose(node if node in self._nodes() else None)
+
+    def setCurrentNodeID(self, node_id: str) -> None:
+        self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene is not None and node_id else None)
+
+    def setNodeTypes(self, types: list[str]) -> None:
+        self._types = list(types)
+        self._fill()
+
+    def _setting(name: str, first: object) -> Property:
+        def write(self: qMRMLNodeComboBox, value: object) -> None:
+            self._settings[name] = value
+            self._fill()
+
+        return Property(type(first), lambda self: self._settings.get(name, first), write)
+
+    nodeTypes = Property("QStringList", lambda self: self._types, setNodeTypes)
+    currentNodeID = Property(
+        str, lambda self: self._current.GetID() if self._current is not None else "", setCurrentNodeID
+    )
+    noneEnabled = _setting("noneEnabled", False)
+    noneDisplay = _setting("noneDisplay", "")
+    addEnabled = _setting("addEnabled", True)
+    removeEnabled = _setting("removeEnabled", True)
+    renameEnabled = _setting("renameEnabled", False)
+    editEnabled = _setting("editEnabled", False)
+    showHidden = _setting("showHidden", False)
+    showChildNodeTypes = _setting("showChildNodeTypes", True)
+    selectNodeUponCreation = _setting("selectNodeUponCreation", True)
+
+    def _nodes(self) -> list[slicer.vtkMRMLNode]:
+        if self._scene is None:
+            return []
+        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        return [node for node in nodes if self._accepts(node)]
+
+    def _accepts(self, node: slicer.vtkMRMLNode) -> bool:
+        if node.GetHideFromEditors() and not self.showHidden:
+            return False
+        matches = node.IsA if self.showChildNodeTypes else node.GetClassName().__eq__
+        return any(matches(kind) for kind in self._types)
+
+    def _fill(self) -> None:
+        nodes = self._nodes()
+        before = self.combo_box.blockSignals(True)
+        self.combo_box.clear()
+        if self.noneEnabled or not nodes:
+            self.combo_box.addItem(self.noneDisplay or ("None" if self.noneEnabled else "Select a node"), "")
+        for node in nodes:
+            self.combo_box.addItem(node.GetName(), node.GetID())
+        self.combo_box.blockSignals(before)
+        kept = self._current if self._current in nodes else None
+        self._choose(nodes[0] if kept is None and nodes and not self.noneEnabled else kept)
+
+    def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
+        before = self.combo_box.blockSignals(True)
+        self.combo_box.setCurrentIndex(self.combo_box.findData(node.GetID() if node is not None else ""))
+        self.combo_box.blockSignals(before)
+        if node is not self._current:
+            self._current = node
+            self.currentNodeChanged.emit(node)
+            self.currentNodeIDChanged.emit(self.currentNodeID)
+
+    def _on_index(self, index: int) -> None:
+        self.setCurrentNodeID(self.combo_box.itemData(index))

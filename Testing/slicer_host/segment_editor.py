@@ -1,0 +1,325 @@
+"""The Segment Editor's widget over Slicer's own segment editor logic, which does the masking and keeps the history.
+
+The effects are not in the wheel. A test draws with `paint` and `erase`, which the real widget does not have: they hand
+a ball to the logic as the brush would, so what changes is what the mask, the intensity range and the overwrite rule of
+the `vtkMRMLSegmentEditorNode` allow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property, Signal
+from vtk.util.numpy_support import vtk_to_numpy
+
+from slicer_host.pythonqt import connectable
+
+EFFECTS = (
+    *("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin"),
+    *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
+)
+_COLUMNS = 5
+_SHORTCUTS = {"Ctrl+Z": "undo", "Ctrl+Y": "redo"}
+
+
+class Effect:
+    """qSlicerSegmentEditorAbstractEffect: a name and parameters, which the editor node keeps."""
+
+    def __init__(self, name: str, editor: qMRMLSegmentEditorWidget) -> None:
+        self.name = name
+        self._editor = editor
+
+    def setParameter(self, name: str, value: object) -> None:
+        self._node().SetAttribute(f"{self.name}.{name}", str(value))
+
+    def setCommonParameter(self, name: str, value: object) -> None:
+        self._node().SetAttribute(name, str(value))
+
+    def parameter(self, name: str) -> str:
+        return self._node().GetAttribute(f"{self.name}.{name}") or ""
+
+    def _node(self) -> slicer.vtkMRMLSegmentEditorNode:
+        return self._editor.mrmlSegmentEditorNode()
+
+
+def _flag(name: str, first: object) -> Property:
+    """Return a Qt property that is only remembered."""
+    return Property(
+        type(first), lambda self: self._flags.get(name, first), lambda self, value: self._flags.update({name: value})
+    )
+
+
+class qMRMLSegmentsTableView(QtWidgets.QListWidget):
+    """The segments, less those that nobody is to see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("SegmentsTableView")
+        self.hidden: tuple[str, ...] = ()
+
+    def setHideSegments(self, segment_ids: list[str]) -> None:
+        self.hidden = tuple(segment_ids)
+
+    def hideSegments(self) -> tuple[str, ...]:
+        return self.hidden
+
+
+@connectable
+class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
+    """The editor that a module puts into its panel."""
+
+    currentSegmentIDChanged = Signal(str)
+    segmentationNodeChanged = Signal(object)
+    sourceVolumeNodeChanged = Signal(object)
+    segmentationHistoryChanged = Signal(bool, bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._flags: dict[str, object] = {}
+        self._order: tuple[str, ...] = ()
+        self._unordered = True
+        self._shortcuts: list[QtGui.QShortcut] = []
+        self._observation: tuple[vtk.vtkObject, int] | None = None
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self._logic.SetMaximumNumberOfUndoStates(10)
+        self._logic.AddObserver(slicer.vtkSlicerSegmentEditorLogic.SegmentationHistoryChangedEvent, self._on_history)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.segments = qMRMLSegmentsTableView()
+        self.segments.setMaximumHeight(90)
+        self.segments.currentRowChanged.connect(self._on_row)
+        self._effects = QtWidgets.QGridLayout()
+        self.undoButton, self.redoButton = QtWidgets.QPushButton("Undo"), QtWidgets.QPushButton("Redo")
+        self.undoButton.clicked.connect(self.undo)
+        self.redoButton.clicked.connect(self.redo)
+        history = QtWidgets.QHBoxLayout()
+        layout.addWidget(self.segments)
+        layout.addLayout(self._effects)
+        layout.addLayout(history)
+        history.addWidget(self.undoButton)
+        history.addWidget(self.redoButton)
+        self.updateEffectList()
+        self._on_history()
+
+    readOnly = _flag("readOnly", False)
+    effectColumnCount = _flag("effectColumnCount", 2)
+    autoShowSourceVolumeNode = _flag("autoShowSourceVolumeNode", True)
+    jumpToSelectedSegmentEnabled = _flag("jumpToSelectedSegmentEnabled", False)
+    sourceVolumeNodeSelectorVisible = _flag("sourceVolumeNodeSelectorVisible", True)
+    segmentationNodeSelectorVisible = _flag("segmentationNodeSelectorVisible", True)
+    switchToSegmentationsButtonVisible = _flag("switchToSegmentationsButtonVisible", True)
+
+    def setReadOnly(self, value: bool) -> None:
+        self.readOnly = value
+
+    def setSourceVolumeNodeSelectorVisible(self, value: bool) -> None:
+        self.sourceVolumeNodeSelectorVisible = value
+
+    def setSegmentationNodeSelectorVisible(self, value: bool) -> None:
+        self.segmentationNodeSelectorVisible = value
+
+    def setSwitchToSegmentationsButtonVisible(self, value: bool) -> None:
+        self.switchToSegmentationsButtonVisible = value
+
+    def setUnorderedEffectsVisible(self, visible: bool) -> None:
+        self._unordered = visible
+        self.updateEffectList()
+
+    unorderedEffectsVisible = Property(bool, lambda self: self._unordered, setUnorderedEffectsVisible)
+
+    def setUndoEnabled(self, enabled: bool) -> None:
+        self.undoButton.setVisible(enabled)
+        self.redoButton.setVisible(enabled)
+
+    undoEnabled = Property(bool, lambda self: not self.undoButton.isHidden(), setUndoEnabled)
+
+    def setMaximumNumberOfUndoStates(self, count: int) -> None:
+        self._logic.SetMaximumNumberOfUndoStates(count)
+
+    maximumNumberOfUndoStates = Property(
+        int, lambda self: self._logic.GetMaximumNumberOfUndoStates(), setMaximumNumberOfUndoStates
+    )
+
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        self._order = tuple(names)
+        self.updateEffectList()
+
+    def effectNameOrder(self) -> tuple[str, ...]:
+        return self._order
+
+    def availableEffectNames(self) -> tuple[str, ...]:
+        return EFFECTS
+
+    def updateEffectList(self) -> None:
+        while self._effects.count():
+            self._effects.takeAt(0).widget().setParent(None)
+        rest = [name for name in EFFECTS if name not in self._order] if self._unordered else []
+        for index, name in enumerate([name for name in self._order if name in EFFECTS] + rest):
+            button = QtWidgets.QToolButton()
+            button.setText(name)
+            button.setObjectName(name)
+            button.setCheckable(True)
+            button.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Fixed)
+            button.clicked.connect(lambda checked, name=name: self.setActiveEffectByName(name if checked else ""))
+            self._effects.addWidget(button, index // _COLUMNS, index % _COLUMNS)
+
+    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
+        self._logic.SetMRMLScene(scene)
+
+    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        return self._logic.GetSegmentEditorNode()
+
+    def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
+        if self._observation is not None:
+            self._observation[0].RemoveObserver(self._observation[1])
+        self._logic.SetSegmentEditorNode(node)
+        self._observation = (
+            (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.updateWidgetFromMRML()))
+            if node is not None
+            else None
+        )
+        self.updateWidgetFromMRML()
+
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        return self._logic.GetSegmentationNode()
+
+    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        self._logic.SetSegmentationNode(node)
+        ids = node.GetSegmentation().GetSegmentIDs() if node is not None else ()
+        if ids and self.currentSegmentID() not in ids:
+            self._logic.SetCurrentSegmentID(ids[0])
+        self.updateWidgetFromMRML()
+        self.segmentationNodeChanged.emit(node)
+
+    def setSegmentationNodeID(self, node_id: str) -> None:
+        self.setSegmentationNode(slicer.mrmlScene.GetNodeByID(node_id))
+
+    def sourceVolumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        return self._logic.GetSourceVolumeNode()
+
+    def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        self._logic.SetSourceVolumeNode(node)
+        self.sourceVolumeNodeChanged.emit(node)
+
+    def setSourceVolumeNodeID(self, node_id: str) -> None:
+        self.setSourceVolumeNode(slicer.mrmlScene.GetNodeByID(node_id))
+
+    def currentSegmentID(self) -> str:
+        node = self.mrmlSegmentEditorNode()
+        return (node.GetSelectedSegmentID() or "") if node is not None else ""
+
+    def setCurrentSegmentID(self, segment_id: str) -> None:
+        self._logic.SetCurrentSegmentID(segment_id)
+        self.updateWidgetFromMRML()
+        self.currentSegmentIDChanged.emit(segment_id)
+
+    def effectByName(self, name: str) -> Effect | None:
+        return Effect(name, self) if name in EFFECTS else None
+
+    def activeEffect(self) -> Effect | None:
+        node = self.mrmlSegmentEditorNode()
+        return self.effectByName(node.GetActiveEffectName() or "") if node is not None else None
+
+    def setActiveEffect(self, effect: Effect | None) -> None:
+        self.setActiveEffectByName(effect.name if effect is not None else "")
+
+    def setActiveEffectByName(self, name: str) -> None:
+        node = self.mrmlSegmentEditorNode()
+        if node is not None:
+            node.SetActiveEffectName(name if name in EFFECTS else "")
+        self.updateWidgetFromMRML()
+
+    def saveStateForUndo(self) -> None:
+        self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        self._logic.Undo()
+
+    def redo(self) -> None:
+        self._logic.Redo()
+
+    def setupViewObservations(self) -> None:
+        """Nothing: effects are not here to be told of the mouse."""
+
+    removeViewObservations = setupViewObservations
+
+    def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
+        self.uninstallKeyboardShortcuts()
+        for keys, method in _SHORTCUTS.items():
+            shortcut = QtGui.QShortcut(QtGui.QKeySequence(keys), parent or slicer.util.mainWindow())
+            shortcut.activated.connect(getattr(self, method))
+            self._shortcuts.append(shortcut)
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts.clear()
+
+    def updateWidgetFromMRML(self) -> None:
+        active = self.activeEffect()
+        for index in range(self._effects.count()):
+            button = self._effects.itemAt(index).widget()
+            button.setChecked(active is not None and button.text == active.name)
+        self._list_segments()
+
+    def paint(self, ras: tuple[float, float, float], radius_mm: float) -> None:
+        """Test helper: draw a ball of the selected segment."""
+        self._stroke(ras, radius_mm, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
+
+    def erase(self, ras: tuple[float, float, float], radius_mm: float) -> None:
+        """Test helper: take a ball away from the selected segment."""
+        self._stroke(ras, radius_mm, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
+
+    def _stroke(self, ras: tuple[float, float, float], radius_mm: float, mode: int) -> None:
+        logic = self._logic
+        logic.SaveStateForUndo()
+        logic.UpdateReferenceGeometryImage()
+        logic.UpdateAlignedSourceVolume()
+        logic.ResetModifierLabelmapToDefault()
+        brush = logic.GetModifierLabelmap()
+        _draw_ball(brush, ras, radius_mm)
+        logic.UpdateMaskLabelmap()
+        logic.ModifySegmentByLabelmap(self.segmentationNode(), self.currentSegmentID(), brush, mode, False, False)
+
+    def _list_segments(self) -> None:
+        node = self.segmentationNode()
+        ids = node.GetSegmentation().GetSegmentIDs() if node is not None and node.GetSegmentation() else ()
+        ids = [segment_id for segment_id in ids if segment_id not in self.segments.hidden]
+        before = self.segments.blockSignals(True)
+        self.segments.clear()
+        for segment_id in ids:
+            segment = node.GetSegmentation().GetSegment(segment_id)
+            item = QtWidgets.QListWidgetItem(segment.GetName())
+            item.setData(QtCore.Qt.UserRole, segment_id)
+            icon = QtGui.QPixmap(12, 12)
+            icon.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
+            item.setIcon(QtGui.QIcon(icon))
+            self.segments.addItem(item)
+        self.segments.setCurrentRow(ids.index(self.currentSegmentID()) if self.currentSegmentID() in ids else -1)
+        self.segments.blockSignals(before)
+
+    def _on_row(self, row: int) -> None:
+        if row >= 0:
+            self.setCurrentSegmentID(self.segments.item(row).data(QtCore.Qt.UserRole))
+
+    def _on_history(self, *_event: object) -> None:
+        self.undoButton.setEnabled(bool(self._logic.CanUndo()))
+        self.redoButton.setEnabled(bool(self._logic.CanRedo()))
+
+
+def _draw_ball(image: slicer.vtkOrientedImageData, ras: tuple[float, float, float], radius_mm: float) -> None:
+    """Set the voxels to 1 whose centres lie within a radius."""
+    to_world = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_world)
+    matrix = slicer.util.arrayFromVTKMatrix(to_world)
+    first_i, last_i, first_j, last_j, first_k, last_k = image.GetExtent()
+    k, j, i = np.mgrid[first_k : last_k + 1, first_j : last_j + 1, first_i : last_i + 1]
+    world = np.stack([i, j, k], axis=-1) @ matrix[:3, :3].T + matrix[:3, 3]
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(i.shape)
+    voxels[np.linalg.norm(world - np.asarray(ras), axis=-1) <= radius_mm] = 1
+    image.GetPointData().GetScalars().Modified()
+    image.Modified()

@@ -1,0 +1,131 @@
+"""Whole segmentations that a model finds plausible, drawn behind a stored result; the job that waits for them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs.job import Job, Step
+from monailabel_app.jobs.results import ROUTE, ResultStore, gone
+from monailabel_app.jobs.warm import warm_predictor
+from monailabel_app.jobs.work import Report, Work
+from uncertaintyseg import wire
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.scan import write_volume
+
+_NAME = re.compile(r"(\d{1,19}-\d{1,2})-(\d{1,2})")
+_TABLE = "samples.json"
+
+
+@dataclass(frozen=True)
+class Draw(Work):
+    """Draw from a result that has a state; the fields from `bundle` on are those of `warm_predictor`."""
+
+    key: ClassVar[None] = None
+
+    result: str
+    count: int
+    seed: int
+    results: str
+    bundle: str
+    checksum: str
+    device: str
+
+    def run(self, report: Report) -> dict[str, Any]:
+        """Draw and store; returns a `wire.PlausibleLabels` as plain JSON."""
+        report("drawing plausible segmentations", 0.1)
+        store = ResultStore(Path(self.results))
+        prediction, labels = store.prediction(self.result)
+        predictor = warm_predictor(self.bundle, self.checksum, self.device)
+        folder = Path(tempfile.mkdtemp(prefix=".samples-", dir=store.root))
+        voxel_ml, drawn = voxel_volume_ml(prediction.affine), []
+        try:
+            for number, label in enumerate(predictor.samples(prediction, self.count, self.seed)):
+                report("drawing plausible segmentations", (number + 1) / (self.count + 1))
+                write_volume(folder / f"{number}.drawn.nii.gz", label, prediction.affine)
+                voxels = np.bincount(label.ravel(), minlength=256)
+                drawn.append({item.name: round(int(voxels[item.id]) * voxel_ml, 4) for item in labels})
+            order = sorted(range(self.count), key=lambda number: sum(drawn[number].values()))
+            for place, number in enumerate(order):
+                (folder / f"{number}.drawn.nii.gz").rename(folder / f"{place}.nii.gz")
+            (folder / _TABLE).write_text(json.dumps([drawn[number] for number in order]), encoding="utf-8")
+            _publish(folder, store, self.result, f"{self.seed}-{self.count}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        found = stored_samples(store, self.result, self.seed, self.count)
+        assert found is not None
+        return found.model_dump()
+
+
+class SamplesJob(Job):
+    """Plausible segmentations, somebody waiting. Ends with a `wire.PlausibleLabels`."""
+
+    kind = "samples"
+    urgent = True
+
+    def __init__(self, model: str, image: str | None, work: Draw) -> None:
+        super().__init__(model, [Step(image, work)])
+        self._work = work
+        self._answer: dict[str, Any] = {}
+
+    @property
+    def same(self) -> tuple[str, str | None, str]:
+        """The result, and which draws of it."""
+        return (self.kind, self._work.result, f"{self._work.seed}-{self._work.count}")
+
+    def accept(self, _step: Step, answer: dict[str, Any]) -> None:
+        """Keep what was drawn."""
+        self._answer = answer
+
+    def result(self) -> dict[str, Any]:
+        """Return a `wire.PlausibleLabels` as plain JSON."""
+        return self._answer
+
+
+def stored_samples(store: ResultStore, key: str, seed: int, count: int) -> wire.PlausibleLabels | None:
+    """What was drawn of a result before, or None. Raises `NotFoundError` when `key` is no key at all."""
+    name = f"{seed}-{count}"
+    try:
+        rows = json.loads((store.folder(key) / "samples" / name / _TABLE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return wire.PlausibleLabels(
+        samples=[
+            wire.PlausibleLabel(url=f"{ROUTE}/{key}/samples/{name}-{place}.nii.gz", seed=seed, volumes_ml=row)
+            for place, row in enumerate(rows)
+        ]
+    )
+
+
+def sample_path(store: ResultStore, key: str, name: str) -> Path:
+    """Where one of them lies, by the name in its url: seed-count-place. Raises `NotFoundError` for any other."""
+    known = _NAME.fullmatch(name)
+    if known is None:
+        raise NotFoundError("a plausible segmentation is named seed-count-place, as its url says")
+    path = store.folder(key) / "samples" / known[1] / f"{known[2]}.nii.gz"
+    if not path.is_file():
+        raise NotFoundError(f"result {key} has no such segmentation (any more): draw them again")
+    return path
+
+
+def _publish(folder: Path, store: ResultStore, key: str, name: str) -> None:
+    """Move a whole folder of draws to its result. Raises `NotFoundError` when that was removed meanwhile."""
+    target = store.folder(key) / "samples"
+    try:
+        if not target.parent.is_dir():
+            raise gone(key)
+        target.mkdir(exist_ok=True)
+        folder.rename(target / name)
+    except OSError as error:
+        if not target.is_dir():
+            raise gone(key) from error
+        if not (target / name).exists():  # else another process was first
+            raise

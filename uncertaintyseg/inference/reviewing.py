@@ -1,0 +1,105 @@
+"""A label that a person has edited, or that somebody else made, beside what an inference says of its scan."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.review.coverage import review_curve
+from uncertaintyseg.review.existing_label import doubted_difference, review_label, with_decisions
+from uncertaintyseg.wire import Label, MapInfo, Source
+
+Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+MAPS = {
+    "error_probability": "Chance that this label is wrong; 0 where a person found it right.",
+    "anomaly": "Where this label is not the model's: how much surer the model is of its own, p[own] - p[this].",
+}
+"""Of a review, and what they show."""
+EDITED = "edited: no promise holds after a person's edits"
+ANOTHERS = "existing label: what is promised is of the model's own"
+
+
+def read_label_of(path: str | os.PathLike[str], base: Prediction, labels: Sequence[Label]) -> np.ndarray:
+    """Read a label of the scan that a prediction is of, uint8 `[X, Y, Z]` on its grid.
+
+    Raises:
+        InputError: It cannot be read, has ids that the model does not have, or is on another grid.
+    """
+    scan = MetaTensor(
+        torch.from_numpy(base.label)[None], affine=torch.as_tensor(base.affine), meta={"filename_or_obj": "reviewed"}
+    )
+    return read_label(path, {item.id for item in labels}, like=scan)[0].numpy().astype(np.uint8)
+
+
+def reviewed(
+    base: Prediction, labels: Sequence[Label], label: np.ndarray, *, edited: bool, accepted: Sequence[Box] = ()
+) -> Prediction:
+    """The risk of a label by the probabilities of a prediction; nothing is run again.
+
+    Args:
+        base: of the model, for this scan.
+        labels: the structures.
+        label: class ids, uint8 `[X, Y, Z]`.
+        edited: it is the model's label after a person's edits: these are right, and elsewhere it is as doubtful as
+            before. Otherwise it is somebody else's, and may be wrong wherever the model says so.
+        accepted: boxes, first and last voxel, in which a person found it right.
+
+    Returns:
+        A prediction with the two maps of `MAPS`; `map_info` names those of the base as well.
+
+    Raises:
+        InputError: An accepted box is not in the scan.
+    """
+    started = time.perf_counter()
+    differs = label != base.label
+    right = differs.copy() if edited else np.zeros(label.shape, bool)
+    for number, box in enumerate(accepted):
+        right[_slices(number, box, label.shape)] = True
+    probabilities = {item.name: base.maps[f"probability_{item.name}"] for item in labels}
+    valid = base.maps.get("valid")
+    seen = differs if valid is None else differs & (valid > 0)
+    anomaly = doubted_difference(label, base.label, probabilities, labels, seen)
+    probabilities = with_decisions(probabilities, label, labels, right)
+    error = np.where(right, np.float32(0), base.maps["error_probability"]) if edited else None
+    found = review_label(
+        label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid
+    )
+    curve = review_curve(found.error_probability, voxel_volume_ml(base.affine), None, valid=valid)
+    seconds = {"review": round(time.perf_counter() - started, 4)}
+    return replace(
+        base,
+        label=label,
+        maps={"error_probability": found.error_probability, "anomaly": anomaly},
+        map_info=base.map_info | _map_info(base.map_info["error_probability"].source),
+        structures=found.structures,
+        regions=found.regions,
+        risk_coverage=curve,
+        guarantee=None,
+        guarantee_reason=EDITED if edited else ANOTHERS,
+        case_scores={},
+        state=None,
+        provenance=base.provenance.model_copy(update={"samples": None, "seconds": seconds}),
+    )
+
+
+def _map_info(source: Source) -> dict[str, MapInfo]:
+    return {name: MapInfo(unit="1", range=(0.0, 1.0), source=source, description=MAPS[name]) for name in MAPS}
+
+
+def _slices(number: int, box: Box, shape: Sequence[int]) -> tuple[slice, ...]:
+    if not all(0 <= first <= last < size for first, last, size in zip(*box, shape, strict=True)):
+        raise InputError(
+            f"accepted[{number}]: {[list(corner) for corner in box]} is no box in the scan of "
+            f"{' x '.join(map(str, shape))} voxels; give its first and its last voxel as IJK, from 0"
+        )
+    return tuple(slice(first, last + 1) for first, last in zip(*box, strict=True))
