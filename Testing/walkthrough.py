@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import slicer
 from PySide6 import QtCore, QtTest
 
 from slicer_host import desktop
@@ -101,15 +102,59 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.press("Server", "connectButton")
     way.step("03_connected", "Server")
 
+    task, _, head = model.partition("_")
+    way.ui("Segment").taskComboBox.setCurrentText(task)
+    way.ui("Segment").modelComboBox.setCurrentText(head)
     way.press("Cases", "scoreButton")
     way.press("Cases", "nextButton")
     way.ui("Cases").allCasesGroupBox.collapsed = False
     way.step("04_next_case", "Cases")
 
-    way.ui("Segment").modelComboBox.setCurrentText(model)
     way.press("Segment", "runButton")
     way.step("05_segmented", "Segment", "Risk")
+
+    way.press("Regions", "nextButton")
+    risk = way.ui("Risk")
+    risk.structureComboBox.setCurrentIndex(1)
+    for check_box in (risk.boundaryCheckBox, risk.surfaceCheckBox):
+        check_box.setChecked(True)
+        way.wait()
+    slicer.app.layoutManager().threeDWidget(0).threeDView().resetFocalPoint()
+    way.step("06_risk", "Risk")
+
+    risk.boundaryCheckBox.setChecked(False)
+    risk.mapCheckBox.click()
+    way.ui("Selection").fillCheckBox.setChecked(True)
+    way.ui("Selection").coverageSlider.setValue(98.0)
+    way.wait()
+    way.step("07_selection", "Selection")
+
+    way.ui("Selection").fillCheckBox.setChecked(False)
+    risk.mapCheckBox.click()
+    way.key("N")
+    way.key("P")
+    way.step("08_regions", "Regions")
+
+    click_worst_region(way)
+    way.step("09_corrected", "Regions", "Edit")
+
+    way.press("Report", "reportButton")
+    way.key("Shift+S")
+    way.step("10_submitted", "Cases", "Regions")
     return way
+
+
+def click_worst_region(way: Walk) -> None:
+    """Say with one click that the first region is of its structure after all, or is not."""
+    region = way.session.state.result.regions[0]
+    combo_box = way.ui("Regions").structureComboBox
+    wanted = region.structure if region.kind == "missed" else combo_box.itemText(combo_box.count - 1)
+    combo_box.setCurrentText(wanted)
+    way.key("C")
+    view = next(iter(desktop.start().layout.shown()))
+    desktop.start().slice_view(view.GetName()).pointer.click(desktop.start().slice_view(view.GetName()).pixel_of(region.ras_mm))
+    way.wait()
+    way.key("C")
 
 
 def main() -> None:

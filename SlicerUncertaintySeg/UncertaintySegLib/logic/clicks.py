@@ -12,6 +12,8 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled
+from UncertaintySegLib.logic import corrections
+from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.model_label import ModelLabel, Moved
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
@@ -22,12 +24,10 @@ from UncertaintySegLib.scene.navigation import Ras
 from UncertaintySegLib.scene.scribble import Scribble
 from UncertaintySegLib.server.replies import InferResult, parse_result
 
-BACKGROUND = 0
-
 
 @dataclass(eq=False)
 class _ClickStep:
-    """A click: the marks before and after it, its step in the history, and what its answer changed once there is one."""
+    """A click: the marks before and after it, its step in the history, and what its answer changed once there."""
 
     before: tuple[Mark, ...]
     after: tuple[Mark, ...]
@@ -61,7 +61,8 @@ class Clicks:
         self.hint = ""
         self.changed = Signal()
         self._nodes = ClickNodes(session.scene.scene, self._on_marks)
-        self._place, self._scribble = PlaceMode(), Scribble(self._begin, self._extend, self._finish)
+        self._place = PlaceMode(self._on_mode)
+        self._scribble = Scribble(self._begin, self._extend, self._finish)
         self._is_on = False
         self._stroke: Any = None
         self._marks: tuple[Mark, ...] = ()
@@ -138,21 +139,22 @@ class Clicks:
         self.hint, self.seconds = "", None
         self.changed.emit()
 
+    def close(self) -> None:
+        """Let go of the scene."""
+        self.stop()
+        self._nodes.close()
+        self._place.close()
+
     def corrections(self) -> dict[str, Any]:
-        """Return all clicks as the errand `condition` takes them: IJK of the scan's file."""
-        names = {BACKGROUND: "background"} | {label.id: label.name for label in self.session.state.base.labels}
-        points: dict[str, Any] = {}
-        strokes: dict[str, Any] = {}
-        for mark in self._marks:
-            part = strokes if mark.is_stroke else points
-            found = marking.voxels(mark, self.session.scene.scan)
-            if found and mark.label_id in names:
-                part.setdefault(names[mark.label_id], []).extend(list(voxel) for voxel in found)
-        return {**points, "scribbles": strokes} if strokes else points
+        """Return all clicks as the errand `condition` takes them."""
+        return corrections.to_json(self._marks, self.session.state.base.labels, self.session.scene.scan)
 
     def _on_marks(self) -> None:
         """The user has placed, moved or deleted a mark."""
         if not self.is_possible:
+            if self._is_on:
+                self.stop()
+                self.session.fail(_("The scan or its segmentation is no longer in the scene: take the case again."))
             return
         history, before = self.session.history, self._marks
         history.stepping.emit()
@@ -174,39 +176,44 @@ class Clicks:
         self.changed.emit()
         if self.waiting:
             return
-        base, sample, corrections = self.session.state.base, self.session.state.sample, self.corrections()
-        self._asked, self.waiting, started = corrections, True, time.monotonic()
+        state = self.session.state
+        base, sample, is_first = state.base, state.sample, state.model_label is None
+        # Without the label that the model had before, what was drawn by hand cannot be told from the model's own.
+        asked = state.corrections if is_first else self.corrections()
+        self._asked, self.waiting, started = asked, True, time.monotonic()
 
         def is_current() -> bool:
-            state = self.session.state
-            return self._asked is corrections and state.base is base and state.sample is sample
+            return self._asked is asked and state.base is base and state.sample is sample
 
         def done(answer: dict[str, Any]) -> None:
             if not is_current():
                 return
-            self.waiting, self._asked = False, None
-            if self.corrections() != corrections:
+            self._drop_question()
+            if is_first:
+                state.model_label = Path(answer["label"])
+                self._label.begin(None)
+            if is_first or self.corrections() != asked:
                 self._ask()
                 return
             self.seconds = time.monotonic() - started
-            self._show(parse_result(answer["result"]), Path(answer["label"]), answer["maps"], corrections)
+            self._show(parse_result(answer["result"]), Path(answer["label"]), answer["maps"], asked)
             self.changed.emit()
 
         def failed(error: Exception) -> None:
             if not is_current():
                 return
-            self.waiting, self._asked = False, None
+            self._drop_question()
             if not isinstance(error, Cancelled):
                 self.hint = _("The click had no effect yet: {error}").format(error=error)
                 self.session.fail(error)
             self.changed.emit()
 
         wanted = self.session.scene.wanted
-        arguments = {"result": base.key, "corrections": corrections, "maps": [wanted] if wanted else []}
+        arguments = {"result": base.key, "corrections": asked, "maps": [wanted] if wanted else []}
         self.session.ask("condition", arguments, done, quiet=True, failed=failed)
         self.changed.emit()
 
-    def _show(self, result: InferResult, label: Path, maps: dict[str, str], corrections: dict[str, Any]) -> None:
+    def _show(self, result: InferResult, label: Path, maps: dict[str, str], asked: dict[str, Any]) -> None:
         session, step = self.session, self._step
         session.history.stepping.emit()
         new = marking.new_voxels(step.before, step.after, session.scene.scan) if step else []
@@ -216,11 +223,11 @@ class Clicks:
                 session.history.to_top(step.kept)
             step.answer = answer
         self._step = None
-        session.state.corrections = corrections
+        session.state.corrections = asked
         paths = {name: Path(path) for name, path in maps.items()}
         session.show_result(result, label, paths, base=session.state.base, drawn=answer.ids)
         self.hint = _said(result)
-        if answer.by_hand:
+        if answer.is_edited:
             session.review_wanted.emit()
 
     def _undo(self, step: _ClickStep) -> None:
@@ -239,11 +246,13 @@ class Clicks:
         """A model's new label begins without clicks; one that is not the model's stays as it was drawn."""
         state = self.session.state
         if state.base is self._base:
+            if self._step is None and not self.waiting and self.corrections() != state.corrections:
+                self._put(self._marks_of_state())  # of a draft
             return
         self._drop_question()
         self._base, self._step, self.hint = state.base, None, ""
         self._label.begin(None if state.result is state.base else self.session.scene.label_ids())
-        self._put(())
+        self._put(self._marks_of_state())
         if self.label_id not in {BACKGROUND, *(label.id for label in state.base.labels)}:
             self.label_id = BACKGROUND
         self.changed.emit()
@@ -257,6 +266,15 @@ class Clicks:
         if self.corrections() != self.session.state.corrections:
             self._ask()
         self.changed.emit()
+
+    def _on_mode(self) -> None:
+        """Somebody gave the mouse another mode, maybe."""
+        if self._is_on and not self.scribbling and not self._place.is_on:
+            self.stop()
+
+    def _marks_of_state(self) -> tuple[Mark, ...]:
+        state = self.session.state
+        return corrections.to_marks(state.corrections, state.base.labels, self.session.scene.scan)
 
     def _drop_question(self) -> None:
         self.waiting, self._asked = False, None

@@ -21,13 +21,13 @@ class Moved:
     Attributes:
         ids: What to draw, as `CaseScene.draw` takes it.
         drawn, plain: What is another structure now: as drawn, and less what was drawn by hand.
-        by_hand: Whether anything was drawn by hand.
+        is_edited: Whether it is not the model's own label.
     """
 
     ids: np.ndarray
     drawn: Change
     plain: Change
-    by_hand: bool
+    is_edited: bool
 
 
 class ModelLabel:
@@ -72,7 +72,7 @@ class ModelLabel:
         by_hand[node_index(scan, clicked)] = False
         new_plain = np.where(new != old, new, plain).astype(drawn.dtype)
         ids = np.where(by_hand, drawn, new_plain)
-        moved = Moved(ids, Change(drawn, ids), Change(plain, new_plain), bool(by_hand.any()))
+        moved = Moved(ids, Change(drawn, ids), Change(plain, new_plain), bool((ids != new).any()))
         self._plain = new_plain
         return moved
 

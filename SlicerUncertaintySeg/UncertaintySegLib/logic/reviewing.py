@@ -125,7 +125,8 @@ class Reviewing:
     def _params(self) -> dict[str, Any]:
         """Of a label that came from elsewhere only what was drawn here is trusted, of the model's all edits are."""
         session, result = self.session, self.session.state.result
-        trusted = (result.provenance.get("params") or {}).get("trusted", "edits") if result is not None else "edits"
+        trusted = (result.provenance.get("params") or {}).get("trusted") if result is not None else None
+        trusted = trusted or session.state.trusted
         drawn = [step.box for step in session.history.done if step.box] if trusted == "none" else []
         return {"trusted": trusted, "accepted": [*session.state.accepted, *drawn]}
 

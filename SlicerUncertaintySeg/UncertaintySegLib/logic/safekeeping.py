@@ -121,6 +121,7 @@ class Safekeeping:
             self.editing.earlier_voxels = draft.changed_voxels
         self.editing.follow()
         state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
+        session.history.clear()  # what was undone here was not of this label
         state.opened -= draft.seconds_open
         scene.edited = self._unsaved = True
         self._replaced = draft

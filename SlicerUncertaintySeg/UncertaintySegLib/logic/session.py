@@ -41,6 +41,8 @@ class State:
             label: where the segments differ from that, a person drew them.
         label: File of the label that the server has of the case; None where it has none.
         model: Name of the model that is chosen to run.
+        trusted: What is right of the label at first, as the errand `review` takes it: "edits" where it began as the
+            model's own, "none" where it is somebody else's.
         read_only: Whether labels may only be looked at.
         accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
         corrections: The clicks on the case, as the errand `condition` takes them.
@@ -57,6 +59,7 @@ class State:
     model_label: Path | None = None
     label: Path | None = None
     model: str = ""
+    trusted: str = "edits"
     read_only: bool = False
     accepted: list[Box] = field(default_factory=list)
     corrections: dict[str, Any] = field(default_factory=dict)
@@ -235,6 +238,7 @@ class Session:
         state = self.state
         state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
         state.model_result = state.model_label = None
+        state.trusted = "edits"
         state.label, state.accepted, state.corrections = label, [], {}
         self.history.clear()
         self.case_opened.emit()
@@ -272,6 +276,7 @@ class Session:
         state = self.state
         if state.base is not base or base is None:
             state.model_result, state.model_label = base or result, label
+            state.trusted = "none" if label is None else "edits"
             state.accepted, state.corrections = [], {}
             self.history.clear()
         elif label is not None:

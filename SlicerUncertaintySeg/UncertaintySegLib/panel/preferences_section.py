@@ -19,9 +19,8 @@ class PreferencesSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
-        for key, check_box in self._check_boxes().items():
-            check_box.setChecked(settings.value(key))
-            check_box.toggled.connect(lambda checked, key=key: settings.remember(key, checked))
+        ui.refitAfterSubmitCheckBox.setChecked(settings.value("refitAfterSubmit"))
+        ui.refitAfterSubmitCheckBox.toggled.connect(lambda checked: settings.remember("refitAfterSubmit", checked))
         ui.autosaveSpinBox.setValue(settings.value("autosaveSeconds"))
         ui.autosaveSpinBox.valueChanged.connect(lambda seconds: settings.remember("autosaveSeconds", seconds))
         ui.opacitySpinBox.setValue(settings.value("opacity"))
@@ -43,10 +42,6 @@ class PreferencesSection(Section):
         self._show_downloads()
         self.session.say(_("{megabytes:.0f} MB of downloads are removed.").format(megabytes=freed / 1e6))
 
-    def _check_boxes(self) -> dict[str, object]:
-        ui = self.ui
-        return {"editInsideRisk": ui.editInsideRiskCheckBox, "refitAfterSubmit": ui.refitAfterSubmitCheckBox}
-
     def _show_downloads(self) -> None:
         size = downloads.size(self.session.folder) / 1e6
         self.ui.removeDownloadsButton.setText(_("Remove {megabytes:.0f} MB").format(megabytes=size))
@@ -60,5 +55,26 @@ class PreferencesSection(Section):
         table.setRowCount(len(keyboard.KEYS))
         for row, key in enumerate(keyboard.KEYS):
             table.setItem(row, 0, qt.QTableWidgetItem(key.sequence))
-            table.setItem(row, 1, qt.QTableWidgetItem(key.text))
+            what = qt.QTableWidgetItem(key.text)
+            what.setFlags(qt.Qt.ItemIsEnabled)
+            table.setItem(row, 1, what)
         table.resizeColumnToContents(0)
+        table.cellChanged.connect(self.on_key)
+
+    def on_key(self, row: int, column: int) -> None:
+        """Give something another key; what is no key is put back."""
+        item, key = self.ui.keysTable.item(row, column), keyboard.KEYS[row]
+        typed = item.text().strip()
+        wanted = qt.QKeySequence(typed).toString()
+        others = {other.sequence for other in keyboard.KEYS if other is not key and other.sequence}
+        if wanted in others or bool(typed) != bool(wanted):
+            reason = (
+                _("'{text}' is taken by something else.") if wanted else _("'{text}' is no key.")
+            )
+            self.session.fail(reason.format(text=typed))
+            wanted = key.sequence
+        elif wanted != key.sequence:
+            keyboard.change(key.name, wanted)
+            self.session.say(_("The key works from the next time that you open this module."))
+        if item.text() != wanted:
+            item.setText(wanted)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import qt
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import keyboard
-from UncertaintySegLib.logic.clicks import BACKGROUND, Clicks
+from UncertaintySegLib.logic.clicks import Clicks
+from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.regions import ACCEPTED, DISMISSED, EDITED, OPEN, Regions
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section
@@ -45,7 +48,7 @@ class RegionsSection(Section):
         self._name_keys()
         self.refresh()
 
-    def actions(self) -> dict:
+    def actions(self) -> dict[str, Callable[[], None]]:
         """Return what the keys of the correction loop do."""
         return {
             "next_region": self.regions.next,
@@ -64,7 +67,7 @@ class RegionsSection(Section):
 
     def close(self) -> None:
         """Give the mouse back."""
-        self.clicks.stop()
+        self.clicks.close()
 
     def on_click_mode(self, *_arguments) -> None:
         """Begin to correct by clicks, or stop it."""
@@ -104,6 +107,9 @@ class RegionsSection(Section):
     def _refresh_clicks(self) -> None:
         ui, clicks = self.ui, self.clicks
         self._fill_structures()
+        if clicks.is_on and not clicks.is_possible:
+            clicks.stop()
+            return
         ui.clicksGroup.setEnabled(clicks.is_possible)
         ui.clickButton.setChecked(clicks.is_on)
         ui.removeClicksButton.setEnabled(clicks.count > 0)

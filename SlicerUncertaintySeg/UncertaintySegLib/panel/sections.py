@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.edit_section import EditSection
+from UncertaintySegLib.panel.preferences_section import PreferencesSection
+from UncertaintySegLib.panel.regions_section import RegionsSection
 from UncertaintySegLib.panel.report_section import ReportSection
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.panel.section import Section
@@ -17,6 +19,8 @@ SECTIONS: list[type[Section]] = [
     SegmentSection,
     RiskSection,
     SelectionSection,
+    RegionsSection,
     EditSection,
     ReportSection,
+    PreferencesSection,
 ]

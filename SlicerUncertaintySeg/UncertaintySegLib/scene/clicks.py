@@ -62,7 +62,7 @@ class ClickNodes:
         self._on_changed = on_changed
         self._known: tuple[Mark, ...] = ()
         self._quiet = False
-        scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_event)
+        self._observation = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_event)
 
     def marks(self) -> tuple[Mark, ...]:
         """Return what is there, less points that are not placed yet."""
@@ -119,6 +119,10 @@ class ClickNodes:
             self._known = marks
             self._on_changed()
 
+    def close(self) -> None:
+        """Watch no more."""
+        self.scene.RemoveObserver(self._observation)
+
     def forget(self) -> None:
         """The nodes go with their case: tell nobody."""
         self._known = ()
@@ -148,16 +152,26 @@ class ClickNodes:
 
 
 class PlaceMode:
-    """Each click in a view places a point, until the user leaves the mode."""
+    """Each click in a view places a point, until the user leaves the mode.
 
-    def __init__(self) -> None:
+    Args:
+        on_changed: Called after the mode of the views has changed.
+    """
+
+    def __init__(self, on_changed: Callable[[], None]) -> None:
         logic = slicer.app.applicationLogic()
         self._selection, self._interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
+        event = self._interaction.InteractionModeChangedEvent
+        self._observation = self._interaction.AddObserver(event, lambda *_event: on_changed())
 
     @property
     def is_on(self) -> bool:
         """Whether the views are in this mode."""
         return self._interaction.GetCurrentInteractionMode() == self._interaction.Place
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._interaction.RemoveObserver(self._observation)
 
     def start(self, points: slicer.vtkMRMLMarkupsFiducialNode) -> None:
         """Let clicks add to a list of points."""

@@ -20,7 +20,9 @@ def sequence(name: str) -> str:
 
 
 def test_no_two_keys_are_the_same():
-    assert len({key.sequence for key in keyboard.KEYS}) == len({key.name for key in keyboard.KEYS}) == len(keyboard.KEYS)
+    assert (
+        len({key.sequence for key in keyboard.KEYS}) == len({key.name for key in keyboard.KEYS}) == len(keyboard.KEYS)
+    )
 
 
 def test_a_key_can_be_changed_and_changed_back():

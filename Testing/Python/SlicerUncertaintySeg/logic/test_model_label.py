@@ -42,7 +42,7 @@ def test_without_edits_the_label_is_the_models(shown_case, phantom_case, moved):
     label = ModelLabel(shown_case)
     answer = label.moved_to(moved, phantom_case.label, [])
     np.testing.assert_array_equal(in_file(answer.ids), nib.load(moved).get_fdata())
-    assert not answer.by_hand
+    assert not answer.is_edited
 
 
 def test_what_was_drawn_stays_and_all_is_undone_exactly(shown_case, phantom_case, moved):
@@ -50,7 +50,7 @@ def test_what_was_drawn_stays_and_all_is_undone_exactly(shown_case, phantom_case
     before = shown_case.label_ids()
     label = ModelLabel(shown_case)
     answer = label.moved_to(moved, phantom_case.label, [])
-    assert answer.by_hand
+    assert answer.is_edited
     assert (in_file(answer.ids)[MOVED] == 1).all()
     assert (in_file(answer.ids)[DRAWN] == 2).all()
     assert (in_file(answer.ids)[BOTH] == 2).all()
@@ -75,6 +75,6 @@ def test_somebody_elses_label_changes_only_where_the_model_moves(shown_case, pha
     label = ModelLabel(shown_case)
     label.begin(shown_case.label_ids())
     answer = label.moved_to(moved, phantom_case.label, [])
-    assert not answer.by_hand
+    assert answer.is_edited
     assert (in_file(answer.ids)[MOVED] == 1).all()
     assert (in_file(answer.ids)[20:30] == 2).all()

@@ -121,7 +121,7 @@ def test_nothing_is_cut_off(annotator):
     labels = ("strategyLabel", "taskLabel", "modelLabel", "startLabel")
     for ui in (annotator.cases.ui, annotator.segment.ui):
         for name, widget in vars(ui).items():
-            if widget.isVisible() and (name.endswith("Button") or name in labels):
+            if (name.endswith("Button") or name in labels) and widget.isVisible():
                 assert widget.width >= widget.fontMetrics().horizontalAdvance(widget.text), name
 
 

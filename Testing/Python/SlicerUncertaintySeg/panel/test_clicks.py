@@ -134,3 +134,29 @@ def test_two_clicks_are_taken_back_one_by_one(annotator, host):
     annotator.click(section.ui.removeClicksButton)
     annotator.wait()
     np.testing.assert_array_equal(annotator.scene.label_ids(), labels[0])
+
+
+def test_after_a_restart_a_click_keeps_what_was_drawn_and_clicked_before(annotator, host):
+    scene, state = annotator.scene, annotator.session.state
+    ijk, label_id = wrong_here(annotator)
+    click(annotator, host, ijk, label_id)
+    drawn, clicked = scene.label_ids(), state.corrections
+    drawn[:2, :4, :4] = state.base.labels[0].id
+    base = state.base
+
+    annotator.cases.cases.open(state.sample.id)
+    annotator.wait()
+    state.base, state.corrections = None, clicked  # as a draft is restored: of the model only a key is known
+    label = annotator.session.folder / "results" / base.key / "label.nii"
+    scene.show_segmentation(label, base.labels, {})
+    scene.draw(drawn)
+    state.base = base
+    annotator.session.show_result(base, None, {}, base=base)
+    section = annotator.panel.sections["Regions"]
+    assert section.clicks.count == 1
+    second = state.result.regions[-1].ijk
+    now = drawn[navigation.node_index(scene.scan, [second])][0]
+    click(annotator, host, second, 0 if now else base.labels[0].id)
+    assert len([voxel for voxels in state.corrections.values() for voxel in voxels]) == 2
+    assert (scene.label_ids()[:2, :4, :4] == drawn[:2, :4, :4]).all()
+    assert scene.label_ids()[navigation.node_index(scene.scan, [ijk])][0] == label_id

@@ -435,6 +435,8 @@ def test_closing_the_scene_saves_what_is_drawn(connected, host, tmp_path):
 
 def test_a_deleted_segmentation_is_said_where_the_tools_were(connected, host):
     host.scene.RemoveNode(connected.scene.segmentation)
+    connected.click(connected.ui.submitButton)
+    assert connected.session.state.message == "There is no segmentation to submit: run a model first."
     connected.section.editing.settle()
     connected.section.on_autosave()
     connected.session.changed.emit()

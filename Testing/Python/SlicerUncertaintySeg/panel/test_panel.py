@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-import slicer
 
 pytest.importorskip("PySide6")
 
@@ -82,35 +79,6 @@ def user(desktop, host):
     module = desktop.load_module(MODULE)
     yield User(desktop, module)
     module.close()
-
-
-def test_submit_sends_the_corrected_label(user, wire_server, phantom_case, tmp_path):
-    user.segment(wire_server.url)
-    segmentation, scan = user.case.segmentation, user.case.scan
-    organ = segmentation.GetSegmentation().GetSegmentIdBySegmentName("organ")
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, organ, scan).copy()
-    mask[:3] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, organ, scan)
-    user.click(user.ui.submitButton)
-    user.wait()
-    assert user.status == "The label of phantom_1 is saved on the server."
-    query, name, content = wire_server.uploads[0]
-    assert query == {"image": ["phantom_1"], "tag": ["final"]}
-    (tmp_path / name).write_bytes(content)
-    received, before = nib.load(tmp_path / name), nib.load(phantom_case.label)
-    assert (np.asarray(received.dataobj)[..., -3:] == 1).all()
-    np.testing.assert_array_equal(np.asarray(received.dataobj)[..., :-3], np.asarray(before.dataobj)[..., :-3])
-    np.testing.assert_allclose(received.affine, before.affine, atol=1e-3)
-    assert not user.case.edited
-
-
-def test_a_segmentation_deleted_by_the_user_is_said_when_submitting(user, wire_server, host):
-    user.segment(wire_server.url)
-    host.scene.RemoveNode(user.case.segmentation)
-    user.click(user.ui.submitButton)
-    user.wait()
-    assert "no longer in the scene" in user.status
-    assert wire_server.uploads == []
 
 
 def test_closing_the_scene_forgets_the_case(user, wire_server, host):

@@ -202,7 +202,11 @@ def test_decisions_hold_for_the_regions_of_a_review(reviewer):
     reviewer.press("N")
     reviewer.press("A")
     reviewer.press("D")
-    moved = (("lesion", (34, 20, 11), ((30, 16, 9), (38, 24, 13)), 0.3), SPECS[2], ("organ", (40, 40, 20), ((39, 39, 19), (41, 41, 21)), 0.1))
+    moved = (
+        ("lesion", (34, 20, 11), ((30, 16, 9), (38, 24, 13)), 0.3),
+        SPECS[2],
+        ("organ", (40, 40, 20), ((39, 39, 19), (41, 41, 21)), 0.1),
+    )
     reviewer.review(regions_of(reviewer.files, moved), 0.6)
     assert [(item.region.structure, item.state) for item in reviewer.regions.items] == [
         ("organ", "accepted"),
@@ -272,7 +276,7 @@ def test_closing_the_case_empties_the_list(reviewer):
     reviewer.session.close_case()
     assert reviewer.ui.progressLabel.text == "Run a model first: it says where to look."
     assert not reviewer.clicks.is_on
-    assert not [node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode")]
+    assert not slicer.util.getNodesByClass("vtkMRMLMarkupsNode")
     reviewer.press("N")
     reviewer.press("A")
 
@@ -370,7 +374,6 @@ def test_slicers_own_way_out_of_the_mode_is_seen(reviewer):
     reviewer.press("C")
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     interaction.SwitchToViewTransformMode()
-    reviewer.session.changed.emit()
     assert not reviewer.ui.clickButton.isChecked()
 
 

@@ -65,6 +65,7 @@ def test_the_chosen_model_is_told_about(annotator, server, tmp_path):  # noqa: F
     assert "Head deterministic" in text
     assert "alibrated" in text
     assert annotator.session.state.model == server.baseline
+    assert all(label.rgb for label in annotator.segment.model.labels)
     assert annotator.segment.ui.runButton.text == "Segment"
     annotator.picture(tmp_path / "model.png")
 

@@ -25,7 +25,9 @@ def told():
 
 @pytest.fixture
 def click_nodes(host, shown_case, told):
-    return ClickNodes(host.scene, lambda: told.append(True))
+    nodes = ClickNodes(host.scene, lambda: told.append(True))
+    yield nodes
+    nodes.close()
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def red(host, shown_case, phantom_case):
 
 def test_points_are_voxels_of_the_file(shown_case, phantom_case):
     voxels = [(20, 12, 6), (47, 43, 23), (0, 0, 0)]
-    near = tuple(ras_of(phantom_case, np.array(voxel) + (0.4, -0.4, 0.3)) for voxel in voxels)
+    near = tuple(ras_of(phantom_case, np.add(voxel, (0.4, -0.4, 0.3))) for voxel in voxels)
     assert clicks.voxels(Mark(1, False, near), shown_case.scan) == voxels
 
 
@@ -57,7 +59,7 @@ def test_a_stroke_has_no_gaps(shown_case, phantom_case):
 
 
 def test_a_left_click_places_a_point_in_the_colour_of_its_structure(red, click_nodes, told, shown_case, phantom_case):
-    place = PlaceMode()
+    place = PlaceMode(lambda: None)
     place.start(click_nodes.points("phantom_1", 2, COLORS))
     red.pointer.click(red.pixel_of(ras_of(phantom_case, (26, 20, 11))))
     assert told == [True]
@@ -69,6 +71,7 @@ def test_a_left_click_places_a_point_in_the_colour_of_its_structure(red, click_n
     assert node.GetDisplayNode().GetSelectedColor() == pytest.approx(COLORS[2])
     place.stop()
     assert not place.is_on
+    place.close()
 
 
 def test_a_point_that_is_deleted_is_told(red, click_nodes, told, phantom_case):

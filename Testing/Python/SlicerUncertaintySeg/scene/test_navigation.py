@@ -30,7 +30,12 @@ def test_voxels_of_the_file_lie_where_the_file_says(shown_case, phantom_case):
 
 def test_a_box_has_the_outer_corners_of_its_voxels(shown_case, phantom_case):
     found = navigation.corners(shown_case.scan, BOX)
-    expected = {tuple(np.round(ras_of(phantom_case, (i, j, k)), 2)) for i in (19.5, 30.5) for j in (11.5, 25.5) for k in (5.5, 14.5)}
+    expected = {
+        tuple(np.round(ras_of(phantom_case, (i, j, k)), 2))
+        for i in (19.5, 30.5)
+        for j in (11.5, 25.5)
+        for k in (5.5, 14.5)
+    }
     assert {tuple(np.round(corner, 2)) for corner in found} == expected
 
 
