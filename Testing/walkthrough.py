@@ -37,12 +37,18 @@ class Walk:
         module: The loaded module.
         statuses: The status line after each step.
         pictures: PNG files of the whole window, by step.
+        first_case: The case that is corrected and submitted.
+        moved_voxels: How many voxels of its label one click changed.
+        click_hint: What the panel said of the click.
     """
 
     module: Any
     folder: Path
     statuses: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, Path] = field(default_factory=dict)
+    first_case: str = ""
+    moved_voxels: int = 0
+    click_hint: str = ""
 
     @property
     def panel(self) -> Any:
@@ -110,6 +116,7 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.ui("Cases").allCasesGroupBox.collapsed = False
     way.step("04_next_case", "Cases")
 
+    way.first_case = way.session.state.sample.id
     way.press("Segment", "runButton")
     way.step("05_segmented", "Segment", "Risk")
 
@@ -119,7 +126,7 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     for check_box in (risk.boundaryCheckBox, risk.surfaceCheckBox):
         check_box.setChecked(True)
         way.wait()
-    slicer.app.layoutManager().threeDWidget(0).threeDView().resetFocalPoint()
+    look_at_surfaces()
     way.step("06_risk", "Risk")
 
     risk.boundaryCheckBox.setChecked(False)
@@ -135,13 +142,27 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.key("P")
     way.step("08_regions", "Regions")
 
+    before = way.session.scene.label_ids()
     click_worst_region(way)
+    way.moved_voxels = int((way.session.scene.label_ids() != before).sum())
+    way.click_hint = way.ui("Regions").clickHintLabel.text
     way.step("09_corrected", "Regions", "Edit")
 
+    (folder / "report").mkdir(exist_ok=True)
+    way.ui("Report").folderPathLineEdit.setCurrentPath(str(folder / "report"))
     way.press("Report", "reportButton")
     way.key("Shift+S")
     way.step("10_submitted", "Cases", "Regions")
     return way
+
+
+def look_at_surfaces() -> None:
+    """Turn the 3D view's camera to what is in it."""
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    view.mrmlViewNode().SetBoxVisible(False)
+    view.mrmlViewNode().SetAxisLabelsVisible(False)
+    view.resetFocalPoint()
+    slicer.app.layoutManager().resetThreeDViews()
 
 
 def click_worst_region(way: Walk) -> None:
@@ -151,8 +172,8 @@ def click_worst_region(way: Walk) -> None:
     wanted = region.structure if region.kind == "missed" else combo_box.itemText(combo_box.count - 1)
     combo_box.setCurrentText(wanted)
     way.key("C")
-    view = next(iter(desktop.start().layout.shown()))
-    desktop.start().slice_view(view.GetName()).pointer.click(desktop.start().slice_view(view.GetName()).pixel_of(region.ras_mm))
+    view = desktop.start().slice_view("Red")
+    view.pointer.click(view.pixel_of(region.ras_mm))
     way.wait()
     way.key("C")
 

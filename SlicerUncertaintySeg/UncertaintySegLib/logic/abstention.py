@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
@@ -13,7 +10,6 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene.abstention import Abstention
 from UncertaintySegLib.scene.curve_plot import CurvePlot
-from UncertaintySegLib.server.replies import InferResult
 
 MAP = "error_probability"
 
@@ -30,7 +26,6 @@ class AbstentionLogic:
         selection: Where on its curve the result stands; call `moved` after moving it.
         overlay, plot: What is in the scene.
         fill, outlines, solid: What of the overlay is wanted: in the slices, as lines there, in 3D.
-        fetching: Whether the map is on its way.
         changed: After another result came, or the map.
     """
 
@@ -40,11 +35,15 @@ class AbstentionLogic:
         self.overlay = Abstention(session.scene.scene)
         self.plot = CurvePlot(session.scene.scene)
         self.fill = self.outlines = self.solid = False
-        self.fetching = False
         self.changed = Signal()
         session.result_changed.connect(self._on_result)
         session.case_opened.connect(self.forget)
         session.case_closed.connect(self.forget)
+
+    @property
+    def fetching(self) -> bool:
+        """Whether the map is wanted and on its way."""
+        return self._is_wanted and MAP in self.session.maps.fetching
 
     def moved(self) -> None:
         """Follow where somebody moved the working point; what is slower than slices and plot waits for `rest`."""
@@ -72,6 +71,10 @@ class AbstentionLogic:
         self.session.state.review_threshold = None
         self.changed.emit()
 
+    @property
+    def _is_wanted(self) -> bool:
+        return self.selection.point is not None and (self.fill or self.outlines or self.solid)
+
     def _on_result(self) -> None:
         try:
             self.selection.take(self.session.state.result)
@@ -82,8 +85,12 @@ class AbstentionLogic:
         self.changed.emit()
 
     def _follow(self) -> None:
-        wanted = self.selection.point is not None and (self.fill or self.outlines or self.solid)
-        risk = self.session.scene.maps.get(MAP)
+        scene, wanted = self.session.scene, self._is_wanted
+        if wanted:
+            scene.pinned.add(MAP)
+        else:
+            scene.pinned.discard(MAP)
+        risk = scene.maps.get(MAP)
         if wanted and risk is None:
             self.overlay.clear()
             self._fetch()
@@ -107,28 +114,16 @@ class AbstentionLogic:
 
     def _fetch(self) -> None:
         result = self.session.state.result
-        if self.fetching or result is None:
-            return
-        if MAP not in result.maps:
+        if result is not None and MAP in result.maps:
+            self.session.maps.fetch(MAP, self._on_map, self._on_failed)
+        else:
             self.session.fail(SceneError(_("This model has no map of its error probability: choose another one.")))
-            return
-        self.fetching = True
-        arguments = {"result": result.key, "maps": {MAP: result.maps[MAP].url}}
-        self.session.ask(
-            "fetch_maps", arguments, lambda answer: self._on_map(result, answer), quiet=True, failed=self._on_failed
-        )
 
-    def _on_map(self, result: InferResult, answer: dict[str, Any]) -> None:
-        self.fetching = False
-        if self.session.state.result is result and MAP not in self.session.scene.maps:
-            path = Path(answer["maps"][MAP])
-            self.session.scene.add_map(MAP, path, result.maps[MAP], result.provenance)
+    def _on_map(self) -> None:
         self._follow()
         self.changed.emit()
-        self.session.changed.emit()
 
-    def _on_failed(self, error: Exception) -> None:
-        self.fetching = False
+    def _on_failed(self) -> None:
         self.fill = self.outlines = self.solid = False
+        self.session.scene.pinned.discard(MAP)
         self.changed.emit()
-        self.session.fail(error)

@@ -53,7 +53,7 @@ class Editing:
         self._first: np.ndarray | None = None
         self._mask: np.ndarray | None = None
         self._watched: tuple[slicer.vtkSegmentation, int] | None = None
-        self._keep_label = self._fetching = False
+        self._keep_label = False
         session.result_changed.connect(self.follow)
         session.threshold_rested.connect(self.confine)
         session.case_opened.connect(self.forget)
@@ -201,35 +201,16 @@ class Editing:
         editing.confine(scene.segmentation, scene.scan, self._mask, _("Uncertain"))
 
     def _risky(self) -> np.ndarray | None:
-        """Return where the chosen map is at or above the chosen threshold; None where there is none."""
+        """Return where the chosen map is above the chosen threshold; None where there is none."""
         scene, threshold = self.session.scene, self.session.state.review_threshold
         name = RISK
+        if threshold is not None and RISK not in scene.maps:
+            self.session.maps.fetch(RISK, self.confine)
         if threshold is None or RISK not in scene.maps:
-            if threshold is not None:
-                self._fetch()
             name, threshold = scene.shown, None
         if name not in scene.maps:
             return None
         risk = slicer.util.arrayFromVolume(scene.maps[name])
         if risk.shape != self.ids.shape:
             return None
-        return risk >= (scene.threshold(name) if threshold is None else threshold)
-
-    def _fetch(self) -> None:
-        result = self.session.state.result
-        if self._fetching or result is None or RISK not in result.maps:
-            return
-
-        def done(answer: dict[str, Any]) -> None:
-            self._fetching = False
-            if self.session.state.result is result and RISK not in self.session.scene.maps:
-                path = Path(answer["maps"][RISK])
-                self.session.scene.add_map(RISK, path, result.maps[RISK], result.provenance)
-            self.confine()
-
-        def failed(_error: Exception) -> None:
-            self._fetching = False
-
-        self._fetching = True
-        arguments = {"result": result.key, "maps": {RISK: result.maps[RISK].url}}
-        self.session.ask("fetch_maps", arguments, done, quiet=True, failed=failed)
+        return risk > threshold if threshold is not None else risk >= scene.threshold(name)

@@ -50,7 +50,7 @@ class PlausibleLogic:
         self.volumes = None
         name = f"probability_{self.risk.structure}"
         if self.boundary_wanted and self.can_outline:
-            self.risk.fetch(name, lambda: self._outline(name))
+            self.session.maps.fetch(name, lambda: self._outline(name))
         else:
             self.boundaries.clear()
 

@@ -33,7 +33,8 @@ class Regions:
     """Goes from region to region and keeps what the user decides.
 
     The server lists regions anew with every result. A decision holds for the new region that lies where the old one
-    lay, and a decided region that the server does not see any more stays in the list.
+    lay, and a decided region that the server does not see any more stays in the list. One that was edited is open again
+    when the server still doubts it.
 
     Args:
         session: Whose result has the regions.
@@ -197,7 +198,7 @@ class Regions:
         for known, state in reversed(self._decisions):
             if _same(known, region):
                 return state
-        return EDITED if any(_same(known, region) for known in self._edited()) else OPEN
+        return EDITED if any(known is region for known in self._edited()) else OPEN
 
     def _look(self) -> None:
         scene = self.session.scene

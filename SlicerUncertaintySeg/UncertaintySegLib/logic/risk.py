@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from UncertaintySegLib.logic.session import Session
@@ -68,7 +66,6 @@ class RiskLogic:
         where: `EVERYWHERE`, or one of the places of `scene.restriction`, about that structure.
         reach_mm: How far around it.
         surface_wanted, glow_wanted: Whether its surface, coloured by risk, and the map as a glow are shown in 3D.
-        fetching: Names of the maps that are on their way.
     """
 
     def __init__(self, session: Session) -> None:
@@ -76,8 +73,6 @@ class RiskLogic:
         self.surface = RiskSurface(session.scene.scene)
         self.structure, self.where, self.reach_mm = "", EVERYWHERE, 5.0
         self.surface_wanted = self.glow_wanted = False
-        self.fetching: set[str] = set()
-        self._waiting: list[tuple[str, Callable[[], None]]] = []
         session.result_changed.connect(self._on_result)
         session.case_opened.connect(self._on_case)
         session.case_closed.connect(self._on_case)
@@ -99,37 +94,7 @@ class RiskLogic:
         if name is None:
             self._show(None)
         else:
-            self.fetch(name, lambda: self._show(name) if scene.wanted == name else None)
-
-    def fetch(self, name: str, done: Callable[[], None]) -> None:
-        """Have a map in the scene and then call `done`; a result that has no such map, or a newer one, ends it."""
-        result, scene = self.session.state.result, self.session.scene
-        if name in scene.maps:
-            done()
-            return
-        if result is None or name not in result.maps:
-            return
-        self._waiting.append((name, done))
-        if name in self.fetching:
-            return
-
-        def arrived(answer: dict[str, Any]) -> None:
-            self.fetching.discard(name)
-            if self.session.state.result is result:
-                scene.add_map(name, Path(answer["maps"][name]), result.maps[name], result.provenance)
-                for callback in self._taken(name):
-                    callback()
-            self.session.changed.emit()
-
-        def failed(error: Exception) -> None:
-            self.fetching.discard(name)
-            self._taken(name)
-            self.session.fail(error)
-
-        self.fetching.add(name)
-        arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
-        self.session.ask("fetch_maps", arguments, arrived, quiet=True, failed=failed)
-        self.session.changed.emit()
+            self.session.maps.fetch(name, lambda: self._show(name) if scene.wanted == name else None)
 
     def set_place(self, where: str, structure: str, reach_mm: float) -> None:
         """Show maps only in a place, see `where`, `structure` and `reach_mm`."""
@@ -211,21 +176,12 @@ class RiskLogic:
         mask = masks.structure_mask(segmentation, self.label_id, scene.scan)
         scene.restrict(restriction.place(mask, masks.spacing(scene.scan), self.where, self.reach_mm))
 
-    def _taken(self, name: str) -> Sequence[Callable[[], None]]:
-        taken = [done for waiting, done in self._waiting if waiting == name]
-        self._waiting = [pair for pair in self._waiting if pair[0] != name]
-        return taken
-
     def _on_case(self) -> None:
-        self._waiting.clear()
-        self.fetching.clear()
         self.structure, self.where = "", EVERYWHERE
         self.surface.clear()
 
     def _on_result(self) -> None:
         scene = self.session.scene
-        self._waiting.clear()
-        self.fetching.clear()
         if self.label_id is None:
             self.structure, self.where = "", EVERYWHERE
         if self.where != EVERYWHERE:

@@ -13,6 +13,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, UncertaintySegError
+from UncertaintySegLib.logic.maps import Maps
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
@@ -110,6 +111,7 @@ class Session:
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
         review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
         history: What can be undone.
+        maps: Brings the maps of the result into the scene.
     """
 
     def __init__(self, scene: CaseScene, courier: Courier, folder: Path) -> None:
@@ -122,6 +124,7 @@ class Session:
         self.cases_changed, self.next_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
         self.history = History(self)
+        self.maps = Maps(self)
         self._ticket: int | None = None
 
     @property

@@ -208,8 +208,8 @@ class RiskSection(Section):
             slider.blockSignals(False)
 
     def _source(self, shown: str | None) -> str:
-        result, fetching = self.session.state.result, self.logic.fetching
-        if fetching:
+        result = self.session.state.result
+        if self.session.maps.fetching:
             return _("Fetching the map...")
         if result is None or shown is None or shown not in result.maps:
             return "" if result is None or result.maps else _("This server gives no risk maps.")

@@ -54,7 +54,7 @@ class Abstention:
         case = risk.GetAttribute(nodes.CASE)
         if not self._has(self.volume):
             self.volume = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{case} to review")
-            _keep_private(self.volume, case)
+            nodes.mark_private(self.volume, case, ROLE)
             self.volume.CreateDefaultDisplayNodes()
             self._style(case)
         ijk_to_ras = vtk.vtkMatrix4x4()
@@ -119,7 +119,7 @@ class Abstention:
         if not self._has(self.surface):
             case = self.volume.GetAttribute(nodes.CASE)
             self.surface = self.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{case} to review, surface")
-            _keep_private(self.surface, case)
+            nodes.mark_private(self.surface, case, ROLE)
             self.surface.CreateDefaultDisplayNodes()
             display = self.surface.GetDisplayNode()
             display.SetColor(self._color)
@@ -141,7 +141,7 @@ class Abstention:
 
     def _style(self, case: str) -> None:
         table = self.scene.AddNewNodeByClass("vtkMRMLColorTableNode", f"{case} to review, colour")
-        _keep_private(table, case)
+        nodes.mark_private(table, case, ROLE)
         table.SetTypeToUser()
         table.SetNumberOfColors(2)
         display = self.volume.GetScalarVolumeDisplayNode()
@@ -150,12 +150,6 @@ class Abstention:
         display.InterpolateOff()  # whole voxels, as they are counted
         display.ApplyThresholdOn()
         self.set_color(self._color)
-
-
-def _keep_private(node: slicer.vtkMRMLNode, case: str) -> None:
-    nodes.mark(node, case, ROLE)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
 
 
 def _surface(volume: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> vtk.vtkPolyData:

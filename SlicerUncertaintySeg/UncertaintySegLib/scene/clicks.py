@@ -144,6 +144,7 @@ class ClickNodes:
         display.SetPropertiesLabelVisibility(False)
         if role == STROKE:
             display.SetGlyphScale(0.5)
+            display.SetLineThickness(1.0)
         return node
 
     def _on_event(self, *_event: object) -> None:

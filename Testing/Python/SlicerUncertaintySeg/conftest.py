@@ -151,3 +151,23 @@ def wire_server(wire_manager, phantom_case):
     server = wire_process.WireServer(wire_manager, phantom_case)
     yield server
     server.close()
+
+
+@pytest.fixture
+def user(host, tmp_path, monkeypatch):
+    """Somebody at the whole module; fails for any traceback, and whatever else no user may see."""
+    from Testing.Python.SlicerUncertaintySeg.whole_panel import sitting_down
+
+    with sitting_down(host, tmp_path, monkeypatch) as user:
+        yield user
+
+
+@pytest.fixture
+def full_server(wire_server):
+    """A wire server whose results have the maps that all sections ask for, and a calibrated curve."""
+    from Testing.Python.SlicerUncertaintySeg import wire_server as wire
+
+    labels = wire_server.job_result["labels"]
+    maps = ("error_probability", "predictive_entropy", "probability_organ")
+    wire_server.job_result = wire.result("k3y", labels, wire_server.job_result["risk"]["regions"], maps)
+    return wire_server

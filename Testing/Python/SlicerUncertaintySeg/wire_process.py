@@ -34,6 +34,9 @@ class _Remote:
     def shared_list(self, name: str) -> list:
         return getattr(self._wire, name)
 
+    def open(self) -> None:
+        self._wire.open()
+
     def close(self) -> None:
         self._wire.close()
 
@@ -79,6 +82,10 @@ class WireServer:
     def count(self, method: str, start: str) -> int:
         """Return how many requests there were to paths with this start."""
         return sum(m == method and p.startswith(start) for m, p, _ in list(self.requests))
+
+    def open(self) -> None:
+        """Answer again after `close`."""
+        self._remote.open()
 
     def close(self) -> None:
         """Answer no more."""

@@ -91,8 +91,14 @@ class Wire:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.uploads: list[tuple[dict[str, list[str]] | None, str, bytes, dict]] = []
         self.bodies: list[tuple[str, dict]] = []
-        self._httpd = _QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"wire": self}))
-        self.url = f"http://127.0.0.1:{self._httpd.server_port}"
+        self._port = 0
+        self.open()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def open(self) -> None:
+        """Answer, at the same address as before."""
+        self._httpd = _QuietServer(("127.0.0.1", self._port), type("Handler", (_Handler,), {"wire": self}))
+        self._port = self._httpd.server_port
         serve = {"poll_interval": 0.02}
         threading.Thread(target=self._httpd.serve_forever, kwargs=serve, daemon=True).start()
 

@@ -232,6 +232,18 @@ def test_undoing_goes_back_to_what_the_server_said_before(reviewer):
     assert reviewer.states() == ["accepted", "open", "open"]
 
 
+def test_an_edited_region_is_open_again_where_the_server_still_doubts_it(reviewer):
+    reviewer.press("N")
+    reviewer.session.history.note_edit(lambda: None, lambda: None, ((20, 7, 9), (22, 8, 10)))
+    assert reviewer.states() == ["edited", "open", "open"]
+    reviewer.review(regions_of(reviewer.files, SPECS[1:]), 0.9)
+    assert reviewer.states() == ["edited", "open", "open"]
+    reviewer.review(regions_of(reviewer.files, (("organ", (26, 8, 11), SPECS[0][2], 0.3), *SPECS[1:])), 1.2)
+    assert "edited" not in reviewer.states()
+    reviewer.press("U")
+    assert reviewer.states() == ["open"] * 3
+
+
 def test_the_box_can_be_turned_off(reviewer):
     reviewer.press("N")
     (model,) = [node for node in slicer.util.getNodesByClass("vtkMRMLModelNode") if "region" in node.GetName()]

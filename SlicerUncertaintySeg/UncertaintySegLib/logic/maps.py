@@ -1,0 +1,93 @@
+"""The maps of the result: in the scene as soon as somebody wants one, from the downloads or from the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from UncertaintySegLib.logic.session import Session
+
+Then = Callable[[], None]
+
+
+def _nothing() -> None:
+    pass
+
+
+class Maps:
+    """Brings maps of the session's result into the scene.
+
+    Args:
+        session: Whose result has the maps.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._waiting: dict[str, list[tuple[Then, Then]]] = {}
+        for signal in (session.result_changed, session.case_opened, session.case_closed):
+            signal.connect(self._waiting.clear)
+
+    @property
+    def fetching(self) -> set[str]:
+        """Names of the maps that are on their way."""
+        return set(self._waiting)
+
+    def at_hand(self, name: str) -> bool:
+        """Return whether a map is in the scene, after reading it from the downloads where it is there.
+
+        Raises:
+            SceneError: The file is not an image.
+        """
+        result, scene = self._session.state.result, self._session.scene
+        if name in scene.maps:
+            scene.keep(name)
+            return True
+        if result is None or name not in result.maps:
+            return False
+        file = scene.file_of(result.maps[name])
+        if file is not None:
+            scene.add_map(name, file, result.maps[name], result.provenance)
+        return file is not None
+
+    def fetch(self, name: str, done: Then, failed: Then = _nothing) -> None:
+        """Have a map in the scene, and then call `done`.
+
+        Neither function is called where the result has no such map, or another result came meanwhile.
+
+        Args:
+            name: Of the map.
+            done: Called when it is there: at once where it was downloaded before.
+            failed: Called when it cannot be had; the status line says why.
+        """
+        session, result = self._session, self._session.state.result
+        if self.at_hand(name):
+            done()
+            return
+        if result is None or name not in result.maps:
+            return
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append((done, failed))
+        if len(waiting) > 1:
+            return
+
+        def arrived(answer: dict[str, Any]) -> None:
+            if self._waiting.get(name) is not waiting:
+                return
+            session.scene.add_map(name, Path(answer["maps"][name]), result.maps[name], result.provenance)
+            del self._waiting[name]
+            for then, _failed in waiting:
+                then()
+            session.changed.emit()
+
+        def refused(error: Exception) -> None:
+            if self._waiting.get(name) is waiting:
+                del self._waiting[name]
+                for _then, then in waiting:
+                    then()
+            session.fail(error)
+
+        arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
+        session.ask("fetch_maps", arguments, arrived, quiet=True, failed=refused)
+        session.changed.emit()
