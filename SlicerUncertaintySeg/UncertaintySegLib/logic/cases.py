@@ -8,7 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.worklist import LABELLED
 from UncertaintySegLib.server.replies import CaseRow, Sample, parse_case, parse_sample
@@ -42,6 +42,12 @@ class Cases:
         """How many cases have a final label."""
         return sum(case.status == LABELLED for case in self.rows)
 
+    def needs_scores(self, strategy: str) -> bool:
+        """Return whether a strategy ranks by scores and no case without a label has one yet."""
+        info, left = self.session.state.info, [case for case in self.rows if case.status != LABELLED]
+        ranks = info is not None and strategy in info.ranking
+        return ranks and bool(left) and all(case.score is None for case in left)
+
     @property
     def can_go_back(self) -> bool:
         """Whether a case was open before this one."""
@@ -52,7 +58,7 @@ class Cases:
         if not self._may_start():
             return
         sample = self.session.state.sample
-        params: dict[str, Any] = {"client_id": self.session.client_id, "lease_minutes": self._minutes}
+        params: dict[str, Any] = lease_arguments(self.session)
         if self.session.state.model:
             params["model"] = self.session.state.model
         if skip and sample is not None:
@@ -105,11 +111,6 @@ class Cases:
             self._history[self._place + 1 :] = [image]
             self._place += 1
 
-    @property
-    def _minutes(self) -> int:
-        """How long others do not get a case; who may only look takes it from nobody."""
-        return 0 if self.session.state.read_only else settings.value("leaseMinutes")
-
     def _may_start(self) -> bool:
         if self.session.busy:
             return False
@@ -123,11 +124,11 @@ class Cases:
             self.session.open_case(sample, Path(answer["scan"]), label)
             opened()
             has_label = _("{case} has a label already: run a model on it to see where the label may be wrong.")
-            self.session.say((has_label if label else _("{case} is open.")).format(case=image))
+            self.session.say((has_label if label else _("{case} opened.")).format(case=image))
             self.list()
 
         if self._may_start():
-            arguments = {"image": image, "client_id": self.session.client_id, "lease_minutes": self._minutes}
+            arguments = {"image": image, **lease_arguments(self.session)}
             self.session.ask("open_case", arguments, done, stage=_("Opening {case}").format(case=image))
 
     def _open_next(self, answer: dict[str, Any]) -> None:
@@ -140,7 +141,7 @@ class Cases:
         sample = parse_sample(reply)
         self.session.open_case(sample, Path(answer["scan"]))
         self.remember(sample.id)
-        self.session.say(sample.reason or _("{case} is the next case.").format(case=sample.id))
+        self.session.say(_("{case} opened.").format(case=sample.id))
         self.list()
 
     def _step(self, places: int) -> None:

@@ -213,4 +213,5 @@ class Editing:
         risk = slicer.util.arrayFromVolume(scene.maps[name])
         if risk.shape != self.ids.shape:
             return None
+        # The server counts what is above a threshold; the views show a map from its own on.
         return risk > threshold if threshold is not None else risk >= scene.threshold(name)

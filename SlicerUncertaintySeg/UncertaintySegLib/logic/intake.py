@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake, nodes
 from UncertaintySegLib.scene.intake_labels import Part
@@ -61,7 +62,6 @@ class Intake:
                 text = _("{case} is on the server, but its volume left the scene meanwhile: open it from the table.")
                 raise SceneError(text.format(case=answer["image"]))
             session.case_leaving.emit()
-            session.case_leaving.emit()
             session.scene.use_scan(answer["image"], volume)
             session.enter_case(Sample(answer["image"], reason=_("It came from the scene.")))
             self.opened(answer["image"])
@@ -72,7 +72,8 @@ class Intake:
             session.fail(error)
 
         stage = _("Uploading {volume}").format(volume=volume.GetName())
-        session.ask("upload_scan", {"file": str(file), "image": image}, done, stage=stage, failed=failed)
+        arguments = {"file": str(file), "image": image, **lease_arguments(session)}
+        session.ask("upload_scan", arguments, done, stage=stage, failed=failed)
 
 
 def match(parts: Sequence[Part], labels: Sequence[Label], is_label_map: bool = False) -> dict[str, int | None]:

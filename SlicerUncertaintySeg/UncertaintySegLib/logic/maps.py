@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.server.replies import InferResult
+
 if TYPE_CHECKING:
     from UncertaintySegLib.logic.session import Session
 
@@ -34,23 +37,6 @@ class Maps:
         """Names of the maps that are on their way."""
         return set(self._waiting)
 
-    def at_hand(self, name: str) -> bool:
-        """Return whether a map is in the scene, after reading it from the downloads where it is there.
-
-        Raises:
-            SceneError: The file is not an image.
-        """
-        result, scene = self._session.state.result, self._session.scene
-        if name in scene.maps:
-            scene.keep(name)
-            return True
-        if result is None or name not in result.maps:
-            return False
-        file = scene.file_of(result.maps[name])
-        if file is not None:
-            scene.add_map(name, file, result.maps[name], result.provenance)
-        return file is not None
-
     def fetch(self, name: str, done: Then, failed: Then = _nothing) -> None:
         """Have a map in the scene, and then call `done`.
 
@@ -62,10 +48,13 @@ class Maps:
             failed: Called when it cannot be had; the status line says why.
         """
         session, result = self._session, self._session.state.result
-        if self.at_hand(name):
+        if name in session.scene.maps:
             done()
             return
         if result is None or name not in result.maps:
+            return
+        if self._read(name, result):
+            done()
             return
         waiting = self._waiting.setdefault(name, [])
         waiting.append((done, failed))
@@ -91,3 +80,15 @@ class Maps:
         arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
         session.ask("fetch_maps", arguments, arrived, quiet=True, failed=refused)
         session.changed.emit()
+
+    def _read(self, name: str, result: InferResult) -> bool:
+        """Read a map that was downloaded before; one that is gone or broken is for the server to send again."""
+        scene, info = self._session.scene, result.maps[name]
+        file = scene.file_of(info)
+        if file is None:
+            return False
+        try:
+            scene.add_map(name, file, info, result.provenance)
+        except SceneError:
+            return False
+        return True

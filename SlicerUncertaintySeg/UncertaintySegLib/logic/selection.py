@@ -8,6 +8,8 @@ from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
 from UncertaintySegLib.scene.curve_plot import Chart
 from UncertaintySegLib.server.replies import Guarantee, InferResult
 
+_PREFIX = "uncalibrated: "
+
 
 class Selection:
     """Where on its curve a result stands.
@@ -47,7 +49,7 @@ class Selection:
         if result is None:
             return
         self.guarantee = result.guarantee
-        self.reason = result.guarantee_reason or ""
+        self.reason = _without_prefix(result.guarantee_reason or "")
         if not result.risk_coverage:
             self.reason = self.reason or _("The server sent no risk-coverage curve.")
             return
@@ -82,6 +84,12 @@ class Selection:
             self.move_to_threshold(self.guarantee.threshold)
 
 
+def _without_prefix(reason: str) -> str:
+    """Return a server's reason as a sentence of its own: the heading above it says already what it is the reason of."""
+    reason = reason[len(_PREFIX) :] if reason.startswith(_PREFIX) else reason
+    return reason[:1].upper() + reason[1:]
+
+
 def sentence(selection: Selection) -> str:
     """Return what the working point asks of the reviewer and what it gives, or an empty text."""
     point = selection.point
@@ -114,9 +122,7 @@ def footnote(selection: Selection) -> str:
     point = selection.point
     if point is None or abs(point.threshold - point.counted_at) < SLACK:
         return ""
-    return _("Volume and regions were counted at {threshold:.3g}, the nearest lower threshold of the table.").format(
-        threshold=point.counted_at
-    )
+    return _("Volume and regions are those at threshold {threshold:.3g}.").format(threshold=point.counted_at)
 
 
 def chart(selection: Selection) -> Chart | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import qt
@@ -15,6 +16,7 @@ from UncertaintySegLib.scene import abstention
 
 _REST_MILLISECONDS = 300
 _STEPS = 100
+_NARROWEST = 0.001
 _LEAST_WIDTH, _CURVE_HEIGHT = 300, 170
 
 
@@ -126,7 +128,7 @@ class SelectionSection(Section):
         ui.guaranteeButton.setEnabled(calibrated)
         if curve is not None:
             _set_range(ui.coverageSlider, 100 * curve.coverages[0], 100 * curve.coverages[-1])
-            _set_range(ui.reviewThresholdSlider, curve.thresholds[0], curve.thresholds[-1])
+            _set_range(ui.reviewThresholdSlider, curve.thresholds[0], curve.thresholds[-1], decimals=3)
         if calibrated:
             _set_range(ui.errorSlider, 100 * curve.errors[0], 100 * curve.errors[-1])
         for check_box, shown in (
@@ -189,8 +191,10 @@ class SelectionSection(Section):
         self.ui.overlayHintLabel.setVisible(fetching)
 
 
-def _set_range(slider, low: float, high: float) -> None:
+def _set_range(slider, low: float, high: float, decimals: int = 2) -> None:
+    """Give a slider its ends, a hundred steps, and more decimals only where these need them."""
     was_blocked = slider.blockSignals(True)
+    slider.decimals = max(decimals, math.ceil(math.log10(_STEPS / max(high - low, _NARROWEST))))
     slider.setRange(float(low), float(high))
     slider.singleStep = max(float(high - low) / _STEPS, 10.0**-slider.decimals)
     slider.blockSignals(was_blocked)

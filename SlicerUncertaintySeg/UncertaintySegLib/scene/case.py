@@ -19,6 +19,7 @@ from UncertaintySegLib.server.replies import InferResult, Label, MapInfo
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)
 _URL = "UncertaintySeg.Url"
+_MOST_MAPS = 3  # a map of a large CT takes 0.3 GB
 _UCUM_UNITS = {"1": ("1", "UCUM", "no units")}
 
 
@@ -36,6 +37,7 @@ class CaseScene:
         scan, segmentation: The nodes that show it, or None.
         shown: Name of the map over the scan, or None.
         wanted: Name of the map that the next result is to show, or None for none: the one that was chosen last.
+        pinned: Names of maps that stay in the scene while others are shown.
         opacity: How opaque that map is, 0 to 1.
         overlay_visible, legend_visible: Whether the views show the map, and its legend.
         scale: The colours of the maps, one of `colors.SCALES`.
@@ -50,6 +52,7 @@ class CaseScene:
         self.segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self.shown: str | None = None
         self.wanted: str | None = overlay.FIRST_MAP
+        self.pinned: set[str] = set()
         self.edited = self.redrawing = False
         self.opacity = 0.6
         self.overlay_visible = self.legend_visible = True
@@ -58,6 +61,7 @@ class CaseScene:
         self._place: np.ndarray | None = None
         self._maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self._maxima: dict[str, float] = {}
+        self._thresholds: dict[str, float] = {}  # of maps that are not in the scene now
         self._files: dict[str | None, Path] = {}
 
     @property
@@ -179,6 +183,8 @@ class CaseScene:
     ) -> slicer.vtkMRMLScalarVolumeNode:
         """Load a risk map, ready for `show_map`; one of that name that is there keeps its node and looks.
 
+        Only the maps that were shown or loaded last stay: the others leave the scene, and are read again when wanted.
+
         Raises:
             SceneError: If the file is not an image.
         """
@@ -187,6 +193,8 @@ class CaseScene:
             volume = nodes.read_volume(self.scene, path, f"{self.case} {name}", window=False)
             self._maxima[name] = overlay.style(volume, name, info.unit, info.range[1])
             overlay.color(volume, name, info.unit, self._maxima[name], self.scale)
+            if name in self._thresholds:
+                overlay.set_threshold(volume, self._thresholds.pop(name))
         else:
             nodes.reread_volume(volume, path)
         self._describe(volume, "map", provenance)
@@ -196,21 +204,28 @@ class CaseScene:
         unit.SetValueSchemeMeaning(*_UCUM_UNITS.get(info.unit, (info.unit, "99UNCERTAINTYSEG", info.unit)))
         volume.SetVoxelValueUnits(unit)
         self._maps[name], self._files[info.url] = volume, path
+        self._use(name)
         return volume
+
+    def file_of(self, info: MapInfo) -> Path | None:
+        """Return the file of a map that was loaded once; None where there is none any more."""
+        path = self._files.get(info.url)
+        return path if path is not None and path.is_file() else None
 
     def files_of(self, result: InferResult) -> dict[str, Path]:
         """Return the files of those maps of a result that were loaded once, and that are or shall be in the scene."""
         found = {}
         for name, info in result.maps.items():
-            volume, path = self.maps.get(name), self._files.get(info.url)
+            volume, path = self.maps.get(name), self.file_of(info)
             is_there = volume is not None and volume.GetAttribute(_URL) == info.url
-            if path is not None and path.is_file() and not is_there and (volume is not None or name == self.wanted):
+            if path is not None and not is_there and (volume is not None or name == self.wanted):
                 found[name] = path
         return found
 
     def show_map(self, name: str | None) -> None:
         """Lay one of the loaded maps over the scan, and those of later results; None takes the overlay away."""
         self.wanted = name
+        self._use(name)
         self._lay_over(name)
 
     @property
@@ -325,6 +340,15 @@ class CaseScene:
         )
         overlay.set_threshold(volume, self.threshold(self.shown))
 
+    def _use(self, name: str | None) -> None:
+        """Count a map as the one used last; the scene keeps few of them, for they are large."""
+        if name in self._maps:
+            self._maps[name] = self._maps.pop(name)
+        spare = [other for other in self.maps if other not in (name, self.shown, *self.pinned)]
+        for other in spare[: max(0, len(self.maps) - _MOST_MAPS)]:
+            self._thresholds[other] = self.threshold(other)
+            self._drop_map(other)
+
     def _drop_map(self, name: str) -> None:
         if name == self.shown:
             self._lay_over(None)
@@ -339,8 +363,8 @@ class CaseScene:
             for node in nodes.marked(self.scene, role):
                 nodes.remove(self.scene, node)
         self.segmentation, self.edited, self._place = None, False, None
-        self._maps.clear()
-        self._maxima.clear()
+        for known in (self._maps, self._maxima, self._thresholds):
+            known.clear()
 
     def _show_in_background(self, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
         # Through the selection node, so that views opened later show the scan as well.

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose names are not top-level modules
 
 from UncertaintySegLib.errors import Cancelled, UncertaintySegError
-from UncertaintySegLib.server.errands import ERRANDS, Work
+from UncertaintySegLib.server.errands import ERRANDS, LAST, Work
 
 _REPORT_SECONDS = 0.05
 _LAST_SECONDS = 2.0
@@ -41,16 +41,17 @@ class Agent:
         self._answers = answers
         self._lock = threading.Lock()
         self._works: dict[int, Work] = {}
+        self._last: set[int] = set()
 
     def serve(self, requests: BinaryIO) -> None:
-        """Handle requests until the input ends; stop then what still runs, on the server too."""
+        """Handle requests until the input ends; stop then what still runs, on the server too, less the last things."""
         for line in requests:
             request = json.loads(line)
             if "cancel" in request:
                 self._stop(request["cancel"])
             else:
                 self._begin(**request)
-        for ticket in list(self._works):
+        for ticket in self._works.keys() - self._last:
             self._stop(ticket)
         deadline = time.monotonic() + _LAST_SECONDS
         while self._works and time.monotonic() < deadline:
@@ -64,6 +65,8 @@ class Agent:
             self._write({"ticket": ticket, "error": _describe(error)})
             return
         self._works[ticket] = work
+        if errand in LAST:
+            self._last.add(ticket)
         threading.Thread(target=self._run, args=(ticket, work, errand, arguments), daemon=True).start()
 
     def _stop(self, ticket: int) -> None:

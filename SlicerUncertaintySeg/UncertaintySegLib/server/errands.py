@@ -5,13 +5,14 @@ Files come unzipped, so that Slicer does not stand still while it reads them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from UncertaintySegLib.errors import Cancelled
+from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server.client import Client
 from UncertaintySegLib.server.files import trim, unzip
 from UncertaintySegLib.server.replies import Job, parse_result
@@ -110,9 +111,25 @@ def open_case(work: Work, image: str, client_id: str | None = None, lease_minute
     return {"image": image, "scan": _scan(work, image), "label": label, "row": row}
 
 
-def upload_scan(work: Work, file: str, image: str) -> Json:
-    """Add a scan to the server's studies."""
-    return {"image": work.client.upload_image(image, Path(file), lambda fraction: work.say("Uploading", fraction))}
+def renew_lease(work: Work, image: str, lease_minutes: float, client_id: str | None = None) -> Json:
+    """Keep a case for longer."""
+    return work.client.take(image, lease_minutes, client_id)
+
+
+def give_back(work: Work, image: str, client_id: str | None = None) -> Json:
+    """Let others have a case."""
+    work.client.give_back(image, client_id)
+    return {}
+
+
+def upload_scan(
+    work: Work, file: str, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES
+) -> Json:
+    """Add a scan to the server's studies, and take it."""
+    added = work.client.upload_image(image, Path(file), lambda fraction: work.say("Uploading", fraction))
+    with contextlib.suppress(ServerError):  # it is there all the same
+        work.client.take(added, lease_minutes, client_id)
+    return {"image": added}
 
 
 def score(work: Work, model: str, image: str | None = None) -> Json:
@@ -202,6 +219,8 @@ ERRANDS: dict[str, Callable[..., Json]] = {
         cases,
         next_case,
         open_case,
+        renew_lease,
+        give_back,
         upload_scan,
         score,
         infer,
@@ -214,3 +233,6 @@ ERRANDS: dict[str, Callable[..., Json]] = {
     )
 }
 """All errands by name."""
+
+LAST = {give_back.__name__}
+"""What is still done when Slicer closes."""

@@ -58,6 +58,7 @@ class ServerInfo:
     version: str
     models: dict[str, Model]
     strategies: dict[str, str]
+    ranking: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,77 @@
-"""Nodes that go while they are used."""
+"""Nodes that go while they are used, and the scene with them: one sentence, nothing lost, no traceback."""
 
-def test_smoke(user, full_server):
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+
+pytest.importorskip("PySide6")
+
+from UncertaintySegLib.scene import nodes
+
+_MIDDLE = (26, 20, 11)  # voxel of the organ
+
+
+def show_all(user) -> None:
+    """Have everything in the scene that the module can put there."""
+    risk, selection = user.ui("Risk"), user.ui("Selection")
+    user.desktop.process_events()
+    risk.structureComboBox.setCurrentIndex(1)
+    for check_box in (risk.boundaryCheckBox, risk.surfaceCheckBox, risk.glowCheckBox, selection.fillCheckBox):
+        check_box.setChecked(True)
+    selection.outlineCheckBox.setChecked(True)
+    risk.whereComboBox.setCurrentIndex(2)
+    user.press("Risk", "shapesButton")
+    user.key("N")
+    user.key("C")
+    user.click_at(_MIDDLE)
+    user.wait()
+
+
+
+def find(user, kind: str) -> list:
+    """Return the nodes of a kind: our own by their role, Slicer's by their class."""
+    scene = user.host.scene
+    if not kind.startswith("vtk"):
+        return nodes.marked(scene, kind)
+    found = scene.GetNodesByClass(kind)
+    found.UnRegister(None)
+    return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "scan",
+        "segmentation",
+        "map",
+        "abstention",
+        "boundary",
+        "risk surface",
+        "restricted map",
+        "region box",
+        "clicks",
+        "flip-book",
+        "curve",
+        "vtkMRMLSegmentEditorNode",
+        "vtkMRMLColorTableNode",
+        "vtkMRMLColorLegendDisplayNode",
+        "vtkMRMLVolumeRenderingDisplayNode",
+        "vtkMRMLSegmentationDisplayNode",
+        "vtkMRMLScalarVolumeDisplayNode",
+        "vtkMRMLMarkupsFiducialDisplayNode",
+        "vtkMRMLModelDisplayNode",
+    ],
+)
+def test_whatever_is_deleted_every_key_and_button_still_ends_in_a_sentence(user, full_server, kind):
     user.begin(full_server.url)
+    show_all(user)
+    user.paint((10, 10, 5))
+    drawn = user.drawn()
+    gone = find(user, kind)
+    assert gone
+    for node in gone:
+        user.host.scene.RemoveNode(node)
+    user.desktop.process_events()
     user.press_everything()
-    print(user.status)

@@ -15,6 +15,7 @@ import vtk
 
 MODULE = Path(__file__).resolve().parents[3] / "SlicerUncertaintySeg" / "UncertaintySeg.py"
 _PATIENCE = 30.0
+_LEFT_ALONE = ("startButton",)  # starts a server of its own
 
 
 class Watch:
@@ -47,6 +48,10 @@ class Watch:
         if not self.vtk_expected:
             self.troubles.append(text)
 
+    def _on_qt(self, text: str) -> None:
+        if "propagateSizeHints" not in text:  # of the off-screen platform
+            self.troubles.append(text)
+
     def on_status(self, state) -> None:
         if state.message.startswith("Unexpected error") and state.message not in self.troubles:
             self.troubles.append(state.message)
@@ -61,7 +66,7 @@ class Watch:
         self._on_vtk.__func__.CallDataType = vtk.VTK_STRING
         window = vtk.vtkOutputWindow.GetInstance()
         tags = [window.AddObserver(event, self._on_vtk) for event in ("ErrorEvent", "WarningEvent")]
-        QtCore.qInstallMessageHandler(lambda _kind, _where, text: self.troubles.append(text))
+        QtCore.qInstallMessageHandler(lambda _kind, _where, text: self._on_qt(text))
         try:
             yield
         finally:
@@ -174,16 +179,21 @@ class User:
         files = sorted(edit_section.default_folder().glob("*/label-*.nii"))
         return [np.asarray(nib.load(file).dataobj) for file in files]
 
-    def press_everything(self, leave_out: tuple[str, ...] = ()) -> None:
+    def press_everything(self, leave_out: tuple[str, ...] = _LEFT_ALONE) -> None:
         """Press every key and every button that is enabled, and move every slider, one after the other."""
+        from PySide6 import QtWidgets
+
         from UncertaintySegLib.logic import keyboard
 
         for key in keyboard.KEYS:
             if key.name not in leave_out:
                 self.key(key.sequence)
         for section in self.panel.sections.values():
+            section.button.collapsed = False
+            self.desktop.process_events()
             for name, widget in vars(section.ui).items():
-                if name not in leave_out and widget.isEnabled():
+                within_reach = isinstance(widget, QtWidgets.QWidget) and widget.isVisible() and widget.isEnabled()
+                if within_reach and name not in leave_out:
                     self.touch(name, widget)
         self.wait()
 

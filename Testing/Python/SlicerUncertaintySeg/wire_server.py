@@ -25,6 +25,7 @@ ALL_MAPS = {
     **MAPS,
     "error_probability": {"unit": "1", "range": [0, 1], "source": "total"},
     "anomaly": {"unit": "1", "range": [0, 1], "source": "total"},
+    "probability_organ": {"unit": "1", "range": [0, 1], "source": "total"},
 }
 CURVE = [
     {"threshold": threshold, "coverage": coverage, "reviewed_ml": reviewed_ml, "regions": regions}
@@ -293,7 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
         clicks = [voxel for voxels in asked.values() if isinstance(voxels, list) for voxel in voxels]
         regions = [region for region in find_regions(wire.case, wire.labels) if not _holds(region, clicks)]
         moved = {"moved": "shape" if clicks else "none", "alone": 0, "offer": None}
-        self._json({**result("c0nd", wire.labels, regions), **moved})
+        maps = tuple((wire.job_result["risk"]).get("maps") or ())
+        self._json({**result("c0nd", wire.labels, regions, maps), **moved})
 
     def _review(self, _path: str, body: bytes):
         wire = self.wire
