@@ -30,7 +30,10 @@ class UncertaintySeg(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Uncertainty Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Active Learning")]
-        parent.dependencies = ["Colors", "Segmentations", "Volumes"]
+        parent.dependencies = [
+            *("Cameras", "Colors", "Markups", "Plots", "Segmentations", "Sequences", "Terminologies"),
+            *("VolumeRendering", "Volumes"),
+        ]
         parent.contributors = ["The SlicerUncertaintySeg maintainers"]
         parent.helpText = _(
             "Segment with models that know where they are unsure, look at their risk maps, correct, and send the"
@@ -99,7 +102,8 @@ class UncertaintySegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """Called by Slicer before the module goes."""
         self.removeObservers()
-        self.panel.close()
+        if self.panel is not None:
+            self.panel.close()
 
     def onSceneClosed(self, _caller, _event):
         """Forget the case whose nodes went with the scene."""
@@ -126,8 +130,7 @@ class UncertaintySegTest(ScriptedLoadableModuleTest):
         risk = slicer.util.addVolumeFromArray(ramp, nodeClassName="vtkMRMLScalarVolumeNode", name="risk")
         for volume in (scan, risk):
             volume.CreateDefaultDisplayNodes()
-        slicer.util.setSliceViewerLayers(background=scan)
-        slicer.app.applicationLogic().FitSliceToBackground()
+        slicer.util.setSliceViewerLayers(background=scan, fit=True)
 
         maximum = overlay.style(risk, "error_probability", "1", 1.0)
         overlay.show(slicer.mrmlScene, [risk], risk)

@@ -153,8 +153,29 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.ui("Report").folderPathLineEdit.setCurrentPath(str(folder / "report"))
     way.press("Report", "reportButton")
     way.key("Shift+S")
-    way.step("10_submitted", "Cases", "Regions")
+    way.step("10_submitted", "Cases")
+
+    refine_own_segmentation(way, task, head)
+    way.step("11_refined", "Risk", "Regions")
     return way
+
+
+def refine_own_segmentation(way: Walk, task: str, head: str) -> None:
+    """Send the sample scan, which is in the scene already, and have its faulty segmentation reviewed."""
+    from UncertaintySegLib.scene.sample import load_phantom
+
+    volume, segmentation = load_phantom()
+    cases, segment = way.ui("Cases"), way.ui("Segment")
+    cases.sceneGroupBox.collapsed = False
+    cases.volumeComboBox.setCurrentNode(volume)
+    cases.consentCheckBox.setChecked(True)
+    way.press("Cases", "uploadButton")
+    segment.taskComboBox.setCurrentText(task)
+    segment.modelComboBox.setCurrentText(head)
+    segment.startComboBox.setCurrentIndex(segment.startComboBox.count - 1)
+    segment.segmentationComboBox.setCurrentNode(segmentation)
+    way.press("Segment", "runButton")
+    way.press("Regions", "nextButton")
 
 
 def look_at_surfaces() -> None:

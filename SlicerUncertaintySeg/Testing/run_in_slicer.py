@@ -28,10 +28,8 @@ def main() -> int:
     parser.add_argument("--token", help="access token, where the server asks for one; else UNCERTAINTYSEG_TOKEN")
     parser.add_argument("--no-window", action="store_true", help="without a main window, e.g. on a build machine")
     options = parser.parse_args()
-    environment = dict(os.environ)
-    for name, given in (("UNCERTAINTYSEG_SERVER", options.server), ("UNCERTAINTYSEG_TOKEN", options.token)):
-        if given:
-            environment[name] = given
+    given = {"UNCERTAINTYSEG_SERVER": options.server, "UNCERTAINTYSEG_TOKEN": options.token}
+    environment = {**os.environ, **{name: value for name, value in given.items() if value}}
     # --testing also leaves out the user's own settings and start-up script.
     command = [options.slicer, "--testing", "--no-splash", *(["--no-main-window"] if options.no_window else [])]
     command += ["--additional-module-paths", str(MODULES), "--python-script", str(TESTS / "all_tests.py")]

@@ -26,6 +26,7 @@ STEPS = (
     "08_regions",
     "09_corrected",
     "10_submitted",
+    "11_refined",
 )
 
 
@@ -74,7 +75,7 @@ def test_the_submitted_label_is_on_the_scans_grid_and_the_next_case_is_open(way:
     np.testing.assert_allclose(label.affine, scan.affine, atol=1e-3)
     assert set(np.unique(np.asarray(label.dataobj))) == {0, 1, 2}
     assert saved.name.startswith(way.first_case)
-    assert way.session.state.sample.id != way.first_case
+    assert way.first_case not in way.statuses["10_submitted"]
 
 
 def test_the_server_knows_which_result_was_corrected_and_how_long_it_took(way: Walk, studies: Studies) -> None:
@@ -90,3 +91,10 @@ def test_the_report_is_one_page_with_pictures(way: Walk) -> None:
     assert way.first_case in text
     assert text.count("data:image/png;base64,") >= 9
     assert "no promise holds after clicks" in text
+
+
+def test_the_fault_in_somebody_elses_segmentation_is_the_worst_region(way: Walk) -> None:
+    worst = way.session.state.result.regions[0]
+    assert worst.structure == "organ"
+    assert worst.expected_error_ml > 2
+    assert way.ui("Regions").regionsTable.rowCount > 0

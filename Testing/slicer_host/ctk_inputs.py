@@ -20,9 +20,6 @@ class ctkComboBox(QtWidgets.QComboBox):
 
     defaultText = Property(str, lambda self: self.placeholderText, lambda self, text: self.setPlaceholderText(text))
 
-    def setDefaultText(self, text: str) -> None:
-        self.setPlaceholderText(text)
-
 
 @connectable
 class ctkSearchBox(QtWidgets.QLineEdit):
@@ -46,9 +43,6 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         self.toggled.connect(self._show)
 
     collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, folded: self.setChecked(not folded))
-
-    def setCollapsed(self, folded: bool) -> None:
-        self.setChecked(not folded)
 
     def showEvent(self, _event: object) -> None:
         self._show(self.isChecked())

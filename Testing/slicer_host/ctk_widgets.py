@@ -23,7 +23,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self._hidden: list[QtWidgets.QWidget] = []
         self.setContentsMargins(0, _HEADER_HEIGHT, 0, 0)
 
-    def setText(self, text: str) -> None:
+    def _set_text(self, text: str) -> None:
         self._text = text
         self.update()
 
@@ -39,7 +39,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self.setMaximumHeight(_HEADER_HEIGHT if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
 
-    text = Property(str, lambda self: self._text, setText)
+    text = Property(str, lambda self: self._text, _set_text)
     collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
 
     def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
@@ -63,7 +63,10 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
 @connectable
 class ctkSliderWidget(QtWidgets.QWidget):
-    """A slider and a spin box that show one real number."""
+    """A slider and a spin box that show one real number.
+
+    As in the real one, only `setValue` can be called: the other setters are no slots, and work as properties only.
+    """
 
     valueChanged = Signal(float)
 
@@ -87,24 +90,24 @@ class ctkSliderWidget(QtWidgets.QWidget):
         if changed:
             self.valueChanged.emit(value)
 
-    def setRange(self, minimum: float, maximum: float) -> None:
+    def _set_range(self, minimum: float, maximum: float) -> None:
         self._minimum, self._maximum = minimum, maximum
         self.setValue(self._value)
 
-    def setMinimum(self, minimum: float) -> None:
-        self.setRange(minimum, self._maximum)
+    def _set_minimum(self, minimum: float) -> None:
+        self._set_range(minimum, self._maximum)
 
-    def setMaximum(self, maximum: float) -> None:
-        self.setRange(self._minimum, maximum)
+    def _set_maximum(self, maximum: float) -> None:
+        self._set_range(self._minimum, maximum)
 
-    def setSuffix(self, suffix: str) -> None:
+    def _set_suffix(self, suffix: str) -> None:
         self.spin_box.setSuffix(suffix)
 
-    def setSingleStep(self, step: float) -> None:
+    def _set_single_step(self, step: float) -> None:
         self._step = step
         self._refresh()
 
-    def setDecimals(self, decimals: int) -> None:
+    def _set_decimals(self, decimals: int) -> None:
         self._decimals = decimals
         self._refresh()
 
@@ -121,12 +124,12 @@ class ctkSliderWidget(QtWidgets.QWidget):
             part.blockSignals(False)
 
     value = Property(float, lambda self: self._value, setValue)
-    minimum = Property(float, lambda self: self._minimum, setMinimum)
-    maximum = Property(float, lambda self: self._maximum, setMaximum)
-    singleStep = Property(float, lambda self: self._step, setSingleStep)
-    decimals = Property(int, lambda self: self._decimals, setDecimals)
+    minimum = Property(float, lambda self: self._minimum, _set_minimum)
+    maximum = Property(float, lambda self: self._maximum, _set_maximum)
+    singleStep = Property(float, lambda self: self._step, _set_single_step)
+    decimals = Property(int, lambda self: self._decimals, _set_decimals)
     pageStep = Property(float, lambda self: self.slider.pageStep * self._step, lambda self, step: None)
-    suffix = Property(str, lambda self: self.spin_box.suffix, setSuffix)
+    suffix = Property(str, lambda self: self.spin_box.suffix, _set_suffix)
     prefix = Property(str, lambda self: self.spin_box.prefix, lambda self, text: self.spin_box.setPrefix(text))
     tracking = Property(bool, lambda self: self.slider.tracking, lambda self, on: self.slider.setTracking(on))
     spinBoxVisible = Property(

@@ -69,6 +69,7 @@ class LoadedModule:
     def close(self) -> None:
         """Unload the module as Slicer does."""
         self.widget.cleanup()
+        _main_window.moduleSelector().selectedModule = ""
         if self.window.parent() is not None:
             _main_window.take_panel()
         self.window.close()
@@ -143,8 +144,7 @@ def load_module(path: str | Path, size: tuple[int, int] = (420, 760)) -> LoadedM
     _main_window.resize(_main_window.width, size[1])
     _main_window.show_panel(window, size[0])
     _main_window.activateWindow()
-    if hasattr(widget, "enter"):
-        widget.enter()
+    _main_window.moduleSelector().selectModule(path.stem)
     process_events()
     return LoadedModule(python, instance, widget, window)
 

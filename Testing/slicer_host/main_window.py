@@ -10,6 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from slicer_host.application import Host
 from slicer_host.layout import Rectangle
+from slicer_host.module_manager import ModuleSelector
 
 _BAR = 20  # pixels
 _GAP = 1
@@ -70,6 +71,10 @@ class MainWindow(QtWidgets.QMainWindow):
         dock.setWidget(self._panel)
         self.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
         self.statusBar()
+        self._selector = ModuleSelector()
+
+    def moduleSelector(self) -> ModuleSelector:
+        return self._selector
 
     def show_panel(self, panel: QtWidgets.QWidget, width: int) -> None:
         """Put a module's panel into the module area."""

@@ -33,6 +33,25 @@ class qSlicerScriptedLoadableModuleWidget:
         return self._widget
 
 
+class ModuleSelector:
+    """qSlicerModuleSelectorToolBar: one module is open at a time; its panel stays where it is."""
+
+    def __init__(self) -> None:
+        self.selectedModule = ""
+
+    def selectModule(self, name: str) -> None:
+        if name != self.selectedModule:
+            self._tell("exit")
+            self.selectedModule = name
+            self._tell("enter")
+
+    def _tell(self, what: str) -> None:
+        module = getattr(slicer.modules, self.selectedModule.lower(), None)
+        widget = module.widgetRepresentation().self() if isinstance(module, qSlicerScriptedLoadableModule) else None
+        if hasattr(widget, what):
+            getattr(widget, what)()
+
+
 @connectable
 class ModuleManager(QtCore.QObject):
     """qSlicerModuleManager."""

@@ -56,7 +56,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setCurrentNodeID(self, node_id: str) -> None:
         self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene is not None and node_id else None)
 
-    def setNodeTypes(self, types: list[str]) -> None:
+    def _set_node_types(self, types: list[str]) -> None:
         self._types = list(types)
         self._fill()
 
@@ -67,7 +67,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
         return Property(type(first), lambda self: self._settings.get(name, first), write)
 
-    nodeTypes = Property("QStringList", lambda self: self._types, setNodeTypes)
+    nodeTypes = Property("QStringList", lambda self: self._types, _set_node_types)
     currentNodeID = Property(
         str, lambda self: self._current.GetID() if self._current is not None else "", setCurrentNodeID
     )

@@ -57,6 +57,10 @@ class Sampling(Strategy):
         self.name, self._strategy = name, STRATEGIES[name]
         self._scores, self._tasks, self._assignments = scores, tasks, assignments
 
+    def info(self) -> dict[str, Any]:
+        """Describe the strategy, and name the scores that it reads: a score job makes them."""
+        return {**super().info(), "reads": list(self._strategy.reads)}
+
     def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
         """Serve images without a final label that nobody else has; those the annotator skipped come last.
 

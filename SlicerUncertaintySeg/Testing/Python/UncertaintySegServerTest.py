@@ -13,6 +13,8 @@ import unittest
 
 import slicer
 
+from UncertaintySegLib.logic import settings
+
 
 @unittest.skipUnless(os.environ.get("UNCERTAINTYSEG_SERVER"), "no server to test with")
 class UncertaintySegServerTest(unittest.TestCase):
@@ -26,21 +28,18 @@ class UncertaintySegServerTest(unittest.TestCase):
         self.session = self.panel.session
 
     def test_from_connect_to_submit(self):
+        settings.remember("model", os.environ.get("UNCERTAINTYSEG_MODEL", ""))  # what the section Segment begins with
         server = self.panel.sections["Server"].ui
         server.serverLineEdit.text = os.environ["UNCERTAINTYSEG_SERVER"]
         server.tokenLineEdit.text = os.environ.get("UNCERTAINTYSEG_TOKEN", "")
         self._press(server.connectButton)
         self.assertIsNotNone(self.session.state.info)
 
-        self._press(self.panel.sections["Cases"].ui.nextCaseButton)
+        self._press(self.panel.sections["Cases"].ui.nextButton)
         case = self.session.state.sample.id
         self.assertIsNotNone(self.session.scene.scan)
 
-        segment = self.panel.sections["Segment"].ui
-        model = os.environ.get("UNCERTAINTYSEG_MODEL")
-        if model:
-            segment.modelComboBox.setCurrentText(model)
-        self._press(segment.runButton)
+        self._press(self.panel.sections["Segment"].ui.runButton)
         self.assertTrue(self.session.state.result.structures)
         self.assertIsNotNone(self.session.scene.shown)
 

@@ -80,7 +80,8 @@ class Cases:
 
         def done(answer: dict[str, Any]) -> None:
             count = len(answer["scores"])
-            self.session.say(_("{count} cases are scored by {model}.").format(count=count, model=model))
+            text = _("1 case is scored by {model}.") if count == 1 else _("{count} cases are scored by {model}.")
+            self.session.say(text.format(count=count, model=model))
             self.list()
 
         if not self.session.busy:

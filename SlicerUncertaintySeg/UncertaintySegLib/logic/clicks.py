@@ -79,10 +79,9 @@ class Clicks:
     @property
     def is_possible(self) -> bool:
         """Whether there is a result that clicks can correct."""
-        state, scene = self.session.state, self.session.scene
-        nodes = (scene.segmentation, scene.scan)
-        there = all(node is not None and node.GetScene() is scene.scene for node in nodes)
-        return there and state.base is not None and not state.read_only and bool(state.base.labels)
+        state = self.session.state
+        may = not (state.read_only or self.session.obstacle)
+        return may and state.base is not None and bool(state.base.labels) and self.session.scene.is_segmented
 
     @property
     def is_on(self) -> bool:
@@ -97,7 +96,8 @@ class Clicks:
     def start(self) -> None:
         """Let the mouse say what is where, until `stop`; Slicer leaves the mode at a right click, too."""
         if not self.is_possible:
-            self.session.say(_("Run a model first: then a click can correct its result."))
+            first = _("Run a model first: then a click can correct its result.")
+            self.session.say(self.session.obstacle or first)
             return
         self._is_on = True
         self._scribble.stop()

@@ -63,10 +63,16 @@ class Editing:
     @property
     def is_possible(self) -> bool:
         """Whether there is a label, that may be edited."""
+        session = self.session
+        may = not (session.state.read_only or session.obstacle)
+        return may and self.ids is not None and session.scene.is_segmented
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there was a label, whose nodes somebody has deleted."""
         scene = self.session.scene
         nodes = (scene.segmentation, scene.scan)
-        there = all(node is not None and node.GetScene() is scene.scene for node in nodes)
-        return there and self.ids is not None and not self.session.state.read_only
+        return self.ids is not None and any(node is not None and node.GetScene() is None for node in nodes)
 
     @property
     def changed_voxels(self) -> int:

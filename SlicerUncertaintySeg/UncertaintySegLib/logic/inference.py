@@ -86,10 +86,8 @@ class Inference:
         if session.state.sample is None or session.scene.scan is None or session.scene.scan.GetScene() is None:
             session.fail(_("The scan is no longer in the scene: take the case again."))
             return
-        transform = session.scene.scan.GetParentTransformNode()
-        if transform is not None:
-            text = _("The transform {name} moves the scan, and a result would not lie on it: take it off first.")
-            session.fail(text.format(name=transform.GetName()))
+        if session.obstacle:
+            session.fail(session.obstacle)
             return
         sample = session.state.sample
 

@@ -47,48 +47,46 @@ class Maps:
             done: Called when it is there: at once where it was downloaded before.
             failed: Called when it cannot be had; the status line says why.
         """
-        session, result = self._session, self._session.state.result
-        if name in session.scene.maps:
+        result = self._session.state.result
+        if name in self._session.scene.maps or self._read(name, result):
             done()
-            return
-        if result is None or name not in result.maps:
-            return
-        if self._read(name, result):
-            done()
-            return
-        waiting = self._waiting.setdefault(name, [])
-        waiting.append((done, failed))
-        if len(waiting) > 1:
-            return
+        elif result is not None and name in result.maps:
+            waiting = self._waiting.setdefault(name, [])
+            waiting.append((done, failed))
+            if len(waiting) == 1:
+                self._ask(name, result, waiting)
+
+    def _read(self, name: str, result: InferResult | None) -> bool:
+        """Read a map that was downloaded before; one that is gone or broken is for the server to send again."""
+        info = result.maps.get(name) if result is not None else None
+        file = self._session.scene.file_of(info) if info is not None else None
+        if file is None:
+            return False
+        try:
+            self._session.scene.add_map(name, file, info, result.provenance)
+        except SceneError:
+            return False
+        return True
+
+    def _ask(self, name: str, result: InferResult, waiting: list[tuple[Then, Then]]) -> None:
+        session = self._session
 
         def arrived(answer: dict[str, Any]) -> None:
             if self._waiting.get(name) is not waiting:
                 return
             session.scene.add_map(name, Path(answer["maps"][name]), result.maps[name], result.provenance)
             del self._waiting[name]
-            for then, _failed in waiting:
-                then()
+            for done, _failed in waiting:
+                done()
             session.changed.emit()
 
         def refused(error: Exception) -> None:
             if self._waiting.get(name) is waiting:
                 del self._waiting[name]
-                for _then, then in waiting:
-                    then()
+                for _done, failed in waiting:
+                    failed()
             session.fail(error)
 
         arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
         session.ask("fetch_maps", arguments, arrived, quiet=True, failed=refused)
         session.changed.emit()
-
-    def _read(self, name: str, result: InferResult) -> bool:
-        """Read a map that was downloaded before; one that is gone or broken is for the server to send again."""
-        scene, info = self._session.scene, result.maps[name]
-        file = scene.file_of(info)
-        if file is None:
-            return False
-        try:
-            scene.add_map(name, file, info, result.provenance)
-        except SceneError:
-            return False
-        return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from UncertaintySegLib.logic.session import Session
-from UncertaintySegLib.scene import masks, overlay, restriction, volume_rendering
+from UncertaintySegLib.scene import masks, nodes, overlay, restriction, volume_rendering
 from UncertaintySegLib.scene.surfaces import RiskSurface
 from UncertaintySegLib.server.replies import InferResult, Structure
 
@@ -110,7 +110,7 @@ class RiskLogic:
         """Hide the outlines of the segments, or show them again."""
         segmentation = self._segmentation()
         if segmentation is not None:
-            display = segmentation.GetDisplayNode()
+            display = nodes.display(segmentation)
             display.SetVisibility2DOutline(not display.GetVisibility2DOutline())
             self.session.changed.emit()
 
@@ -119,7 +119,7 @@ class RiskLogic:
         segmentation = self._segmentation()
         if segmentation is None:
             return
-        display = segmentation.GetDisplayNode()
+        display = nodes.display(segmentation)
         segment_ids = {row.id: masks.segment_of(segmentation, row.id) for row in self.structures}
         shown = {
             key for key, segment_id in segment_ids.items() if segment_id and display.GetSegmentVisibility(segment_id)
@@ -164,9 +164,8 @@ class RiskLogic:
         self.session.changed.emit()
 
     def _segmentation(self) -> Any:
-        segmentation, scan = self.session.scene.segmentation, self.session.scene.scan
-        there = all(node is not None and node.GetScene() for node in (segmentation, scan))
-        return segmentation if there else None
+        scene = self.session.scene
+        return scene.segmentation if scene.is_segmented else None
 
     def _restrict(self) -> None:
         scene, segmentation = self.session.scene, self._segmentation()

@@ -51,7 +51,7 @@ class Safekeeping:
         Raises:
             SceneError: It cannot be written.
         """
-        if not self.editing.is_possible or not self.session.scene.case:
+        if self.editing.ids is None or not self.session.scene.case:
             return None
         if not (self._unsaved or anyway):
             return self.drafts.open
@@ -72,8 +72,9 @@ class Safekeeping:
                 self.session.fail(error)
 
     def put_away(self) -> None:
-        """Save the case for the last time, before its nodes go; take from the scene what is for editing only."""
+        """Save the case for the last time, as its nodes go; take from the scene what is for editing only."""
         self._on_leaving()
+        self.session.scene.edited = self._unsaved
         self.editing.remove_helpers()
         self._leave()
 

@@ -86,7 +86,7 @@ class Selection:
 
 def _without_prefix(reason: str) -> str:
     """Return a server's reason as a sentence of its own: the heading above it says already what it is the reason of."""
-    reason = reason[len(_PREFIX) :] if reason.startswith(_PREFIX) else reason
+    reason = reason.removeprefix(_PREFIX)
     return reason[:1].upper() + reason[1:]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, UncertaintySegError
+from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.maps import Maps
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import History
@@ -135,9 +136,13 @@ class Session:
     @property
     def client_id(self) -> str:
         """Who asks, where the server does not know it from a token."""
-        from UncertaintySegLib.logic import settings  # noqa: PLC0415
-
         return settings.value("clientId")
+
+    @property
+    def obstacle(self) -> str:
+        """Why the case can be looked at, but not be worked on; empty where it can."""
+        text = _("The transform {name} moves the scan or its segmentation: take it off first.")
+        return text.format(name=self.scene.moved_by) if self.scene.moved_by else ""
 
     def ask(
         self,
@@ -176,7 +181,7 @@ class Session:
             self._end(quiet)
             try:
                 done(answer)
-            except UncertaintySegError as error:
+            except Exception as error:  # noqa: BLE001 - of a bug or a strange answer, say so; nobody sees a traceback
                 (failed or self.fail)(error)
 
         def give_up(error: Exception) -> None:
@@ -218,7 +223,7 @@ class Session:
         expected = isinstance(error, (UncertaintySegError, str))
         text = _("Unexpected error: {error}. The log has the details.").format(error=error)
         self.state.message, self.state.is_error = str(error) if expected else text, True
-        _logger.error("%s", error)
+        _logger.error("%s", error, exc_info=None if expected else error)
         self.changed.emit()
 
     def open_case(self, sample: Sample, scan: Path, label: Path | None = None) -> None:
@@ -232,8 +237,7 @@ class Session:
         Raises:
             SceneError: The file is no image; the case before then stays.
         """
-        self.case_leaving.emit()
-        self.scene.show_scan(sample.id, scan)
+        self.scene.show_scan(sample.id, scan, self.case_leaving.emit)
         self.enter_case(sample, label)
 
     def enter_case(self, sample: Sample, label: Path | None = None) -> None:
@@ -298,10 +302,12 @@ class Session:
     def show_again(self, shown: Shown) -> None:
         """Show a result that was shown before, from files; the segments stay as they are.
 
+        A draft that was restored has no result until the server has looked at it: what is known stays then.
+
         Raises:
             SceneError: The file of a map is no image any more.
         """
-        if shown == self.shown:
+        if shown.result is None or shown == self.shown:
             return
         self.scene.show_result_maps(shown.result, self.scene.files_of(shown.result))
         for name, value in shown._asdict().items():

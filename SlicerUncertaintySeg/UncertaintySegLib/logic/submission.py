@@ -119,6 +119,8 @@ class Submission:
 
     def _draft(self) -> Draft:
         if not self.editing.is_possible:
+            if self.session.obstacle:
+                raise SceneError(self.session.obstacle)
             raise SceneError(_("There is no segmentation to submit: run a model first."))
         return self.safekeeping.save(anyway=True)
 

@@ -9,10 +9,11 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.cases import Cases
 from UncertaintySegLib.logic.intake import Intake
+from UncertaintySegLib.logic.leases import Lease
 from UncertaintySegLib.panel.cases_table import CasesTable
 from UncertaintySegLib.panel.intake_box import IntakeBox
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import fill, may_discard_edits
+from UncertaintySegLib.panel.widgets import fill, may_discard_edits, timer
 from UncertaintySegLib.server.replies import Sample
 
 
@@ -26,6 +27,9 @@ class CasesSection(Section):
         """Connect the widgets."""
         ui, session = self.ui, self.session
         self.cases = Cases(session, lambda: may_discard_edits(session))
+        self.lease = Lease(session)
+        self._renewal = timer(round(1000 * self.lease.seconds), self.lease.renew, repeat=True)
+        self._renewal.start()
         self._table = CasesTable(ui.casesTable, ui.filterLineEdit, ui.countLabel, self.cases.open)
         self._intake = IntakeBox(ui, Intake(session, lambda: may_discard_edits(session), self.cases.remember))
         self._info = None
@@ -39,10 +43,16 @@ class CasesSection(Section):
         session.next_wanted.connect(self.on_next)
         session.cases_changed.connect(self.cases.list)
 
+    def close(self) -> None:
+        """Let others have the case."""
+        self._renewal.stop()
+        self.lease.give_back()
+
     def on_strategy(self, *_arguments) -> None:
         """Remember the strategy."""
         settings.remember("strategy", self.ui.strategyComboBox.currentText)
         self._describe_strategy()
+        self.refresh()
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here."""
@@ -78,7 +88,9 @@ class CasesSection(Section):
         ui.nextButton.setEnabled(has_strategy)
         ui.skipButton.setEnabled(has_strategy and state.sample is not None and not state.read_only)
         ui.previousButton.setEnabled(ready and self.cases.can_go_back)
-        ui.scoreButton.setEnabled(ready and bool(state.model) and not state.read_only)
+        can_score = ready and bool(state.model) and not state.read_only
+        ui.scoreButton.setEnabled(can_score)
+        self._offer_scores(can_score and self.cases.needs_scores(ui.strategyComboBox.currentText))
         ui.refreshButton.setEnabled(state.info is not None)
         ui.sceneGroupBox.setVisible(not state.read_only)
         self._intake.refresh()
@@ -92,6 +104,16 @@ class CasesSection(Section):
         fill(self.ui.strategyComboBox, {name: name for name in names}, settings.value("strategy"))
         self._describe_strategy()
         self.cases.list()
+
+    def _offer_scores(self, offered: bool) -> None:
+        ui = self.ui
+        text = _("No case has a score yet, so {strategy} goes by name: let {model} score the cases first.")
+        names = {"strategy": ui.strategyComboBox.currentText, "model": self.session.state.model}
+        ui.scoreHintLabel.setText(text.format(**names) if offered else "")
+        ui.scoreHintLabel.setVisible(offered)
+        for button, is_first in ((ui.scoreButton, offered), (ui.nextButton, not offered)):
+            button.setDefault(is_first)
+            button.setStyleSheet("font-weight: bold" if is_first else "")
 
     def _describe_strategy(self) -> None:
         combo_box = self.ui.strategyComboBox

@@ -64,17 +64,17 @@ class _Drawing:
             self._pen(faint, 1.0)
             painter.drawLine(qt.QPointF(x, self.top), qt.QPointF(x, self.bottom))
             text = _number(value, self.x_range)
-            at = min(x - metrics.horizontalAdvance(text) / 2, self.right + _RIGHT - metrics.horizontalAdvance(text))
-            self._text(at, self.bottom + metrics.ascent() + 4, text)
+            width = _width(metrics, text)
+            self._text(min(x - width / 2, self.right + _RIGHT - width), self.bottom + metrics.ascent() + 4, text)
         for value in _ticks(*self.y_range, 5):
             y = self._y(value)
             self._pen(faint, 1.0)
             painter.drawLine(qt.QPointF(self.left, y), qt.QPointF(self.right, y))
             text = _number(value, self.y_range)
-            self._text(self.left - 5 - metrics.horizontalAdvance(text), y + metrics.ascent() / 2 - 1, text)
+            self._text(self.left - 5 - _width(metrics, text), y + metrics.ascent() / 2 - 1, text)
         self._text(4, metrics.ascent() + 2, self.chart.y_title)
         x_title = self.chart.x_title
-        self._text(self.right - metrics.horizontalAdvance(x_title), self.bottom + 2 * metrics.height() + 2, x_title)
+        self._text(self.right - _width(metrics, x_title), self.bottom + 2 * metrics.height() + 2, x_title)
 
     def _line(
         self, values: np.ndarray, color: tuple[float, float, float], width: float, *, dashed: bool = False
@@ -135,6 +135,10 @@ def _number(value: float, ends: tuple[float, float]) -> str:
     """Return a number with as many decimals as tell neighbours apart."""
     decimals = max(0, 1 - math.floor(math.log10((ends[1] - ends[0]) / 2)))
     return f"{value:.{decimals}f}".rstrip("0").rstrip(".") if decimals else f"{value:.0f}"
+
+
+def _width(metrics: qt.QFontMetrics, text: str) -> float:
+    return metrics.boundingRect(text).width()  # `horizontalAdvance` is not sure to be in the PythonQt of Slicer 5.8
 
 
 def _color(parts: Color) -> qt.QColor:

@@ -63,7 +63,10 @@ class EditSection(Section):
         for part in (self.editing, self.reviewing, self.submission, session.history):
             part.changed.connect(self.refresh)
         scene = session.scene.scene
-        self._observation = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self.on_scene_closing)
+        self._observations = [
+            scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self.on_scene_closing),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self.on_node_removed),
+        ]
         self._draft, self._server = None, None
         self.show_drafts()
 
@@ -85,7 +88,8 @@ class EditSection(Section):
         for each in (self._stroke, self._review, self._retry, self._autosave):
             each.stop()
         self.safekeeping.put_away()
-        self.session.scene.scene.RemoveObserver(self._observation)
+        for observation in self._observations:
+            self.session.scene.scene.RemoveObserver(observation)
         segment_editor.release(self.editor)
         self.editor.setMRMLSegmentEditorNode(None)
 
@@ -93,6 +97,18 @@ class EditSection(Section):
         """Save what is drawn while it is still there."""
         self.safekeeping.put_away()
         segment_editor.release(self.editor)
+
+    def on_node_removed(self, caller, _event) -> None:
+        """Keep what was drawn where somebody has deleted the segmentation or its scan."""
+        if caller.IsClosing() or not self.editing.is_lost:
+            return
+        segment_editor.release(self.editor)
+        self.safekeeping.put_away()
+        self.editing.forget()
+        self.show_drafts()
+        lost = _("The segmentation or its scan is no longer in the scene: run the model again.")
+        kept = _("The segmentation or its scan is no longer in the scene. What you drew is kept as a draft.")
+        self.session.fail(lost if self._draft is None else kept)
 
     def on_result(self) -> None:
         """Give the editor the segmentation, where it is another one."""
@@ -212,9 +228,11 @@ class EditSection(Section):
         self.submission.submit(then_next=then_next)
 
     def _why_not(self) -> str:
-        state, scene = self.session.state, self.session.scene
+        session, state, scene = self.session, self.session.state, self.session.scene
         if state.sample is None:
             return _("Open a case first.")
+        if session.obstacle:
+            return session.obstacle
         if state.result is not None and scene.scan is not None:
             return _("The segmentation or its scan is no longer in the scene: run the model again.")
         return _("Run a model first: then you can correct its segmentation here.")

@@ -10,6 +10,7 @@ from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
 
 _PUMP_MILLISECONDS = 30
+_READING = ("Server", "Cases", "Segment", "Report", "Risk")  # what comes first for those who only look
 
 
 class Panel:
@@ -30,6 +31,7 @@ class Panel:
         self.ui = ui
         self.session = session
         self.sections = {section.name: section(session, ui_folder) for section in sections}
+        self._is_reading = False
         for section in self.sections.values():
             ui.sections.layout().addWidget(section.button)
         self.keys = Keys({name: act for section in self.sections.values() for name, act in section.actions().items()})
@@ -77,8 +79,24 @@ class Panel:
         ui.cancelButton.setEnabled(running)
         ui.statusLabel.setText(_progress_text(state) if running else state.message)
         ui.statusLabel.setStyleSheet("color: #d32f2f; font-weight: bold" if state.is_error and not running else "")
+        if state.read_only != self._is_reading:
+            self._is_reading = state.read_only
+            self._arrange()
         for section in self.sections.values():
             section.refresh()
+
+    def _arrange(self) -> None:
+        """Put what is known of the case, opened, before what may be set: but for those who edit in the usual order."""
+        names = list(self.sections)
+        if self._is_reading:
+            names.sort(key=lambda name: _READING.index(name) if name in _READING else len(_READING))
+        layout = self.ui.sections.layout()
+        for place, name in enumerate(names):
+            button = self.sections[name].button
+            layout.removeWidget(button)
+            layout.insertWidget(place, button)
+            if self._is_reading and name in _READING[-2:]:
+                button.collapsed = False
 
 
 def _progress_text(state) -> str:

@@ -76,6 +76,7 @@ class PlausibleBox:
         ui.pageSlider.setValue(book.page)
         ui.pageSlider.blockSignals(False)
         ui.pageLabel.setText(_("drawing...") if logic.asking else logic.page_text())
+        ui.shapesHintLabel.setVisible(book.count > 0 and bool(logic.session.state.corrections))
         for widget in (ui.playButton, ui.pageSlider):
             widget.setEnabled(book.count > 0)
         if not book.count:

@@ -36,6 +36,9 @@ class PreferencesSection(Section):
 
     def on_remove_downloads(self, *_arguments) -> None:
         """Remove what came from the server, less the open case."""
+        if self.session.courier.pending:
+            self.session.say(_("Something is being downloaded: try again when it has ended."))
+            return
         state = self.session.state
         kept = {result.key for result in (state.result, state.base, state.model_result) if result}
         freed = downloads.remove(self.session.folder, kept)
@@ -68,9 +71,7 @@ class PreferencesSection(Section):
         wanted = qt.QKeySequence(typed).toString()
         others = {other.sequence for other in keyboard.KEYS if other is not key and other.sequence}
         if wanted in others or bool(typed) != bool(wanted):
-            reason = (
-                _("'{text}' is taken by something else.") if wanted else _("'{text}' is no key.")
-            )
+            reason = _("'{text}' is taken by something else.") if wanted else _("'{text}' is no key.")
             self.session.fail(reason.format(text=typed))
             wanted = key.sequence
         elif wanted != key.sequence:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -15,8 +14,8 @@ from UncertaintySegLib.panel.plausible_box import PlausibleBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.structure_table import StructureTable
 from UncertaintySegLib.panel.views_bar import ViewsBar
-from UncertaintySegLib.panel.widgets import fill
-from UncertaintySegLib.scene import restriction
+from UncertaintySegLib.panel.widgets import fill, timer
+from UncertaintySegLib.scene import nodes, restriction
 from UncertaintySegLib.scene.colors import SCALES
 from UncertaintySegLib.server.replies import Structure
 
@@ -40,10 +39,14 @@ class RiskSection(Section):
         self._measures: list[Measure] = []
         self._shown_result = None
         self._shown_map: str | None = None
+        self._is_reading = self._glow_before = self._is_faced = False
+        self.session.case_opened.connect(self.on_case)
         self._fill_choices()
         self._connect()
         # What takes some tenths of a second is done when a slider has come to rest.
-        self._rest, self._place_rest = _rest_timer(self.logic.update_3d), _rest_timer(self.on_place)
+        self._rest = timer(_REST_MILLISECONDS, self.logic.update_3d)
+        self._place_rest = timer(_REST_MILLISECONDS, self.on_place)
+        self._facing = timer(0, _face_3d)  # a 3D view that is new draws before it can be turned
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here."""
@@ -60,8 +63,8 @@ class RiskSection(Section):
 
     def close(self) -> None:
         """Let the timers rest and give the user's own views back."""
-        self._rest.stop()
-        self._place_rest.stop()
+        for each in (self._rest, self._place_rest, self._facing):
+            each.stop()
         self.plausible.stop()
         self.views.exit()
 
@@ -113,11 +116,11 @@ class RiskSection(Section):
         self.logic.glow_wanted = self.ui.glowCheckBox.checked
         self.logic.update_3d()
         if checked and self.logic.surface_wanted != self.logic.glow_wanted:
-            manager = slicer.app.layoutManager()
-            for index in range(manager.threeDViewCount):
-                view = manager.threeDWidget(index).threeDView()
-                view.resetFocalPoint()
-                view.resetCamera()
+            _face_3d()
+
+    def on_case(self) -> None:
+        """Turn the 3D view to what it is to show of another case, as soon as that is there."""
+        self._is_faced = False
 
     def on_structure_clicked(self, structure: Structure) -> None:
         """Look at a structure's riskiest place."""
@@ -139,14 +142,32 @@ class RiskSection(Section):
             self._shown_result = result
             self._shown_map = None
             self._fill_result()
+        self._follow_reading()
         self._refresh_map()
         self.plausible.refresh()
         self._refresh_enabled()
         segmentation = self.session.scene.segmentation
         there = segmentation is not None and segmentation.GetScene() is not None
-        outlines = there and segmentation.GetDisplayNode().GetVisibility2DOutline()
+        outlines = there and nodes.display(segmentation).GetVisibility2DOutline()
         _check(self.ui.outlinesCheckBox, bool(outlines) or not there)
         _check(self.ui.mapCheckBox, self.session.scene.overlay_visible)
+
+    def _follow_reading(self) -> None:
+        """Who only looks has the table on top and the risk in 3D, beside the plot."""
+        ui, read_only = self.ui, self.session.state.read_only
+        if read_only != self._is_reading:
+            self._is_reading, self._is_faced = read_only, False
+            contents = ui.structuresTable.parentWidget().layout()
+            contents.removeWidget(ui.structuresTable)
+            contents.insertWidget(0 if read_only else contents.count(), ui.structuresTable)
+            self.views.follow(read_only)
+            if read_only:
+                self._glow_before = ui.glowCheckBox.checked
+            ui.glowCheckBox.setChecked(bool(read_only or self._glow_before))
+        wanted = self.logic.glow_wanted or self.logic.surface_wanted
+        if wanted and not self._is_faced and self.session.scene.drawn is not None:
+            self._is_faced = True
+            self._facing.start()
 
     def _connect(self) -> None:
         ui, scene = self.ui, self.session.scene
@@ -244,9 +265,9 @@ def _check(check_box, checked: bool) -> None:
     check_box.blockSignals(False)
 
 
-def _rest_timer(receiver):
-    timer = qt.QTimer()
-    timer.setSingleShot(True)
-    timer.setInterval(_REST_MILLISECONDS)
-    timer.timeout.connect(receiver)
-    return timer
+def _face_3d() -> None:
+    manager = slicer.app.layoutManager()
+    for index in range(manager.threeDViewCount if manager is not None else 0):
+        view = manager.threeDWidget(index).threeDView()
+        view.resetFocalPoint()
+        view.resetCamera()

@@ -12,6 +12,7 @@ from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic.abstention import AbstentionLogic
 from UncertaintySegLib.panel import curve_picture
 from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import timer
 from UncertaintySegLib.scene import abstention
 
 _REST_MILLISECONDS = 300
@@ -49,16 +50,17 @@ class SelectionSection(Section):
         ui.overlayOpacitySlider.valueChanged.connect(self.on_opacity)
         ui.colorComboBox.currentIndexChanged.connect(self.on_color)
         # A surface takes some tenths of a second: it is drawn when the slider has come to rest.
-        self._rest = qt.QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MILLISECONDS)
-        self._rest.timeout.connect(self.logic.rest)
-        self._drawn_width = 0
+        self._rest = timer(_REST_MILLISECONDS, self.logic.rest)
+        self._drawn_width, self._is_reading = 0, False
         self.logic.changed.connect(self.on_result)
         self.on_result()
 
     def refresh(self) -> None:
-        """Fit the curve to a panel that has become wider or narrower."""
+        """Fit the curve to a panel that has become wider or narrower; who only looks has a plot view for it."""
+        if self.session.state.read_only != self._is_reading:
+            self._is_reading = self.session.state.read_only
+            if self._is_reading:
+                self.logic.plot.show()
         if self.ui.curveLabel.width != self._drawn_width:
             self._draw_curve()
 
@@ -195,7 +197,7 @@ def _set_range(slider, low: float, high: float, decimals: int = 2) -> None:
     """Give a slider its ends, a hundred steps, and more decimals only where these need them."""
     was_blocked = slider.blockSignals(True)
     slider.decimals = max(decimals, math.ceil(math.log10(_STEPS / max(high - low, _NARROWEST))))
-    slider.setRange(float(low), float(high))
+    slider.minimum, slider.maximum = float(low), float(high)  # ctk's setRange is no slot: Python cannot call it
     slider.singleStep = max(float(high - low) / _STEPS, 10.0**-slider.decimals)
     slider.blockSignals(was_blocked)
 

@@ -26,6 +26,8 @@ class ViewsBar:
             layouts.COMPARE: ui.compareLayoutButton,
         }
         self._left_with: int | None = None
+        self._before_reading: int | None = None
+        self._is_reading = False
         for layout, button in self._buttons.items():
             button.clicked.connect(lambda *_checked, layout=layout: self.show(layout))
         self._own_button.clicked.connect(lambda *_checked: self.restore())
@@ -43,6 +45,17 @@ class ViewsBar:
         """Show what the user had."""
         self._layouts.restore()
         self._refresh()
+
+    def follow(self, read_only: bool) -> None:
+        """Show the layout for reading as soon as labels may only be looked at, and the one before when that ends."""
+        if read_only == self._is_reading:
+            return
+        self._is_reading = read_only
+        if read_only:
+            self._before_reading = self._layouts.chosen
+            self.show(layouts.RADIOLOGIST)
+        elif self._layouts.chosen == layouts.RADIOLOGIST:
+            self.restore() if self._before_reading is None else self.show(self._before_reading)
 
     def enter(self) -> None:
         """Show the layout with which the module was left."""

@@ -87,7 +87,7 @@ class Abstention:
             for index in range(table.GetNumberOfColors()):
                 table.SetColor(index, *color, 1.0)
         if self._has(self.surface):
-            self.surface.GetDisplayNode().SetColor(color)
+            nodes.display(self.surface).SetColor(color)
 
     def show(self, visible: bool) -> None:
         """Put it into every slice view, or take it away."""
@@ -107,7 +107,7 @@ class Abstention:
     def show_surface(self, *, outlines: bool, solid: bool) -> None:
         """Show the surface as outlines in the slices, as a solid in 3D, in both or in none."""
         if self._has(self.surface):
-            display = self.surface.GetDisplayNode()
+            display = nodes.display(self.surface)
             display.SetVisibility2D(outlines)
             display.SetVisibility3D(solid)
             display.SetVisibility(outlines or solid)
@@ -121,7 +121,7 @@ class Abstention:
             self.surface = self.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{case} to review, surface")
             nodes.mark_private(self.surface, case, ROLE)
             self.surface.CreateDefaultDisplayNodes()
-            display = self.surface.GetDisplayNode()
+            display = nodes.display(self.surface)
             display.SetColor(self._color)
             display.SetOpacity(0.5)
             display.SetSliceIntersectionThickness(2)

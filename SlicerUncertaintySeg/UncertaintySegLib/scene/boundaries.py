@@ -57,7 +57,7 @@ class Boundaries:
             mask = values >= level
             volumes.append(np.count_nonzero(mask) * masks.voxel_ml(probability))
             contents.AddSegment(masks.new_segment(f"{name} {what}", lighter, mask, probability), what)
-            node.GetDisplayNode().SetSegmentOpacity2DOutline(what, _DISPLAY[what])
+            nodes.display(node).SetSegmentOpacity2DOutline(what, _DISPLAY[what])
         return volumes[0], volumes[1]
 
     def clear(self) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes, overlay, segments
@@ -66,16 +64,33 @@ class CaseScene:
 
     @property
     def maps(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-        """The loaded risk maps by name, less those that the user took from the scene."""
-        return {name: volume for name, volume in self._maps.items() if self._in_scene(volume)}
+        """The loaded risk maps by name, less those that the user took from the scene, or their display."""
+        return {
+            name: volume
+            for name, volume in self._maps.items()
+            if self._in_scene(volume) and volume.GetDisplayNode() is not None
+        }
 
-    def show_scan(self, case: str, path: Path) -> slicer.vtkMRMLScalarVolumeNode:
+    @property
+    def is_segmented(self) -> bool:
+        """Whether scan and segmentation are both in the scene."""
+        return self._in_scene(self.segmentation) and self._in_scene(self.scan)
+
+    def show_scan(
+        self, case: str, path: Path, leaving: Callable[[], None] = lambda: None
+    ) -> slicer.vtkMRMLScalarVolumeNode:
         """Show a scan as the background of every slice view, in place of the case before.
+
+        Args:
+            case: Id of the case.
+            path: Of an image.
+            leaving: Called just before the case before goes.
 
         Raises:
             SceneError: If the file is not an image; the case before then stays.
         """
         scan = nodes.read_volume(self.scene, path, case)
+        leaving()
         self.clear()
         nodes.mark(scan, case, "scan")
         self.case, self.scan = case, scan
@@ -106,7 +121,7 @@ class CaseScene:
             raise SceneError("The scan is no longer in the scene: take the case again.")
         segmentation = segments.read_segmentation(self.scene, path, labels, f"{self.case} segmentation", self.scan)
         self._clear_result()
-        self._describe(segmentation, "segmentation", provenance)
+        nodes.describe(segmentation, self.case, "segmentation", provenance)
         display = segmentation.GetDisplayNode()
         display.SetOpacity2DFill(0.0)  # the fill belongs to the risk map
         display.SetOpacity2DOutline(1.0)
@@ -197,7 +212,7 @@ class CaseScene:
                 overlay.set_threshold(volume, self._thresholds.pop(name))
         else:
             nodes.reread_volume(volume, path)
-        self._describe(volume, "map", provenance)
+        nodes.describe(volume, self.case, "map", provenance)
         for key, value in {"Map": name, "Unit": info.unit, "Source": info.source, "Url": info.url or ""}.items():
             volume.SetAttribute(f"UncertaintySeg.{key}", value)
         unit = slicer.vtkCodedEntry()
@@ -254,7 +269,7 @@ class CaseScene:
         """Change the colours of all maps; `scale` is one of `colors.SCALES`."""
         self.scale = scale
         for name, volume in self.maps.items():
-            overlay.color(volume, name, volume.GetAttribute("UncertaintySeg.Unit"), self._maxima[name], scale)
+            self._color(name, volume)
         self._lay_over(self.shown)
 
     def maximum(self, name: str) -> float:
@@ -278,19 +293,6 @@ class CaseScene:
         if self.shown:
             overlay.set_opacity(self.scene, opacity)
 
-    def riskiest_position(self, name: str) -> tuple[float, float, float]:
-        """Return the centre, in mm (RAS), of the voxel where a loaded map is highest."""
-        volume = self.maps[name]
-        values = slicer.util.arrayFromVolume(volume)
-        k, j, i = np.unravel_index(int(values.argmax()), values.shape)
-        ijk_to_ras = vtk.vtkMatrix4x4()
-        volume.GetIJKToRASMatrix(ijk_to_ras)
-        return tuple(ijk_to_ras.MultiplyPoint((float(i), float(j), float(k), 1.0))[:3])
-
-    def paint(self, labels: np.ndarray) -> None:
-        """Redraw the segments from label ids `[I, J, K]` in the voxel order of the scan's file, as an edit would."""
-        segments.paint(self.segmentation, self.scan, labels)
-
     def write_label(self, path: Path) -> list[str]:
         """Write the segmentation as it now is, see `segments.write_label`; returns the names left out.
 
@@ -311,18 +313,28 @@ class CaseScene:
     def clear(self) -> None:
         """Remove the case from the scene, and nothing else."""
         self._clear_result()
+        self.case = self.scan = None
         for node in nodes.marked(self.scene):
             nodes.remove(self.scene, node)
         self._files.clear()
-        self.case = self.scan = None
+
+    @property
+    def moved_by(self) -> str:
+        """Name of a transform on the scan or the segmentation; empty where there is none."""
+        there = [node for node in (self.scan, self.segmentation) if self._in_scene(node)]
+        transforms = [node.GetParentTransformNode() for node in there]
+        return next((transform.GetName() for transform in transforms if transform is not None), "")
 
     def _require_segmentation(self) -> None:
-        if not (self._in_scene(self.segmentation) and self._in_scene(self.scan)):
+        if not self.is_segmented:
             raise SceneError("The segmentation or its scan is no longer in the scene: run the model again.")
 
     def _lay_over(self, name: str | None) -> None:
         self.shown = name
         self._update_restricted()
+        for loaded, volume in self.maps.items():
+            if volume.GetDisplayNode().GetColorNode() is None:  # somebody has deleted the table
+                self._color(loaded, volume)
         volumes = list(self.maps.values())
         if self._restricted.is_there:
             volumes.append(self._restricted.volume)
@@ -335,10 +347,18 @@ class CaseScene:
             return
         risk = self.maps[self.shown]
         volume = self._restricted.update(risk, self._place)
-        overlay.color(
-            volume, self.shown, risk.GetAttribute("UncertaintySeg.Unit"), self.maximum(self.shown), self.scale
-        )
+        self._color(self.shown, volume, risk)
         overlay.set_threshold(volume, self.threshold(self.shown))
+
+    def _color(
+        self,
+        name: str,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        risk: slicer.vtkMRMLScalarVolumeNode | None = None,
+    ) -> None:
+        """Give a map, or a copy of `risk`, the colours of the scale."""
+        unit = (risk or volume).GetAttribute("UncertaintySeg.Unit")
+        overlay.color(volume, name, unit, self.maximum(name), self.scale)
 
     def _use(self, name: str | None) -> None:
         """Count a map as the one used last; the scene keeps few of them, for they are large."""
@@ -359,10 +379,10 @@ class CaseScene:
 
     def _clear_result(self) -> None:
         self._lay_over(None)
+        self.segmentation, self.edited, self._place = None, False, None  # first: it is not the user who takes it away
         for role in ("segmentation", "map"):
             for node in nodes.marked(self.scene, role):
                 nodes.remove(self.scene, node)
-        self.segmentation, self.edited, self._place = None, False, None
         for known in (self._maps, self._maxima, self._thresholds):
             known.clear()
 
@@ -377,15 +397,3 @@ class CaseScene:
 
     def _on_edited(self, *_: object) -> None:
         self.edited = self.edited or not self.redrawing
-
-    def _describe(self, node: slicer.vtkMRMLNode, role: str, provenance: dict[str, Any]) -> None:
-        nodes.mark(node, self.case, role)
-        node.SetAttribute("UncertaintySeg.Provenance", json.dumps(provenance, sort_keys=True))
-        for key, field in {
-            "Model": "model",
-            "Head": "head",
-            "WeightsChecksum": "weights_checksum",
-            "Seed": "seed",
-        }.items():
-            if field in provenance:
-                node.SetAttribute(f"UncertaintySeg.{key}", str(provenance[field]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from UncertaintySegLib.scene import masks, segments
+from UncertaintySegLib.scene import masks, nodes, segments
 
 TAG = "UncertaintySeg"
 SEGMENT = "UncertaintySeg.Uncertain"
@@ -59,7 +59,7 @@ def confine(
     else:
         segment.SetLabelValue(wanted.GetLabelValue())
         segment.AddRepresentation(source, wanted.GetRepresentation(source))
-    segmentation.GetDisplayNode().SetSegmentVisibility(SEGMENT, False)
+    nodes.display(segmentation).SetSegmentVisibility(SEGMENT, False)
     node = editor_node(segmentation.GetScene())
     node.SetMaskSegmentID(SEGMENT)
     node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)

@@ -70,7 +70,7 @@ class FlipBook:
             SceneError: If a file is not a label of these structures; there is then no flip-book.
         """
         self.clear()
-        case = reference.GetAttribute(nodes.CASE)
+        case = reference.GetAttribute(nodes.CASE) or reference.GetName()  # a volume of the user's own has no mark
         sequence = self.scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{case} plausible")
         nodes.mark_private(sequence, case, ROLE)
         sequence.SetIndexName("page")

@@ -76,7 +76,9 @@ def look_at(scene: slicer.vtkMRMLScene, position: Ras, around: np.ndarray) -> No
 
 def fit() -> None:
     """Show the whole scan in every slice view."""
-    slicer.app.layoutManager().resetSliceViews()
+    manager = slicer.app.layoutManager()
+    if manager is not None:  # there is none without a main window
+        manager.resetSliceViews()
 
 
 class RegionBox:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
@@ -89,13 +92,17 @@ def write_volume(volume: slicer.vtkMRMLVolumeNode, path: Path) -> None:
     if volume.GetAttribute(LEFT_HANDED):
         _flip(volume)
         volume.RemoveAttribute(LEFT_HANDED)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft = Path(folder) / path.name
-        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-        storage.SetFileName(str(draft))
-        if not storage.WriteData(volume):
-            raise SceneError(f"{path} cannot be written: is the disk full?")
-        os.replace(draft, path)
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    refusal = f"{path} cannot be written: is the disk full?"
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            storage.SetFileName(str(draft))
+            if not storage.WriteData(volume):
+                raise SceneError(refusal)
+            os.replace(draft, path)
+    except OSError as error:
+        raise SceneError(refusal) from error
 
 
 def same_grid(first: slicer.vtkMRMLVolumeNode, second: slicer.vtkMRMLVolumeNode) -> bool:
@@ -145,6 +152,16 @@ def mark(node: slicer.vtkMRMLNode, case: str, role: str) -> None:
     node.SetAttribute(ROLE, role)
 
 
+def describe(node: slicer.vtkMRMLNode, case: str, role: str, provenance: Mapping[str, Any]) -> None:
+    """Mark a node that came from a model, and write on it which model, weights and seed that was."""
+    mark(node, case, role)
+    node.SetAttribute("UncertaintySeg.Provenance", json.dumps(provenance, sort_keys=True))
+    names = {"Model": "model", "Head": "head", "WeightsChecksum": "weights_checksum", "Seed": "seed"}
+    for key, field in names.items():
+        if field in provenance:
+            node.SetAttribute(f"UncertaintySeg.{key}", str(provenance[field]))
+
+
 def mark_private(node: slicer.vtkMRMLNode, case: str, role: str) -> None:
     """Mark a node that only we use: no list offers it, and it is not saved, for it can be made again."""
     mark(node, case, role)
@@ -156,6 +173,13 @@ def marked(scene: slicer.vtkMRMLScene, role: str | None = None) -> list[slicer.v
     """Return the nodes in the scene that `mark` wrote on, optionally of one role."""
     nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
     return [node for node in nodes if node.GetAttribute(CASE) and role in (None, node.GetAttribute(ROLE))]
+
+
+def display(node: slicer.vtkMRMLDisplayableNode) -> slicer.vtkMRMLDisplayNode:
+    """Return how a node is displayed; in Slicer's default way again where somebody has deleted that."""
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node.GetDisplayNode()
 
 
 def remove(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:

@@ -73,7 +73,8 @@ class RestrictedMap:
     @property
     def is_there(self) -> bool:
         """Whether the node is in the scene."""
-        return self.volume is not None and self.volume.GetScene() is self.scene
+        there = self.volume is not None and self.volume.GetScene() is self.scene
+        return there and self.volume.GetDisplayNode() is not None
 
     def update(self, risk: slicer.vtkMRMLScalarVolumeNode, where: np.ndarray) -> slicer.vtkMRMLScalarVolumeNode:
         """Take the voxels of a map where `where`, bool `[K, J, I]`, is true; returns the node."""

@@ -68,8 +68,10 @@ def load_phantom(_source: object = None) -> list[slicer.vtkMRMLNode]:
     volume.SetSpacing(*_SPACING)
     volume.SetOrigin(*(-spacing * (size - 1) / 2 for spacing, size in zip(_SPACING, reversed(_SHAPE))))
     volume.CreateDefaultDisplayNodes()
+    volume.GetScalarVolumeDisplayNode().AutoWindowLevelOff()
+    volume.GetScalarVolumeDisplayNode().SetWindowLevel(400.0, 40.0)
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
-    label[20:26, 20:34, 10:24] = 0
+    label[18:25, 34:46, 14:26] = 0
     return [volume, _segmentation(label, volume)]
 
 

@@ -29,7 +29,7 @@ class Scribble:
         """Take the left mouse button of every slice view."""
         self.stop()
         manager = slicer.app.layoutManager()
-        for name in manager.sliceViewNames():
+        for name in manager.sliceViewNames() if manager is not None else ():
             widget = manager.sliceWidget(name)
             self._watch(widget.sliceView().interactor(), widget.mrmlSliceNode())
 

@@ -37,10 +37,12 @@ def read_segmentation(
         reference: The scan; its grid is the grid of the segmentation.
 
     Raises:
-        SceneError: If the file cannot be read, or holds an id that is not in `labels`. The scene is then as before.
+        SceneError: If the file cannot be read, lies on another grid, or holds an id that is not in `labels`. The scene
+            is then as before.
     """
     volume = _read_label(scene, path, {label.id for label in labels})
     try:
+        _require_grid(volume, reference, path)
         segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         segmentation.CreateDefaultDisplayNodes()
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference)
@@ -66,8 +68,7 @@ def redraw(segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMR
     scene = segmentation.GetScene()
     volume = _read_label(scene, path, set(_named(segmentation).values()))
     try:
-        if not nodes.same_grid(volume, reference):
-            raise SceneError(f"{path} does not lie on the grid of the scan.")
+        _require_grid(volume, reference, path)
         voxels = _oriented_image(volume)
     finally:
         nodes.remove(scene, volume)
@@ -126,8 +127,7 @@ def file_ids(reference: slicer.vtkMRMLScalarVolumeNode, path: Path) -> np.ndarra
     scene = reference.GetScene()
     volume = nodes.read_volume(scene, path, path.name, labels=True)
     try:
-        if not nodes.same_grid(volume, reference):
-            raise SceneError(f"{path} does not lie on the grid of the scan.")
+        _require_grid(volume, reference, path)
         ids = slicer.util.arrayFromVolume(volume).copy()
         grids = [vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()]
         for node, ijk_to_ras in zip((volume, reference), grids):
@@ -136,24 +136,6 @@ def file_ids(reference: slicer.vtkMRMLScalarVolumeNode, path: Path) -> np.ndarra
         nodes.remove(scene, volume)
     same = np.allclose(*(slicer.util.arrayFromVTKMatrix(ijk_to_ras) for ijk_to_ras in grids), atol=1e-3)
     return ids if same else ids[::-1]
-
-
-def paint(
-    segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMRMLScalarVolumeNode, labels: np.ndarray
-) -> None:
-    """Redraw the named segments, as an edit would.
-
-    Args:
-        segmentation: Has the segments.
-        reference: The scan.
-        labels: Label ids `[I, J, K]` in the voxel order of the scan's file.
-    """
-    ids = np.ascontiguousarray(labels.transpose(2, 1, 0))
-    if reference.GetAttribute(nodes.LEFT_HANDED):
-        ids = ids[::-1]
-    for segment_id, label_id in _named(segmentation).items():
-        mask = (ids == label_id).astype(np.uint8)
-        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment_id, reference)
 
 
 def write_label(
@@ -233,6 +215,11 @@ def _read_label(scene: slicer.vtkMRMLScene, path: Path, known: set[int]) -> slic
     return volume
 
 
+def _require_grid(volume: slicer.vtkMRMLVolumeNode, reference: slicer.vtkMRMLVolumeNode, path: Path) -> None:
+    if not nodes.same_grid(volume, reference):
+        raise SceneError(f"{path} does not lie on the grid of the scan.")
+
+
 def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, str | None]:
     """Return `{segment id: label id as text, or None}` in the order of the segmentation."""
     contents = segmentation.GetSegmentation()
@@ -280,7 +267,8 @@ def _layer(
     """
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     image = segmentation.GetSegmentation().GetSegment(segment_id).GetRepresentation(name)
-    together = segmentation.GetTransformNodeID() == reference.GetTransformNodeID()
+    # A transform on the scan alone moves what is seen, not what is drawn.
+    together = segmentation.GetTransformNodeID() in (None, reference.GetTransformNodeID())
     matches = slicer.vtkOrientedImageDataResample.DoGeometriesMatch
     if image is None or not (together and matches(image, _grid(reference))):
         values = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, reference)

@@ -14,6 +14,8 @@ Ras = tuple[float, float, float]
 def slice_views() -> dict[str, object]:
     """Return the slice view widgets of the layout by name ("Red", ...), as they lie on the screen."""
     manager = slicer.app.layoutManager()
+    if manager is None:  # there is none without a main window
+        return {}
     widgets = {name: manager.sliceWidget(name) for name in manager.sliceViewNames()}
     return {name: widget.sliceView() for name, widget in widgets.items() if widget.mrmlSliceNode().IsMappedInLayout()}
 
@@ -21,7 +23,7 @@ def slice_views() -> dict[str, object]:
 def three_d_view() -> object | None:
     """Return the first 3D view widget of the layout, or None."""
     manager = slicer.app.layoutManager()
-    return manager.threeDWidget(0).threeDView() if manager.threeDViewCount else None
+    return manager.threeDWidget(0).threeDView() if manager is not None and manager.threeDViewCount else None
 
 
 def png(view: object) -> bytes:

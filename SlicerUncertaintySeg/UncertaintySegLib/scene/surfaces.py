@@ -50,7 +50,7 @@ class RiskSurface:
         model = self._node(risk)
         model.SetAndObservePolyData(surface)
         model.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
-        display = model.GetDisplayNode()
+        display = nodes.display(model)
         display.SetAndObserveColorNodeID(heat_table(self.scene, scale).GetID())
         display.SetActiveScalar(risk.GetName(), vtk.vtkAssignAttribute.POINT_DATA)
         display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)

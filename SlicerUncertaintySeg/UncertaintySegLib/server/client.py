@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server.replies import (
+    SAME_VERSION,
     InferResult,
     Job,
     Sample,
@@ -99,7 +100,7 @@ class Client:
     def cases(self, model: str | None = None, client_id: str | None = None) -> list[dict[str, Any]]:
         """Return all cases of the server; `replies.parse_case` reads a row."""
         query = {name: value for name, value in {"model": model, "client_id": client_id}.items() if value}
-        return self._transport.json("GET", f"{_OURS}/cases", query)["cases"]
+        return _part(self._transport.json("GET", f"{_OURS}/cases", query), "cases")
 
     def sample(self, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the case to look at next, without an id when there is none; `replies.parse_sample` reads it."""
@@ -138,7 +139,7 @@ class Client:
             params: Parameters of the model, e.g. `{"seed": 1}`.
         """
         request = {"kind": kind, "model": model, "image": image, "params": params or {}}
-        return self._transport.json("POST", f"{_OURS}/jobs", body=request)["id"]
+        return str(_part(self._transport.json("POST", f"{_OURS}/jobs", body=request), "id"))
 
     def job(self, job_id: str) -> Job:
         """Return the present state of a job."""
@@ -184,7 +185,7 @@ class Client:
 
     def score(self, model: str, image: str | None = None, progress: JobProgress | None = None) -> dict[str, float]:
         """Score one image, or every unlabelled one, and return `{image id: score}`; see `wait` for `progress`."""
-        return self.wait(self.submit("score", model, image), progress)["scores"]
+        return _part(self.wait(self.submit("score", model, image), progress), "scores")
 
     def condition(self, key: str, corrections: dict[str, Any]) -> dict[str, Any]:
         """Correct a result by all clicks that hold; `replies.parse_result` reads the answer."""
@@ -199,8 +200,11 @@ class Client:
 
     def samples(self, key: str, count: int, seed: int) -> list[dict[str, Any]]:
         """Draw whole segmentations: `url`, `seed` and `volumes_ml` of each, the smallest first."""
-        body = {"count": count, "seed": seed}
-        return self._transport.json("POST", _result(key, "samples"), body=body, timeout=_WORK_SECONDS)["samples"]
+        path, body = _result(key, "samples"), {"count": count, "seed": seed}
+        drawn = _part(self._transport.json("POST", path, body=body, timeout=_WORK_SECONDS), "samples")
+        if not drawn:
+            raise ServerError("The server drew no plausible segmentations.")
+        return drawn
 
     def fetch_label(self, result: InferResult, folder: Path, progress: ByteProgress | None = None) -> Path:
         """Download the label of a result; one already in `folder` is only checked."""
@@ -216,10 +220,8 @@ class Client:
 
     def upload_image(self, image: str, file: Path, progress: ByteProgress | None = None) -> str:
         """Add a scan to the server's studies and return its id."""
-        query = {"image": image}
-        return self._transport.upload("PUT", "/datastore/image", "file", file, query, None, progress, _WORK_SECONDS)[
-            "image"
-        ]
+        path, query = "/datastore/image", {"image": image}
+        return _part(self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS), "image")
 
     def upload_label(
         self,
@@ -232,6 +234,13 @@ class Client:
         """Store a label for an image; `params` may name the `model`, the `result` and `seconds_open`."""
         query, form = {"image": image, "tag": tag}, {"params": json.dumps(params or {})}
         return self._transport.upload("PUT", "/datastore/label", "label", file, query, form, progress, _WORK_SECONDS)
+
+
+def _part(answer: Any, name: str) -> Any:
+    """Return a part of an answer. Raises `ServerError` where it has none of that name."""
+    if not isinstance(answer, dict) or name not in answer:
+        raise ServerError(f"The server's answer lacks '{name}': {SAME_VERSION}")
+    return answer[name]
 
 
 def _case(image: str) -> str:

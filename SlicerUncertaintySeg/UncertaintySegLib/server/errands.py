@@ -14,7 +14,7 @@ from typing import Any
 
 from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server.client import Client
-from UncertaintySegLib.server.files import trim, unzip
+from UncertaintySegLib.server.files import require_one_volume, trim, unzip
 from UncertaintySegLib.server.replies import Job, parse_result
 
 Json = dict[str, Any]
@@ -185,7 +185,9 @@ def train(work: Work, model: str, params: Json | None = None) -> Json:
 
 
 def _scan(work: Work, image: str) -> str:
-    return str(unzip(work.client.fetch_image(image, work.scans, work.downloading())))
+    path = unzip(work.client.fetch_image(image, work.scans, work.downloading()))
+    require_one_volume(path)
+    return str(path)
 
 
 def _fetched(work: Work, raw: Json, maps: Sequence[str]) -> Json:

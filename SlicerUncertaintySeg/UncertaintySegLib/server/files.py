@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import shutil
+import struct
 import tempfile
 import time
 import zlib
@@ -46,6 +47,25 @@ def unzip(path: Path) -> Path:
             raise disk_error(error, path.parent) from error
         raise
     return target
+
+
+def require_one_volume(path: Path) -> None:
+    """Look into the header of a NIfTI file; a file of another kind passes.
+
+    Raises:
+        ServerError: It holds several volumes, or several values in each voxel.
+    """
+    with path.open("rb") as file:
+        header = file.read(96)
+    for order in "<>":
+        for size, start, code in ((348, 40, "8h"), (540, 16, "8q")):  # NIfTI-1 and NIfTI-2
+            if len(header) == 96 and struct.unpack_from(f"{order}i", header)[0] == size:
+                count, *sizes = struct.unpack_from(f"{order}{code}", header, start)
+                if any(number > 1 for number in sizes[3 : max(count, 0)]):
+                    raise ServerError(
+                        f"{path.name} holds several volumes or values in each voxel, and a model reads one:"
+                        " put a scan with one in its place on the server."
+                    )
 
 
 def disk_error(error: OSError, folder: Path) -> ServerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,18 @@ NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 def slicer_python() -> str:
     """Return Slicer's interpreter, or this one where there is no Slicer.
 
-    `PythonSlicer` is a launcher that sets the environment of the interpreter beside it, `python-real`. Within Slicer
-    that environment is there already, so the interpreter is started directly: it then is our own child, and gets our
-    pipe and not the launcher's. Children started with it must get Slicer's environment, as `subprocess` does it.
+    `PythonSlicer` is a launcher that sets the environment of the interpreter beside it, `python-real`. Where that
+    environment is there already (`PYTHONHOME` says so) the interpreter is started directly: it then is our own child,
+    and gets our pipe and not the launcher's. Children started with it must get Slicer's environment, as `subprocess`
+    does it.
 
     Raises:
         FileNotFoundError: This process is no Python, and there is no `PythonSlicer`.
     """
     launcher = shutil.which("PythonSlicer")
     if launcher is not None:
-        return shutil.which("python-real", path=str(Path(launcher).parent)) or launcher
+        direct = shutil.which("python-real", path=str(Path(launcher).parent))
+        return direct if direct is not None and "PYTHONHOME" in os.environ else launcher
     if "python" not in Path(sys.executable).name.lower():
         raise FileNotFoundError(f"no PythonSlicer beside {sys.executable}")
     return sys.executable

@@ -16,7 +16,7 @@ from UncertaintySegLib.errors import ServerError
 
 T = TypeVar("T")
 
-_SAME_VERSION = "are server and module of the same version?"
+SAME_VERSION = "are server and module of the same version?"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,12 @@ class Model:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """Who answers and what it offers; `strategies` are descriptions by name."""
+    """Who answers and what it offers.
+
+    Attributes:
+        strategies: Descriptions by name.
+        ranking: Names of those that read the scores of cases.
+    """
 
     name: str
     version: str
@@ -274,7 +279,7 @@ def parse(cls: type[T], data: dict[str, Any], **derived: Any) -> T:
         ServerError: If a field without a default is missing, or `data` is no object; names what.
     """
     if not isinstance(data, dict):
-        raise ServerError(f"The server's {cls.__name__} is no object: {_SAME_VERSION}")
+        raise ServerError(f"The server's {cls.__name__} is no object: {SAME_VERSION}")
     values = dict(derived)
     for known in fields(cls):
         if known.name in values:
@@ -283,7 +288,7 @@ def parse(cls: type[T], data: dict[str, Any], **derived: Any) -> T:
         if value is not None:
             values[known.name] = value
         elif known.default is MISSING and known.default_factory is MISSING:
-            raise ServerError(f"The server's {cls.__name__} lacks '{known.name}': {_SAME_VERSION}")
+            raise ServerError(f"The server's {cls.__name__} lacks '{known.name}': {SAME_VERSION}")
     return cls(**values)
 
 
@@ -300,7 +305,7 @@ def _tolerant(read: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]],
             return read(data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"lacks {error}" if isinstance(error, KeyError) else f"is strange ({error})"
-            raise ServerError(f"The server's answer {reason}: {_SAME_VERSION}") from error
+            raise ServerError(f"The server's answer {reason}: {SAME_VERSION}") from error
 
     return checked
 
@@ -356,7 +361,8 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
         name=str(data.get("name", "MONAI Label")),
         version=str(data.get("version", "")),
         models=models,
-        strategies={name: str((strategies[name] or {}).get("description", "")) for name in strategies},
+        strategies={name: str((entry or {}).get("description", "")) for name, entry in strategies.items()},
+        ranking=frozenset(name for name, entry in strategies.items() if (entry or {}).get("reads")),
     )
 
 

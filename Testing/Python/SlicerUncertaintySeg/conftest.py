@@ -132,6 +132,14 @@ def show_case(host, files: CaseFiles):
     return case
 
 
+def riskiest_place(case) -> tuple[float, float, float]:
+    """Return where in mm (RAS) the first map of a case is highest."""
+    from UncertaintySegLib.scene import masks
+
+    risk = next(iter(case.maps.values()))
+    return masks.highest_place(np.ones(risk.GetImageData().GetDimensions()[::-1], bool), case.scan, risk)
+
+
 @pytest.fixture
 def show():
     """The function that loads a case into a host's scene."""
@@ -165,7 +173,7 @@ def user(host, tmp_path, monkeypatch):
 @pytest.fixture
 def full_server(wire_server):
     """A wire server whose results have the maps that all sections ask for, and a calibrated curve."""
-    from Testing.Python.SlicerUncertaintySeg import wire_server as wire
+    from Testing.Python.SlicerUncertaintySeg import wire_answers as wire
 
     labels = wire_server.job_result["labels"]
     maps = ("error_probability", "predictive_entropy", "probability_organ")

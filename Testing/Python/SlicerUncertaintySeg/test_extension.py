@@ -17,6 +17,14 @@ SECTIONS = sorted(MODULE.glob("UncertaintySegLib/panel/*_section.py"))
 WORKED = {"QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QCheckBox", "QSpinBox", "ctkSliderWidget"}
 
 
+def test_the_module_is_of_the_librarys_version():
+    versions = [
+        re.search(r'^__version__ = "(.+)"$', (ROOT / package / "__init__.py").read_text(), re.MULTILINE)[1]
+        for package in ("SlicerUncertaintySeg/UncertaintySegLib", "uncertaintyseg")
+    ]
+    assert versions[0] == versions[1]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_sources_parse_on_python_3_9(path):
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))

@@ -47,7 +47,7 @@ def find(user, kind: str) -> list:
         "segmentation",
         "map",
         "abstention",
-        "boundary",
+        "boundaries",
         "risk surface",
         "restricted map",
         "region box",
@@ -55,13 +55,9 @@ def find(user, kind: str) -> list:
         "flip-book",
         "curve",
         "vtkMRMLSegmentEditorNode",
-        "vtkMRMLColorTableNode",
-        "vtkMRMLColorLegendDisplayNode",
-        "vtkMRMLVolumeRenderingDisplayNode",
         "vtkMRMLSegmentationDisplayNode",
-        "vtkMRMLScalarVolumeDisplayNode",
-        "vtkMRMLMarkupsFiducialDisplayNode",
-        "vtkMRMLModelDisplayNode",
+        "volume rendering",
+        "vtkMRMLColorLegendDisplayNode",
     ],
 )
 def test_whatever_is_deleted_every_key_and_button_still_ends_in_a_sentence(user, full_server, kind):
@@ -74,4 +70,35 @@ def test_whatever_is_deleted_every_key_and_button_still_ends_in_a_sentence(user,
     for node in gone:
         user.host.scene.RemoveNode(node)
     user.desktop.process_events()
+    user.press_everything()
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "scan"])
+def test_what_was_drawn_on_a_node_that_was_deleted_is_a_draft(user, full_server, kind):
+    user.begin(full_server.url)
+    user.paint((10, 10, 5))
+    drawn = user.drawn()
+    user.host.scene.RemoveNode(find(user, kind)[0])
+    user.desktop.process_events()
+    assert user.status.startswith("The segmentation or its scan is no longer in the scene. What you drew is kept")
+    user.next_case()
+    user.press("Edit", "restoreButton")
+    np.testing.assert_array_equal(user.drawn(), drawn)
+    user.press("Edit", "submitButton")
+    assert "is saved" in user.status
+
+
+def test_a_draft_restored_without_a_model_can_be_edited_and_undone(user, full_server):
+    user.begin(full_server.url)
+    user.paint((10, 10, 5))
+    drawn = user.drawn()
+    user.desktop.answers.buttons.append("Ok")
+    user.next_case()
+    full_server.delays["/uncertainty/v1/results"] = 0.5
+    user.start("Edit", "restoreButton")
+    user.paint((30, 30, 15))  # before the server says anything of the draft
+    user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+    user.key("U")
+    user.wait()
+    np.testing.assert_array_equal(user.drawn(), drawn)
     user.press_everything()

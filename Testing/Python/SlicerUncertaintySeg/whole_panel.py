@@ -16,6 +16,11 @@ import vtk
 MODULE = Path(__file__).resolve().parents[3] / "SlicerUncertaintySeg" / "UncertaintySeg.py"
 _PATIENCE = 30.0
 _LEFT_ALONE = ("startButton",)  # starts a server of its own
+STAY = (
+    *(*_LEFT_ALONE, "next_case", "submit", "nextButton", "skipButton", "previousButton", "casesTable", "runButton"),
+    *("submitButton", "submitNextButton", "restoreButton", "discardButton", "connectButton"),
+)
+"""What `press_everything` leaves out to stay with the label that is drawn."""
 
 
 class Watch:
@@ -105,7 +110,9 @@ class User:
         from PySide6 import QtCore, QtTest
 
         widget = getattr(self.ui(section), button)
-        assert widget.isEnabled(), f"{button} is disabled: {self.status}"
+        self.panel.sections[section].button.collapsed = False
+        self.desktop.process_events()
+        assert widget.isVisible() and widget.isEnabled(), f"{button} is out of reach: {self.status}"
         QtTest.QTest.mouseClick(widget, QtCore.Qt.LeftButton)
 
     def press(self, section: str, button: str) -> None:
@@ -207,7 +214,7 @@ class User:
             widget.setValue(type(widget.value)(widget.minimum + at * (widget.maximum - widget.minimum)))
         elif name.endswith("ComboBox") and hasattr(widget, "count") and widget.count:
             widget.setCurrentIndex(min(int(at * widget.count), widget.count - 1))
-        elif name.endswith("Table") and widget.rowCount:
+        elif name.endswith("Table") and widget.rowCount and widget.item(0, 0):
             row = min(int(at * widget.rowCount), widget.rowCount - 1)
             place = widget.visualItemRect(widget.item(row, 0)).center()
             QtTest.QTest.mouseClick(widget.viewport(), QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, place)

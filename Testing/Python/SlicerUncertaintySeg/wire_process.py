@@ -6,11 +6,12 @@ import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.managers import DictProxy, ListProxy, SyncManager
+from pathlib import Path
 from typing import Any
 
 from Testing.Python.SlicerUncertaintySeg.wire_server import Wire
 
-_PLAIN = ("job_states", "job_result", "info", "remaining", "lease")
+_PLAIN = ("job_states", "job_result", "info", "remaining", "scored", "lease")
 
 
 class _Remote:
@@ -33,6 +34,9 @@ class _Remote:
 
     def shared_list(self, name: str) -> list:
         return getattr(self._wire, name)
+
+    def replace(self, what: str, path: str) -> None:
+        self._wire.case[what] = Path(path)
 
     def open(self) -> None:
         self._wire.open()
@@ -82,6 +86,10 @@ class WireServer:
     def count(self, method: str, start: str) -> int:
         """Return how many requests there were to paths with this start."""
         return sum(m == method and p.startswith(start) for m, p, _ in list(self.requests))
+
+    def replace(self, what: str, path: Path) -> None:
+        """Send another file as the "scan", the "label" or the "risk" of all results."""
+        self._remote.replace(what, str(path))
 
     def open(self) -> None:
         """Answer again after `close`."""

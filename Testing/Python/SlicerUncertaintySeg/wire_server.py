@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import email
 import email.policy
 import hashlib
@@ -17,43 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import nibabel as nib
 import numpy as np
 
-MAPS = {
-    "predictive_entropy": {"unit": "nats", "range": [0, 1.0986], "source": "total"},
-    "mutual_information": {"unit": "nats", "range": [0, 1.0986], "source": "epistemic"},
-}
-ALL_MAPS = {
-    **MAPS,
-    "error_probability": {"unit": "1", "range": [0, 1], "source": "total"},
-    "anomaly": {"unit": "1", "range": [0, 1], "source": "total"},
-    "probability_organ": {"unit": "1", "range": [0, 1], "source": "total"},
-}
-CURVE = [
-    {"threshold": threshold, "coverage": coverage, "reviewed_ml": reviewed_ml, "regions": regions}
-    for threshold, coverage, reviewed_ml, regions in ((0.05, 0.9, 14.0, 2), (0.2, 0.96, 6.0, 2), (0.5, 0.99, 1.5, 1))
-]
-STRUCTURES = [
-    {
-        "name": "organ",
-        "id": 1,
-        "volume_ml": 17.214,
-        "volume_ml_95": [16.1, 18.42],
-        "interval_method": "64 coherent samples",
-        "mean_risk": 0.0421,
-        "expected_dice": 0.953,
-        "flag": None,
-    },
-    {
-        "name": "lesion",
-        "id": 2,
-        "volume_ml": 0.52,
-        "volume_ml_95": None,
-        "interval_method": "none: this head has no coherent samples",
-        "mean_risk": 0.2134,
-        "expected_dice": None,
-        "flag": "mean risk above 0.2",
-    },
-]
-PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
+from Testing.Python.SlicerUncertaintySeg.wire_answers import STRUCTURES, find_regions, info, result
 
 
 class Wire:
@@ -72,6 +35,7 @@ class Wire:
         job_result: What a job ends with.
         info: What the server says of itself.
         remaining: How many cases have no label.
+        scored: Whether the case has a score.
         requests: `(method, path, headers)` of all requests.
         uploads: `(query, file name, content, params)` of all labels and scans received, `query` None for reviews.
         bodies: `(path, body)` of all JSON received.
@@ -88,6 +52,7 @@ class Wire:
         self.job_result = result("k3y", labels, find_regions(self.case, labels))
         self.info = info(labels)
         self.remaining = 1
+        self.scored = True
         self.lease: dict | None = None
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.uploads: list[tuple[dict[str, list[str]] | None, str, bytes, dict]] = []
@@ -112,65 +77,11 @@ class Wire:
         """The case as a row of the work list."""
         labelled = any(query and query.get("tag") == ["final"] for query, *_ in self.uploads)
         status = "labelled" if labelled else "leased" if self.lease else "unlabelled"
-        score = {"score": 0.123, "scores": {"predictive_entropy": 0.123}, "model": "phantom_low_rank"}
+        value = 0.123 if self.scored else None
+        scores = {"predictive_entropy": value} if self.scored else {}
+        score = {"score": value, "scores": scores, "model": "phantom_low_rank"}
         row = {"id": self.case["name"], "status": status, "lease": self.lease, "skipped": False, **score}
         return {**row, "labels": ["final"] if labelled else [], "reason": "rank 1 of 1"}
-
-
-def info(labels: list[dict]) -> dict:
-    """What `GET /info/` says: one model of ours and a stock one."""
-    model = {"type": "segmentation", "labels": {label["name"]: label["id"] for label in labels}, "dimension": 3}
-    ours = {"head": "low_rank", "bundle": "phantom_low_rank", "maps": list(MAPS), "checksum": "ab12cd"}
-    calibration = {"trainable": True, "version": 2, "calibrated": False, "calibration": "never calibrated"}
-    models = {
-        "phantom_low_rank": {**model, **ours, **calibration, "description": "a phantom"},
-        "stock_model": {**model, "description": "a stock model"},
-    }
-    strategies = {"random": {"description": "any case"}, "predictive_entropy": {"description": "highest entropy"}}
-    return {"name": "Uncertainty server", "version": "0.1.0", "models": models, "strategies": strategies}
-
-
-def result(key: str, labels: list[dict], regions: list[dict], maps: tuple[str, ...] = tuple(MAPS)) -> dict:
-    """What an inference, a correction or a review ends with."""
-    base = f"/uncertainty/v1/results/{key}"
-    risk = {
-        "result": key,
-        "maps": {name: {**ALL_MAPS[name], "url": f"{base}/maps/{name}.nii.gz"} for name in maps},
-        "structures": copy.deepcopy(STRUCTURES),
-        "regions": regions,
-        "remaining_error_ml": round(sum(region["expected_error_ml"] for region in regions), 4),
-        "risk_coverage": CURVE,
-        "guarantee": None,
-        "guarantee_reason": "never calibrated",
-        "provenance": PROVENANCE,
-    }
-    names = {label["name"]: label["id"] for label in labels}
-    return {"risk": risk, "label": f"{base}/label.nii.gz", "label_names": names, "labels": labels}
-
-
-def find_regions(case: dict, labels: list[dict]) -> list[dict]:
-    """One region a structure: where the phantom's risk is highest in it, the worst first."""
-    label, risk = (nib.load(case[name]) for name in ("label", "risk"))
-    values, risks = np.asarray(label.dataobj), np.asarray(risk.dataobj)
-    voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
-    regions = []
-    for structure in labels:
-        inside = values == structure["id"]
-        ijk = np.unravel_index(np.where(inside, risks, -1).argmax(), values.shape)
-        where = np.argwhere(inside)
-        regions.append(
-            {
-                "structure": structure["name"],
-                "ijk": [int(index) for index in ijk],
-                "ras_mm": [round(float(mm), 3) for mm in nib.affines.apply_affine(label.affine, ijk)],
-                "bounding_box": [where.min(0).tolist(), where.max(0).tolist()],
-                "volume_ml": round(inside.sum() * voxel_ml, 4),
-                "expected_error_ml": round(float(risks[inside].sum() * voxel_ml), 4),
-                "kind": "border",
-            }
-        )
-    regions.sort(key=lambda region: -region["expected_error_ml"])
-    return [{"rank": rank, **region} for rank, region in enumerate(regions, start=1)]
 
 
 class _QuietServer(ThreadingHTTPServer):

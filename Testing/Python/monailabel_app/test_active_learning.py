@@ -87,8 +87,11 @@ def test_every_strategy_serves_as_many_different_images_as_asked_for_up_to_all(s
         assert [sample["id"] for sample in again["samples"]] == served
 
 
-def test_the_server_offers_all_strategies(server):
-    assert set(server.http.get("/info/").json()["strategies"]) == set(STRATEGIES)
+def test_the_server_offers_all_strategies_and_says_which_scores_they_read(server):
+    offered = server.http.get("/info/").json()["strategies"]
+    assert {name: entry["reads"] for name, entry in offered.items()} == {
+        name: list(strategy.reads) for name, strategy in STRATEGIES.items()
+    }
 
 
 def test_two_annotators_are_served_different_images_until_one_saves_or_goes_on(server, scores, tmp_path):

@@ -49,6 +49,13 @@ def test_a_module_is_set_up_and_entered(module):
     assert slicer.util.getModuleWidget("Tiny") is module.widget
 
 
+def test_another_module_is_opened_instead(module):
+    slicer.util.selectModule("Data")
+    assert slicer.util.selectedModule() == "Data"
+    slicer.util.selectModule("Tiny")
+    assert module.widget.entered == 2
+
+
 def test_keys_reach_the_shortcuts_of_the_window(module, desktop):
     desktop.press_key("N")
     assert module.widget.pressed == 1

@@ -57,6 +57,13 @@ def test_the_slider_steps_and_stays_in_range(ui):
     assert ui.slider.value == 5.0
 
 
+def test_what_pythonqt_cannot_call_is_not_there(ui):
+    assert not any(hasattr(ui.slider, name) for name in ("setRange", "setMinimum", "setMaximum", "setDecimals"))
+    ui.slider.minimum, ui.slider.maximum, ui.slider.decimals = 2.0, 7.5, 2
+    assert (ui.slider.minimum, ui.slider.maximum, ui.slider.decimals) == (2.0, 7.5, 2)
+    assert ui.slider.value == 2.0
+
+
 def test_the_range_keeps_its_order(ui):
     values = []
     ui.range.connect("valuesChanged(double,double)", lambda low, high: values.append((low, high)))

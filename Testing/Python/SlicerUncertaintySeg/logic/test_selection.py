@@ -38,7 +38,7 @@ def test_between_two_rows_it_says_where_it_counted(selection):
     selection.move_to_coverage(0.985)
     assert selection.point.threshold == pytest.approx(0.3)
     assert "(2.00 mL, 7 regions)" in texts.sentence(selection)
-    assert "counted at 0.2, the nearest lower threshold" in texts.footnote(selection)
+    assert texts.footnote(selection) == "Volume and regions are those at threshold 0.2."
 
 
 @pytest.mark.parametrize("change", [{"guarantee": None}, {"risk_coverage": POINTS.uncalibrated}])
@@ -54,6 +54,12 @@ def test_uncalibrated_says_why_and_invents_nothing(change):
     assert texts.chart(selection).title == "Uncalibrated"
     selection.move_to_coverage(0.97)
     assert texts.sentence(selection) == "Review 3 % of the voxels (4.00 mL, 12 regions)."
+
+
+def test_what_the_heading_says_already_is_not_said_again():
+    selection = Selection()
+    selection.take(a_result(guarantee=None, guarantee_reason="uncalibrated: run `uncertaintyseg calibrate M DATA`"))
+    assert selection.reason == "Run `uncertaintyseg calibrate M DATA`"
 
 
 def test_without_a_curve_there_is_no_point():

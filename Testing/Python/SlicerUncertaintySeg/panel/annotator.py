@@ -41,6 +41,16 @@ class Annotator:
         self.click(ui.connectButton)
         self.wait()
 
+    def begin(self, url: str, model: str, image: str) -> None:
+        """Connect, choose a model and open a case."""
+        self.connect(url)
+        task, name = model.split("_", 1)
+        self.choose(self.segment.ui.taskComboBox, task)
+        self.choose(self.segment.ui.modelComboBox, name)
+        self.wait()
+        self.cases.cases.open(image)
+        self.wait()
+
     def next_case(self) -> None:
         self.click(self.cases.ui.nextButton)
         self.wait()

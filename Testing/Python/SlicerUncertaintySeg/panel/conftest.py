@@ -76,3 +76,50 @@ def show_result(session, phantom_case, error_probability_file):
         return result
 
     return show_result
+
+
+@pytest.fixture
+def drafts(tmp_path, monkeypatch) -> Path:
+    """The folder of the drafts, a new one."""
+    from UncertaintySegLib.panel import edit_section
+
+    monkeypatch.setattr(edit_section, "default_folder", lambda: tmp_path / "drafts")
+    return tmp_path / "drafts"
+
+
+@pytest.fixture
+def editor(open_panel, session, show_result, phantom_case, drafts):
+    """The phantom in a panel with the section alone, and no server."""
+    from Testing.Python.SlicerUncertaintySeg.panel.editor_user import Editor
+    from UncertaintySegLib.panel.edit_section import EditSection
+
+    panel = open_panel(EditSection)
+    session.state.review_threshold = 0.5
+    show_result()
+    return Editor(panel, phantom_case)
+
+
+@pytest.fixture
+def connected(editor, wire_server):
+    """The editor, with a server."""
+    from UncertaintySegLib.server.replies import parse_info
+
+    editor.session.url = wire_server.url
+    editor.session.state.info = parse_info(wire_server.info)
+    editor.session.changed.emit()
+    return editor
+
+
+@pytest.fixture
+def reviewer(host, open_panel, show_result, phantom_case):
+    """The phantom with three regions in a panel with the section alone, and no server."""
+    from Testing.Python.SlicerUncertaintySeg.panel.reviewer import Reviewer, regions_of
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+
+    for name in ("Red", "Yellow", "Green"):
+        host.slice_view(name)
+    panel = open_panel(RegionsSection)
+    show_result(regions=regions_of(phantom_case), remaining_error_ml=1.5)
+    panel.enter()
+    yield Reviewer(panel, phantom_case, host)
+    panel.exit()

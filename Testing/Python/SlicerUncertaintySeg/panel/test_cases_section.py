@@ -10,6 +10,7 @@ import pytest
 import slicer
 
 pytest.importorskip("PySide6")
+pytest.importorskip("monailabel")
 
 from Testing.Python.monailabel_app.conftest import launch, scans, serve_command, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
@@ -63,6 +64,7 @@ def test_next_case_shows_the_scan_why_it_was_chosen_and_who_has_it(connected, ho
     ui, sample = connected.cases.ui, connected.session.state.sample
     assert ui.caseLabel.text == sample.id
     assert sample.reason in ui.reasonLabel.text
+    assert connected.status == f"{sample.id} opened."
     assert "4 without a label" in ui.reasonLabel.text
     assert "strategy: predictive_entropy" in ui.reasonLabel.toolTip
     assert host.slice_view("Red").composite_node.GetBackgroundVolumeID() == connected.scene.scan.GetID()
@@ -94,7 +96,7 @@ def test_a_double_click_opens_any_case_with_a_lease(connected, server):  # noqa:
     table.cellDoubleClicked.emit(column(table, 0).index(image), 0)
     connected.wait()
     assert connected.session.state.sample.id == image
-    assert connected.status == f"{image} is open."
+    assert connected.status == f"{image} opened."
     (row,) = (row for row in connected.cases.cases.rows if row.id == image)
     assert row.lease.mine
 
@@ -252,6 +254,7 @@ def test_a_scene_volume_is_uploaded_only_with_consent_and_is_then_a_case(connect
         assert connected.status == f"{image} is on the server: run a model on it."
         assert image in server.images()
         assert connected.session.state.sample.id == image
+        assert next(row for row in connected.cases.cases.rows if row.id == image).lease.mine
         assert connected.scene.scan is volume
         stored = nib.load(server.studies / f"{image}.nii")
         np.testing.assert_array_equal(np.asarray(stored.dataobj).transpose(2, 1, 0), before)

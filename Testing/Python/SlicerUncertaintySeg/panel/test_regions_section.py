@@ -1,110 +1,14 @@
-"""From region to region by keys and buttons, in a real scene; clicks against a server of our own."""
+"""From region to region by keys and buttons, in a real scene."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import nibabel as nib
 import numpy as np
 import pytest
 import slicer
 
 pytest.importorskip("PySide6")
 
-from UncertaintySegLib.server.replies import Region
-
-SPECS = (  # structure, voxel, box, expected error in mL
-    ("organ", (26, 8, 11), ((18, 6, 8), (34, 12, 14)), 0.6),
-    ("lesion", (33, 20, 11), ((29, 16, 9), (37, 24, 13)), 0.4),
-    ("organ", (10, 20, 11), ((9, 14, 8), (12, 26, 14)), 0.2),
-)
-
-
-def regions_of(files, specs=SPECS) -> tuple[Region, ...]:
-    affine = nib.load(files.scan).affine
-    return tuple(
-        Region(rank, name, tuple(nib.affines.apply_affine(affine, ijk).tolist()), ijk, box, 1.5, error)
-        for rank, (name, ijk, box, error) in enumerate(specs, start=1)
-    )
-
-
-class Reviewer:
-    """Goes through regions."""
-
-    def __init__(self, panel, files, host) -> None:
-        from slicer_host import desktop
-
-        self.desktop, self.panel, self.files, self.host = desktop, panel, files, host
-        self.session = panel.session
-        self.section = panel.sections["Regions"]
-        self.ui, self.regions, self.clicks = self.section.ui, self.section.regions, self.section.clicks
-
-    def click(self, button) -> None:
-        from PySide6 import QtCore, QtTest
-
-        assert button.isEnabled(), button.objectName
-        QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
-
-    def press(self, key: str, *, shift: bool = False) -> None:
-        from PySide6 import QtCore, QtTest
-
-        modifier = QtCore.Qt.ShiftModifier if shift else QtCore.Qt.NoModifier
-        slicer.util.mainWindow().activateWindow()  # the panel, which is a window of its own here, is not in it
-        self.desktop.process_events()
-        QtTest.QTest.keyClick(slicer.util.mainWindow(), getattr(QtCore.Qt, f"Key_{key}"), modifier)
-        self.desktop.process_events()
-
-    def answered(self, seconds: float = 20.0) -> None:
-        self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.courier.pending), seconds)
-
-    def states(self) -> list[str]:
-        return [item.state for item in self.regions.items]
-
-    def selected(self) -> int | None:
-        rows = {index.row() for index in self.ui.regionsTable.selectedIndexes()}
-        return rows.pop() if rows else None
-
-    def row(self, row: int) -> list[str]:
-        return [self.ui.regionsTable.item(row, column).text() for column in range(6)]
-
-    def ras(self, ijk) -> tuple[float, ...]:
-        return tuple(nib.affines.apply_affine(nib.load(self.files.scan).affine, ijk).tolist())
-
-    def is_shown(self, ijk) -> bool:
-        """Whether a voxel is in the slice and near the middle of every view."""
-        shown = []
-        for name in ("Red", "Yellow", "Green"):
-            node = self.host.slice_view(name).node
-            matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
-            place = np.linalg.inv(matrix) @ [*self.ras(ijk), 1.0]
-            shown.append(abs(place[2]) < 0.01 and np.abs(place[:2]).max() < 15)
-        return all(shown)
-
-    def review(self, regions, left: float) -> None:
-        """Show what a server would say of the label as it is."""
-        state = self.session.state
-        self.session.show_result(
-            replace(state.result, key="r3v", regions=regions, remaining_error_ml=left), None, {}, base=state.base
-        )
-
-
-@pytest.fixture
-def reviewer(host, open_panel, show_result, phantom_case):
-    from UncertaintySegLib.panel.regions_section import RegionsSection
-
-    for name in ("Red", "Yellow", "Green"):
-        host.slice_view(name)
-    panel = open_panel(RegionsSection)
-    show_result(regions=regions_of(phantom_case), remaining_error_ml=1.5)
-    panel.enter()
-    yield Reviewer(panel, phantom_case, host)
-    panel.exit()
-
-
-@pytest.fixture
-def connected(reviewer, wire_server):
-    reviewer.session.url = wire_server.url
-    return reviewer
+from Testing.Python.SlicerUncertaintySeg.panel.reviewer import SPECS, Reviewer, regions_of
 
 
 def test_without_a_result_it_says_what_to_do(open_panel, tmp_path):
@@ -293,109 +197,6 @@ def test_closing_the_case_empties_the_list(reviewer):
     reviewer.press("A")
 
 
-def place(reviewer, ijk) -> None:
-    view = reviewer.host.slice_view("Red")
-    view.jump_to(reviewer.ras(ijk))
-    view.pointer.click(view.pixel_of(reviewer.ras(ijk)))
-    reviewer.desktop.process_events()
-
-
-def test_a_click_asks_with_the_voxel_of_the_file(connected, wire_server, tmp_path):
-    connected.press("N")
-    connected.ui.structureComboBox.setCurrentIndex(1)
-    connected.press("C")
-    assert connected.ui.clickButton.isChecked()
-    place(connected, SPECS[0][1])
-    assert connected.ui.clickHintLabel.text == "Updating..."
-    connected.answered()
-    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
-    ((name, (voxel,)),) = asked.items()
-    assert name == "lesion"
-    assert np.abs(np.array(voxel) - SPECS[0][1]).max() <= 1
-    assert connected.session.state.result.key == "c0nd"
-    assert connected.session.state.corrections == asked
-    assert connected.ui.clickHintLabel.text.startswith("Clicks: 1. The last one took ")
-    assert "edited" in connected.states()
-    connected.panel.widget.grab().save(str(tmp_path / "clicked.png"))
-
-
-def test_all_clicks_are_asked_each_time_and_one_taken_back_is_not(connected, wire_server):
-    connected.press("N")
-    connected.press("C")
-    place(connected, (26, 8, 11))
-    connected.answered()
-    connected.ui.structureComboBox.setCurrentIndex(2)
-    place(connected, (30, 9, 11))
-    connected.answered()
-    asked = [body for path, body in wire_server.bodies if path.endswith("/condition")]
-    assert [sorted(body) for body in asked] == [["organ"], ["background", "organ"]]
-    connected.press("U")
-    assert connected.clicks.count == 1
-    connected.press("U")
-    assert connected.clicks.count == 0
-    assert connected.session.state.result.key == "k3y"
-    connected.press("U", shift=True)
-    connected.press("U", shift=True)
-    assert connected.clicks.count == 2
-    connected.answered()
-    assert len([path for path, _body in wire_server.bodies if path.endswith("/condition")]) == 2
-    connected.click(connected.ui.removeClicksButton)
-    connected.answered()
-    assert connected.clicks.count == 0
-    connected.press("U")
-    assert connected.clicks.count == 2
-
-
-def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected, wire_server):
-    wire_server.delays["/uncertainty/v1/results/k3y/condition"] = 0.4
-    connected.press("C")
-    place(connected, (26, 8, 11))
-    assert connected.clicks.waiting
-    connected.press("U")
-    assert connected.clicks.count == 0
-    connected.answered()
-    assert connected.session.state.result.key == "k3y"
-    connected.press("U", shift=True)
-    connected.answered()
-    assert connected.clicks.count == 1
-    assert connected.session.state.result.key == "c0nd"
-
-
-def test_a_scribble_is_sent_as_voxels(connected, wire_server):
-    connected.ui.scribbleCheckBox.click()
-    connected.press("C")
-    view = connected.host.slice_view("Red")
-    view.jump_to(connected.ras((26, 8, 11)))
-    view.pointer.drag([view.pixel_of(connected.ras((i, 8, 11))) for i in (20, 24, 28, 32)])
-    connected.answered()
-    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
-    assert len(asked["scribbles"]["organ"]) >= 12
-
-
-def test_a_server_that_is_gone_keeps_the_click_and_says_so(reviewer):
-    reviewer.session.url = "http://127.0.0.1:9"
-    reviewer.press("C")
-    place(reviewer, (26, 8, 11))
-    reviewer.answered(40)
-    assert reviewer.ui.clickHintLabel.text.startswith("The click had no effect yet:")
-    assert reviewer.clicks.count == 1
-    assert reviewer.session.state.result.key == "k3y"
-
-
-def test_slicers_own_way_out_of_the_mode_is_seen(reviewer):
-    reviewer.press("C")
-    interaction = slicer.app.applicationLogic().GetInteractionNode()
-    interaction.SwitchToViewTransformMode()
-    assert not reviewer.ui.clickButton.isChecked()
-
-
-def test_leaving_the_module_gives_the_mouse_back(reviewer):
-    reviewer.press("C")
-    reviewer.panel.exit()
-    interaction = slicer.app.applicationLogic().GetInteractionNode()
-    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
-
-
 def test_nothing_is_cut_off(reviewer):
     reviewer.desktop.process_events()
     ui = reviewer.ui
@@ -429,7 +230,7 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
     reviewer.press("N")
     reviewer.press("A")
     reviewer.press("C")
-    place(reviewer, (33, 20, 11))
+    reviewer.place((33, 20, 11))
     reviewer.answered()
     section.editor.setCurrentSegmentID(
         reviewer.session.scene.segmentation.GetSegmentation().GetSegmentIdBySegmentName("lesion")

@@ -15,6 +15,7 @@ from PIL import Image
 
 pytest.importorskip("PySide6")
 
+from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE
 from UncertaintySegLib.panel.report_section import ReportSection
 from UncertaintySegLib.server.replies import Region, Structure
@@ -43,7 +44,7 @@ def section(open_panel, tmp_path, host):
 def case(show_result, session, host):
     result = show_result(structures=STRUCTURES, provenance=PROVENANCE)
     session.scene.segmentation.CreateClosedSurfaceRepresentation()
-    position = session.scene.riskiest_position("error_probability")
+    position = riskiest_place(session.scene)
     region = Region(1, "lesion", position, (26, 20, 11), ((20, 15, 9), (30, 25, 13)), 0.8, 0.31, "missed")
     session.state.result = dataclasses.replace(result, regions=(region,))
     return session.state.result

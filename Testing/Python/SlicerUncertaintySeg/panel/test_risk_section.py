@@ -10,7 +10,7 @@ import slicer
 
 pytest.importorskip("PySide6")
 
-from Testing.Python.SlicerUncertaintySeg import wire_server as wire
+from Testing.Python.SlicerUncertaintySeg import wire_answers as wire
 from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.scene import layouts, masks, nodes

@@ -8,6 +8,7 @@ import pytest
 import slicer
 
 pytest.importorskip("PySide6")
+pytest.importorskip("monailabel")
 
 from Testing.Python.monailabel_app.conftest import launch, scans, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
@@ -27,13 +28,7 @@ def annotator(host, server, tmp_path):  # noqa: F811
         host.slice_view(name)
     with sitting_at([CasesSection, SegmentSection], tmp_path / "downloads") as annotator:
         annotator.cases.button.collapsed = True
-        annotator.connect(server.url)
-        task, name = server.baseline.split("_", 1)
-        annotator.choose(annotator.segment.ui.taskComboBox, task)
-        annotator.choose(annotator.segment.ui.modelComboBox, name)
-        annotator.wait()
-        annotator.cases.cases.open(server.images()[0])
-        annotator.wait()
+        annotator.begin(server.url, server.baseline, server.images()[0])
         yield annotator
 
 

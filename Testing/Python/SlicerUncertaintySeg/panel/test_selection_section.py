@@ -10,6 +10,7 @@ import slicer
 
 pytest.importorskip("PySide6")
 
+from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE, POINTS
 from UncertaintySegLib.panel.selection_section import SelectionSection
 
@@ -83,6 +84,14 @@ def test_each_slider_moves_the_other_two(section, show_result):
     assert ui.footnoteLabel.isHidden()
 
 
+@pytest.mark.parametrize(("lowest", "decimals"), [(0.8, 2), (0.9998, 4)])
+def test_a_slider_shows_as_many_decimals_as_its_steps_need(section, show_result, lowest, decimals):
+    points = [dataclasses.replace(POINTS.uncalibrated[n], coverage=c) for n, c in ((0, lowest), (-1, 1.0))]
+    show_result(risk_coverage=tuple(points), guarantee=None, guarantee_reason="why")
+    assert section.ui.coverageSlider.decimals == decimals
+    assert section.ui.reviewThresholdSlider.decimals == 3
+
+
 def test_uncalibrated_is_said_large_and_why(section, show_result):
     show_result(risk_coverage=POINTS.uncalibrated, guarantee=None, guarantee_reason="Never calibrated: run calibrate.")
     ui = section.ui
@@ -101,7 +110,7 @@ def test_the_part_to_review_follows_the_slider_in_every_slice_view(section, show
     show_result()
     session.scene.show_map(None)
     session.scene.segmentation.GetDisplayNode().SetVisibility(False)
-    look(views, session.scene.riskiest_position("error_probability"))
+    look(views, riskiest_place(session.scene))
     section.ui.overlayOpacitySlider.setValue(1.0)
     assert not any(is_magenta(view.image()).any() for view in views)
     click(section.ui.fillCheckBox)
@@ -267,7 +276,7 @@ def test_the_plot_has_curve_interval_promise_and_working_point(section, show_res
 def test_keys_step_along_the_curve(section, show_result):
     show_result()
     section.step(1)
-    assert section.ui.reviewThresholdSlider.value == pytest.approx(0.2085)
+    assert section.logic.selection.point.threshold == pytest.approx(0.2085)
     section.step(-1)
     assert section.ui.reviewThresholdSlider.value == pytest.approx(0.2)
 

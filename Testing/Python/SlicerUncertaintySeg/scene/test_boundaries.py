@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Python.SlicerUncertaintySeg.conftest import write_scaled_map
+from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place, write_scaled_map
 from UncertaintySegLib.scene import segments
 from UncertaintySegLib.scene.boundaries import Boundaries
 from UncertaintySegLib.server.replies import MapInfo
@@ -39,7 +39,7 @@ def test_the_outlines_lie_around_each_other_in_the_views_and_are_never_exported(
 ):
     view = host.slice_view("Red")
     view.fit()
-    view.jump_to(shown_case.riskiest_position("predictive_entropy"))
+    view.jump_to(riskiest_place(shown_case))
     shown_case.show_map(None)
     shown_case.segmentation.GetDisplayNode().SetVisibility(False)
     before = view.image().astype(int)

@@ -8,7 +8,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.Python.SlicerUncertaintySeg.conftest import ENTROPY
+from Testing.Python.SlicerUncertaintySeg.conftest import ENTROPY, riskiest_place
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes
 from UncertaintySegLib.scene.case import CaseScene
@@ -111,9 +111,9 @@ def test_nodes_say_where_they_came_from(shown_case):
     assert provenance["weights_checksum"] == "ab12"
 
 
-def test_the_riskiest_position_is_the_centre_of_the_highest_voxel(shown_case, phantom_case):
+def test_the_riskiest_place_is_the_centre_of_the_highest_voxel(shown_case, phantom_case):
     values = nib.load(phantom_case.risk).get_fdata()
-    ras = np.array(shown_case.riskiest_position("predictive_entropy"))
+    ras = np.array(riskiest_place(shown_case))
     i, j, k = np.rint(np.linalg.inv(nib.load(phantom_case.scan).affine) @ [*ras, 1])[:3].astype(int)
     assert values[i, j, k] == values.max()
 
@@ -181,14 +181,16 @@ def test_edits_are_noticed_and_exported_under_the_right_ids(shown_case, phantom_
 
 
 @pytest.mark.parametrize("name", ["phantom_case", "hippocampus_case"])
-def test_painted_labels_come_back_in_the_files_own_order(request, host, show, name, tmp_path):
-    files = request.getfixturevalue(name)
-    case = show(host, files)
-    painted = np.random.default_rng(2).integers(0, 3, nib.load(files.label).shape)
-    case.paint(painted)
+def test_drawn_labels_come_back_from_their_file(request, host, show, name, tmp_path):
+    case = show(host, request.getfixturevalue(name))
+    before = case.label_ids()
+    drawn = np.random.default_rng(2).integers(0, 3, before.shape).astype(before.dtype)
+    case.draw(drawn)
     assert case.edited
     case.write_label(tmp_path / "out.nii.gz")
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), painted)
+    case.draw(before)
+    case.redraw(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(case.label_ids(), drawn)
 
 
 def test_a_segment_of_the_users_own_is_named_and_takes_no_voxels(shown_case, phantom_case, tmp_path):

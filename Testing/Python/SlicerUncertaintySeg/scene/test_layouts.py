@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import slicer
 
+from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from UncertaintySegLib.scene import layouts, overlay
 from UncertaintySegLib.scene.layouts import Layouts
 
@@ -52,7 +53,7 @@ def test_comparing_shows_the_map_in_one_view_only(host, arrangement, shown_case)
     for name in ("Red", layouts.PLAIN_VIEW):
         view = host.slice_view(name)
         view.fit()
-        view.jump_to(shown_case.riskiest_position("predictive_entropy"))
+        view.jump_to(riskiest_place(shown_case))
         pictures[name] = np.ptp(view.image().astype(int), axis=-1) > 12
     assert pictures["Red"].sum() > 500
     assert not pictures[layouts.PLAIN_VIEW].any()

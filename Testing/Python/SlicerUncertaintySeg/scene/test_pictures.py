@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import slicer
 
+from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from UncertaintySegLib.scene.colors import heat_scale
 
 VIEWS = ("Red", "Yellow", "Green")
@@ -27,7 +28,7 @@ def case(views, shown_case):
     shown_case.maps[shown_case.shown].GetDisplayNode().InterpolateOff()
     for view in views:
         view.fit()
-        view.jump_to(shown_case.riskiest_position("predictive_entropy"))
+        view.jump_to(riskiest_place(shown_case))
     return shown_case
 
 
@@ -136,7 +137,7 @@ def test_an_oblique_scan_lands_at_the_right_place(host, case, views, phantom_cas
 @pytest.mark.parametrize("name", ["hippocampus_case", "abdomen_case"])
 def test_a_real_scan_through_its_riskiest_voxel(request, host, views, show, name, tmp_path):
     case = show(host, request.getfixturevalue(name))
-    ras = case.riskiest_position("predictive_entropy")
+    ras = riskiest_place(case)
     for view in views:
         view.fit()
         view.jump_to(ras)

@@ -11,6 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+pytest.importorskip("monailabel")
+
 from Testing.Python.monailabel_app import conftest as server_tests
 from Testing.Python.SlicerUncertaintySeg.server.conftest import Asker
 from UncertaintySegLib import __version__

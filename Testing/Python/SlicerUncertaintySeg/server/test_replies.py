@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Testing.Python.SlicerUncertaintySeg import wire_server
+from Testing.Python.SlicerUncertaintySeg import wire_answers
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server import replies
 
@@ -20,7 +20,7 @@ PARSERS = [replies.parse_info, replies.parse_sample, replies.parse_case, replies
 
 
 def a_result() -> dict:
-    return wire_server.result("k3y", LABELS, [])
+    return wire_answers.result("k3y", LABELS, [])
 
 
 def test_a_newer_server_may_say_more():

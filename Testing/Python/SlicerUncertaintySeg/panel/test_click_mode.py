@@ -1,0 +1,113 @@
+"""Clicks and strokes that correct the label, against a server of our own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+
+pytest.importorskip("PySide6")
+
+from Testing.Python.SlicerUncertaintySeg.panel.reviewer import SPECS
+
+
+@pytest.fixture
+def connected(reviewer, wire_server):
+    reviewer.session.url = wire_server.url
+    return reviewer
+
+
+def test_a_click_asks_with_the_voxel_of_the_file(connected, wire_server, tmp_path):
+    connected.press("N")
+    connected.ui.structureComboBox.setCurrentIndex(1)
+    connected.press("C")
+    assert connected.ui.clickButton.isChecked()
+    connected.place(SPECS[0][1])
+    assert connected.ui.clickHintLabel.text == "Updating..."
+    connected.answered()
+    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    ((name, (voxel,)),) = asked.items()
+    assert name == "lesion"
+    assert np.abs(np.array(voxel) - SPECS[0][1]).max() <= 1
+    assert connected.session.state.result.key == "c0nd"
+    assert connected.session.state.corrections == asked
+    assert connected.ui.clickHintLabel.text.startswith("Clicks: 1. The last one took ")
+    assert "edited" in connected.states()
+    connected.panel.widget.grab().save(str(tmp_path / "clicked.png"))
+
+
+def test_all_clicks_are_asked_each_time_and_one_taken_back_is_not(connected, wire_server):
+    connected.press("N")
+    connected.press("C")
+    connected.place((26, 8, 11))
+    connected.answered()
+    connected.ui.structureComboBox.setCurrentIndex(2)
+    connected.place((30, 9, 11))
+    connected.answered()
+    asked = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    assert [sorted(body) for body in asked] == [["organ"], ["background", "organ"]]
+    connected.press("U")
+    assert connected.clicks.count == 1
+    connected.press("U")
+    assert connected.clicks.count == 0
+    assert connected.session.state.result.key == "k3y"
+    connected.press("U", shift=True)
+    connected.press("U", shift=True)
+    assert connected.clicks.count == 2
+    connected.answered()
+    assert len([path for path, _body in wire_server.bodies if path.endswith("/condition")]) == 2
+    connected.click(connected.ui.removeClicksButton)
+    connected.answered()
+    assert connected.clicks.count == 0
+    connected.press("U")
+    assert connected.clicks.count == 2
+
+
+def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected, wire_server):
+    wire_server.delays["/uncertainty/v1/results/k3y/condition"] = 0.4
+    connected.press("C")
+    connected.place((26, 8, 11))
+    assert connected.clicks.waiting
+    connected.press("U")
+    assert connected.clicks.count == 0
+    connected.answered()
+    assert connected.session.state.result.key == "k3y"
+    connected.press("U", shift=True)
+    connected.answered()
+    assert connected.clicks.count == 1
+    assert connected.session.state.result.key == "c0nd"
+
+
+def test_a_scribble_is_sent_as_voxels(connected, wire_server):
+    connected.ui.scribbleCheckBox.click()
+    connected.press("C")
+    view = connected.host.slice_view("Red")
+    view.jump_to(connected.ras((26, 8, 11)))
+    view.pointer.drag([view.pixel_of(connected.ras((i, 8, 11))) for i in (20, 24, 28, 32)])
+    connected.answered()
+    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    assert len(asked["scribbles"]["organ"]) >= 12
+
+
+def test_a_server_that_is_gone_keeps_the_click_and_says_so(reviewer):
+    reviewer.session.url = "http://127.0.0.1:9"
+    reviewer.press("C")
+    reviewer.place((26, 8, 11))
+    reviewer.answered(40)
+    assert reviewer.ui.clickHintLabel.text.startswith("The click had no effect yet:")
+    assert reviewer.clicks.count == 1
+    assert reviewer.session.state.result.key == "k3y"
+
+
+def test_slicers_own_way_out_of_the_mode_is_seen(reviewer):
+    reviewer.press("C")
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SwitchToViewTransformMode()
+    assert not reviewer.ui.clickButton.isChecked()
+
+
+def test_leaving_the_module_gives_the_mouse_back(reviewer):
+    reviewer.press("C")
+    reviewer.panel.exit()
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform

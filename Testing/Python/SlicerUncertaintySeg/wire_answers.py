@@ -1,0 +1,105 @@
+"""What a healthy server says of one phantom: itself, its models, and a result."""
+
+from __future__ import annotations
+
+import copy
+
+import nibabel as nib
+import numpy as np
+
+MAPS = {
+    "predictive_entropy": {"unit": "nats", "range": [0, 1.0986], "source": "total"},
+    "mutual_information": {"unit": "nats", "range": [0, 1.0986], "source": "epistemic"},
+}
+ALL_MAPS = {
+    **MAPS,
+    "error_probability": {"unit": "1", "range": [0, 1], "source": "total"},
+    "anomaly": {"unit": "1", "range": [0, 1], "source": "total"},
+    "probability_organ": {"unit": "1", "range": [0, 1], "source": "total"},
+}
+CURVE = [
+    {"threshold": threshold, "coverage": coverage, "reviewed_ml": reviewed_ml, "regions": regions}
+    for threshold, coverage, reviewed_ml, regions in ((0.05, 0.9, 14.0, 2), (0.2, 0.96, 6.0, 2), (0.5, 0.99, 1.5, 1))
+]
+STRUCTURES = [
+    {
+        "name": "organ",
+        "id": 1,
+        "volume_ml": 17.214,
+        "volume_ml_95": [16.1, 18.42],
+        "interval_method": "64 coherent samples",
+        "mean_risk": 0.0421,
+        "expected_dice": 0.953,
+        "flag": None,
+    },
+    {
+        "name": "lesion",
+        "id": 2,
+        "volume_ml": 0.52,
+        "volume_ml_95": None,
+        "interval_method": "none: this head has no coherent samples",
+        "mean_risk": 0.2134,
+        "expected_dice": None,
+        "flag": "mean risk above 0.2",
+    },
+]
+PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
+
+
+def info(labels: list[dict]) -> dict:
+    """What `GET /info/` says: one model of ours and a stock one."""
+    model = {"type": "segmentation", "labels": {label["name"]: label["id"] for label in labels}, "dimension": 3}
+    ours = {"head": "low_rank", "bundle": "phantom_low_rank", "maps": list(MAPS), "checksum": "ab12cd"}
+    calibration = {"trainable": True, "version": 2, "calibrated": False, "calibration": "never calibrated"}
+    models = {
+        "phantom_low_rank": {**model, **ours, **calibration, "description": "a phantom"},
+        "stock_model": {**model, "description": "a stock model"},
+    }
+    strategies = {
+        "random": {"description": "any case", "reads": []},
+        "predictive_entropy": {"description": "highest entropy", "reads": ["predictive_entropy"]},
+    }
+    return {"name": "Uncertainty server", "version": "0.1.0", "models": models, "strategies": strategies}
+
+
+def result(key: str, labels: list[dict], regions: list[dict], maps: tuple[str, ...] = tuple(MAPS)) -> dict:
+    """What an inference, a correction or a review ends with."""
+    base = f"/uncertainty/v1/results/{key}"
+    risk = {
+        "result": key,
+        "maps": {name: {**ALL_MAPS[name], "url": f"{base}/maps/{name}.nii.gz"} for name in maps},
+        "structures": copy.deepcopy(STRUCTURES),
+        "regions": regions,
+        "remaining_error_ml": round(sum(region["expected_error_ml"] for region in regions), 4),
+        "risk_coverage": CURVE,
+        "guarantee": None,
+        "guarantee_reason": "never calibrated",
+        "provenance": PROVENANCE,
+    }
+    names = {label["name"]: label["id"] for label in labels}
+    return {"risk": risk, "label": f"{base}/label.nii.gz", "label_names": names, "labels": labels}
+
+
+def find_regions(case: dict, labels: list[dict]) -> list[dict]:
+    """One region a structure: where the phantom's risk is highest in it, the worst first."""
+    label, risk = (nib.load(case[name]) for name in ("label", "risk"))
+    values, risks = np.asarray(label.dataobj), np.asarray(risk.dataobj)
+    voxel_ml = abs(np.linalg.det(label.affine[:3, :3])) / 1000
+    regions = []
+    for structure in labels:
+        inside = values == structure["id"]
+        ijk = np.unravel_index(np.where(inside, risks, -1).argmax(), values.shape)
+        where = np.argwhere(inside)
+        regions.append(
+            {
+                "structure": structure["name"],
+                "ijk": [int(index) for index in ijk],
+                "ras_mm": [round(float(mm), 3) for mm in nib.affines.apply_affine(label.affine, ijk)],
+                "bounding_box": [where.min(0).tolist(), where.max(0).tolist()],
+                "volume_ml": round(inside.sum() * voxel_ml, 4),
+                "expected_error_ml": round(float(risks[inside].sum() * voxel_ml), 4),
+                "kind": "border",
+            }
+        )
+    regions.sort(key=lambda region: -region["expected_error_ml"])
+    return [{"rank": rank, **region} for rank, region in enumerate(regions, start=1)]
