@@ -123,7 +123,9 @@ def memory(scene: slicer.vtkMRMLScene, folder: Path) -> list[list[str]]:
     for number in range(2, 7):
         case.add_map(f"map_{number}", files["map.nii"], INFO, {})
         case.show_map(f"map_{number}")
-    rows.append(["after all six maps were shown, of which three stay", f"{(process.memory_info().rss - before) / 1e6:.0f}"])
+    rows.append(
+        ["after all six maps were shown, of which three stay", f"{(process.memory_info().rss - before) / 1e6:.0f}"]
+    )
     case.clear()
     rows.append(["after the case is closed", f"{(process.memory_info().rss - before) / 1e6:.0f}"])
     return rows

@@ -97,6 +97,8 @@ def start(hold_lock: bool | None = None) -> application.Host:
         _make_importable()
         slicer.app = _application
         _main_window = MainWindow(host)
+        # The wheel's own looks through all top level widgets: PySide6 crashes on some that Qt is about to delete.
+        slicer.util.mainWindow = lambda: _main_window
         _main_window.show()
         _main_window.activateWindow()
         process_events()

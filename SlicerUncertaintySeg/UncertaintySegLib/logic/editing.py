@@ -38,7 +38,7 @@ class Editing:
         touched: Somebody draws: call `settle` when the stroke has ended.
         earlier_voxels: How many had changed already when the case began with a draft.
         edited: The label is another one now: its risk is out of date, and so is its draft.
-        redrawn: The label is another one now, and the risk that is shown is of that one.
+        redrawn: The label is another one now, by a click or an undo; the risk that is shown is of that one.
         changed: Anything of the above is another one now.
     """
 
@@ -95,9 +95,8 @@ class Editing:
                 self._watch(segmentation)
                 self._first = self.ids = self.session.scene.label_ids()
             elif not self._keep_label:
-                before, self.ids = self.ids, self.session.scene.label_ids()
-                if not np.array_equal(before, self.ids):
-                    self.redrawn.emit()
+                self.ids = self.session.scene.label_ids()
+                self.redrawn.emit()
         except SceneError as error:
             self.forget()
             self.session.fail(error)

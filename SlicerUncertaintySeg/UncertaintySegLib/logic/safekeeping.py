@@ -136,7 +136,7 @@ class Safekeeping:
 
     def _is_outdated(self, draft: Draft) -> bool:
         now = self.drafts.open
-        return now is not None and now.folder == draft.folder and now.label != draft.label
+        return now is not None and now.folder == draft.folder and (self._unsaved or now.label != draft.label)
 
     def _rest(self, draft: Draft) -> None:
         if self.session.scene.case == draft.case:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import slicer
 
 pytest.importorskip("PySide6")
 
+from Testing.Python.SlicerUncertaintySeg.whole_panel import STAY
 from UncertaintySegLib.scene import nodes
 
 _MIDDLE = (26, 20, 11)  # voxel of the organ
@@ -29,7 +29,6 @@ def show_all(user) -> None:
     user.wait()
 
 
-
 def find(user, kind: str) -> list:
     """Return the nodes of a kind: our own by their role, Slicer's by their class."""
     scene = user.host.scene
@@ -41,35 +40,40 @@ def find(user, kind: str) -> list:
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "kinds",
     [
-        "scan",
-        "segmentation",
-        "map",
-        "abstention",
-        "boundaries",
-        "risk surface",
-        "restricted map",
-        "region box",
-        "clicks",
-        "flip-book",
-        "curve",
-        "vtkMRMLSegmentEditorNode",
-        "vtkMRMLSegmentationDisplayNode",
-        "volume rendering",
-        "vtkMRMLColorLegendDisplayNode",
+        ("scan",),
+        ("segmentation",),
+        ("vtkMRMLSegmentationDisplayNode",),
+        ("map", "abstention", "boundaries", "risk surface", "restricted map", "volume rendering"),
+        ("region box", "clicks", "flip-book", "curve", "vtkMRMLSegmentEditorNode", "vtkMRMLColorLegendDisplayNode"),
     ],
+    ids=lambda kinds: kinds[0],
 )
-def test_whatever_is_deleted_every_key_and_button_still_ends_in_a_sentence(user, full_server, kind):
+def test_whatever_is_deleted_every_key_and_button_still_works_or_says_why_not(user, full_server, kinds):
     user.begin(full_server.url)
     show_all(user)
     user.paint((10, 10, 5))
     drawn = user.drawn()
-    gone = find(user, kind)
-    assert gone
-    for node in gone:
-        user.host.scene.RemoveNode(node)
+    for kind in kinds:
+        gone = find(user, kind)
+        assert gone, kind
+        for node in gone:
+            user.host.scene.RemoveNode(node)
     user.desktop.process_events()
+    user.press_everything(STAY)
+    kept = user.drafts() if user.scene.segmentation is None or user.edit.editing.ids is None else [user.drawn()]
+    assert any(np.array_equal(label, drawn) for label in kept)
+    user.press_everything()
+
+
+def test_the_colours_of_the_maps_come_back_when_somebody_deletes_their_table(user, full_server):
+    user.begin(full_server.url)
+    user.watch.vtk_expected = True  # Slicer's own legend misses the table before we do
+    user.host.scene.RemoveNode(user.host.scene.GetFirstNodeByName("Uncertainty"))
+    user.key("V")
+    user.key("V")
+    assert user.scene.drawn.GetDisplayNode().GetColorNode().GetName() == "Uncertainty"
     user.press_everything()
 
 
@@ -97,6 +101,7 @@ def test_a_draft_restored_without_a_model_can_be_edited_and_undone(user, full_se
     full_server.delays["/uncertainty/v1/results"] = 0.5
     user.start("Edit", "restoreButton")
     user.paint((30, 30, 15))  # before the server says anything of the draft
+    full_server.delays.clear()
     user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
     user.key("U")
     user.wait()

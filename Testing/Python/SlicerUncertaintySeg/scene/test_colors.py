@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from UncertaintySegLib.scene.overlay import display_maximum, title
+
+BUNDLES = sorted((Path(__file__).resolve().parents[4] / "models").glob("*/configs/metadata.json"))
 
 
 @pytest.fixture
@@ -33,6 +38,14 @@ def test_the_scale_stays_within_what_a_screen_can_show(colors, name):
     assert scale.min() >= 0
     assert scale.max() <= 1
     assert (np.abs(np.diff(scale, axis=0)) < 0.03).all()
+
+
+@pytest.mark.parametrize("metadata", BUNDLES, ids=lambda path: path.parents[1].name)
+def test_no_structure_of_our_models_drowns_in_the_heat_colours(colors, metadata):
+    labels = json.loads(metadata.read_text())["uncertainty"]["labels"]
+    own = np.array([label["rgb"] for label in labels]) / 255
+    apart = np.linalg.norm(own[:, None] - colors.heat_scale()[None], axis=-1)
+    assert apart.min() > 0.5
 
 
 def test_a_scene_has_one_table_for_each_scale(colors, host):
