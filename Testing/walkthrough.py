@@ -155,12 +155,13 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.key("Shift+S")
     way.step("10_submitted", "Cases")
 
-    refine_own_segmentation(way, task, head)
-    way.step("11_refined", "Risk", "Regions")
+    if task == "phantom":  # what the sample scan shows
+        refine_own_segmentation(way, head)
+        way.step("11_refined", "Risk", "Regions")
     return way
 
 
-def refine_own_segmentation(way: Walk, task: str, head: str) -> None:
+def refine_own_segmentation(way: Walk, head: str) -> None:
     """Send the sample scan, which is in the scene already, and have its faulty segmentation reviewed."""
     from UncertaintySegLib.scene.sample import load_phantom
 
@@ -170,7 +171,7 @@ def refine_own_segmentation(way: Walk, task: str, head: str) -> None:
     cases.volumeComboBox.setCurrentNode(volume)
     cases.consentCheckBox.setChecked(True)
     way.press("Cases", "uploadButton")
-    segment.taskComboBox.setCurrentText(task)
+    segment.taskComboBox.setCurrentText("phantom")
     segment.modelComboBox.setCurrentText(head)
     segment.startComboBox.setCurrentIndex(segment.startComboBox.count - 1)
     segment.segmentationComboBox.setCurrentNode(segmentation)
@@ -215,7 +216,7 @@ def picture_of_page(page: Path, output: Path, width: int = 820, height: int = 10
 
 def shrink(picture: Path, output: Path) -> None:
     """Save a screenshot with 256 colours: a fifth of the size, and hardly a difference to see."""
-    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(output, optimize=True)
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(output, optimize=True)
 
 
 def main() -> None:

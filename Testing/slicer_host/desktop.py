@@ -75,6 +75,8 @@ class LoadedModule:
         self.window.close()
         self.window.deleteLater()
         process_events()
+        # Without Qt's own loop around us nobody else would delete it.
+        QtCore.QCoreApplication.sendPostedEvents(self.window, QtCore.QEvent.Type.DeferredDelete)
 
 
 def start(hold_lock: bool | None = None) -> application.Host:

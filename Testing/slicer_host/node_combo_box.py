@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import slicer
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -42,6 +44,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             if scene is not None
             else []
         )
+        if scene is not None:
+            self.destroyed.connect(partial(_stop_watching, scene, self._observers))
         self._fill()
 
     def nodeCount(self) -> int:
@@ -116,3 +120,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _on_index(self, index: int) -> None:
         self.setCurrentNodeID(self.combo_box.itemData(index))
+
+
+def _stop_watching(scene: slicer.vtkMRMLScene, observers: list[int], *_arguments: object) -> None:
+    for observer in observers:
+        scene.RemoveObserver(observer)

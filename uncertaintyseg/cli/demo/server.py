@@ -39,8 +39,8 @@ def running_server(studies: Path, log: Path, *, keep: bool) -> Iterator[Server]:
     Raises:
         InputError: when it does not start; the message names its log.
     """
-    from UncertaintySegLib.server.client import Client
     from UncertaintySegLib.errors import ServerError
+    from UncertaintySegLib.server.client import Client
 
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
