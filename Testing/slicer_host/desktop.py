@@ -25,6 +25,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import slicer
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
+from shiboken6 import isValid
 
 from slicer_host import (
     application,
@@ -44,7 +45,17 @@ from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.qt_application import SlicerApplication
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
 
-__all__ = ["LoadedModule", "answers", "load_module", "press_key", "process_events", "screenshot", "start", "wait_until"]
+__all__ = [
+    "LoadedModule",
+    "answers",
+    "discard",
+    "load_module",
+    "press_key",
+    "process_events",
+    "screenshot",
+    "start",
+    "wait_until",
+]
 
 _application: SlicerApplication | None = None
 _main_window: MainWindow | None = None
@@ -67,16 +78,14 @@ class LoadedModule:
     window: QtWidgets.QWidget
 
     def close(self) -> None:
-        """Unload the module as Slicer does."""
+        """Unload the module as Slicer does; once is enough."""
+        if not isValid(self.window):
+            return
         self.widget.cleanup()
         _main_window.moduleSelector().selectedModule = ""
         if self.window.parent() is not None:
             _main_window.take_panel()
-        self.window.close()
-        self.window.deleteLater()
-        process_events()
-        # Without Qt's own loop around us nobody else would delete it.
-        QtCore.QCoreApplication.sendPostedEvents(self.window, QtCore.QEvent.Type.DeferredDelete)
+        discard(self.window)
 
 
 def start(hold_lock: bool | None = None) -> application.Host:
@@ -151,6 +160,15 @@ def load_module(path: str | Path, size: tuple[int, int] = (420, 760)) -> LoadedM
     _main_window.moduleSelector().selectModule(path.stem)
     process_events()
     return LoadedModule(python, instance, widget, window)
+
+
+def discard(window: QtWidgets.QWidget) -> None:
+    """Close a window and delete it with all that is in it, which then watches the scene no more."""
+    window.close()
+    window.deleteLater()
+    process_events()
+    if isValid(window):  # without Qt's own loop around us nobody else would delete it
+        QtCore.QCoreApplication.sendPostedEvents(window, QtCore.QEvent.Type.DeferredDelete)
 
 
 def press_key(keys: str) -> None:

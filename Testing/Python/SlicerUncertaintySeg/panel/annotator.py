@@ -94,6 +94,4 @@ def sitting_at(sections: Sequence[type], folder: Path) -> Iterator[Annotator]:
     desktop.process_events()
     yield Annotator(desktop, panel, window)
     panel.close()
-    window.close()
-    window.deleteLater()
-    desktop.process_events()
+    desktop.discard(window)

@@ -52,7 +52,7 @@ def open_panel(session):
     yield open_panel
     for panel in opened:
         panel.close()
-        panel.widget.close()
+        desktop.discard(panel.widget)
 
 
 @pytest.fixture
