@@ -99,27 +99,27 @@ class Tour:
         )
 
     def _visit(self, case: str, model: str) -> Visit:
-        """Infer with one model, load everything into the scene, and take pictures through the riskiest voxel."""
+        """Infer with one model, show label and map in the scene, and take pictures through the worst place."""
         result = self.client.infer(model, case)
         visit = Visit(model, result)
         if self.scene.case != case:
             self.scene.show_scan(case, self.client.fetch_image(case, self.downloads))
         label = self.client.fetch_label(result, self.downloads)
         self.scene.show_segmentation(label, result.labels, result.provenance)
-        for name, info in result.maps.items():
-            self.scene.add_map(name, self.client.fetch_map(result, name, self.downloads), info, result.provenance)
+        risk = self.client.fetch_map(result, MAP, self.downloads)
+        self.scene.add_map(MAP, risk, result.maps[MAP], result.provenance)
         self.scene.show_map(MAP)
         self.scene.set_threshold(0.15 * self.scene.maximum(MAP))
-        where = self.scene.riskiest_position(MAP)
         for plane, view in self.views.items():
             view.fit()
-            view.jump_to(where)
+            if result.regions:
+                view.jump_to(result.regions[0].ras_mm)
             visit.pictures[plane] = view.save_png(self.pictures / f"{model}_{plane}.png")
         return visit
 
     def _correct(self, case: str, visit: Visit) -> tuple[dict[str, float], dict[str, float], int]:
         """Redraw the riskiest voxels after the reference, save the label on the server; Dice before and after."""
-        from uncertaintyseg.data.scan import read_label, read_scan
+        from uncertaintyseg.data.scan import read_label, read_scan, write_volume
         from uncertaintyseg.metrics.overlap import dice
 
         result = self.client.infer(visit.model, case)  # from the server's cache
@@ -129,11 +129,11 @@ class Tour:
         reference = read_label(self.studies.references[case], like=scan)[0].numpy()
         risk = read_scan(self.client.fetch_map(result, "error_probability", self.downloads))[0].numpy()
         risky = risk > np.quantile(risk[risk > 0.01], _REDRAWN)
-        corrected = np.where(risky, reference, label)
+        drawn, file = self.downloads / "drawn.nii.gz", self.downloads / "corrected.nii.gz"
+        write_volume(drawn, np.where(risky, reference, label).astype(np.uint8), scan.affine.numpy())
 
         self.scene.show_segmentation(label_path, result.labels, result.provenance)
-        self.scene.paint(corrected)
-        file = self.downloads / "corrected.nii.gz"
+        self.scene.redraw(drawn)
         self.scene.write_label(file)
         self.client.upload_label(case, file)
         saved = read_label(file, like=scan)[0].numpy()
