@@ -136,21 +136,3 @@ def test_nothing_is_edited_in_a_read_only_panel(editor):
     editor.session.state.read_only = True
     editor.session.changed.emit()
     assert not editor.section.button.visible
-
-
-def test_how_it_looks(connected, show_result, tmp_path):
-    connected.choose("organ")
-    connected.erase((26, 7, 11), 5.0)
-    connected.reviewed()
-    connected.panel.widget.grab().save(str(tmp_path / "edit.png"))
-    connected.click(connected.ui.submitButton)
-    connected.section.submission.fit_head("phantom_low_rank")
-    connected.wait(lambda: not connected.session.busy)
-    connected.erase((26, 33, 11), 5.0)
-    connected.session.url = "http://127.0.0.1:9"
-    connected.click(connected.ui.submitButton)
-    connected.wait(lambda: not connected.session.busy)
-    connected.erase((31, 20, 11), 5.0)
-    connected.session.close_case()
-    show_result()
-    connected.panel.widget.grab().save(str(tmp_path / "draft.png"))
