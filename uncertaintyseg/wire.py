@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Source = Literal["aleatoric", "epistemic", "total"]
+Modality = Literal["CT", "MR"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobKind = Literal["infer", "condition", "samples", "score", "batch", "train", "calibrate"]
 
@@ -274,6 +275,7 @@ class Model(_Wire):
     description: str
     task: str
     head: str
+    modality: Modality | None = Field(None, description="What it was trained on; null where nobody has said.")
     checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
     labels: list[Label]
     maps: list[str]
@@ -317,6 +319,19 @@ class JobRequest(_Wire):
     )
     images: Literal["all", "labeled", "unlabeled"] | list[str] = Field("all", description="What a batch job takes.")
     params: dict[str, Any] = Field(default_factory=dict)
+
+
+class CheckRequest(_Wire):
+    """Body of POST /uncertainty/v1/check: what is about to be run."""
+
+    model: str
+    image: str = Field(description="Image id.")
+
+
+class Check(_Wire):
+    """What a person should know before a model runs on a scan."""
+
+    warnings: list[str] = Field(description="One sentence each; empty where nothing speaks against it.")
 
 
 class Job(_Wire):

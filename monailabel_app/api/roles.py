@@ -66,6 +66,7 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /session/{session_id}",
         "DELETE /session/{session_id}",
         "POST /proxy/dicom/{path:path}",
+        "POST /uncertainty/v1/check",
         "POST /uncertainty/v1/jobs",  # training and batch inference ask for a trainer
         "DELETE /uncertainty/v1/jobs/{job_id}",
         "POST /uncertainty/v1/cases/{image}/lease",

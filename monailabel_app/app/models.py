@@ -155,6 +155,7 @@ def describe(bundle: Bundle) -> wire.Model:
         description=bundle.description,
         task=bundle.task,
         head=bundle.head,
+        modality=bundle.modality,
         checksum=bundle.checksum,
         labels=bundle.labels,
         maps=bundle.maps,

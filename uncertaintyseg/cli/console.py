@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from uncertaintyseg.errors import InputError
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.bundle import Bundle
 
 console = Console(stderr=True)
 
@@ -51,6 +54,18 @@ def read_options(pairs: list[str] | None) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
+
+
+def warn_of_modality(bundle: Bundle, image: Path) -> None:
+    """Say on stderr that a scan does not look like what a model was trained on.
+
+    Raises:
+        InputError: The scan cannot be read.
+    """
+    from uncertaintyseg.data.modality import modality_doubt
+
+    if doubt := modality_doubt(image, bundle.modality):
+        console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
 
 
 def print_json(value: Any) -> None:

@@ -21,6 +21,7 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    warn_of_modality,
 )
 from uncertaintyseg.inference.bundle import find_bundle
 
@@ -46,6 +47,7 @@ def predict(
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
+    warn_of_modality(bundle, image)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.crf import CRF

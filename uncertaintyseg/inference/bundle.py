@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from uncertaintyseg.errors import BundleError
-from uncertaintyseg.wire import Label
+from uncertaintyseg.wire import Label, Modality
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -39,6 +39,7 @@ class Uncertainty(BaseModel):
     head: str
     maps: list[str]
     labels: list[Label]
+    modality: Modality | None = None
 
     @field_validator("labels")
     @classmethod
@@ -106,6 +107,11 @@ class Bundle:
     def labels(self) -> list[Label]:
         """Its structures, background left out."""
         return self.uncertainty.labels
+
+    @property
+    def modality(self) -> Modality | None:
+        """What it was trained on, "CT" or "MR"; None where nobody has said."""
+        return self.uncertainty.modality
 
     @property
     def weights(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,12 @@ class Inference:
 
     Args:
         session: What all sections share.
+        may_run: Asked, with the server's warnings, before a model runs on a scan that does not suit it.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, may_run: Callable[[str], bool]) -> None:
         self.session = session
+        self.may_run = may_run
         self._hidden: list[slicer.vtkMRMLSegmentationDisplayNode] = []
         session.case_opened.connect(self._show_hidden)
         session.case_closed.connect(self._show_hidden)
@@ -91,12 +93,21 @@ class Inference:
             return
         sample = session.state.sample
 
+        def ask(anyway: bool) -> None:
+            asked = {**arguments, "anyway": anyway}
+            session.ask("infer", asked, checked, stage=_("Waiting for the server"))
+
         def checked(answer: dict[str, Any]) -> None:
             self._require(sample)
-            done(answer)
+            if "warnings" not in answer:
+                done(answer)
+            elif self.may_run("\n".join(answer["warnings"])):
+                ask(True)
+            else:
+                session.say(_("{model} was not run on {case}.").format(model=model.name, case=sample.id))
 
         arguments = {"model": model.name, "image": sample.id, "params": {}, "maps": self._first_maps(model)}
-        session.ask("infer", arguments, checked, stage=_("Waiting for the server"))
+        ask(False)
 
     def _first_maps(self, model: Model) -> list[str]:
         wanted = self.session.scene.wanted

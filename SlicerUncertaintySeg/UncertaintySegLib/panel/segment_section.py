@@ -24,7 +24,7 @@ class SegmentSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
-        self.inference = Inference(self.session)
+        self.inference = Inference(self.session, _may_run)
         self._parts = PartsTable(ui.partsTable, ui.partsLabel, self.refresh)
         self._matched: tuple[object, str] | None = None
         self._info = None
@@ -132,6 +132,10 @@ class SegmentSection(Section):
         if name != self.session.state.model:
             self.session.state.model = name
             self.session.changed.emit()
+
+
+def _may_run(warnings: str) -> bool:
+    return slicer.util.confirmOkCancelDisplay(_("{warnings}\n\nRun the model anyway?").format(warnings=warnings))
 
 
 def _task(model: Model) -> str:

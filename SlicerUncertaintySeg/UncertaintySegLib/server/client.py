@@ -129,6 +129,16 @@ class Client:
         path = f"/datastore/label?label={quote(image, safe='')}&tag={quote(tag, safe='')}"
         return self._transport.download(path, folder, None, progress)
 
+    def warnings(self, model: str, image: str) -> list[str]:
+        """Return what a person should know before a model runs on an image; none where the server does not say."""
+        body = {"model": model, "image": image}
+        try:
+            return list(_part(self._transport.json("POST", f"{_OURS}/check", body=body), "warnings"))
+        except ServerError as error:
+            if error.status in (404, 405):  # of a server of old, or one that is not ours
+                return []
+            raise
+
     def submit(self, kind: str, model: str, image: str | None = None, params: dict[str, Any] | None = None) -> str:
         """Queue a job and return its id.
 

@@ -137,8 +137,15 @@ def score(work: Work, model: str, image: str | None = None) -> Json:
     return {"scores": work.client.score(model, image, work.job)}
 
 
-def infer(work: Work, model: str, image: str, params: Json | None = None, maps: Sequence[str] = ()) -> Json:
-    """Segment a case, and download its label and some of its maps."""
+def infer(
+    work: Work, model: str, image: str, params: Json | None = None, maps: Sequence[str] = (), anyway: bool = True
+) -> Json:
+    """Segment a case, and download its label and some of its maps.
+
+    Without `anyway` the answer has nothing but `warnings` where there are some.
+    """
+    if not anyway and (warnings := work.client.warnings(model, image)):
+        return {"warnings": warnings}
     result = work.client.wait(work.client.submit("infer", model, image, params), work.job)
     return _fetched(work, result, maps)
 

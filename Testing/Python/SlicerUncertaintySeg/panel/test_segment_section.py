@@ -10,7 +10,7 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import launch, scans, server  # noqa: F401 - fixtures
+from Testing.Python.monailabel_app.conftest import TASK, launch, scans, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake import add_transform
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake_labels import add_segmentation
@@ -207,6 +207,25 @@ def test_a_scene_closed_during_the_run_is_said(annotator, host):
     annotator.wait()
     assert "closed meanwhile" in annotator.status
     assert annotator.scene.segmentation is None
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_a_model_of_another_modality_runs_only_with_consent(annotator, monkeypatch, answer):
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_, **__: asked.append(text) or answer)
+    stranger = "phantom" if TASK == "hippocampus" else "hippocampus"
+    annotator.choose(annotator.segment.ui.taskComboBox, stranger)
+    annotator.choose(annotator.segment.ui.modelComboBox, "deterministic")
+    annotator.run()
+    case = annotator.session.state.sample.id
+    assert len(asked) == 1
+    assert asked[0].startswith(f"{case} ")
+    assert asked[0].endswith("Run the model anyway?")
+    ran = f"{case} segmented by {stranger}_deterministic."
+    assert annotator.status == (ran if answer else f"{stranger}_deterministic was not run on {case}.")
+    assert (annotator.scene.segmentation is not None) == answer
+    annotator.choose(annotator.segment.ui.taskComboBox, TASK)
+    annotator.choose(annotator.segment.ui.modelComboBox, "deterministic")
 
 
 def test_cancel_keeps_the_case(annotator):

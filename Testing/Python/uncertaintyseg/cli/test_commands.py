@@ -223,3 +223,20 @@ finally:
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(("modality", "said"), [("MR", "looks like a CT"), ("CT", ""), (None, "")])
+def test_predict_warns_of_a_scan_that_is_not_what_the_model_was_trained_on(
+    command, models, phantoms, tmp_path, modality, said
+):
+    name, *options = models()
+    metadata = Path(options[1]) / name / "configs" / "metadata.json"
+    described = json.loads(metadata.read_text())
+    described["uncertainty"]["modality"] = modality
+    metadata.write_text(json.dumps(described))
+    scan = phantoms / "images" / "case_0.nii.gz"
+    ended = command("predict", name, scan, "--output", tmp_path / "prediction", *options, "--json")
+    assert ended.code == 0
+    assert ended.json["structures"]
+    assert ("Warning:" in ended.err) == bool(said)
+    assert said in " ".join(ended.err.split())
