@@ -27,6 +27,7 @@ class Label(_Wire):
     name: str
     rgb: tuple[int, int, int] = Field(description="Display colour, 0 to 255.")
     snomed: str | None = Field(None, description="SNOMED CT code, where one fits.")
+    modifier: str | None = Field(None, description="SNOMED CT code of the side, where `snomed` leaves it open.")
 
 
 class MapInfo(_Wire):

@@ -118,5 +118,7 @@ def _show(result: dict[str, Any], top: int) -> None:
             str(row["rank"]), row["case"], row["structure"], row["kind"], f"{row['expected_error_ml']:.2f}", where
         )
     console.print(places)
+    if others := result["unmatched"]:
+        console.print(f"No structure of {result['model']}: {', '.join(others)}.", highlight=False)
     for case, message in result["failed"].items():
         console.print(f"[red]{case}[/red] was not audited: {message}", highlight=False)

@@ -94,6 +94,8 @@ def _show(result: dict[str, Any], title: str) -> None:
     if result["ambiguity"]:
         distance, n = result["ambiguity"]["ged_squared"]["mean"], result["ambiguity"]["n"]
         console.print(f"Against several raters ({n} cases): GED squared {distance:.3f}.")
+    if result["unmatched"]:
+        console.print(f"Files of no structure of this model: {', '.join(result['unmatched'])}.", highlight=False)
     figures = "NLL {nll:.4f} nats, Brier {brier:.4f}, ECE {ece:.4f}, {seconds_per_case:.2f} s a case"
     console.print(figures.format(**result))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from monai.data import MetaTensor
 
+from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label
 from uncertaintyseg.errors import InputError
 
@@ -77,11 +78,12 @@ def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | No
 
     Args:
         case: A case with a label.
-        ids: Name to class id; of a folder `<name>.nii.gz` is read, and later names win where structures overlap.
+        ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
+            where structures overlap.
         like: The scan, whose grid the label must share.
 
     Returns:
-        int64 `[1, X, Y, Z]`.
+        int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
 
     Raises:
         InputError: There is no label, or as `read_label`.
@@ -92,13 +94,22 @@ def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | No
         return read_label(case.label, ids.values(), like=like)
     if not ids:
         raise InputError(f"{case.label}: name at least one structure to read from this folder")
+    volumes = volumes_in(case.label)
+    matched = match_names(volumes, ids)
+    files = {structure: volumes[name] for name, structure in matched.items()}
     merged: MetaTensor | None = None
     for name, class_id in ids.items():
-        structure = read_label(case.label / f"{name}.nii.gz", like=like if merged is None else merged)
+        path = files.get(name, case.label / f"{name}.nii.gz")
+        structure = read_label(path, like=like if merged is None else merged)
         merged = torch.zeros_like(structure) if merged is None else merged
         merged[structure != 0] = class_id
-    merged.meta["filename_or_obj"] = str(case.label)
+    merged.meta |= {"filename_or_obj": str(case.label), "unmatched": sorted(volumes.keys() - matched.keys())}
     return merged
+
+
+def volumes_in(folder: Path) -> dict[str, Path]:
+    """The volumes of a folder by their name without its ending."""
+    return {name: path for name, path in _volumes(folder).items() if path.is_file()}
 
 
 def read_case_raters(case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None) -> Iterator[MetaTensor]:

@@ -36,6 +36,8 @@ class CaseAudit:
         label: that was audited, in the model's class ids `[X, Y, Z]`.
         prediction: of the model.
         review: of the label.
+        structures: that the label can say anything of; one that it has no file for is not judged.
+        unmatched: what it holds beside them.
     """
 
     id: str
@@ -43,6 +45,8 @@ class CaseAudit:
     label: np.ndarray
     prediction: Prediction
     review: LabelReview
+    structures: list[str]
+    unmatched: list[str]
 
 
 def audit(
@@ -66,7 +70,8 @@ def audit(
 
     Returns:
         The JSON of `uncertaintyseg audit`: `structures` (`wire.LabelledStructure` with case and rank) and `regions`
-        (`wire.Region` with case), both worst first, and `failed`: messages of the cases that cannot be used.
+        (`wire.Region` with case), both worst first; `unmatched`: names in the labels that are no structure of the
+        model; and `failed`: messages of the cases that cannot be used.
 
     Raises:
         InputError: when there is no labelled case, or none that can be used.
@@ -75,6 +80,7 @@ def audit(
     if not labelled:
         raise InputError("there is no labelled case to audit: DATA needs images/ and labels/, or give --labels.")
     rows, places, failed = [], [], {}
+    unmatched: set[str] = set()
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
         try:
@@ -82,8 +88,10 @@ def audit(
         except InputError as error:
             failed[case.id] = str(error)
             continue
-        rows += [{"case": case.id} | row.model_dump() for row in audited.review.structures]
-        places += [{"case": case.id} | region.model_dump() for region in audited.review.regions]
+        review, judged = audited.review, set(audited.structures)
+        rows += [{"case": case.id} | row.model_dump() for row in review.structures if row.name in judged]
+        places += [{"case": case.id} | place.model_dump() for place in review.regions if place.structure in judged]
+        unmatched |= set(audited.unmatched)
         keep(audited)
     if len(failed) == len(labelled):
         raise InputError(f"none of {len(failed)} labels can be audited. The first: {next(iter(failed.values()))}")
@@ -95,6 +103,7 @@ def audit(
         "by": by,
         "structures": _ranked(rows, ORDERS[by]),
         "regions": _ranked(places, ORDERS["error"]),
+        "unmatched": sorted(unmatched),
         "failed": failed,
     }
 
@@ -107,9 +116,12 @@ def audit_case(predictor: Predictor, case: Case, label_map: Mapping[str, str] | 
     """
     scan = read_scan(case.image)
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    label = read_mapped_label(case, ids, label_map or {}, like=scan)[0].numpy()
+    mapped = read_mapped_label(case, ids, label_map or {}, like=scan)
+    label = mapped[0].numpy()
     prediction = predictor.predict(case.image, samples=_SAMPLES)
-    return CaseAudit(case.id, scan[0].numpy(), label, prediction, review_prediction(predictor, prediction, label))
+    review = review_prediction(predictor, prediction, label)
+    given, unmatched = mapped.meta["structures"], mapped.meta["unmatched"]
+    return CaseAudit(case.id, scan[0].numpy(), label, prediction, review, given, unmatched)
 
 
 def review_prediction(predictor: Predictor, prediction: Prediction, label: np.ndarray) -> LabelReview:

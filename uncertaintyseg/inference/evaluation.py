@@ -88,11 +88,14 @@ class _Scores:
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
         self.model = ""
+        self.unmatched: set[str] = set()
 
     def add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
         """Score a prediction against the reference and the raters of its case; `drawn` is read only for raters."""
         scan = read_scan(case.image)
-        reference = read_case_label(case, self.ids, like=scan)[0].numpy()
+        label = read_case_label(case, self.ids, like=scan)
+        reference = label[0].numpy()
+        self.unmatched |= set(label.meta.get("unmatched", ()))
         probability = _probability([prediction.maps[f"probability_{name}"] for name in self.ids])
         spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
         self.model = prediction.provenance.model
@@ -148,6 +151,7 @@ class _Scores:
             "case_risk_coverage": case_selection([row["score"] for row in rows], mean_dice)._asdict(),
             "ambiguity": summary([row["ambiguity"] for row in rows if row["ambiguity"]]),
             "seconds_per_case": round(float(np.mean([row["seconds"] for row in rows])), 4),
+            "unmatched": sorted(self.unmatched),
             "cases": rows,
         }
 

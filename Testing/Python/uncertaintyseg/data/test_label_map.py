@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -48,6 +49,36 @@ def test_files_of_a_folder_are_mapped_by_name(tmp_path):
     label = read_mapped_label(Case("a", tmp_path, tmp_path / "a"), IDS, {"liver": "lesion"})[0].numpy()
     assert label[0].min() == 2
     assert label[1:].max() == 0
+
+
+def test_files_of_a_folder_go_by_name_and_what_is_missing_or_more_is_said(tmp_path):
+    values = np.zeros((4, 4, 4), np.uint8)
+    values[0] = 1
+    for name in ("Kidney (right)", "kidney_left", "spleen"):
+        write_volume(tmp_path / "a" / f"{name}.nii.gz", values, np.eye(4))
+        values = np.roll(values, 1, axis=0)
+    ids = {"kidney_left": 1, "kidney_right": 2, "liver": 3}
+    label = read_mapped_label(Case("a", tmp_path, tmp_path / "a"), ids, {})
+    assert label[0, :, 0, 0].tolist() == [2, 1, 0, 0]
+    assert label.meta["structures"] == ["kidney_left", "kidney_right"]
+    assert label.meta["unmatched"] == ["spleen"]
+    with pytest.raises(InputError, match=r"kidney_left, spleen: no structure of the model, which has brain; .*--map"):
+        read_mapped_label(Case("a", tmp_path, tmp_path / "a"), {"brain": 1}, {})
+
+
+def test_names_in_a_label_of_totalsegmentator_go_before_its_ids(theirs):
+    table = "".join(
+        f'<Label Key="{i}" Red="0"><![CDATA[{n}]]></Label>\n' for i, n in ((5, "Lesion"), (9, "rib_left_1"))
+    )
+    image = nib.load(theirs.label)
+    named = nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    named.header.extensions.append(nib.nifti1.Nifti1Extension(0, f"<CaretExtension>{table}</CaretExtension>".encode()))
+    path = theirs.label.with_name("named.nii.gz")
+    nib.save(named, path)
+    label = read_mapped_label(Case("a", theirs.image, path), IDS, {})
+    assert label[0, :, 0, 0].tolist() == [2, 0, 0, 0]
+    assert (label.meta["structures"], label.meta["unmatched"]) == (["lesion"], ["rib_left_1"])
+    assert read_mapped_label(Case("a", theirs.image, path), IDS, {"30": "organ"})[0, :, 0, 0].tolist() == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("table", [{"5": "organ", "9": "kidney"}, {"organ": 5, "kidney": 9}])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.layouts import read_cases, with_labels
+from uncertaintyseg.data.scan import read_label, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.audit import audit, review_prediction
 from uncertaintyseg.inference.predictor import Predictor
@@ -42,3 +44,14 @@ def test_every_labelled_case_is_kept_once_and_progress_ends(tiny_bundle, phantom
 def test_without_labels_there_is_nothing_to_audit(tiny_bundle):
     with pytest.raises(InputError, match="no labelled case to audit"):
         audit(Predictor(tiny_bundle()), [])
+
+
+def test_a_structure_without_a_file_is_not_judged_and_files_of_no_structure_are_named(tiny_bundle, phantoms, tmp_path):
+    case = read_cases(phantoms)[0]
+    label = read_label(case.label)
+    for name, value in (("Organ", 1), ("spleen", 3)):
+        write_volume(tmp_path / case.id / f"{name}.nii.gz", (label[0] == value).to(torch.uint8), label.affine)
+    result = audit(Predictor(tiny_bundle("deterministic", 3)), with_labels([case], tmp_path))
+    assert [row["name"] for row in result["structures"]] == ["organ"]
+    assert {place["structure"] for place in result["regions"]} <= {"organ"}
+    assert result["unmatched"] == ["spleen"]
