@@ -44,7 +44,7 @@ def modality_doubt(path: str | os.PathLike[str], expected: str | None) -> str | 
     fat, lung = (float((voxels < limit).float().mean()) for limit in (_FAT, _LUNG))
     if expected == "CT" and fat < _SHARE:
         return (
-            f"does not look like the CT that the model was trained on: {fat:.1%} of its voxels are below {_FAT:g}, where "
+            f"does not look like the CT the model was trained on: {fat:.1%} of its voxels are below {_FAT:g}, where "
             "Hounsfield units have fat and air. Is it MR, or a CT that lost its rescale intercept? The result may mean "
             "nothing."
         )
