@@ -11,6 +11,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a CUDA device; `pytest -m gpu` runs these alone")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_models(tmp_path_factory) -> Path:
+    """The user's model folder of all tests, also of the processes that they start: never that of who runs them."""
+    folder = tmp_path_factory.mktemp("user_models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNCERTAINTYSEG_MODELS", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real scans beside the checkout; tests that need it are skipped where it is absent."""

@@ -34,9 +34,13 @@ ROOMS: dict[str, set[str]] = {
         "active", "backbones", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter",
         "wire",
     },
+    "imports": {"backbones", "data", "errors", "heads", "inference", "measures", "segmenter", "wire"},
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
-    "cli": {"active", "data", "errors", "inference", "metrics", "review", "simulation", "tokens", "training", "wire"},
+    "cli": {
+        "active", "data", "errors", "imports", "inference", "metrics", "review", "simulation", "tokens", "training",
+        "wire",
+    },
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""
 

@@ -44,7 +44,7 @@ from monailabel_app.preflight import is_url
 from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import InputError, UncertaintySegError
-from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.training.versions import restore
 from uncertaintyseg.wire import Label
 
@@ -98,7 +98,7 @@ class UncertaintySegApp(MONAILabelApp):
         self.scores = Scores(self.datastore())
         self.queue = JobQueue(self.results, Worker(), Worker(niceness=_TRAINING_STANDS_BACK))
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
-        home = folders[-1] if folders else platformdirs.user_data_path("uncertaintyseg") / "models"
+        home = folders[-1] if folders else user_models()
         self.models = Models(folders, home)
         self.device = self.conf.get("device", "cpu")
         return Tasks(

@@ -19,7 +19,7 @@ from uncertaintyseg.inference.bundle import (
     WEIGHTS,
     Bundle,
     find_bundles,
-    shipped_models,
+    model_folders,
 )
 from uncertaintyseg.training.versions import list_versions
 
@@ -56,7 +56,7 @@ class _Seen(Mapping[str, T], ABC):
 
 
 class Models(_Seen[Bundle]):
-    """The shipped bundles and those of further folders; a later folder wins.
+    """The shipped bundles, the user's own and those of further folders; a later folder wins.
 
     Args:
         folders: of bundles. They must be there, and every bundle in them sound.
@@ -76,12 +76,12 @@ class Models(_Seen[Bundle]):
 
     @property
     def folders(self) -> list[Path]:
-        """The folders beside the shipped models, the one that wins last."""
+        """The folders beside the shipped models and the user's own, the one that wins last."""
         return [*self._given, *([self.home] if self.home.is_dir() and self.home not in self._given else [])]
 
     def __getitem__(self, name: str) -> Bundle:
         with self._lock:
-            for folder in reversed((shipped_models(), *self.folders)):
+            for folder in reversed(model_folders(*self.folders)):
                 is_name = (folder / name).name == name and not name.startswith(".")
                 if is_name and (bundle := self._current(folder / name)) is not None:
                     return bundle
@@ -91,7 +91,7 @@ class Models(_Seen[Bundle]):
         """All of them after one look at the folders."""
         with self._lock:
             found = {}
-            for folder in (shipped_models(), *self.folders):
+            for folder in model_folders(*self.folders):
                 for metadata in sorted(folder.glob(f"*/{METADATA}")):
                     bundle = self._current(metadata.parents[1])
                     if bundle is not None:

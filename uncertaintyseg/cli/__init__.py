@@ -14,6 +14,7 @@ from uncertaintyseg.cli.audit import audit
 from uncertaintyseg.cli.calibrate import calibrate
 from uncertaintyseg.cli.demo import demo
 from uncertaintyseg.cli.evaluate import evaluate
+from uncertaintyseg.cli.import_model import import_model
 from uncertaintyseg.cli.inspect import inspect
 from uncertaintyseg.cli.methods import methods
 from uncertaintyseg.cli.models import models
@@ -30,7 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (models, methods, predict, inspect, evaluate, calibrate, audit, train, simulate, serve, token, demo):
+app.add_typer(models, name="models")
+app.command("import")(import_model)
+for command in (methods, predict, inspect, evaluate, calibrate, audit, train, simulate, serve, token, demo):
     app.command()(command)
 
 

@@ -1,15 +1,24 @@
-"""`uncertaintyseg models`: what there is to run."""
+"""`uncertaintyseg models`: what there is to run, and the user's own models renamed or removed."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
 from rich.table import Column, Table
 
-from uncertaintyseg.cli.console import AsJson, MoreModels, console, print_json
+from uncertaintyseg.cli.console import AsJson, ModelName, MoreModels, console, print_json
 from uncertaintyseg.inference.bundle import Bundle, find_bundles
+from uncertaintyseg.inference.own_models import remove_model, rename_model
+
+models = typer.Typer(help="List the models; rename or remove your own.")
 
 
-def models(models: MoreModels = None, as_json: AsJson = False) -> None:
-    """List the models: name, head, structures and whether they are trained and calibrated."""
+@models.callback(invoke_without_command=True)
+def listing(context: typer.Context, models: MoreModels = None, as_json: AsJson = False) -> None:
+    """List the models: name, head, structures, whether they are trained and calibrated, and where they came from."""
+    if context.invoked_subcommand:
+        return
     bundles = find_bundles(*(models or []))
     if as_json:
         print_json(
@@ -24,6 +33,9 @@ def models(models: MoreModels = None, as_json: AsJson = False) -> None:
                     "trained": bool(bundle.checksum),
                     "calibrated": bundle.calibration[0] is not None,
                     "calibration": bundle.calibration[1],
+                    "modality": bundle.uncertainty.modality,
+                    "origin": bundle.uncertainty.origin,
+                    "base": bundle.uncertainty.base and bundle.uncertainty.base.model_dump(),
                     "description": bundle.description,
                     "folder": str(bundle.folder),
                 }
@@ -31,13 +43,55 @@ def models(models: MoreModels = None, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table(Column("model", no_wrap=True), "structures", "weights", "calibrated", "description")
+    table = Table(Column("model", no_wrap=True), "structures", "weights", "calibrated", "from", "description")
     for bundle in bundles.values():
-        names = ", ".join(label.name for label in bundle.labels)
-        table.add_row(bundle.name, names, bundle.checksum[:12] or "untrained", _calibrated(bundle), bundle.description)
+        table.add_row(
+            bundle.name,
+            _structures(bundle),
+            bundle.checksum[:12] or "untrained",
+            _calibrated(bundle),
+            _origin(bundle),
+            bundle.description,
+        )
     console.print(table)
+
+
+@models.command()
+def rename(
+    old: ModelName,
+    new: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    models: MoreModels = None,
+) -> None:
+    """Give one of your own models another name; one that others derive from keeps it."""
+    folder = rename_model(old, new, *(models or []))
+    console.print(f"'{old}' is now '{new}', in {folder}.")
+
+
+@models.command()
+def remove(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    models: MoreModels = None,
+) -> None:
+    """Delete one of your own models; one that others derive from stays."""
+    if not yes:
+        typer.confirm(f"Delete the model '{name}' for good?", abort=True, err=True)
+    remove_model(name, *(models or []))
+    console.print(f"'{name}' is gone.")
+
+
+def _structures(bundle: Bundle) -> str:
+    names = [label.name for label in bundle.labels]
+    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:6])} and {len(names) - 6} more"
 
 
 def _calibrated(bundle: Bundle) -> str:
     calibration, _ = bundle.calibration
     return f"{calibration.n} cases" if calibration else "no"
+
+
+def _origin(bundle: Bundle) -> str:
+    base, origin = bundle.uncertainty.base, bundle.uncertainty.origin
+    if base:
+        return f"head on {base.name}"
+    return f"{origin['source']}: {origin['folder']}" if origin else "this package"

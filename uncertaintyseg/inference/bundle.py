@@ -30,8 +30,28 @@ TRAINING = Path("configs") / "train.json"
 CALIBRATION = Path("calibration.json")
 
 
+class Base(BaseModel):
+    """The model whose network another one uses; it stores only what it adds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    checksum: str
+
+
 class Uncertainty(BaseModel):
-    """The `uncertainty` section of a bundle's metadata."""
+    """The `uncertainty` section of a bundle's metadata.
+
+    Attributes:
+        task: what is segmented; models of one task can stand for one another.
+        head: name of the head.
+        maps: names of the risk maps.
+        labels: the structures.
+        modality: of the scans it was made for, where its maker says so.
+        origin: where an imported model came from: "source", "folder" (its name), "folds", "trainer",
+            "checkpoint_sha256", "trusted".
+        base: the model it was derived from, where it stores only its own tensors.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,6 +60,8 @@ class Uncertainty(BaseModel):
     maps: list[str]
     labels: list[Label]
     modality: Modality | None = None
+    origin: dict[str, Any] | None = None
+    base: Base | None = None
 
     @field_validator("labels")
     @classmethod
@@ -255,19 +277,24 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
+def save_weights(network: nn.Module, path: Path, *, exact: bool = False) -> None:
     """Write a network's weights as safetensors, all or nothing.
 
     Parameters are written in half precision (half the size, same figures); buffers, such as statistics and fitted
     posteriors, as they are: their range may exceed it.
+
+    Args:
+        network: whose weights.
+        path: the file.
+        exact: keep parameters as they are too; an imported network has to say what it said at home.
     """
     from safetensors.torch import save
 
     from uncertaintyseg.data.scan import write_bytes
 
-    exact = {name for name, _ in network.named_buffers(remove_duplicate=False)}
     state = _state(network).items()
-    write_bytes(path, save({name: (v if name in exact else v.half()).contiguous() for name, v in state}))
+    kept = {name for name, _ in state} if exact else {n for n, _ in network.named_buffers(remove_duplicate=False)}
+    write_bytes(path, save({name: (v if name in kept else v.half()).contiguous() for name, v in state}))
 
 
 def shipped_models() -> Path:
@@ -276,14 +303,28 @@ def shipped_models() -> Path:
     return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "models"
 
 
+def user_models() -> Path:
+    """The user's own folder of models, which may not exist: `$UNCERTAINTYSEG_MODELS`, or where the system has it."""
+    import platformdirs
+
+    chosen = os.environ.get("UNCERTAINTYSEG_MODELS")
+    return Path(chosen) if chosen else platformdirs.user_data_path("uncertaintyseg") / "models"
+
+
+def model_folders(*folders: str | os.PathLike[str]) -> list[Path]:
+    """Where models are looked for: the shipped ones, the user's own if there are any, then `folders`; the last wins."""
+    own = user_models()
+    return [shipped_models(), *([own] if own.is_dir() else []), *map(Path, folders)]
+
+
 def find_bundles(*folders: str | os.PathLike[str]) -> dict[str, Bundle]:
-    """Bundles in `models/` and in further folders by name; a later folder wins.
+    """Shipped bundles, the user's own and those in further folders by name; a later folder wins.
 
     Raises:
         BundleError: when a folder does not exist or a bundle in it is damaged.
     """
     found: dict[str, Bundle] = {}
-    for folder in (shipped_models(), *map(Path, folders)):
+    for folder in model_folders(*folders):
         if not folder.is_dir():
             raise BundleError(f"there is no model folder {folder}.")
         for path in sorted(folder.glob(f"*/{METADATA}")):

@@ -104,6 +104,7 @@ def environment(folder: Path) -> dict[str, str]:
     private = {
         "XDG_STATE_HOME": folder / "state",
         "XDG_DATA_HOME": folder / "data",
+        "UNCERTAINTYSEG_MODELS": folder / "data" / "models",
         "MONAI_LABEL_SESSION_PATH": folder / "sessions",
     }
     return {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(path) for name, path in private.items()}}

@@ -1,0 +1,85 @@
+"""`uncertaintyseg import`: somebody else's network as a model of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from uncertaintyseg.cli.console import AsJson, console, print_json, progress_bar
+from uncertaintyseg.inference.bundle import Bundle, user_models
+
+
+def import_model(
+    given: Annotated[
+        Path, typer.Argument(metavar="FOLDER_OR_FILE", help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the new model; by default after its data set.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of models to write to; by default the user's own.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(help="Which folds of an nnU-Net: all (by default), or numbers such as 0,1.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a trained network: afterwards it is a model like any other, with risk maps and guided correction.
+
+    Nothing is trained and nothing of the folder is run.
+
+    Example: uncertaintyseg import Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres --name hippo
+    """
+    options = {"fold": fold}
+    with progress_bar() as progress:
+        progress("loading", 0.0)
+        from uncertaintyseg.imports import import_model
+
+        given_options = {option: value for option, value in options.items() if value is not None}
+        bundle = import_model(given, output=output, name=name, progress=progress, **given_options)
+    found = what_was_found(bundle)
+    if as_json:
+        print_json({"name": bundle.name, "folder": str(bundle.folder), "checksum": bundle.checksum, **found})
+        return
+    table = Table("", f"{bundle.name}", show_lines=False)
+    for key, value in found.items():
+        table.add_row(key, _in_words(value))
+    console.print(table)
+    more = "" if output in (None, user_models()) else f" --models {output}"
+    console.print(f"The model is in {bundle.folder}. Next:")
+    for line in (
+        f"uncertaintyseg predict {bundle.name} SCAN --output prediction{more}",
+        f"uncertaintyseg predict {bundle.name} SCAN --method tta{more}",
+        f"uncertaintyseg audit DATA --model {bundle.name}{more}",
+        f"uncertaintyseg train {bundle.name} DATA --head laplace --output runs{more}",
+        f"uncertaintyseg serve --studies STUDIES{more}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+def what_was_found(bundle: Bundle) -> dict[str, Any]:
+    """What an import has read off a foreign network, for people and as JSON."""
+    origin, config = bundle.uncertainty.origin or {}, bundle.config.get()
+    size = sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())
+    return {
+        "source": origin.get("source"),
+        "trainer": origin.get("trainer"),
+        "folds": origin.get("folds"),
+        "labels": [label.name for label in bundle.labels],
+        "renamed": origin.get("renamed") or {},
+        "modality": bundle.uncertainty.modality,
+        "channels": config.get("channels"),
+        "spacing": config.get("spacing"),
+        "patch": config.get("window"),
+        "mirroring": config.get("mirrors") or [],
+        "size_mb": round(size / 1e6, 1),
+    }
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{old!r} is now {new!r}" for old, new in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) or "none"
+    return "-" if value is None else str(value)

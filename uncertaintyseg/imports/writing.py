@@ -1,0 +1,67 @@
+"""Model folders, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from uncertaintyseg.data.scan import sync_folder, write_bytes
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, save_weights
+
+
+def check_free(output: Path, name: str) -> None:
+    """Raise `InputError` when there is a model of that name in the folder already; before long work."""
+    if (output / name).exists():
+        raise InputError(
+            f"{output} has a model '{name}' already: choose another --name, or `uncertaintyseg models remove {name}`."
+        )
+
+
+def write_model(
+    output: Path,
+    name: str,
+    *,
+    metadata: Mapping[str, Any],
+    inference: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+    network: nn.Module | None = None,
+) -> Bundle:
+    """Write a model folder beside the others and move it into place at the end, once it can be read.
+
+    Args:
+        output: folder of models; made where it is missing.
+        name: of the new one.
+        metadata: metadata.json, with an "uncertainty" section.
+        inference: inference.json.
+        training: train.json, for a model that heads can be trained on.
+        network: whose tensors are written, in the precision they have; None for a model whose parts write their own.
+
+    Raises:
+        InputError: when the name is taken, or the folder cannot be written.
+        BundleError: when what was written is no model, which is a mistake of the importer's.
+    """
+    check_free(output, name)
+    scratch = output / f".import-{uuid.uuid4().hex}"
+    folder = scratch / name  # two levels down: nobody who lists models meets it
+    try:
+        for part, config in ((METADATA, metadata), (INFERENCE, inference), (TRAINING, training)):
+            if config is not None:
+                write_bytes(folder / part, (json.dumps(config, indent=2) + "\n").encode())
+        if network is not None:
+            save_weights(network, folder / WEIGHTS, exact=True)
+        Bundle.load(folder)
+        check_free(output, name)
+        folder.rename(output / name)
+        sync_folder(output)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another --output.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Bundle.load(output / name)
