@@ -2,6 +2,7 @@
 
 from uncertaintyseg.backbones.attention_unet import AttentionUNetBackbone
 from uncertaintyseg.backbones.base import Backbone
+from uncertaintyseg.backbones.cut import CutBackbone
 from uncertaintyseg.backbones.dynunet import DynUNetBackbone
 
-__all__ = ["AttentionUNetBackbone", "Backbone", "DynUNetBackbone"]
+__all__ = ["AttentionUNetBackbone", "Backbone", "CutBackbone", "DynUNetBackbone"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.interpolate import BPoly, PPoly
 from torch import Tensor
 
 from uncertaintyseg.errors import BundleError, InputError
@@ -14,7 +15,10 @@ from uncertaintyseg.logits import GaussianLogits
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures that are looked at."""
-_STEPS = 41
+_POINTS = 17
+"""Where the NLL is summed, T = 1 among them: neighbours differ by a factor of 1.45."""
+_BLOCK = 2**14
+"""Voxels at once: few enough for a cache."""
 
 
 class Temperature(Head):
@@ -48,7 +52,10 @@ class Temperature(Head):
 
     @torch.no_grad()
     def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
-        """Choose T by the NLL of all validation voxels: a coarse grid, then a fine one (two readings of the stream).
+        """Choose T by the NLL of all validation voxels, in one reading of them.
+
+        The NLL is convex in 1 / T. Its value, slope and curvature are summed at fixed points; its minimum is that
+        of the curve of the fifth degree through them.
 
         Returns:
             `temperature`, `validation_nll` and `plain_validation_nll` (nats a voxel, with T and without).
@@ -56,26 +63,34 @@ class Temperature(Head):
         Raises:
             InputError: for an empty stream, or features that are not finite.
         """
-        coarse = np.geomspace(LOWEST, HIGHEST, _STEPS)
-        best = int(np.argmin(self._nll(validation, coarse)))
-        fine = np.geomspace(coarse[max(best - 1, 0)], coarse[min(best + 1, _STEPS - 1)], _STEPS)
-        *nll, plain = self._nll(validation, np.append(fine, 1.0))
-        best = int(np.argmin(nll))
-        self.temperature.fill_(fine[best])
-        return {"temperature": float(fine[best]), "validation_nll": nll[best], "plain_validation_nll": plain}
+        inverse = np.geomspace(1 / HIGHEST, 1 / LOWEST, _POINTS)
+        sums = self._sums(validation, inverse)
+        curve = PPoly.from_bernstein_basis(BPoly.from_derivatives(inverse, sums))
+        found = curve.derivative().roots(extrapolate=False)
+        best = min([*found[np.isfinite(found)], inverse[0], inverse[-1]], key=curve)
+        self.temperature.fill_(1 / best)
+        nll = {"validation_nll": float(curve(best)), "plain_validation_nll": float(curve(1.0))}
+        return {"temperature": float(1 / best)} | nll
 
-    def _nll(self, stream: FeatureStream, temperatures: np.ndarray) -> list[float]:
-        """Mean over voxels of -ln softmax(logits / T)_t, for each T."""
-        total, voxels = np.zeros(len(temperatures)), 0
+    def _sums(self, stream: FeatureStream, inverse: np.ndarray) -> np.ndarray:
+        """Means over voxels of -ln softmax(b eta)_t and its first two derivatives in b, for each b: `[points, 3]`."""
+        total, voxels = np.zeros((len(inverse), 3)), 0
         for features, target in stream:
-            logits = self.mean(features)
-            total += [
-                float(torch.nn.functional.cross_entropy(logits / t, target, reduction="sum"))
-                for t in temperatures.tolist()
-            ]
+            logits = self.mean(features)[0].flatten(1)
+            logits -= logits.amax(0)  # of one shift: their exponentials neither overflow nor all vanish
+            for part, own in zip(logits.split(_BLOCK, 1), target.flatten().split(_BLOCK), strict=True):
+                right = part.gather(0, own[None])[0]
+                for k, b in enumerate(inverse.tolist()):
+                    p = (b * part).exp_()
+                    norm = p.sum(0)
+                    weighted = p.mul_(part)
+                    mean = weighted.sum(0) / norm
+                    spread = weighted.mul_(part).sum(0) / norm - mean.square()
+                    of_nll = norm.log() - b * right, mean - right, spread
+                    total[k] += [float(value.sum(dtype=torch.float64)) for value in of_nll]
             voxels += target.numel()
         if not voxels:
             raise InputError("the validation set is empty: the temperature is fitted to its voxels, so give it cases.")
         if not np.isfinite(total).all():
             raise InputError("the features of the validation set hold NaN or infinity, so no temperature fits them.")
-        return (total / voxels).tolist()
+        return total / voxels
