@@ -99,7 +99,7 @@ def test_taps_are_what_enters_the_modules_named():
     [
         ("nonsense", {}, "no module 'nonsense'"),
         ("", {}, "no module ''"),
-        ("first", {}, "'first', a Conv3d: heads replace a 1x1x1"),
+        ("first", {}, "'first', a Conv3d; heads replace a 1x1x1"),
         ("last", {"up": 4}, "no module 'up'"),
     ],
 )
