@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Set up and run the project with nothing but a Python: `python make.py demo|test|proof|setup`.
 
-    setup   make .venv and install everything into it (the other commands do this by themselves)
+    setup   make .venv and install into it what the demo and the server need (the others do this by themselves)
     demo    the main job: studies, server, inference, risk maps in a Slicer scene, one HTML report
-    test    the test suite
+    test    the test suite, in two processes; installs first what only tests need
     proof   the slow proofs (soak, kills, fuzzing, MONAI Label's own suites); writes docs/proof.md
 
 What follows the command is passed on: `python make.py test -k logits`, `python make.py demo --data FOLDER`.
@@ -24,9 +24,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "installed.txt"
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
-EXTRAS = ".[server,viewer,test]"
+EXTRAS, TEST_EXTRAS = "server,viewer", "server,viewer,test"
+# nnU-Net's networks. Its package asks for timm, and that for torchvision, which these networks do not import.
+WITHOUT_DEPENDENCIES = ["dynamic-network-architectures"]
+# A file's tests stay in one process, and so do those of one server: Testing/Python/conftest.py.
+PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup"]
 # What off-screen OpenGL and Qt need beyond a bare Debian or Ubuntu, by the library that shows it is there.
 LIBRARIES = {
     "EGL": ["libegl1"],
@@ -49,7 +52,7 @@ def main() -> int:
     if command not in commands:
         print(__doc__)
         return 0 if command in ("-h", "--help") else 2
-    problem = setup()
+    problem = setup(tests=command in ("test", "proof"))
     if problem:
         print(f"make.py: {problem}", file=sys.stderr)
         return 2
@@ -64,7 +67,7 @@ def demo(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """The test suite."""
     dicom_server()
-    return run([PYTHON, "-m", "pytest", *arguments])
+    return run([PYTHON, *PYTEST, *arguments])
 
 
 def proof(arguments: list[str]) -> int:
@@ -80,34 +83,51 @@ def run(command: list[object]) -> int:
     return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=False).returncode
 
 
-def setup() -> str | None:
-    """Bring .venv up to date; returns at once when nothing changed, and a sentence when it cannot."""
-    problem = system_libraries()
+def setup(tests: bool) -> str | None:
+    """Bring .venv up to date; returns at once when nothing changed, and a sentence when it cannot.
+
+    Args:
+        tests: Whether to add what only tests need.
+    """
+    problem = system_libraries() or (None if PYTHON.is_file() else make_environment())
     if problem:
         return problem
-    stamp = fingerprint()
-    if STAMP.is_file() and STAMP.read_text() == stamp:
-        return None
-    if not PYTHON.is_file():
-        interpreter = supported_python()
-        if interpreter is None:
-            return (
-                f"Python {sys.version_info[0]}.{sys.version_info[1]} is not supported (MONAI Label needs 3.10 to 3.12) "
-                "and no other was found. Install one, e.g. `apt-get install python3.11 python3.11-venv` or from "
-                "python.org, and run this again with it: python3.11 make.py setup"
-            )
-        print("Making .venv ...", flush=True)
-        if run([*interpreter, "-m", "venv", VENV]):
-            shutil.rmtree(VENV, ignore_errors=True)
-            return "python -m venv failed; on Debian and Ubuntu install it with `apt-get install python3-venv`."
-    print("Installing (a few minutes the first time) ...", flush=True)
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
     index = os.environ.get("TORCH_INDEX_URL")
     torch = ["torch", *(["--index-url", index] if index else [])]
-    if run([*pip, *torch]) or run([*pip, "-e", EXTRAS]):
+    installed_all = install("installed.txt", torch, ["-e", f".[{EXTRAS}]"], ["--no-deps", *WITHOUT_DEPENDENCIES])
+    if tests and installed_all:
+        installed_all = install("installed-tests.txt", ["-e", f".[{TEST_EXTRAS}]"])
+    if not installed_all:
         return "pip could not install everything; its message is above. Check the network and run this again."
-    STAMP.write_text(stamp)
     return None
+
+
+def make_environment() -> str | None:
+    """Make .venv, or say what is missing."""
+    interpreter = supported_python()
+    if interpreter is None:
+        return (
+            f"Python {sys.version_info[0]}.{sys.version_info[1]} is not supported (MONAI Label needs 3.10 to 3.12) "
+            "and no other was found. Install one, e.g. `apt-get install python3.11 python3.11-venv` or from "
+            "python.org, and run this again with it: python3.11 make.py setup"
+        )
+    print("Making .venv ...", flush=True)
+    if run([*interpreter, "-m", "venv", VENV]):
+        shutil.rmtree(VENV, ignore_errors=True)
+        return "python -m venv failed; on Debian and Ubuntu install it with `apt-get install python3-venv`."
+    return None
+
+
+def install(stamp: str, *requirements: list[str]) -> bool:
+    """Let pip install each list unless the stamp in .venv says that it is done; False if pip fails."""
+    if (VENV / stamp).is_file() and (VENV / stamp).read_text() == fingerprint():
+        return True
+    print("Installing (a few minutes the first time) ...", flush=True)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
+    if any(run([*pip, *requirement]) for requirement in requirements):
+        return False
+    (VENV / stamp).write_text(fingerprint())
+    return True
 
 
 def fingerprint() -> str:

@@ -1,14 +1,34 @@
-"""Fixtures that several folders of tests share. Nothing heavy is imported before a test asks for it."""
+"""Fixtures that several folders of tests share. Nothing heavy is imported before a test asks for it.
+
+`make test` runs two processes. All tests of a file stay in one of them, for the sake of what they share, and so do all
+files that ask for the same long-lived server, which then starts once.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+_STARTED_ONCE = ("server", "tiny_server", "orthanc")
+
+# Before torch is imported; two processes share the cores with the servers that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a CUDA device; `pytest -m gpu` runs these alone")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests must run in one process."""
+    asked_for: dict[Path, set[str]] = {}
+    for item in items:
+        asked_for.setdefault(item.path, set()).update(item.fixturenames)
+    for item in items:
+        group = next((name for name in _STARTED_ONCE if name in asked_for[item.path]), str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
