@@ -29,7 +29,7 @@ EXTRAS, TEST_EXTRAS = "server,viewer", "server,viewer,test"
 # nnU-Net's networks. Its package asks for timm, and that for torchvision, which these networks do not import.
 WITHOUT_DEPENDENCIES = ["dynamic-network-architectures"]
 # A file's tests stay in one process, and so do those of one server: Testing/Python/conftest.py.
-PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup"]
+PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 # What off-screen OpenGL and Qt need beyond a bare Debian or Ubuntu, by the library that shows it is there.
 LIBRARIES = {
     "EGL": ["libegl1"],

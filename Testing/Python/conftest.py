@@ -22,13 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests must run in one process."""
+    """Say which tests must run in one process; the longest rows of them begin."""
     asked_for: dict[Path, set[str]] = {}
     for item in items:
         asked_for.setdefault(item.path, set()).update(item.fixturenames)
+    server_of = {path: next((name for name in _STARTED_ONCE if name in asked), "") for path, asked in asked_for.items()}
     for item in items:
-        group = next((name for name in _STARTED_ONCE if name in asked_for[item.path]), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(server_of[item.path] or item.path.stem))
+    items.sort(key=lambda item: not server_of[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

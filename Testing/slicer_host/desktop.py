@@ -167,8 +167,8 @@ def discard(window: QtWidgets.QWidget) -> None:
     window.close()
     window.deleteLater()
     process_events()
-    if isValid(window):  # without Qt's own loop around us nobody else would delete it
-        QtCore.QCoreApplication.sendPostedEvents(window, QtCore.QEvent.Type.DeferredDelete)
+    # Without Qt's own loop around us nobody else would delete it, nor what it has itself left to be deleted.
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
 
 
 def press_key(keys: str) -> None:

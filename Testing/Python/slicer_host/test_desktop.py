@@ -34,6 +34,12 @@ class TinyWidget(ScriptedLoadableModuleWidget):
         self.pressed += 1
 """
 
+WINDOW = """
+<ui version="4.0"><class>Window</class><widget class="QWidget" name="Window"><layout class="QVBoxLayout">
+<item><widget class="QComboBox" name="choice"/></item><item><widget class="QTableWidget" name="table"/></item>
+</layout></widget></ui>
+"""
+
 
 @pytest.fixture
 def module(desktop, tmp_path):
@@ -134,3 +140,16 @@ def test_samples_are_registered_and_loaded(desktop):
         category="Tiny", sampleName="one", uris=[], fileNames=[], customDownloader=lambda source: source.sampleName
     )
     assert SampleDataLogic().downloadSample("one") == "one"
+
+
+def test_a_discarded_window_is_gone_with_all_that_is_in_it(desktop, tmp_path):
+    from PySide6 import QtWidgets
+
+    before = QtWidgets.QApplication.allWidgets()
+    (tmp_path / "window.ui").write_text(WINDOW)
+    window = slicer.util.loadUI(str(tmp_path / "window.ui"))
+    window.show()
+    desktop.process_events()
+    assert not set(QtWidgets.QApplication.allWidgets()) <= set(before)
+    desktop.discard(window)
+    assert set(QtWidgets.QApplication.allWidgets()) <= set(before)
