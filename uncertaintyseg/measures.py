@@ -34,6 +34,24 @@ def margin_risk(probability: Tensor) -> Tensor:
     return 1 - (first - second)
 
 
+def voxel_maps(probability: Tensor, variance: Tensor, expected_entropy: Tensor) -> dict[str, Tensor]:
+    """The maps in `MEASURES` that need no label, each `[B, 1, *spatial]`.
+
+    Args:
+        probability: E[p] `[B, C, *spatial]`.
+        variance: half the sum over classes of Var[p_c], `[B, 1, *spatial]`.
+        expected_entropy: E[H(p)] in nats, `[B, 1, *spatial]`.
+    """
+    entropy = predictive_entropy(probability)
+    return {
+        "variance": variance,
+        "predictive_entropy": entropy,
+        "expected_entropy": torch.minimum(expected_entropy, entropy),
+        "mutual_information": (entropy - expected_entropy).clamp_min(0),
+        "margin_risk": margin_risk(probability),
+    }
+
+
 def risk_maps(moments: Moments, class_names: Sequence[str]) -> dict[str, Tensor]:
     """Every map of a distribution, each `[B, 1, *spatial]`.
 
@@ -46,15 +64,8 @@ def risk_maps(moments: Moments, class_names: Sequence[str]) -> dict[str, Tensor]
         class_names: names of the C - 1 structures.
     """
     p, variance = moments.probability, moments.variance
-    entropy = predictive_entropy(p)
-    maps = {
-        "variance": variance.sum(1, keepdim=True) / 2,
-        "predictive_entropy": entropy,
-        "expected_entropy": torch.minimum(moments.expected_entropy, entropy),
-        "mutual_information": (entropy - moments.expected_entropy).clamp_min(0),
-        "margin_risk": margin_risk(p),
-        "error_probability": 1 - p.amax(1, keepdim=True),
-    }
+    maps = voxel_maps(p, variance.sum(1, keepdim=True) / 2, moments.expected_entropy)
+    maps["error_probability"] = 1 - p.amax(1, keepdim=True)
     for index, name in enumerate(class_names, start=1):
         maps[f"probability_{name}"] = p[:, index : index + 1]
         maps[f"variance_{name}"] = variance[:, index : index + 1]

@@ -46,6 +46,11 @@ class Segmenter(nn.Module):
                 raise BundleError(f"head '{head}' reads the tap '{tap}', the backbone has {known}: mend 'taps'.")
 
     @property
+    def networks(self) -> tuple[Segmenter, ...]:
+        """The members of an ensemble that is averaged as one network (`LogitAverage`): here it alone."""
+        return (self,)
+
+    @property
     def divisor(self) -> int | Sequence[int]:
         """Window sizes must be multiples of this."""
         return self.backbone.divisor

@@ -82,6 +82,11 @@ class Head(nn.Module, ABC):
         return False
 
     @property
+    def voxelwise(self) -> bool:
+        """Whether each voxel's answer depends on that voxel's features alone, so that parts may be read apart."""
+        return False
+
+    @property
     def passes(self) -> int:
         """How often it runs its layers for one answer."""
         return 1

@@ -18,5 +18,9 @@ class Deterministic(Head):
     summary = "one softmax, no distribution: the baseline"
     stochastic = False
 
+    @property
+    def voxelwise(self) -> bool:
+        return True
+
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         return HeadOutput(GaussianLogits(self.mean(features)))

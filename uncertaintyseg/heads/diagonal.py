@@ -33,6 +33,10 @@ class DiagonalHead(Head):
         self.kl_weight, self.kl = kl_weight, kl
         self.log_variance = log_variance_layer(features, classes)
 
+    @property
+    def voxelwise(self) -> bool:
+        return True
+
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         variance = self.log_variance(features).clamp(-5, 5).exp()
         penalties = {"kl": self.kl_weight * kl_to_unit_variance(variance, self.kl)} if self.training else {}

@@ -102,6 +102,10 @@ class DropoutHead(Head):
         return self.granularity == "channel" and not self.blocks
 
     @property
+    def voxelwise(self) -> bool:
+        return not self.blocks
+
+    @property
     def passes(self) -> int:
         return self._passes if self.blocks else 1
 

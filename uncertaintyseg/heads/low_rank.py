@@ -39,6 +39,10 @@ class LowRankHead(Head):
     def coherent(self) -> bool:
         return True
 
+    @property
+    def voxelwise(self) -> bool:
+        return True
+
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         diagonal = self.log_variance(features).clamp(-10, 5).exp() + _EPSILON
         factor = self.factor(features).unflatten(1, (self.rank, self.classes)).transpose(1, 2)

@@ -48,6 +48,10 @@ class SingleBasis(Head):
     def coherent(self) -> bool:
         return self.noise != "voxel"
 
+    @property
+    def voxelwise(self) -> bool:
+        return True
+
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         variance = self.log_variance(features).clamp(-5, 5).exp()
         basis = self.basis[None, :, :, None, None, None].expand(len(features), -1, -1, -1, -1, -1)

@@ -47,6 +47,10 @@ class Temperature(Head):
                 f"'temperature' is {float(self.temperature)}, not a positive number: fit the model again."
             )
 
+    @property
+    def voxelwise(self) -> bool:
+        return True
+
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         return HeadOutput(GaussianLogits(self.mean(features) / self.temperature))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.stream.windows import Slab
+from uncertaintyseg.logits import Moments
+from uncertaintyseg.measures import predictive_entropy
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,37 @@ class CRF:
         looks = torch.where(spread > 0, image.to(dtype) / spread.clamp_min(torch.finfo(dtype).tiny), 0)
         yield self.weight, looks
         yield self.smoothness, None
+
+
+@torch.inference_mode()
+def drawn_together(
+    slabs: Iterable[Slab], crf: CRF, image: Tensor, spacing: Sequence[float], variances: Sequence[int]
+) -> Slab:
+    """All planes of a model's grid after a CRF, as those of an answer that is certain.
+
+    A voxel's label hangs on those of its neighbours, so all class probabilities are held at once. The unary is softened
+    where the model's own entropy is high.
+
+    Args:
+        slabs: with averages of moments (`inference.stream`).
+        crf: which.
+        image: `[channels, *]`, the planes of the slabs.
+        spacing: of its voxels, mm.
+        variances: ids of the classes whose own variance is carried.
+    """
+    found = list(slabs)
+    first = found[0]
+    whole = {name: torch.cat([slab.values[name] for slab in found], 1) for name in first.values}
+    p = whole["probability"].movedim(1, first.axis + 1)[None]
+    moments = Moments.of_probability(crf(p, image.to(p)[None], spacing, predictive_entropy(p)))
+    drawn = {
+        "probability": moments.probability[0],
+        "squares": moments.second_moment[0].sum(0, keepdim=True),
+        "second_moment": moments.second_moment[0][list(variances)],
+        "expected_entropy": moments.expected_entropy[0],
+    }
+    planes_first = {name: value.movedim(first.axis + 1, 1) for name, value in drawn.items()}
+    return first._replace(values=whole | planes_first)
 
 
 def unary_energy(probability: Tensor, share: Tensor) -> Tensor:

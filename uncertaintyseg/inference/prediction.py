@@ -13,6 +13,8 @@ import numpy as np
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.scan import encode_map, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
+from uncertaintyseg.inference.stream.scratch import Scratch
+from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.review.structures import remaining_error
 from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
@@ -24,7 +26,7 @@ class Prediction:
     Attributes:
         label: class ids, uint8 `[*S]`.
         affine: of the scan, 4x4.
-        maps: float32 `[*S]` by name.
+        maps: float32 `[*S]` by name, in memory or memory-mapped; those of single structures as `BoxVolume`s.
         map_info: unit, range and source of each map.
         structures: the structure table.
         provenance: everything needed to make it again.
@@ -36,11 +38,14 @@ class Prediction:
         guarantee_reason: why nothing is promised.
         case_scores: of the case by measure (`active.acquisition`).
         features: `[F]`, what the case looks like to the network (`inference.features`).
+        alternative: of each voxel labelled background the likeliest structure, uint8 `[*S]`; 0 where none is likely at
+            all. None in results of old.
+        scratch: keeps the files of maps that are too large for memory.
     """
 
     label: np.ndarray
     affine: np.ndarray
-    maps: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray | BoxVolume]
     map_info: dict[str, MapInfo]
     structures: list[Structure]
     provenance: Provenance
@@ -52,6 +57,8 @@ class Prediction:
     guarantee_reason: str | None = None
     case_scores: dict[str, float] = field(default_factory=dict)
     features: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    alternative: np.ndarray | None = None
+    scratch: Scratch | None = None
 
     @property
     def valid(self) -> np.ndarray:

@@ -6,49 +6,55 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from torch import Tensor
 
-from uncertaintyseg import __version__
 from uncertaintyseg.active.acquisition import case_scores
-from uncertaintyseg.data.geometry import covers, resample, spacing_mm, voxel_volume_ml
+from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.crf import CRF, drawn_together
+from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with, options_of
-from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
-from uncertaintyseg.inference.shapes import ShapeSpread, shape_spread
-from uncertaintyseg.inference.state import InferenceState
-from uncertaintyseg.inference.thresholding import THRESHOLDS, label_at
-from uncertaintyseg.inference.window import MomentsInferer, WindowedOutput, halved
-from uncertaintyseg.logits import Moments, most_likely
-from uncertaintyseg.logits.quadrature import default_nodes
-from uncertaintyseg.measures import map_info, predictive_entropy, risk_maps
+from uncertaintyseg.inference.spread import ShapeKeeper, Spread
+from uncertaintyseg.inference.stream import (
+    CUT,
+    IN_MEMORY_BYTES,
+    Average,
+    Gathered,
+    Gatherer,
+    GridMap,
+    LogitAverage,
+    MomentAverage,
+    Scratch,
+    WindowLayout,
+    onto_grid,
+    run_windows,
+)  # fmt: skip
+from uncertaintyseg.inference.thresholding import THRESHOLDS
+from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.promise import promised
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import structure_table
 from uncertaintyseg.segmenter import Network
-from uncertaintyseg.wire import MapInfo, Provenance, Source
+from uncertaintyseg.wire import Label
 
 Progress = Callable[[str, float], None]
 SAMPLES = 64
 _MAX_VOXELS = 10**9
-_FEATURE_BYTES = 2**31
-"""Features of larger volumes are not kept: the volume interval is then null."""
-_DRAWN, _FEWEST = 2**27, 16
-"""Voxels x draws at most, so that shapes of a large region take no longer than its network; never fewer draws."""
+_RECALIBRATED = 16
+"""Planes whose error probability is recalibrated at once."""
+_T = TypeVar("_T")
 
 
 class Predictor:
@@ -93,8 +99,7 @@ class Predictor:
         self.network = self.bundle.network().to(self.device)
         self._preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
-        self._window = halved(self.bundle.setting("window"), self.network.divisor, halvings)
-        self._overlap = float(self.bundle.setting("overlap"))
+        self.layout = WindowLayout.of(self.bundle, self.network.divisor, halvings)
         self._runner: Network = self.network
         if method:
             members = [self._member(other) for other in others]
@@ -111,11 +116,11 @@ class Predictor:
     @property
     def calibration(self) -> tuple[Calibration | None, str | None]:
         """What is known of the error probability on calibration cases; or None, and why that does not hold here."""
-        params = self._params()
+        params = asked_for(self.method, self.options, self.threshold, self.crf)
         if params:
             return None, f"uncalibrated: the model was calibrated as it is, not with {', '.join(params)}"
         found, reason = self.bundle.calibration
-        if found and (found.window, found.overlap) != (tuple(self._window), self._overlap):
+        if found and (found.window, found.overlap) != (self.layout.window, self.layout.overlap):
             return None, "uncalibrated: the model was calibrated with other windows"
         return found, reason
 
@@ -134,6 +139,9 @@ class Predictor:
         *,
         seed: int = 0,
         samples: int = SAMPLES,
+        structures: Sequence[str] | None = None,
+        region: Sequence[Sequence[int]] | None = None,
+        scratch: str | os.PathLike[str] | None = None,
         progress: Progress = lambda stage, fraction: None,
     ) -> Prediction:
         """Segment one scan. Same seed and device: the same result, bit for bit.
@@ -143,51 +151,72 @@ class Predictor:
             seed: of the samples behind the volume interval; the maps have no randomness.
             samples: whole segmentations drawn for that interval, where the head has coherent ones; fewer, but 16 or
                 more, in a region of over two million voxels.
+            structures: names of those that get maps and rows of their own; None: all. The label has all of them.
+            region: first voxel and one after the last along each axis of the scan: only there the model looks, and the
+                rest is marked as not seen.
+            scratch: folder for the maps of large scans, which stays; None: a temporary one that goes with the result.
             progress: called with a stage and the fraction done.
 
         Raises:
-            InputError: for a scan that cannot be used.
+            InputError: for a scan that cannot be used, a structure the model does not have, or a region outside the
+                scan.
         """
         seconds: dict[str, float] = {}
+        labels = named(self.bundle.labels, structures)
         with _timed(seconds, "read"):
             progress("reading the scan", 0.0)
             scan = read_scan(image)
             self._check_size(scan)
+            box = boxed(region, scan.shape[1:])
             volume = self._preprocessing({"image": scan})["image"]
-        with _timed(seconds, "network"), pooled_features(self.network.backbone) as features:
-            output = self._run(volume, lambda fraction: progress("running the network", 0.05 + 0.75 * fraction))
-        if self.crf:
-            with _timed(seconds, "crf"):
-                progress("drawing neighbours together", 0.8)
-                output = output._replace(moments=self._drawn_together(output.moments, volume))
+        average = self._average(labels, structures is not None)
+        sizes = len(MEASURES) + 1 + len(self._own_maps) + len(labels) + len(average.variances)
+        large = 4 * sizes * scan[0].numel() > IN_MEMORY_BYTES
+        store = Scratch(scratch, on_disk=large)
+        with pooled_features(self.network.backbone) as features:
+            found, keeper = self._gathered(scan, volume, average, labels, box, store, progress, seconds)
         with _timed(seconds, "samples"):
             progress("drawing plausible segmentations", 0.8)
-            state, spread, method = self._spread(output, volume, samples, seed)
+            spread = self._spread(keeper, volume, samples, seed)
         with _timed(seconds, "maps"):
             progress("making the maps", 0.9)
-            label, maps = self._on_scan_grid(output, volume, scan)
             calibration, uncalibrated = self.calibration
-            if calibration:
-                maps["error_probability"] = calibration.recalibrated(maps["error_probability"])
-        affine = np.asarray(scan.affine, dtype=np.float64)
+            error = found.maps["error_probability"]
+            for start in range(0, len(error) if calibration else 0, _RECALIBRATED):
+                planes = slice(start, start + _RECALIBRATED)
+                error[planes] = calibration.recalibrated(error[planes])
+            maps = self._named_maps(found, labels)
+        affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with _timed(seconds, "review"):
-            names = {item.name: maps[f"probability_{item.name}"] for item in self.bundle.labels}
-            error, labels, valid = maps["error_probability"], self.bundle.labels, maps.get("valid")
+            names, shapes = {item.name: maps[f"probability_{item.name}"] for item in labels}, spread.shapes
+            valid, voxel_ml = maps.get("valid"), voxel_volume_ml(affine)
             table = structure_table(
-                label, names, error, labels, voxel_volume_ml(affine), spread and spread.limits, method, valid=valid
+                label, names, error, labels, voxel_ml, shapes and shapes.limits, spread.method, valid=valid
             )
             places = regions(label, error, names, labels, affine)
-            scores = case_scores(maps, label, spacing_mm(affine), table, spread and spread.dice)
+            scores = case_scores(maps, label, spacing_mm(affine), table, shapes and shapes.dice)
             promise, reason = promised(calibration, uncalibrated)
-            also = promise and promise.threshold
-            curve = review_curve(error, voxel_volume_ml(affine), calibration, also=also, valid=valid)
+            curve = review_curve(error, voxel_ml, calibration, also=promise and promise.threshold, valid=valid)
         progress("done", 1.0)
-        provenance = self._provenance(seed, spread.count if spread else None, calibration, seconds)
-        info = self._map_info(maps, calibration is not None)
-        score = scores["predictive_entropy"]
+        info = map_infos(
+            maps, self.bundle, self.network.head, method=self.method,
+            open_error=bool(self.threshold or calibration or self.bundle.config.get("regions")),
+            alone=isinstance(average, LogitAverage) and not average.several,
+            without_variances=not average.variances,
+        )  # fmt: skip
+        asked = asked_for(
+            self.method, self.options, self.threshold, self.crf,
+            structures=structures and list(structures), region=region and [list(part) for part in region],
+        )  # fmt: skip
+        made = provenance(
+            self.bundle, self.network.head, seconds,
+            params=asked, samples=shapes.count if shapes else None, seed=seed, window=self.layout.window,
+            overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
+        )  # fmt: skip
         return Prediction(
-            label, affine, maps, info, table, provenance, score, state, regions=places, case_scores=scores,
-            features=features.vector, risk_coverage=curve, guarantee=promise, guarantee_reason=reason,
+            label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
+            case_scores=scores, features=features.vector, risk_coverage=curve, guarantee=promise,
+            guarantee_reason=reason, alternative=found.alternative, scratch=store,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -228,108 +257,88 @@ class Predictor:
                 "voxels at this model's resolution. Are the voxel sizes in its header in mm? Correct them, or crop it."
             )
 
-    def _run(self, volume: MetaTensor, progress: Callable[[float], None]) -> WindowedOutput:
-        size = self.network.backbone.features * volume[0].numel() * 4
-        keep = not (self.method or self.crf) and self.network.head.coherent and size <= _FEATURE_BYTES
-        inferer = MomentsInferer(self._window, self._overlap, keep_features=keep, progress=progress)
-        tensor = volume.as_tensor().to(self.device, torch.float32)[None]
-        return inferer(tensor, self._runner)
+    @property
+    def _own_maps(self) -> list[str]:
+        """Names of the maps that only the head itself can make."""
+        return [] if self.method else list(self.network.head.extra_maps())
 
-    def _drawn_together(self, moments: Moments, volume: MetaTensor) -> Moments:
-        """Moments after the CRF; its unary is softened where the model's own entropy is high."""
-        with torch.inference_mode():
-            image = volume.as_tensor().to(moments.probability)[None]
-            p = moments.probability
-            return Moments.of_probability(self.crf(p, image, self._spacing, predictive_entropy(p)))
+    def _average(self, labels: Sequence[Label], asked: bool) -> Average:
+        """What windows average, and whose variances are carried with it."""
+        classes = len(self.bundle.labels) + 1
+        ids = [item.id for item in labels] if asked or classes <= MOST_VARIANCES else []
+        if self.method or self.bundle.config.get("average", "moments") == "moments":
+            return MomentAverage(self._runner, classes, ids)
+        mirrors = self.bundle.config.get("mirrors") or ()
+        return LogitAverage(self.network.networks, classes, ids, mirrors=mirrors)
 
-    def _spread(
-        self, output: WindowedOutput, volume: MetaTensor, samples: int, seed: int
-    ) -> tuple[InferenceState | None, ShapeSpread | None, str]:
-        """Volume intervals and Dice from coherent samples, or the reason why there are none."""
+    def _gathered(
+        self,
+        scan: MetaTensor,
+        volume: MetaTensor,
+        average: Average,
+        labels: Sequence[Label],
+        box: Sequence[slice] | None,
+        scratch: Scratch,
+        progress: Progress,
+        seconds: dict[str, float],
+    ) -> tuple[Gathered, ShapeKeeper | str]:
+        """Run the network, and bring what it says to the scan's grid as it goes."""
+        image, shape = volume.as_tensor(), volume.shape[1:]
+        nearest = volume.meta.get("nearest_axes") or ()
+        grid = GridMap(volume.affine, shape, scan.affine, scan.shape[1:], nearest=nearest, region=box)
+        plan = self.layout.over(shape, self.network.divisor, None if box is None else grid.box_on_model())
+        keeper = self._keeper(shape, scratch)
+        if isinstance(average, MomentAverage):
+            average.features = isinstance(keeper, ShapeKeeper)
+        gatherer = Gatherer(
+            scan.shape[1:], grid.planes_axis(plan.axis), [item.id for item in labels], scratch,
+            covered=grid.covered, cut=CUT if scratch.on_disk else 0.0, label_by=self.threshold,
+        )  # fmt: skip
+        slabs = run_windows(image, plan, average, self.device, progress=_windows(progress))
+        slabs = _each_timed(seconds, "network", slabs)
+        if isinstance(keeper, ShapeKeeper):
+            slabs = keeper.watching(slabs)
         if self.crf:
-            return None, None, "none: a CRF leaves one answer"
+            with _timed(seconds, "crf"):
+                part = image[(slice(None), *plan.covered)]
+                slabs = [drawn_together(slabs, self.crf, part, self._spacing, average.variances)]
+            seconds["crf"] -= seconds["network"]
+        with _timed(seconds, "maps"):
+            before = seconds.get("network", 0.0)
+            for chunk in onto_grid(slabs, grid, average):
+                gatherer.add(chunk)
+            found = gatherer.finish()
+        seconds["maps"] -= seconds["network"] - before
+        return found, keeper
+
+    def _keeper(self, shape: Sequence[int], scratch: Scratch) -> ShapeKeeper | str:
+        """What keeps the features that whole shapes are drawn from, or why there will be none."""
+        head, features = self.network.head, self.network.backbone.features
+        if self.crf:
+            return "none: a CRF leaves one answer"
         if self.method:
-            return None, None, f"none: {self.method} keeps the moments of its passes, not their shapes"
-        if not self.network.head.coherent:
-            return None, None, f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
-        if output.features is None:
-            return None, None, "none: the volume is too large to keep its features"
-        state = InferenceState.around_foreground(output.features, output.moments.probability, volume.affine)
-        if state is None:
-            return None, None, "none: no voxel is possibly foreground"
+            return f"none: {self.method} keeps the moments of its passes, not their shapes"
+        if not head.coherent:
+            return f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
+        if not ShapeKeeper.fits(features, shape):
+            return "none: the volume is too large to keep its features"
+        return ShapeKeeper(features, shape, scratch)
+
+    def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
+        """Volume intervals and Dice from coherent samples, or the reason why there are none."""
+        if isinstance(keeper, str):
+            return Spread(None, None, keeper)
         generator = torch.Generator(self.device).manual_seed(seed)
-        label = most_likely(output.moments.probability)[(0, *state.region)]
-        count = min(samples, max(_DRAWN // label.numel(), _FEWEST))
-        draws = state.labels(self.network.head, count, generator)
-        spread = shape_spread(draws, label, self.bundle.labels, voxel_volume_ml(volume.affine))
-        return state, spread, f"2.5 to 97.5 % of {count} whole segmentations drawn from the {self.bundle.head} head"
+        return keeper.spread(self.network.head, self.bundle.labels, volume.affine, samples, generator)
 
-    def _on_scan_grid(
-        self, output: WindowedOutput, volume: MetaTensor, scan: MetaTensor
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Label and maps, resampled together and once from the model's grid to the scan's."""
-        with torch.inference_mode():
-            maps = risk_maps(output.moments, [item.name for item in self.bundle.labels]) | output.maps
-            stack = torch.cat(list(maps.values()), dim=1)[0]
-            maps = dict(zip(maps, resample(stack, volume.affine, scan.affine, scan.shape[1:]), strict=True))
-            structures = torch.stack([maps[f"probability_{item.name}"] for item in self.bundle.labels])
-            background = (1 - structures.sum(0)).clamp_min_(0)  # 1 outside the field of view: no structure, no risk
-            probability = torch.cat([background[None], structures])
-            label = self._label(probability)
-            maps["error_probability"] = 1 - probability.gather(0, label[None])[0]
-            if not covers(volume.affine, volume.shape[1:], scan.affine, scan.shape[1:]):
-                seen = torch.ones((1, *volume.shape[1:]), dtype=torch.uint8, device=stack.device)
-                valid = resample(seen, volume.affine, scan.affine, scan.shape[1:], nearest=True)[0]
-                maps |= {} if valid.all() else {"valid": valid.float()}
-            label = label.to(torch.uint8)
-        return label.cpu().numpy(), {name: value.cpu().numpy() for name, value in maps.items()}
-
-    def _label(self, probability: Tensor) -> Tensor:
-        """Class index of each voxel, from E[p] `[C, *S]`."""
-        if self.threshold is None:
-            return most_likely(probability)
-        cut = label_at(probability.cpu().numpy(), self.threshold)
-        return torch.from_numpy(cut).to(probability.device, torch.long)
-
-    def _map_info(self, names: Iterable[str], calibrated: bool) -> dict[str, MapInfo]:
-        """Unit, range and source of each map."""
-        head = self.network.head
-        own = {} if self.method else head.extra_maps()
-        source: Source = head.source
-        if self.method:
-            source = "total" if head.stochastic else PASSES[self.method].source
-        classes = len(self.bundle.labels) + 1
-        found = {name: own.get(name) or map_info(name, classes, source) for name in names}
-        if self.threshold or calibrated:  # the label need not be the likeliest class, or was wrong more often
-            found["error_probability"] = found["error_probability"].model_copy(update={"range": (0.0, 1.0)})
-        return found
-
-    def _params(self) -> dict[str, Any]:
-        """What was asked for beyond the model itself."""
-        asked = {"method": self.method, **self.options, "threshold": self.threshold}
-        return {k: v for k, v in asked.items() if v is not None} | ({"crf": asdict(self.crf)} if self.crf else {})
-
-    def _provenance(
-        self, seed: int, samples: int | None, calibration: Calibration | None, seconds: dict[str, float]
-    ) -> Provenance:
-        classes = len(self.bundle.labels) + 1
-        quadrature = classes > 2 and self.network.head.stochastic
-        return Provenance(
-            model=self.bundle.name,
-            head=self.bundle.head,
-            weights_checksum=self.bundle.checksum,
-            params=self._params(),
-            nodes=default_nodes(classes) if quadrature else None,
-            samples=samples,
-            seed=seed,
-            window=self._window,
-            overlap=self._overlap,
-            device=self.device,
-            dtype="float32",
-            code_version=__version__,
-            calibration=calibration and calibration.checksum,
-            seconds={stage: round(value, 4) for stage, value in seconds.items()},
-        )
+    def _named_maps(self, found: Gathered, labels: Sequence[Label]) -> dict[str, Any]:
+        """All maps in their order, those of structures under their names."""
+        maps: dict[str, Any] = {name: found.maps[name] for name in MEASURES}
+        for item in labels:
+            for measure in ("probability", "variance"):
+                if f"{measure}_{item.id}" in found.boxes:
+                    maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
+        return maps | {name: value for name, value in found.maps.items() if name not in maps}
 
 
 def predictor_for(
@@ -385,8 +394,31 @@ def checked_device(name: str) -> str:
     return name
 
 
+def _windows(progress: Progress) -> Callable[[int, int], None]:
+    """Tells how many windows are done, and how long the rest will take where that is minutes."""
+    start = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        minutes = (time.perf_counter() - start) / done * (total - done) / 60
+        left = f", about {minutes:.0f} min left" if minutes >= 1 else ""
+        progress(f"running the network, {done} of {total} windows{left}", 0.05 + 0.75 * done / total)
+
+    return tell
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - start
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _each_timed(seconds: dict[str, float], stage: str, items: Iterable[_T]) -> Iterator[_T]:
+    """The items, with the time that each takes to come."""
+    iterator = iter(items)
+    while True:
+        with _timed(seconds, stage):
+            item = next(iterator, None)
+        if item is None:
+            return
+        yield item

@@ -37,23 +37,22 @@ class InferenceState:
     affine: np.ndarray
 
     @classmethod
-    def around_foreground(cls, features: Tensor, probability: Tensor, affine: ArrayLike) -> InferenceState | None:
+    def around_foreground(cls, features: np.ndarray, possible: np.ndarray, affine: ArrayLike) -> InferenceState | None:
         """Cut the region out of features; None without foreground.
 
         Args:
-            features: `[1, F, *spatial]`.
-            probability: E[p], `[1, C, *spatial]`.
+            features: float16 `[F, *spatial]`.
+            possible: where the foreground probability exceeds `POSSIBLE`, bool `[*spatial]`.
             affine: of their grid, 4x4.
         """
-        possible = (1 - probability[0, 0] > POSSIBLE).cpu().numpy()
         if not possible.any():
             return None
         region = []
         for axis, size in enumerate(possible.shape):
             hit = np.flatnonzero(possible.any(axis=tuple(a for a in range(3) if a != axis)))
             region.append(slice(max(int(hit[0]) - MARGIN, 0), min(int(hit[-1]) + 1 + MARGIN, size)))
-        cut = features[(0, slice(None), *region)]
-        return cls(cut.to(torch.float16).cpu().numpy(), tuple(region), np.asarray(affine, dtype=np.float64))
+        cut = np.ascontiguousarray(features[(slice(None), *region)])
+        return cls(cut, tuple(region), np.asarray(affine, dtype=np.float64))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write to a folder."""

@@ -1,4 +1,4 @@
-"""From probabilities to a label where the argmax is not wanted: thresholds on the foreground (METHODS 5.2, 5.3)."""
+"""Where the most likely class is not wanted as the label: thresholds on the foreground (METHODS 5.2, 5.3)."""
 
 from __future__ import annotations
 
@@ -14,34 +14,8 @@ _SMOOTHING = 9
 """Bins of the moving sum that modes are looked for in: 3.5 % of probability."""
 
 
-def label_at(probability: np.ndarray, method: str = "otsu", value: float | None = None) -> np.ndarray:
-    """Give every voxel whose foreground probability 1 - p_0 exceeds a threshold its most likely structure.
-
-    Args:
-        probability: E[p] `[C, *spatial]`, class 0 the background.
-        method: as of `threshold`.
-        value: as of `threshold`.
-
-    Returns:
-        Class ids, uint8 `[*spatial]`.
-
-    Raises:
-        InputError: for fewer than two classes, values that are not probabilities, or as of `threshold`.
-    """
-    probability = np.asarray(probability)
-    if probability.ndim < 2 or probability.shape[0] < 2:
-        raise InputError(
-            f"a label needs probabilities [C, *spatial] of background and structures; their shape is "
-            f"{probability.shape}."
-        )
-    foreground = 1 - probability[0]
-    cut = threshold(foreground, method, value)
-    structure = probability[1:].argmax(0) + 1
-    return np.where(foreground > cut, structure, 0).astype(np.uint8)
-
-
 def threshold(foreground: np.ndarray, method: str = "otsu", value: float | None = None) -> float:
-    """A threshold on foreground probabilities, in [0, 1].
+    """A threshold on foreground probabilities, in [0, 1]; voxels above it get their most likely structure.
 
     Args:
         foreground: 1 - p_0, of any shape.

@@ -96,6 +96,10 @@ class LaplaceHead(Head):
     def coherent(self) -> bool:
         return True
 
+    @property
+    def voxelwise(self) -> bool:
+        return self.base.voxelwise
+
     def extra_maps(self) -> dict[str, MapInfo]:
         return self.base.extra_maps() | (split_info(self.classes) if self.split else {})
 

@@ -170,7 +170,7 @@ def test_a_volume_larger_than_the_window_takes_several_and_progress_ends_at_one(
     bundle = tiny_bundle("low_rank", 3, window=(16, 16, 8), overlap=0.5)
     Predictor(bundle).predict(scan, progress=lambda stage, fraction: said.append((stage, fraction)))
     fractions = [fraction for _, fraction in said]
-    assert sum(stage == "running the network" for stage, _ in said) > 8
+    assert sum(stage.startswith("running the network, ") for stage, _ in said) > 8
     assert fractions == sorted(fractions)
     assert fractions[0] == 0.0
     assert said[-1] == ("done", 1.0)
@@ -209,7 +209,7 @@ def test_whole_shapes_give_an_ordered_volume_interval(tiny_bundle, scan, head, o
 
 
 def test_a_large_region_is_drawn_less_often_and_says_so(tiny_bundle, scan, monkeypatch):
-    monkeypatch.setattr("uncertaintyseg.inference.predictor._DRAWN", 1)
+    monkeypatch.setattr("uncertaintyseg.inference.spread._DRAWN", 1)
     prediction = Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=40)
     assert prediction.provenance.samples == 16
     assert {row.interval_method.split(" of ")[1][:2] for row in prediction.structures} == {"16"}

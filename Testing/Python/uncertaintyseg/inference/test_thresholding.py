@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.thresholding import label_at, threshold
+from uncertaintyseg.inference.thresholding import threshold
 
 
 def two_groups(low, high, share, *, spread=0.03, size=20000, seed=0):
@@ -63,34 +63,18 @@ def test_the_other_thresholds_are_what_they_are_called():
     assert threshold(np.zeros(0), "percentile") == threshold(np.zeros(0), "mean_std") == 0.5
 
 
-def test_voxels_above_the_threshold_get_their_most_likely_structure():
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet([4.0, 1.0, 1.0], (5, 6, 7)).transpose(3, 0, 1, 2)
-    label = label_at(p, "fixed", 0.3)
-    assert label.dtype == np.uint8
-    for voxel in np.ndindex(*label.shape):
-        background, *structures = p[(slice(None), *voxel)]
-        wanted = 1 + int(np.argmax(structures)) if 1 - background > 0.3 else 0
-        assert label[voxel] == wanted
-
-
-def test_half_is_the_plain_label_of_two_classes():
-    p = np.random.default_rng(0).dirichlet([1.0, 1.0], (6, 6, 6)).transpose(3, 0, 1, 2)
-    assert np.array_equal(label_at(p, "fixed"), p.argmax(0))
-
-
 def test_otsu_finds_what_an_underconfident_model_hints_at():
     foreground = np.full((8, 8, 8), 0.02)
     foreground[2:5, 2:5, 2:5] = 0.35
-    assert np.array_equal(label_at(np.stack([1 - foreground, foreground])), foreground == 0.35)
+    assert np.array_equal(foreground > threshold(foreground), foreground == 0.35)
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.2, 1.3])
 def test_values_that_are_no_probabilities_are_refused(bad):
-    p = np.full((2, 3, 3, 3), 0.5)
-    p[0, 1, 1, 1] = bad
+    foreground = np.full((3, 3, 3), 0.5)
+    foreground[1, 1, 1] = bad
     with pytest.raises(InputError, match="NaN or outside 0 to 1"):
-        label_at(p)
+        threshold(foreground)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +90,3 @@ def test_values_that_are_no_probabilities_are_refused(bad):
 def test_methods_and_values_that_make_no_sense_are_refused(method, value, message):
     with pytest.raises(InputError, match=message):
         threshold(np.array([0.1, 0.9]), method, value)
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 3), (4,)])
-def test_a_label_needs_a_background_and_a_structure(shape):
-    with pytest.raises(InputError, match="background and structures"):
-        label_at(np.full(shape, 0.5))

@@ -1,0 +1,127 @@
+"""What a prediction says about itself: how to read its maps, and everything needed to make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from uncertaintyseg import __version__
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.heads import Head
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.logits.quadrature import default_nodes
+from uncertaintyseg.measures import map_info
+from uncertaintyseg.wire import Label, MapInfo, Provenance, Source
+
+MOST_VARIANCES = 16
+"""Classes up to which each structure's own variance is carried unasked."""
+_SPREAD = ("variance", "mutual_information")
+
+
+def named(labels: Sequence[Label], structures: Sequence[str] | None) -> list[Label]:
+    """The structures that were asked for; None: all.
+
+    Raises:
+        InputError: for a name that the model does not have, or none at all.
+    """
+    if structures is None:
+        return list(labels)
+    unknown = [name for name in structures if name not in {item.name for item in labels}]
+    if unknown or not structures:
+        what = f"'{unknown[0]}'" if unknown else "no structure at all"
+        raise InputError(f"{what} was asked for; this model has {', '.join(item.name for item in labels)}.")
+    return [item for item in labels if item.name in structures]
+
+
+def boxed(region: Sequence[Sequence[int]] | None, shape: Sequence[int]) -> tuple[slice, ...] | None:
+    """A region of interest, first voxel and one after the last of each axis, as slices.
+
+    Raises:
+        InputError: where it is no box of the scan.
+    """
+    if region is None:
+        return None
+    if len(region) != len(shape) or not all(
+        len(part) == 2 and 0 <= part[0] < part[1] <= size for part, size in zip(region, shape, strict=True)
+    ):
+        raise InputError(
+            f"the region {[list(part) for part in region]} is no box of a scan of {' x '.join(map(str, shape))} "
+            "voxels: give the first voxel and one after the last of each axis."
+        )
+    return tuple(slice(int(first), int(last)) for first, last in region)
+
+
+def map_infos(
+    names: Iterable[str],
+    bundle: Bundle,
+    head: Head,
+    *,
+    method: str | None,
+    open_error: bool,
+    alone: bool,
+    without_variances: bool,
+) -> dict[str, MapInfo]:
+    """Unit, range and source of each map.
+
+    Args:
+        names: of the maps.
+        bundle: the model.
+        head: of its network.
+        method: passes it was run with.
+        open_error: whether the error probability may exceed that of a guess: the label need not be the likeliest class,
+            or was wrong more often.
+        alone: whether only one answer was heard, so that nothing could disagree.
+        without_variances: whether the structures' own variances were left out for want of room.
+    """
+    own = {} if method else head.extra_maps()
+    source: Source = head.source
+    if method:
+        source = "total" if head.stochastic else PASSES[method].source
+    classes = len(bundle.labels) + 1
+    found = {name: own.get(name) or map_info(name, classes, source) for name in names}
+    notes: dict[str, str] = {}
+    if without_variances:
+        notes["variance"] = (
+            f"Of all classes together; variance_<structure> is carried up to {MOST_VARIANCES} classes, or for "
+            "structures that are named in the request."
+        )
+    if alone:
+        notes |= dict.fromkeys(_SPREAD, "0 everywhere: this model gives one answer, which nothing can disagree with.")
+    for name, note in notes.items():
+        found[name] = found[name].model_copy(update={"description": note})
+    if open_error:
+        found["error_probability"] = found["error_probability"].model_copy(update={"range": (0.0, 1.0)})
+    return found
+
+
+def asked_for(
+    method: str | None, options: Mapping[str, Any], threshold: str | None, crf: CRF | None, **more: Any
+) -> dict[str, Any]:
+    """What was asked for beyond the model itself."""
+    asked = {"method": method, **options, "threshold": threshold, **more}
+    return {k: v for k, v in asked.items() if v is not None} | ({"crf": asdict(crf)} if crf else {})
+
+
+def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about: Any) -> Provenance:
+    """Everything needed to make a prediction again.
+
+    Args:
+        bundle: the model.
+        head: of its network.
+        seconds: wall time of each stage.
+        about: params, samples, seed, window, overlap, device and calibration.
+    """
+    classes = len(bundle.labels) + 1
+    return Provenance(
+        model=bundle.name,
+        head=bundle.head,
+        weights_checksum=bundle.checksum,
+        nodes=default_nodes(classes) if classes > 2 and head.stochastic else None,
+        dtype="float32",
+        code_version=__version__,
+        seconds={stage: round(value, 4) for stage, value in seconds.items()},
+        **about,
+    )
