@@ -23,6 +23,9 @@ def import_model(
     fold: Annotated[
         str | None, typer.Option(help="Which folds of an nnU-Net: all (by default), or numbers such as 0,1.")
     ] = None,
+    mirroring: Annotated[
+        bool, typer.Option(help="Average an nnU-Net over mirrored images, as it was trained; up to 8 times slower.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Import a trained network: afterwards it is a model like any other, with risk maps and guided correction.
@@ -31,7 +34,7 @@ def import_model(
 
     Example: uncertaintyseg import Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres --name hippo
     """
-    options = {"fold": fold}
+    options = {"fold": fold, "mirroring": None if mirroring else False}
     with progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.imports import import_model

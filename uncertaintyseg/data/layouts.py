@@ -25,7 +25,7 @@ _SPLITS = Path(__file__).parent / "splits"
 _CHECKOUT = Path(__file__).parents[2]
 _TOTALSEGMENTATOR_IMAGES = ("ct.nii.gz", "mri.nii.gz")
 _EXPECTED = (
-    "images/ with labels/ beside it, imagesTr/ with labelsTr/ (Decathlon), <case>/ct.nii.gz with "
+    "images/ with labels/ beside it, imagesTr/ with labelsTr/ (Decathlon, nnU-Net), <case>/ct.nii.gz with "
     "<case>/segmentations/*.nii.gz (TotalSegmentator), or volume-N.nii with segmentation-N.nii (LiTS)"
 )
 
@@ -198,9 +198,19 @@ def _image_and_label_folders(folder: Path) -> list[Case]:
     for images, labels in (("images", "labels"), ("imagesTr", "labelsTr")):
         if (folder / images).is_dir():
             by_id = _volumes(folder / labels)
-            cases = [Case(i, path, by_id.get(i)) for i, path in _volumes(folder / images).items()]
+            scans = _first_channels(_volumes(folder / images), by_id)
+            cases = [Case(i, path, by_id.get(i)) for i, path in scans.items()]
             return _with_raters(cases, folder / "raters")
     return []
+
+
+def _first_channels(images: dict[str, Path], labels: Mapping[str, Path]) -> dict[str, Path]:
+    """One file a scan, where labels tell that scans are named as nnU-Net has it: <id>_0000, <id>_0001, ... of <id>."""
+    named = {i: re.fullmatch(r"(.+)_(\d{4})", i) for i in images}
+    if not all(named.values()) or labels.keys() & images.keys():
+        return images
+    first = {match[1]: images[i] for i, match in named.items() if match[2] == "0000"}
+    return first if labels.keys() & first.keys() else images
 
 
 def _with_raters(cases: list[Case], folder: Path) -> list[Case]:

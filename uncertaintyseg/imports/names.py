@@ -13,7 +13,7 @@ _LONGEST = 80
 def plain(text: object, fallback: str) -> str:
     """The text in letters, digits and `_ .()+-`, accents taken off; `fallback` where nothing is left of it."""
     ascii_only = unicodedata.normalize("NFKD", str(text)).encode("ascii", "ignore").decode()
-    kept = _FOREIGN.sub("_", ascii_only).strip(" ._")[:_LONGEST].strip(" .")
+    kept = _FOREIGN.sub("_", ascii_only).strip(" ._+-")[:_LONGEST].strip(" ._+-")
     return kept or fallback
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.imports.nnunet import NNUNET
 from uncertaintyseg.imports.source import Progress, Source
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.own_models import checked_name
 
-SOURCES: tuple[Source, ...] = ()
+SOURCES: tuple[Source, ...] = (NNUNET,)
 
 
 def import_model(
