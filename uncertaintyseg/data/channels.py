@@ -43,7 +43,8 @@ def read_channels(image: Image, count: int) -> MetaTensor:
             )
     if count == 1:
         return first
-    return MetaTensor(torch.cat([scan.as_tensor() for scan in scans]), affine=first.affine, meta=dict(first.meta))
+    meta = {name: value for name, value in first.meta.items() if name != "affine"}
+    return MetaTensor(torch.cat([scan.as_tensor() for scan in scans]), affine=first.affine, meta=meta)
 
 
 def channel_files(image: Image, count: int) -> list[Path]:

@@ -112,7 +112,7 @@ class Preprocess(MapTransform):
     def _label(self, path: Path, scan: MetaTensor) -> np.ndarray:
         """Class ids int16 with the grid's axes, before any resampling."""
         case = Case("", Path(scan.meta["filename_or_obj"]), path)
-        like = MetaTensor(scan.as_tensor()[:1], affine=scan.affine, meta=dict(scan.meta))
+        like = MetaTensor(scan.as_tensor()[:1], affine=scan.affine, meta={"filename_or_obj": str(case.image)})
         label = read_case_label(case, self.labels, like=like)
         array, affine = label.as_tensor().numpy().astype(np.int16), label.affine.numpy().astype(np.float64)
         if self.to_ras:

@@ -55,19 +55,21 @@ def resample_label(
 ) -> np.ndarray:
     """Resample class ids `[*S]` to `[*shape]`: at each voxel the id whose resampled indicator is largest.
 
-    Where two are equal, such as half-way between two labels, the nearest voxel of the old grid has it if it is one of
-    the two, else the smaller id.
+    Where two are equal, such as half-way between two labels, the smaller id has it; with the first function only if
+    neither is that of the nearest voxel of the old grid.
     """
     if tuple(label.shape) == tuple(shape):
         return label
-    axis = separate_axis(how, spacing, target)
-    resized = _spline(how.order) if how.function == "resample_data_or_seg_to_shape" else _linear
-    nearest = _along(label.astype(np.float64), shape, axis, _spline(0)).astype(label.dtype)
+    axis, with_splines = separate_axis(how, spacing, target), how.function == "resample_data_or_seg_to_shape"
+    resized = _spline(how.order) if with_splines else _coarse
+    nearest = _along(label.astype(np.float64), shape, axis, _spline(0)).astype(label.dtype) if with_splines else None
     best = np.full(shape, -np.inf)
     found = np.zeros(shape, label.dtype)
     for value in np.unique(label):
         share = _along((label == value).astype(np.float64), shape, axis, resized)
-        wins = (share > best) | ((share == best) & (nearest == value))
+        wins = share > best
+        if nearest is not None:
+            wins |= (share == best) & (nearest == value)
         found[wins] = value
         np.maximum(best, share, out=best)
     return found
@@ -94,6 +96,11 @@ def _spline(order: int) -> Resized:
 def _linear(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     return F.interpolate(tensor[None, None], shape, mode="trilinear" if array.ndim == 3 else "bilinear")[0, 0].numpy()
+
+
+def _coarse(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """In the steps of half precision, in which nnU-Net compares labels."""
+    return _linear(1000 * array, shape).astype(np.float16)
 
 
 def _along(array: np.ndarray, shape: Sequence[int], axis: int | None, resized: Resized) -> np.ndarray:

@@ -104,13 +104,13 @@ def read_training(found: TrainedFolder, folds: str | None, progress: Progress) -
                     f"{len(configuration.normalization_schemes)}: take both from the same training."
                 )
         elif (own.trainer, own.configuration, own.mirroring) != (first.trainer, first.configuration, first.mirroring):
-            raise BundleError(f"fold {fold} and {first.path.parent.name} are of different trainings: import them apart.")
+            raise BundleError(f"{first.path.parent.name} and fold_{fold} are of different trainings: import one.")
         networks.append(_segmenter(own, architecture, labels, len(channels)))
         digests.append(file_sha256(path))
     network = networks[0] if len(networks) == 1 else Folds.of(networks)
     return Training(
-        found.name, configuration, architecture, labels, channels, first.trainer, first.mirroring, list(chosen), digests,
-        network,
+        found.name, configuration, architecture, labels, channels, first.trainer, first.mirroring, list(chosen),
+        digests, network,
     )  # fmt: skip
 
 
