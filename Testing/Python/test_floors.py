@@ -34,7 +34,9 @@ ROOMS: dict[str, set[str]] = {
         "active", "backbones", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter",
         "wire",
     },
-    "imports": {"backbones", "data", "errors", "heads", "inference", "measures", "segmenter", "wire"},
+    "imports": {
+        "backbones", "data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire",
+    },
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
     "cli": {
