@@ -20,7 +20,8 @@ import torch
 from common import console, machine, show
 from scipy.ndimage import gaussian_filter
 
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, Bundle, find_bundle, save_weights
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, Bundle, find_bundle
+from uncertaintyseg.inference.weights import save_weights
 
 SHAPE, SPACING = (256, 256, 128), (1.5, 1.5, 2.0)
 STAGES = ("read", "network", "samples", "maps", "review", "store")

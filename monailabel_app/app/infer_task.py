@@ -152,6 +152,7 @@ class BundleInferTask(InferTask):
             UncertaintySegError: The scan cannot be read, or there is no such method.
         """
         bundle, method = model_with(self.bundle, params.method, *self._models.folders)
+        Bundle.load(bundle.folder).base  # noqa: B018 - one that is gone, or has changed, is refused now and by name
         if params.options and method is None:
             name = next(iter(params.options))
             raise InputError(f"params.options: {name!r} is no choice without a 'method' of passes")

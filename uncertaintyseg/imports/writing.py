@@ -13,7 +13,8 @@ from torch import nn
 
 from uncertaintyseg.data.scan import sync_folder, write_bytes
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, save_weights
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle
+from uncertaintyseg.inference.weights import save_weights
 
 
 def check_free(output: Path, name: str) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from uncertaintyseg.errors import BundleError
+from uncertaintyseg.inference.content import content_hash
+from uncertaintyseg.inference.weights import load_weights, save_weights
 from uncertaintyseg.wire import Label, Modality
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
     from monai.transforms import Compose
-    from torch import Tensor, nn
 
     from uncertaintyseg.review.calibration import Calibration
     from uncertaintyseg.segmenter import Segmenter
@@ -147,14 +148,36 @@ class Bundle:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the weights file, or "" when it has not been trained."""
+        """SHA-256 of the weights file (with a base, of its checksum and this one's); "" before it has been trained."""
         if not self.weights.is_file():
             return ""
-        with self.weights.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        own, base = content_hash(self.weights), self.uncertainty.base
+        return own if base is None else hashlib.sha256(f"{base.checksum}{own}".encode()).hexdigest()
+
+    @cached_property
+    def base(self) -> Bundle | None:
+        """The model whose network it uses, storing only a head of its own; None for a model that stores all.
+
+        It is looked for in the folders above it (two for a neighbour, more for a version that was kept), in the user's
+        and among the shipped ones.
+
+        Raises:
+            BundleError: when it is not there, or has other weights than those the head was made for.
+        """
+        wanted = self.uncertainty.base
+        if wanted is None:
+            return None
+        places = [place / wanted.name for place in (*self.folder.parents[:4], user_models(), shipped_models())]
+        found = [Bundle.load(place) for place in places if (place / METADATA).is_file()]
+        fitting = next((bundle for bundle in found if bundle.checksum == wanted.checksum), None)
+        if fitting is None:
+            raise BundleError(
+                f"{self.folder}: this {self.head} model needs '{wanted.name}', which "
+                f"{'has other weights' if found else 'is not here'}: put the model of checksum {wanted.checksum[:12]} "
+                f"beside it or into {user_models()}, or make the head again (uncertaintyseg train {wanted.name} DATA "
+                f"--head {self.head})."
+            )
+        return fitting
 
     @property
     def calibration(self) -> tuple[Calibration | None, str | None]:
@@ -178,7 +201,9 @@ class Bundle:
         Raises:
             BundleError: when it is missing or not valid JSON.
         """
-        return read_config(self.folder / INFERENCE)
+        parser = read_config(self.folder / INFERENCE)
+        parser["bundle_root"] = str(self.folder)
+        return parser
 
     def setting(self, name: str) -> Any:
         """A plain value of the inference configuration, such as "window" or "overlap"."""
@@ -188,16 +213,22 @@ class Bundle:
         return value
 
     def preprocessing(self) -> Compose:
-        """The transform from file paths under "image" (and "label") to tensors on the model's grid."""
+        """The transform from file paths under "image" (and "label") to tensors on the model's grid.
+
+        Raises:
+            BundleError: when the configuration makes none, or there is no base to take it from.
+        """
+        self.base  # noqa: B018 - refused by name, before anything is built
         return self._built("preprocessing")
 
     def network(self, weights: bool = True) -> Segmenter:
-        """The network, with its weights unless told otherwise, in evaluation mode.
+        """The network, with its weights unless told otherwise, in evaluation mode; a base's are always loaded.
 
         Raises:
-            BundleError: when the configuration makes no network, or the weights are missing, damaged, or of another
-                architecture.
+            BundleError: when the configuration makes no network, the weights are missing, damaged, or of another
+                architecture, or there is no such base.
         """
+        self.base  # noqa: B018 - refused by name, before anything is built
         network = self._built("network_def")
         if network.head.classes != len(self.labels) + 1:
             raise BundleError(
@@ -205,8 +236,21 @@ class Bundle:
                 f"metadata lists {len(self.labels)} labels. Mend 'classes' or the labels."
             )
         if weights:
-            load_weights(network, self.weights)
+            load_weights(network, self.weights, part=self._part)
         return network.eval()
+
+    def save(self, network: Segmenter) -> None:
+        """Write a network's weights as this model's, all or nothing: of a derived model only the head's.
+
+        An imported network, and what is derived from one, keeps its precision.
+        """
+        about = self.uncertainty
+        save_weights(network, self.weights, part=self._part, exact=bool(about.base or about.origin))
+
+    @property
+    def _part(self) -> str:
+        """How the names of its own tensors begin."""
+        return "head." if self.uncertainty.base else ""
 
     def _built(self, name: str) -> Any:
         try:
@@ -234,67 +278,6 @@ def read_config(path: Path) -> ConfigParser:
     except ValueError as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     return parser
-
-
-def load_weights(network: Segmenter, path: Path, *, part: str = "") -> None:
-    """Load safetensors weights into a network; nothing is unpickled.
-
-    Args:
-        network: to be filled.
-        path: the file.
-        part: load only names that begin so, e.g. "backbone."; the rest of the network keeps its values.
-
-    Raises:
-        BundleError: when the file is missing or damaged, or a name or shape differs.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise BundleError(f"{path} is missing: train the model first (uncertaintyseg train {path.parts[-3]} DATA).")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is not a readable safetensors file ({error}); restore it from a backup.") from error
-    wanted = {name: value.shape for name, value in _state(network).items() if name.startswith(part)}
-    found = {name: value for name, value in state.items() if name.startswith(part)}
-    wrong = [n for n in wanted if n not in found or found[n].shape != wanted[n]] + [n for n in found if n not in wanted]
-    if wrong:
-        raise BundleError(
-            f"{path} holds the weights of another architecture ({len(wrong)} tensors differ, first '{wrong[0]}'): "
-            "use the configs it was trained with, or train again."
-        )
-    network.load_state_dict(found, strict=False)  # complete by the check above; second names follow the first
-
-
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a network by name, each once: MONAI's DynUNet registers its blocks twice."""
-    state, seen = {}, set()
-    for name, value in network.state_dict().items():
-        if value.data_ptr() not in seen:
-            seen.add(value.data_ptr())
-            state[name] = value
-    return state
-
-
-def save_weights(network: nn.Module, path: Path, *, exact: bool = False) -> None:
-    """Write a network's weights as safetensors, all or nothing.
-
-    Parameters are written in half precision (half the size, same figures); buffers, such as statistics and fitted
-    posteriors, as they are: their range may exceed it.
-
-    Args:
-        network: whose weights.
-        path: the file.
-        exact: keep parameters as they are too; an imported network has to say what it said at home.
-    """
-    from safetensors.torch import save
-
-    from uncertaintyseg.data.scan import write_bytes
-
-    state = _state(network).items()
-    kept = {name for name, _ in state} if exact else {n for n, _ in network.named_buffers(remove_duplicate=False)}
-    write_bytes(path, save({name: (v if name in kept else v.half()).contiguous() for name, v in state}))
 
 
 def shipped_models() -> Path:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from uncertaintyseg import __version__
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, Bundle
-
-_SETTLED_NS = 2 * 10**9
-"""A file changed more recently is read again: a second change might leave the same time stamp."""
+from uncertaintyseg.inference.content import content_hash
 
 
 def result_key(
@@ -41,9 +36,13 @@ def result_key(
     Raises:
         InputError: when the scan cannot be read.
     """
+    try:
+        content = content_hash(image)
+    except OSError as error:
+        raise InputError(f"{image}: cannot be read ({error.strerror}).") from error
     calibration, _ = bundle.calibration
     parts = {
-        "image": _content_hash(Path(image)),
+        "image": content,
         "weights": bundle.checksum,
         "model": bundle.name,
         "config": hashlib.sha256((bundle.folder / INFERENCE).read_bytes()).hexdigest(),
@@ -56,27 +55,3 @@ def result_key(
         **({"asked": dict(asked)} if asked else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the files of a folder in name order; read again only when one has changed."""
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stats = [file.stat() for file in files]
-        stamps = tuple(
-            (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            for file, stat in zip(files, stats, strict=True)
-        )
-        changed = max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats), default=0)
-        settled = time.time_ns() - changed > _SETTLED_NS
-        return _hashed(stamps) if settled else _hashed.__wrapped__(stamps)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-@lru_cache(maxsize=4096)
-def _hashed(stamps: tuple[tuple[str, int, int, int, int], ...]) -> str:
-    digest = hashlib.sha256()
-    for name, *_ in stamps:
-        digest.update(Path(name).read_bytes())
-    return digest.hexdigest()

@@ -17,20 +17,13 @@ from monai.data import CacheDataset, DataLoader
 from monai.engines import SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
 from monai.utils import set_determinism
-from torch import nn
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.laplace import LaplaceHead
-from uncertaintyseg.inference.bundle import (
-    INFERENCE,
-    WEIGHTS,
-    Bundle,
-    find_bundle,
-    load_weights,
-    save_weights,
-)
+from uncertaintyseg.inference.bundle import INFERENCE, WEIGHTS, Bundle, find_bundle
 from uncertaintyseg.inference.predictor import checked_device
+from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
@@ -68,8 +61,8 @@ class FitReport:
 class Keeper:
     """Keeps the best weights and stops a fit that no longer improves; part of the checkpoint, so it survives a kill."""
 
-    def __init__(self, network: nn.Module, path: Path, measure: str, patience: int) -> None:
-        self.network, self.path, self.measure, self.patience = network, path, measure, patience
+    def __init__(self, network: Segmenter, bundle: Bundle, measure: str, patience: int) -> None:
+        self.network, self.bundle, self.measure, self.patience = network, bundle, measure, patience
         self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}}
 
     def take(self, scores: dict[str, float], trainer: Engine) -> float:
@@ -77,7 +70,7 @@ class Keeper:
         score = scores["dice"] if self.measure == "dice" else -scores["nll"]
         if score > self.state["score"]:
             self.state = {"score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores}
-            save_weights(self.network, self.path)
+            self.bundle.save(self.network)
         else:
             self.state["waited"] += 1
             if self.state["waited"] >= self.patience:
@@ -144,11 +137,11 @@ def fit(
         volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
         found = fit_posterior(network, *volumes, evaluator.inferer.moments, progress)
         evaluator.run()
-        save_weights(network, target.weights)
+        target.save(network)
         scores = evaluator.scores.compute() | found
         return FitReport(Bundle.load(target.folder), 0, scores, 0, time.perf_counter() - started)
 
-    keeper = Keeper(network, target.weights, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
+    keeper = Keeper(network, target, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
     trainer = _trainer(network, recipe, device, training_loader(target, cases, recipe), _loss(network, recipe, cases))
     schedule = Schedule(trainer, trainer.optimizer, recipe)
     saved = {
@@ -228,15 +221,20 @@ def _changed(label: Path | None) -> int | None:
 
 def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> None:
     """Give the network the weights that it starts from, and freeze what stays as it is."""
+    if bundle.base and recipe.backbone != "frozen":
+        raise BundleError(
+            f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own: 'recipe.backbone' must "
+            "be 'frozen'."
+        )
     if recipe.warm_start:
-        load_weights(network, bundle.weights)
+        network.load_state_dict(bundle.network().state_dict())
     else:
-        _copy_initial(network, recipe, folders)
+        _copy_initial(network, recipe, bundle, folders)
     if recipe.backbone == "frozen":
         network.backbone.requires_grad_(False)
 
 
-def _copy_initial(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> None:
+def _copy_initial(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> None:
     """Copy backbone and output layer of the initial model; a backbone itself starts from nothing."""
     if recipe.stage == "backbone":
         if network.head.fitted:
@@ -244,13 +242,17 @@ def _copy_initial(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -
         return
     if recipe.initial is None:
         raise BundleError("a head is fitted on a trained backbone: name the model in 'recipe.initial' of train.json.")
-    initial = find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
-    load_weights(network, initial.weights, part="backbone.")
-    if isinstance(network.head, LaplaceHead):
-        base = nn.ModuleDict({"head": network.head.base})
-        load_weights(base, initial.weights, part="head." if network.head.base.stochastic else "head.mean.")
+    initial = bundle.base or find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
+    start = initial.network()
+    if not isinstance(start, Segmenter):
+        raise BundleError(f"'{initial.name}' has several networks, and a head belongs on one: import a single fold.")
+    parts = [(network.backbone, start.backbone, "backbone")]
+    if isinstance(network.head, LaplaceHead) and network.head.base.stochastic:
+        parts.append((network.head.base, start.head, "head"))
     else:
-        load_weights(network, initial.weights, part="head.mean.")
+        parts.append((network.head.mean, start.head.mean, "output layer"))
+    for own, other, name in parts:
+        copy_weights(own, other, f"the {name} of '{initial.name}'")
 
 
 def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:

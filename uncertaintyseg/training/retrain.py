@@ -101,6 +101,11 @@ def _recipe(bundle: Bundle, scope: Scope, warm_start: bool, changes: dict[str, A
     recipe = Recipe.load(bundle)
     if scope == "head":
         settings = {**HEAD_RECIPE, "backbone": "frozen"}
+    elif bundle.base:
+        raise InputError(
+            f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own: train it with the scope "
+            "'head'."
+        )
     elif bundle.network(weights=False).head.fitted:
         raise InputError(
             f"{bundle.name}: the head '{bundle.head}' is fitted to a trained network. Train the model "

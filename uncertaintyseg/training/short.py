@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError
-from uncertaintyseg.inference.bundle import Bundle, load_weights, save_weights
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.weights import load_weights
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
@@ -42,8 +43,11 @@ def learn(
 
     Raises:
         InputError: for a scan or label that cannot be used.
-        BundleError: for a head that is fitted after training, or weights that do not fit.
+        BundleError: for a head that is fitted after training, a network that belongs to another model, or weights that
+            do not fit.
     """
+    if bundle.base:
+        raise BundleError(f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own to train.")
     recipe = Recipe.load(bundle, seed=seed)
     torch.manual_seed(seed)
     network = bundle.network(weights=False).to(device)
@@ -64,7 +68,7 @@ def learn(
         if recipe.clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimizer.step()
-    save_weights(network, bundle.weights)
+    bundle.save(network)
 
 
 def _batches(loader: DataLoader, seed: int) -> Iterator[dict[str, Any]]:

@@ -11,20 +11,29 @@ from typing import Any
 
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS, make_head
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle, shipped_models, user_models
+from uncertaintyseg.inference.derived import BACKBONE, PREPROCESSING
 from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.segmenter import Segmenter
 
+_OF_PLAIN_LOGITS = ("average", "mirrors")
+"""Settings of an imported network that a head does not share: it averages moments."""
 _KEPT = ("_target_", "backbone", "head", "classes")
 _ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 """A list of plain values, which a person reads on one line."""
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 """Settings of a head on a backbone that stays as it is."""
+FULL_UP_TO = 16
+"""Classes up to which a Laplace head keeps the whole covariance of its layer's weights by default."""
 
 
 def with_head(
     bundle: Bundle, head: str, folder: str | os.PathLike[str], *, name: str | None = None, **options: Any
 ) -> Bundle:
     """Write a bundle like `bundle`, with another head on its backbone, ready for `training.fit`.
+
+    On an imported model it is a derived one: it stores only the head's tensors and uses the other's network, which it
+    names with its checksum (docs/adr/0013).
 
     Args:
         bundle: a trained model; its backbone and output layer are what the new head starts from, and stay as they are.
@@ -38,9 +47,20 @@ def with_head(
         InputError: when the folder cannot be written, or holds a model of that name with other settings.
     """
     inference, metadata, training = (_read(bundle.folder / part) for part in (INFERENCE, METADATA, TRAINING))
-    network = inference["network_def"]
-    built = make_head(head, features=network["backbone"].get("filters", [8])[0], classes=network["classes"], **options)
-    inference["network_def"] = {k: v for k, v in network.items() if k in _KEPT} | {"head": head} | options
+    network, options = _checked(bundle, inference), dict(options)
+    if head == "segwithu" and "taps" not in options and len(network.backbone.taps) > 1:
+        options["taps"] = dict(list(network.backbone.taps.items())[-3:-1])  # the two above the last (METHODS 7.1)
+    if head == "laplace" and network.head.classes > FULL_UP_TO and "structure" not in options:
+        options["structure"] = "kronecker"
+    built = make_head(head, features=network.backbone.features, classes=network.head.classes, **options)
+    kept = {key: value for key, value in inference["network_def"].items() if key in _KEPT}
+    inference["network_def"] = kept | {"head": head} | options
+    about = bundle.uncertainty
+    if about.origin or about.base:  # not ours: what is added refers to it
+        inference = {key: value for key, value in inference.items() if key not in _OF_PLAIN_LOGITS}
+        inference["network_def"]["backbone"] = {"_target_": BACKBONE, "folder": "@bundle_root"}
+        inference["preprocessing"] = {"_target_": PREPROCESSING, "folder": "@bundle_root"}
+        metadata["uncertainty"]["base"] = {"name": bundle.name, "checksum": bundle.checksum}
 
     name = name or f"{bundle.task}_{head}"
     structures = [f"{kind}_{item.name}" for item in bundle.labels for kind in ("probability", "variance")]
@@ -53,9 +73,35 @@ def with_head(
     training["recipe"] = start | shared | ({} if built.fitted else HEAD_RECIPE)
 
     target = Path(folder).resolve() / name
+    _check_place(bundle, target, metadata["uncertainty"].get("base"))
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
         _write(target / part, config, fixed=part == INFERENCE)
     return Bundle.load(target)
+
+
+def _check_place(bundle: Bundle, target: Path, base: dict[str, str] | None) -> None:
+    """Refuse a folder that holds another model, or from which the base would not be found."""
+    there = json.loads((target / METADATA).read_text(encoding="utf-8")) if (target / METADATA).is_file() else None
+    if there and there["uncertainty"].get("base") != base:
+        raise InputError(f"{target} is another model already: choose another name or folder.")
+    if base and bundle.folder.parent not in (target.parent, user_models().resolve(), shipped_models().resolve()):
+        raise InputError(
+            f"a model in {target.parent} would not find '{bundle.name}', whose network it uses: write it beside that, "
+            f"with --output {bundle.folder.parent}."
+        )
+
+
+def _checked(bundle: Bundle, inference: dict[str, Any]) -> Segmenter:
+    """The network of a model, if a head can be put on it."""
+    network = bundle.network(weights=False)
+    if not isinstance(network, Segmenter):
+        raise BundleError(f"'{bundle.name}' has several networks, and a head belongs on one: import a single fold.")
+    if inference.get("regions"):
+        raise BundleError(
+            f"'{bundle.name}' has a sigmoid for each of its nested regions; heads are for classes that exclude each "
+            "other. It can run with passes (--method tta), without a head."
+        )
+    return network
 
 
 def _read(path: Path) -> dict[str, Any]:

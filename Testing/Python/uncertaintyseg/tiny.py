@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from uncertaintyseg.data.phantom import make_phantom
 from uncertaintyseg.data.scan import write_volume
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, save_weights
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle
+from uncertaintyseg.inference.weights import save_weights
 
 STRUCTURES = ("organ", "lesion", "vessel", "cyst")
 SHAPE, SPACING = (32, 32, 16), (3.0, 3.0, 6.0)

@@ -21,10 +21,9 @@ from uncertaintyseg.inference.bundle import (
     Bundle,
     find_bundle,
     find_bundles,
-    load_weights,
-    save_weights,
     shipped_models,
 )
+from uncertaintyseg.inference.weights import load_weights, save_weights
 
 
 @pytest.fixture

@@ -255,16 +255,17 @@ class _Stub:
         self.terminated = True
 
 
-def test_the_best_weights_are_kept_not_the_last(tiny_bundle, tmp_path):
-    network = tiny_bundle("deterministic").network()
-    keeper, trainer = Keeper(network, tmp_path / "model.safetensors", "nll", patience=2), _Stub()
+def test_the_best_weights_are_kept_not_the_last(tiny_bundle):
+    bundle = tiny_bundle("deterministic")
+    network = bundle.network()
+    keeper, trainer = Keeper(network, bundle, "nll", patience=2), _Stub()
     for epoch, nll in enumerate([0.9, 0.5, 0.7, 0.6], start=1):
         network.head.mean.bias.data.fill_(epoch)
         keeper.take({"dice": 0.1 * epoch, "nll": nll}, trainer.at(epoch))
     assert keeper.state["epoch"] == 2
     assert keeper.state["best"]["nll"] == 0.5
     assert trainer.terminated
-    assert (load_file(tmp_path / "model.safetensors")["head.mean.bias"] == 2).all()
+    assert (load_file(bundle.weights)["head.mean.bias"] == 2).all()
 
 
 def test_cases_without_a_label_are_left_out_and_a_set_without_any_is_refused(backbone, cases, tmp_path):
