@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from monailabel_app.app.models import Models, Tasks
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
 from uncertaintyseg.errors import BundleError
-from uncertaintyseg.inference.bundle import METADATA, TRAINING
+from uncertaintyseg.inference.bundle import METADATA, TRAINING, Bundle
+from uncertaintyseg.training.variant import with_head
 
 
 @pytest.fixture
@@ -89,3 +91,26 @@ def test_a_bundle_that_is_added_can_be_used_and_trained_at_once(tiny_server):
     names = [model["name"] for model in tiny_server.http.get("/uncertainty/v1/models").json()]
     assert names == sorted(info["models"])
     assert tiny_server.http.get("/uncertainty/v1/models/nobody").status_code == 404
+
+
+def test_a_head_whose_base_changes_is_refused_by_name(tiny_server):
+    models = tiny_server.folder / "models"
+    base = give_random_weights(write_bundle(models, task="foreign"))
+    metadata = json.loads((base.folder / METADATA).read_text())
+    metadata["uncertainty"]["origin"] = {"source": "nnunet"}
+    (base.folder / METADATA).write_text(json.dumps(metadata))
+    derived = with_head(Bundle.load(base.folder), "temperature", models)
+    derived.save(derived.network(weights=False))
+    image = tiny_server.images()[0]
+    first = tiny_server.infer(derived.name, image)
+    assert first["state"] == "done", first
+    assert first["result"]["risk"]["provenance"]["weights_checksum"] == Bundle.load(derived.folder).checksum
+
+    give_random_weights(base.folder, seed=1)
+    request = {"kind": "infer", "model": derived.name, "image": image}
+    for why in ("has other weights", "is not here"):
+        reply = tiny_server.http.post("/uncertainty/v1/jobs", json=request)
+        assert reply.status_code == 400
+        assert f"this temperature model needs 'foreign_deterministic', which {why}" in reply.json()["detail"]
+        shutil.rmtree(base.folder, ignore_errors=True)
+    shutil.rmtree(derived.folder)
