@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
+from uncertaintyseg.active.near import means_near
 from uncertaintyseg.wire import Structure
 
 NEAR_MM = 3.0
@@ -54,10 +54,10 @@ def case_scores(
         sampled_dice: of whole shapes by structure (`inference.shapes`); by default the table's, which is the ratio of
             expectations under voxel probabilities.
     """
-    around = {row.name: _Near(label == row.id, spacing) for row in structures if (label == row.id).any()}
-    near = _Union(around.values(), label.shape)  # near one of the structures is near the foreground
-    scores = {name: near.mean(maps[name]) for name in ("predictive_entropy", "mutual_information", "variance")}
-    scores["mean_entropy"] = float(maps["predictive_entropy"].mean(dtype=np.float64))
+    names = {row.id: row.name for row in structures}
+    measured = {name: maps[name] for name in ("predictive_entropy", "mutual_information", "variance")}
+    near, around = means_near(measured, label, spacing, NEAR_MM, of_each="predictive_entropy")
+    scores = near | {"mean_entropy": float(maps["predictive_entropy"].mean(dtype=np.float64))}
     dice = {row.name: row.expected_dice for row in structures} | dict(sampled_dice or {})
     losses = [1 - value for value in dice.values() if value is not None]
     scores["expected_dice_loss"] = float(np.mean(losses)) if losses else 0.0
@@ -65,8 +65,7 @@ def case_scores(
     if widths:
         scores["volume_interval"] = float(np.mean(widths))
     scores[FOREGROUND] = float(np.count_nonzero(label) * np.prod(spacing) / 1000)
-    entropies = {of_structure(name): part.mean(maps["predictive_entropy"]) for name, part in around.items()}
-    return scores | entropies
+    return scores | {of_structure(names[i]): mean for i, mean in around.items() if i in names}
 
 
 def entropy_near_foreground(
@@ -83,38 +82,7 @@ def entropy_near_foreground(
         spacing: of the voxels in mm.
         near_mm: how far beyond the foreground to look.
     """
-    return _Near(label > 0, spacing, near_mm).mean(entropy)
-
-
-class _Near:
-    """Voxels within `near_mm` of a mask `[*S]`, itself included; all of them where the mask is empty."""
-
-    def __init__(self, mask: np.ndarray, spacing: Sequence[float], near_mm: float = NEAR_MM) -> None:
-        self.box: tuple[slice, ...] = ()
-        self.near = np.ones(mask.shape, bool)
-        if not mask.any():
-            return
-        box = []
-        for axis, step in enumerate(spacing):
-            hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-            reach = int(np.ceil(near_mm / step))
-            box.append(slice(max(int(hit[0]) - reach, 0), int(hit[-1]) + reach + 1))
-        self.box = tuple(box)
-        self.near = distance_transform_edt(~mask[self.box], sampling=spacing) <= near_mm
-
-    def mean(self, values: np.ndarray) -> float:
-        """Mean of `[*S]` over these voxels."""
-        return float(values[self.box][self.near].mean(dtype=np.float64))
-
-
-class _Union(_Near):
-    """Voxels of any of several; all of them where there is none."""
-
-    def __init__(self, parts: Collection[_Near], shape: Sequence[int]) -> None:
-        self.box = ()
-        self.near = np.full(shape, not parts)
-        for part in parts:
-            self.near[part.box] |= part.near
+    return means_near({"entropy": entropy}, label, spacing, near_mm)[0]["entropy"]
 
 
 def _relative_width(low: float, high: float) -> float:

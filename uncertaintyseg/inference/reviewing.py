@@ -16,7 +16,7 @@ from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.review.coverage import review_curve
-from uncertaintyseg.review.existing_label import doubted_difference, review_label, with_decisions
+from uncertaintyseg.review.existing_label import doubted_difference, review_label
 from uncertaintyseg.wire import Label, MapInfo, Source
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -69,10 +69,9 @@ def reviewed(
     valid = base.maps.get("valid")
     seen = differs if valid is None else differs & (valid > 0)
     anomaly = doubted_difference(label, base.label, probabilities, labels, seen)
-    probabilities = with_decisions(probabilities, label, labels, right)
     error = np.where(right, np.float32(0), base.maps["error_probability"]) if edited else None
     found = review_label(
-        label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid
+        label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid, right=right
     )
     curve = review_curve(found.error_probability, voxel_volume_ml(base.affine), None, valid=valid)
     seconds = {"review": round(time.perf_counter() - started, 4)}

@@ -43,6 +43,8 @@ class BoxVolume(NDArrayOperatorsMixin):
     def __init__(self, shape: Sequence[int], blocks: Iterable[Block], total: float | None = None) -> None:
         self.shape = tuple(int(size) for size in shape)
         self.blocks = tuple(block for block in blocks if block.values.size)
+        self._starts = np.array([block.start for block in self.blocks]).reshape(-1, len(self.shape))
+        self._stops = self._starts + np.array([block.values.shape for block in self.blocks]).reshape(self._starts.shape)
         self.total = float(sum(b.values.sum(dtype=np.float64) for b in self.blocks)) if total is None else float(total)
 
     @property
@@ -65,20 +67,16 @@ class BoxVolume(NDArrayOperatorsMixin):
         """The smallest box that holds all blocks; an empty one where there is none."""
         if not self.blocks:
             return (slice(0, 0),) * self.ndim
-        starts = np.array([block.start for block in self.blocks])
-        stops = starts + [block.values.shape for block in self.blocks]
-        return tuple(slice(int(a), int(b)) for a, b in zip(starts.min(0), stops.max(0), strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in zip(self._starts.min(0), self._stops.max(0), strict=True))
 
     def parts(self, box: Sequence[slice]) -> Iterator[tuple[Box, np.ndarray]]:
         """What the blocks have within a box: where each part lies in the box, and its values."""
-        for block in self.blocks:
-            within = [
-                (max(b.start, part.start), min(b.stop, part.stop)) for b, part in zip(block.box, box, strict=True)
-            ]
-            if all(first < last for first, last in within):
-                spans = list(zip(within, block.start, box, strict=True))
-                here = tuple(slice(first - part.start, last - part.start) for (first, last), _, part in spans)
-                yield here, block.values[tuple(slice(first - at, last - at) for (first, last), at, _ in spans)]
+        begin, end = [part.start for part in box], [part.stop for part in box]
+        first, last = np.maximum(self._starts, begin), np.minimum(self._stops, end)
+        for index in np.flatnonzero((first < last).all(1)):
+            block, low, high = self.blocks[index], first[index].tolist(), last[index].tolist()
+            here = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, begin, strict=True))
+            yield here, block.values[tuple(slice(a - o, b - o) for a, b, o in zip(low, high, block.start, strict=True))]
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if not (isinstance(index, tuple) and len(index) == self.ndim and all(isinstance(i, slice) for i in index)):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from uncertaintyseg.review.boxes import box_of
 from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.pieces import pieces_above
 from uncertaintyseg.wire import RiskCoveragePoint
 
 STEPS = 20
@@ -39,18 +38,17 @@ def review_curve(
     """
     thresholds, bands = (UNCALIBRATED, None) if calibration is None else _steps(calibration, also)
     voxels = error_probability.size if valid is None else max(int(np.count_nonzero(valid)), 1)
-    doubted = error_probability[box_of(error_probability > thresholds[0])]
     points = []
-    for index, threshold in enumerate(thresholds):
-        above = doubted > threshold
-        count = int(np.count_nonzero(above))
+    for index, (threshold, found) in enumerate(
+        zip(thresholds, pieces_above(error_probability, thresholds), strict=True)
+    ):
         left = {} if bands is None else dict(zip(("expected_error", "lo", "hi"), bands[index], strict=True))
         points.append(
             RiskCoveragePoint(
                 threshold=threshold,
-                coverage=round(1 - count / voxels, 6),
-                reviewed_ml=round(count * voxel_ml, 4),
-                regions=ndimage.label(above)[1] if count else 0,
+                coverage=round(1 - found.voxels / voxels, 6),
+                reviewed_ml=round(found.voxels * voxel_ml, 4),
+                regions=found.pieces,
                 **left,
             )
         )

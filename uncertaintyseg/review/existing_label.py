@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uncertaintyseg.review.anomaly import anomaly_score, expected_mismatch
-from uncertaintyseg.review.boxes import box_of
+from uncertaintyseg.metrics.overlap import confusion_matrix
+from uncertaintyseg.review.agreement import size_of
+from uncertaintyseg.review.boxes import Box, box_of, moved, parts, slabs
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.structures import possible_box, structure_table
+from uncertaintyseg.review.structures import rows_with_agreement
 from uncertaintyseg.wire import Label, LabelledStructure, Region, Structure
 
 NO_INTERVAL = "none: this label is not the model's"
@@ -40,46 +41,38 @@ def review_label(
     own: np.ndarray | None = None,
     error_probability: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    right: np.ndarray | None = None,
     limit: int = 20,
 ) -> LabelReview:
     """Structure table and regions of a label, with the errors that a model expects in it.
 
     Args:
         label: the model's class ids `[X, Y, Z]`.
-        probabilities: E[p] of each structure by name, `[X, Y, Z]`.
+        probabilities: E[p] of each structure by name, `[X, Y, Z]`; arrays or maps of boxes.
         labels: the structures.
         affine: 4x4, voxel to RAS+ mm.
         own: the model's own label, `[X, Y, Z]`; without it there is no anomaly score.
         error_probability: of this label, where it is known better than as 1 - p[label].
         valid: where the model saw the scan, `[X, Y, Z]`; what is labelled elsewhere is not reviewed.
+        right: bool `[X, Y, Z]`, where a person found the label right: no error is expected there.
         limit: regions at most.
     """
     seen = label if valid is None else np.where(valid > 0, label, 0)
     error = label_error(seen, probabilities, labels) if error_probability is None else error_probability
+    if right is not None and error_probability is None:
+        error[right] = 0
     voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000
-    table = structure_table(seen, probabilities, error, labels, voxel_ml, None, NO_INTERVAL, valid=valid)
-    labelled = box_of(seen > 0 if own is None else (seen > 0) | (own > 0))
-    rows = []
-    for row in table:
-        inside, probability = seen == row.id, probabilities[row.name]
-        box = possible_box(inside, probability)
-        excess = round(excess_error(inside[box], probability[box]) * voxel_ml, 4)
-        score = None if own is None else _anomaly(own[labelled] == row.id, inside[labelled])
-        rows.append(LabelledStructure(**row.model_dump(), excess_error_ml=excess, anomaly_score=score))
+    table = rows_with_agreement(
+        seen, probabilities, error, labels, voxel_ml, None, NO_INTERVAL, valid=valid, right=right
+    )
+    scores = [None] * size_of([item.id for item in labels]) if own is None else _anomalies(own, seen, labels)
+    rows = [
+        LabelledStructure(
+            **row.model_dump(), excess_error_ml=round(said.excess * voxel_ml, 4), anomaly_score=scores[row.id]
+        )
+        for row, said in table
+    ]
     return LabelReview(rows, regions(seen, error, probabilities, labels, affine, limit=limit), error)
-
-
-def with_decisions(
-    probabilities: Mapping[str, np.ndarray], label: np.ndarray, structures: Sequence[Label], right: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Probabilities by name, 0 or 1 in the voxels whose label a person has found `right` (bool `[*S]`)."""
-    if not right.any():
-        return dict(probabilities)
-    found = {}
-    for item in structures:
-        found[item.name] = np.array(probabilities[item.name])
-        found[item.name][right] = label[right] == item.id
-    return found
 
 
 def doubted_difference(
@@ -97,14 +90,16 @@ def doubted_difference(
     Args:
         label: class ids `[*S]`.
         own: those of the model, `[*S]`.
-        probabilities: E[p] of each structure by name, `[*S]`.
+        probabilities: E[p] of each structure by name, `[*S]`; arrays or maps of boxes.
         structures: their names and ids.
         differs: where the two differ, bool `[*S]`; elsewhere it is 0.
     """
-    there = {item.name: probabilities[item.name][differs] for item in structures}
-    surer = label_error(label[differs], there, structures) - label_error(own[differs], there, structures)
     found = np.zeros(label.shape, np.float32)
-    found[differs] = np.maximum(surer, 0)
+    for slab in slabs(label.shape):
+        box = moved(box_of(differs[slab]), slab)
+        if found[box].size:
+            of_label, of_own = (_error_in(box, ids, probabilities, structures) for ids in (label, own))
+            np.copyto(found[box], np.maximum(of_label - of_own, 0), where=differs[box])
     return found
 
 
@@ -115,33 +110,37 @@ def label_error(
 
     Args:
         label: class ids `[*S]`.
-        probabilities: E[p] of each structure by name, `[*S]`.
+        probabilities: E[p] of each structure by name, `[*S]`; arrays or maps of boxes.
         structures: their names and ids.
     """
     error = np.zeros(label.shape, np.float32)
-    for item in structures:
-        error += probabilities[item.name]
-    np.clip(error, 0, 1, out=error)
-    for item in structures:
-        inside = label == item.id
-        error[inside] = 1 - probabilities[item.name][inside]
+    for slab in slabs(label.shape):
+        error[slab] = _error_in(slab, label, probabilities, structures)
     return error
 
 
-def excess_error(inside: np.ndarray, probability: np.ndarray) -> float:
-    """Expected number of wrong voxels beyond those of the model's own best guess: sum of max(0, 2 q - 1).
+def _error_in(
+    box: Box, label: np.ndarray, probabilities: Mapping[str, np.ndarray], structures: Sequence[Label | Structure]
+) -> np.ndarray:
+    """`label_error` of a box."""
+    ids = label[box]
+    error = np.zeros(ids.shape, np.float32)
+    for item in structures:
+        for here, p in parts(probabilities[item.name], box):
+            error[here] += p
+    np.clip(error, 0, 1, out=error)
+    error[ids > 0] = 1  # unless the label's own structure is possible there
+    for item in structures:
+        for here, p in parts(probabilities[item.name], box):
+            np.copyto(error[here], 1 - p, where=ids[here] == item.id, casting="same_kind")
+    return error
 
-    With q the probability to be on the wrong side, the best guess is wrong with min(q, 1 - q). Unlike the expected
-    error it does not grow with what is hard to see, only with what the model would have labelled otherwise.
 
-    Args:
-        inside: mask of the structure as labelled, `[*S]`.
-        probability: of the structure, `[*S]`.
-    """
-    wrong = expected_mismatch(inside, probability)
-    return float(np.sum(2 * wrong - 1, where=wrong > 0.5, dtype=np.float64))
-
-
-def _anomaly(own: np.ndarray, label: np.ndarray) -> float | None:
-    score = anomaly_score(own, label)
-    return round(score, 4) if np.isfinite(score) else None
+def _anomalies(own: np.ndarray, label: np.ndarray, labels: Sequence[Label]) -> list[float | None]:
+    """By class id: |own XOR label| / |label|, see `anomaly.anomaly_score`; None where the label is empty."""
+    pairs = confusion_matrix(own, label, max(size_of([item.id for item in labels]), int(label.max()) + 1))
+    both, mine, theirs = pairs.diagonal(), pairs.sum(0), pairs.sum(1)
+    return [
+        round(int(wrong) / int(size), 4) if size else None
+        for wrong, size in zip(mine + theirs - 2 * both, theirs, strict=True)
+    ]

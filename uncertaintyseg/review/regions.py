@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from uncertaintyseg.review.boxes import Box, islands, moved, parts, slabs
 from uncertaintyseg.wire import Label, Region
 
 LEVELS = (0.2, 0.35, 0.5, 0.7, 0.9)
@@ -21,18 +22,25 @@ THIN = 2
 
 
 class _Piece(NamedTuple):
-    """A connected set of doubted voxels of one structure."""
+    """A connected set of voxels of one structure, doubted at a level; small, as there may be thousands.
+
+    Attributes:
+        expected: expected number of wrong voxels.
+        voxel: one of them, by which the rest are found again.
+    """
 
     structure: Label
-    box: tuple[slice, ...]
+    box: Box
+    level: int
+    voxel: tuple[int, ...]
+    expected: float
+
+
+class _Voxels(NamedTuple):
+    """Those of a piece, in its box: where they are, and their error probability (0 elsewhere)."""
+
     inside: np.ndarray
     error: np.ndarray
-    level: int
-
-    @property
-    def expected(self) -> float:
-        """Expected number of wrong voxels."""
-        return float(self.error.sum(dtype=np.float64))
 
 
 def regions(
@@ -42,6 +50,7 @@ def regions(
     labels: Sequence[Label],
     affine: np.ndarray,
     *,
+    alternative: np.ndarray | None = None,
     limit: int = 20,
 ) -> list[Region]:
     """The places where most wrong volume is expected, over all structures.
@@ -59,74 +68,119 @@ def regions(
     Args:
         label: class ids `[X, Y, Z]`, of the model or of anyone else.
         error_probability: 1 - p[label] `[X, Y, Z]`.
-        probabilities: E[p] of each structure by name, `[X, Y, Z]`.
+        probabilities: E[p] of each structure by name, `[X, Y, Z]`; arrays or maps of boxes.
         labels: the structures.
         affine: 4x4, voxel to RAS+ mm.
+        alternative: the structure that each background voxel most likely is instead, `[X, Y, Z]`, 0 for none; where
+            it is not known it is found in the probabilities.
         limit: regions at most.
     """
     affine = np.asarray(affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    owner = _owners(label, error_probability, probabilities, labels, alternative)
     order = count()  # of equal ones the first comes first
-    heap = [
-        (-piece.expected, next(order), piece) for piece in _doubted(label, error_probability, probabilities, labels)
-    ]
+    heap = [(-piece.expected, next(order), piece) for piece in _doubted(owner, error_probability, labels)]
     heapq.heapify(heap)
     found: list[Region] = []
     while heap and len(found) < limit:
         piece = heapq.heappop(heap)[-1]
-        parts = _cut(piece) if _length(piece, spacing) > LONGEST_MM else []
-        for part in parts:
+        voxels = _voxels(piece, owner, error_probability)
+        cut = _cut(piece, voxels) if _length(piece, spacing) > LONGEST_MM else []
+        for part in cut:
             heapq.heappush(heap, (-part.expected, next(order), part))
-        if not parts:
-            found.append(_region(len(found) + 1, piece, label, affine, spacing))
+        if not cut:
+            found.append(_region(len(found) + 1, piece, voxels, label, affine, spacing))
     return found
 
 
-def _doubted(
-    label: np.ndarray, error: np.ndarray, probabilities: Mapping[str, np.ndarray], labels: Sequence[Label]
-) -> Iterator[_Piece]:
-    doubted = error >= LEVELS[0]
-    owner = np.where(doubted, label, 0).astype(np.uint16)
-    around = np.nonzero(doubted & (label == 0))
-    best = np.zeros(len(around[0]), np.float32)
+def _owners(
+    label: np.ndarray,
+    error: np.ndarray,
+    probabilities: Mapping[str, np.ndarray],
+    labels: Sequence[Label],
+    alternative: np.ndarray | None,
+) -> np.ndarray:
+    """Class id of the structure that each doubted voxel belongs to, 0 elsewhere, `[X, Y, Z]`."""
+    largest = max((item.id for item in labels), default=0)
+    owner = np.zeros(label.shape, np.result_type(np.min_scalar_type(largest), label.dtype))
+    for slab in slabs(label.shape):
+        doubted = error[slab] >= LEVELS[0]
+        np.copyto(owner[slab], label[slab], where=doubted)
+        around = doubted & (label[slab] == 0)
+        if alternative is not None:
+            np.copyto(owner[slab], alternative[slab], where=around, casting="same_kind")
+        elif around.any():
+            owner[slab][around] = _likeliest(around, slab, probabilities, labels)[around]
+    return owner
+
+
+def _likeliest(
+    around: np.ndarray, slab: Box, probabilities: Mapping[str, np.ndarray], labels: Sequence[Label]
+) -> np.ndarray:
+    """Class id of the likeliest structure (of equal ones the first) in the voxels `around` of a slab."""
+    best, found = np.zeros(around.shape, np.float32), np.zeros(around.shape, np.uint16)
     for item in labels:
-        p = probabilities[item.name][around]
-        owner[tuple(axis[p > best] for axis in around)] = item.id
-        np.maximum(best, p, out=best)
+        for here, p in parts(probabilities[item.name], slab):
+            where = np.nonzero(around[here])
+            if where[0].size:
+                values, so_far = p[where], best[here][where]
+                better = values > so_far
+                found[here][where] = np.where(better, item.id, found[here][where])
+                best[here][where] = np.maximum(values, so_far)
+    return found
+
+
+def _doubted(owner: np.ndarray, error: np.ndarray, labels: Sequence[Label]) -> Iterator[_Piece]:
+    """Pieces of each structure at the lowest level, in the order of their first voxels."""
     boxes = ndimage.find_objects(owner)
     for item in labels:
         box = boxes[item.id - 1] if item.id <= len(boxes) else None
         if box is not None:
-            yield from _pieces(item, box, owner[box] == item.id, error[box], 0)
+            inside = owner[box] == item.id
+            apart = [(moved(island, box), inside[island]) for island in islands(inside)]
+            pieces = [piece for place, mask in apart for piece in _pieces(item, place, mask, error[place], 0)]
+            yield from sorted(pieces, key=lambda piece: piece.voxel)
 
 
-def _pieces(item: Label, box: tuple[slice, ...], inside: np.ndarray, error: np.ndarray, level: int) -> Iterator[_Piece]:
+def _pieces(item: Label, box: Box, inside: np.ndarray, error: np.ndarray, level: int) -> Iterator[_Piece]:
     """Connected pieces of a mask in a box where one wrong voxel or more is expected."""
-    parts, _ = ndimage.label(inside)
-    expected = np.bincount(parts[inside], weights=error[inside])
-    for number, cut in enumerate(ndimage.find_objects(parts), start=1):
+    numbers, _ = ndimage.label(inside)
+    expected = np.bincount(numbers[inside], weights=error[inside])
+    for number, cut in enumerate(ndimage.find_objects(numbers), start=1):
         if expected[number] >= 1:
-            place = tuple(slice(b.start + c.start, b.start + c.stop) for b, c in zip(box, cut, strict=True))
-            mask = parts[cut] == number
-            yield _Piece(item, place, mask, np.where(mask, error[cut], 0), level)
+            mask, place = numbers[cut] == number, moved(cut, box)
+            first = np.unravel_index(mask.argmax(), mask.shape)
+            voxel = tuple(int(i) + part.start for i, part in zip(first, place, strict=True))
+            wrong = float(np.where(mask, error[cut], 0).sum(dtype=np.float64))
+            yield _Piece(item, place, level, voxel, wrong)
 
 
-def _cut(piece: _Piece) -> list[_Piece]:
+def _voxels(piece: _Piece, owner: np.ndarray, error: np.ndarray) -> _Voxels:
+    """Find a piece again in its box."""
+    doubted = error[piece.box]
+    numbers, _ = ndimage.label((owner[piece.box] == piece.structure.id) & (doubted >= LEVELS[piece.level]))
+    inside = numbers == numbers[tuple(i - part.start for i, part in zip(piece.voxel, piece.box, strict=True))]
+    return _Voxels(inside, np.where(inside, doubted, 0))
+
+
+def _cut(piece: _Piece, voxels: _Voxels) -> list[_Piece]:
     """The two pieces or more into which the lowest of the higher levels cuts a piece; none where no level does."""
     for level in range(piece.level + 1, len(LEVELS)):
-        parts = list(_pieces(piece.structure, piece.box, piece.error >= LEVELS[level], piece.error, level))
-        if len(parts) > 1:
-            return parts
+        found = list(_pieces(piece.structure, piece.box, voxels.error >= LEVELS[level], voxels.error, level))
+        if len(found) > 1:
+            return found
     return []
 
 
 def _length(piece: _Piece, spacing: np.ndarray) -> float:
-    return float(max(size * side for size, side in zip(piece.inside.shape, spacing, strict=True)))
+    return float(max((part.stop - part.start) * side for part, side in zip(piece.box, spacing, strict=True)))
 
 
-def _region(rank: int, piece: _Piece, label: np.ndarray, affine: np.ndarray, spacing: np.ndarray) -> Region:
+def _region(
+    rank: int, piece: _Piece, voxels: _Voxels, label: np.ndarray, affine: np.ndarray, spacing: np.ndarray
+) -> Region:
     first = [part.start for part in piece.box]
-    ijk = np.add(first, _place(piece.error, int(np.abs(affine[2, :3] / spacing).argmax())))
+    ijk = np.add(first, _place(voxels.error, int(np.abs(affine[2, :3] / spacing).argmax())))
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     return Region(
         rank=rank,
@@ -134,9 +188,9 @@ def _region(rank: int, piece: _Piece, label: np.ndarray, affine: np.ndarray, spa
         ras_mm=tuple(round(float(value), 3) for value in affine[:3, :3] @ ijk + affine[:3, 3]),
         ijk=tuple(int(i) for i in ijk),
         bounding_box=(tuple(first), tuple(part.stop - 1 for part in piece.box)),
-        volume_ml=round(np.count_nonzero(piece.inside) * voxel_ml, 4),
+        volume_ml=round(np.count_nonzero(voxels.inside) * voxel_ml, 4),
         expected_error_ml=round(piece.expected * voxel_ml, 4),
-        kind=_kind(piece, label),
+        kind=_kind(piece, voxels, label),
     )
 
 
@@ -149,26 +203,26 @@ def _place(error: np.ndarray, axis: int) -> np.ndarray:
     return voxels[((voxels - centre) ** 2).sum(1).argmin()]
 
 
-def _kind(piece: _Piece, label: np.ndarray) -> Literal["border", "missed", "extra"]:
+def _kind(piece: _Piece, voxels: _Voxels, label: np.ndarray) -> Literal["border", "missed", "extra"]:
     near = [THIN + 1] * label.ndim
     far = [part.stop - part.start + THIN + 1 for part in piece.box]
-    if _holds_what_it_touches(piece, label, near) and _holds_what_it_touches(piece, label, far):
+    if all(_holds_what_it_touches(piece, voxels, label, reach) for reach in (near, far)):
         return "extra"
     structure, centre = _around(piece, label, near)
-    share = float(piece.error[structure[centre]].sum(dtype=np.float64)) / piece.expected
+    share = float(voxels.error[structure[centre]].sum(dtype=np.float64)) / piece.expected
     border = ndimage.binary_dilation(structure, iterations=THIN)
     border &= ~ndimage.binary_erosion(structure, iterations=THIN, border_value=1)
-    if 0.25 < share < 0.75 or 2 * piece.error[border[centre]].sum(dtype=np.float64) > piece.expected:
+    if 0.25 < share < 0.75 or 2 * voxels.error[border[centre]].sum(dtype=np.float64) > piece.expected:
         return "border"
     return "extra" if share > 0.5 else "missed"
 
 
-def _holds_what_it_touches(piece: _Piece, label: np.ndarray, reach: Sequence[int]) -> bool:
+def _holds_what_it_touches(piece: _Piece, voxels: _Voxels, label: np.ndarray, reach: Sequence[int]) -> bool:
     """Whether a region has half or more of the structure's pieces that it touches, as far as one looks around it."""
     structure, centre = _around(piece, label, reach)
-    parts, number = ndimage.label(structure)
-    touched = np.bincount(parts[centre][piece.inside], minlength=number + 1)[1:]
-    whole = np.bincount(parts.ravel(), minlength=number + 1)[1:][touched > 0].sum()
+    numbers, number = ndimage.label(structure)
+    touched = np.bincount(numbers[centre][voxels.inside], minlength=number + 1)[1:]
+    whole = np.bincount(numbers.ravel(), minlength=number + 1)[1:][touched > 0].sum()
     return bool(2 * touched.sum() >= whole > 0)
 
 

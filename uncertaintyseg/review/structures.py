@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.ndimage import binary_erosion
 
-from uncertaintyseg.review.anomaly import expected_mismatch
-from uncertaintyseg.review.boxes import box_of
+from uncertaintyseg.review.agreement import POSSIBLE, Agreement, agreement, counts, size_of
+from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.wire import Label, Structure
 
 LOW_DICE = 0.8
 """A structure whose expected Dice is below this is flagged."""
 WIDE_INTERVAL = 1.0
 """So is one whose volume interval is wider than its volume."""
-POSSIBLE = 0.05
-"""Chance of being wrong from which a voxel counts as expected error: what is below adds up over a whole scan."""
 
 
 def structure_table(
@@ -32,9 +30,11 @@ def structure_table(
 ) -> list[Structure]:
     """Rows for every structure of a model, also those that were not found.
 
+    The label is walked once, and the map of each structure where it is not 0.
+
     Args:
         label: class ids `[*S]`.
-        probabilities: E[p] of each structure by name, `[*S]`.
+        probabilities: E[p] of each structure by name, `[*S]`; arrays or maps of boxes.
         error_probability: `[*S]`.
         labels: the structures.
         voxel_ml: volume of a voxel.
@@ -42,66 +42,53 @@ def structure_table(
         interval_method: how they were made, or why there are none.
         valid: where the model saw the scan, `[*S]`; None is everywhere.
     """
-    inner = None if valid is None else binary_erosion(valid > 0, border_value=1)
-    rows = []
-    for item in labels:
-        inside, probability = label == item.id, probabilities[item.name]
-        box = possible_box(inside, probability)
-        voxels = int(inside.sum())
-        dice = expected_dice(probability, inside)
-        interval = None if intervals is None else tuple(round(limit, 4) for limit in intervals[item.id])
-        volume_ml = voxels * voxel_ml
-        reasons = _reasons(volume_ml, dice, interval, cut_off=_at_face(inside) or _outside(inside, inner))
-        rows.append(
-            Structure(
-                name=item.name,
-                id=item.id,
-                volume_ml=round(volume_ml, 4),
-                volume_ml_95=interval,
-                interval_method=interval_method,
-                mean_risk=round(_mean(error_probability[box], inside[box]), 4) if voxels else None,
-                expected_dice=None if dice is None else round(dice, 4),
-                expected_error_ml=round(expected_error(inside[box], probability[box]) * voxel_ml, 4),
-                flag="; ".join(reasons) or None,
-            )
-        )
-    return rows
+    given = label, probabilities, error_probability, labels, voxel_ml, intervals, interval_method
+    return [row for row, _ in rows_with_agreement(*given, valid=valid)]
 
 
-def possible_box(inside: np.ndarray, probability: np.ndarray) -> tuple[slice, ...]:
-    """The box outside of which no voxel is in a structure `[*S]`, or may be (`POSSIBLE`)."""
-    return box_of(inside | (probability >= POSSIBLE))
+def rows_with_agreement(
+    label: np.ndarray,
+    probabilities: Mapping[str, np.ndarray],
+    error_probability: np.ndarray,
+    labels: Sequence[Label],
+    voxel_ml: float,
+    intervals: Mapping[int, tuple[float, float]] | None,
+    interval_method: str,
+    *,
+    valid: np.ndarray | None = None,
+    right: np.ndarray | None = None,
+) -> Iterator[tuple[Structure, Agreement]]:
+    """Each row of `structure_table`, and what it was made from.
 
-
-def expected_error(inside: np.ndarray, probability: np.ndarray) -> float:
-    """Expected number of voxels on the wrong side of a structure, of those that may be (`POSSIBLE`).
-
-    Args:
-        inside: mask of the structure as labelled, `[*S]`.
-        probability: of the structure, `[*S]`.
+    Args: as there, and
+        right: bool `[*S]`, where a person found the label right (`agreement`).
     """
-    wrong = expected_mismatch(inside, probability)
-    return float(wrong.sum(dtype=np.float64, where=wrong >= POSSIBLE))
+    found = counts(label, error_probability, right, size_of([item.id for item in labels]))
+    cut_off = _at_face(label) | _outside(label, valid)
+    for item in labels:
+        said = agreement(label, item.id, probabilities[item.name], found, right)
+        interval = None if intervals is None else tuple(round(limit, 4) for limit in intervals[item.id])
+        volume_ml = said.labelled * voxel_ml
+        reasons = _reasons(volume_ml, said.dice, interval, cut_off=item.id in cut_off)
+        risk = round(float(found.risk[item.id]) / said.labelled, 4) if said.labelled else None
+        row = Structure(
+            name=item.name,
+            id=item.id,
+            volume_ml=round(volume_ml, 4),
+            volume_ml_95=interval,
+            interval_method=interval_method,
+            mean_risk=risk,
+            expected_dice=None if said.dice is None else round(said.dice, 4),
+            expected_error_ml=round(said.error * voxel_ml, 4),
+            flag="; ".join(reasons) or None,
+        )
+        yield row, said
 
 
 def remaining_error(error_probability: np.ndarray) -> float:
     """Expected number of wrong voxels, of those that may be (`POSSIBLE`), from 1 - p[label] `[*S]`."""
-    return float(error_probability.sum(dtype=np.float64, where=error_probability >= POSSIBLE))
-
-
-def expected_dice(probability: np.ndarray, inside: np.ndarray) -> float | None:
-    """2 E|Y and L| / (E|Y| + |L|) of a label L under voxel probabilities; None where both are empty.
-
-    A ratio of expectations, which differs from the expected ratio by O(1 / voxels) (METHODS 1.5).
-    """
-    total = float(probability.sum(dtype=np.float64)) + float(inside.sum())
-    if total < 0.5:  # not even half a voxel is expected: there is nothing to overlap with
-        return None
-    return 2 * float(probability[inside].sum(dtype=np.float64)) / total
-
-
-def _mean(error_probability: np.ndarray, inside: np.ndarray) -> float:
-    return float(error_probability[inside].mean(dtype=np.float64))
+    planes = (error_probability[slab] for slab in slabs(error_probability.shape))
+    return float(sum(part.sum(dtype=np.float64, where=part >= POSSIBLE) for part in planes))
 
 
 def _reasons(
@@ -118,10 +105,21 @@ def _reasons(
         yield "reaches the edge of the scan"
 
 
-def _at_face(inside: np.ndarray) -> bool:
-    return any(inside.take([0, -1], axis).any() for axis in range(inside.ndim) if inside.shape[axis] > 1)
+def _at_face(label: np.ndarray) -> set[int]:
+    """Class ids at the faces of the scan."""
+    faces = (label.take([0, -1], axis) for axis in range(label.ndim) if label.shape[axis] > 1)
+    return {int(class_id) for face in faces for class_id in np.unique(face)}
 
 
-def _outside(inside: np.ndarray, inner: np.ndarray | None) -> bool:
-    """Whether a mask leaves the part of the scan that the model saw, or touches its edge."""
-    return inner is not None and bool(np.any(inside & ~inner))
+def _outside(label: np.ndarray, valid: np.ndarray | None) -> set[int]:
+    """Class ids that leave the part of the scan that the model saw, or touch its edge."""
+    found: set[int] = set()
+    for slab in () if valid is None else slabs(label.shape):
+        first, last = slab[0].start, slab[0].stop
+        before = min(first, 1)  # the planes on either side say what the erosion does to the first and the last
+        seen = np.asarray(valid[(slice(first - before, last + 1), *slab[1:])]) > 0
+        beyond = last + 1 - first + before - len(seen)
+        edges = [(1 - before, beyond), *[(0, 0)] * (label.ndim - 1)]
+        inner = binary_erosion(np.pad(seen, edges, constant_values=True), border_value=1)[1:-1]
+        found |= {int(class_id) for class_id in np.unique(label[slab][~inner])}
+    return found

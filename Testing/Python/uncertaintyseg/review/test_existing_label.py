@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from uncertaintyseg.review.existing_label import (
-    doubted_difference,
-    excess_error,
-    label_error,
-    review_label,
-    with_decisions,
-)
-from uncertaintyseg.review.structures import POSSIBLE
+from uncertaintyseg.review.agreement import POSSIBLE, agreement, counts
+from uncertaintyseg.review.existing_label import doubted_difference, label_error, review_label
 from uncertaintyseg.wire import Label
 
 LABELS = [Label(id=2, name="organ", rgb=(1, 2, 3)), Label(id=7, name="lesion", rgb=(4, 5, 6))]
@@ -52,9 +46,13 @@ def test_rows_are_sums_over_voxels(case):
         assert row.interval_method.startswith("none: ")
 
 
+def excess_error(label: np.ndarray, p: np.ndarray) -> float:
+    return agreement(label, 1, p, counts(label, p, None, 2)).excess
+
+
 def test_the_best_guess_has_no_excess_however_unsure_it_is():
     p = np.random.default_rng(1).random((9, 9, 9))
-    assert excess_error(p > 0.5, p) == 0
+    assert excess_error((p > 0.5).astype(np.uint8), p) == 0
 
 
 def test_what_the_model_did_not_see_is_not_reviewed():
@@ -106,11 +104,13 @@ def test_what_a_person_decided_is_certain_and_the_rest_stays_as_it_was(case):
     label, p = case
     right = np.zeros(label.shape, bool)
     right[:4] = True
-    found = with_decisions(probabilities(p), label, LABELS, right)
-    for item, index in zip(LABELS, (1, 2), strict=True):
-        assert np.array_equal(found[item.name][:4], label[:4] == item.id)
-        assert np.array_equal(found[item.name][4:], p[index][4:])
-    assert not label_error(label, found, LABELS)[:4].any()
+    decided = {item.name: np.where(right, label == item.id, p[i]) for i, item in enumerate(LABELS, start=1)}
+    wanted = review_label(label, decided, LABELS, AFFINE)
+    found = review_label(label, probabilities(p), LABELS, AFFINE, right=right)
+    assert found.structures == wanted.structures
+    assert found.regions == wanted.regions
+    assert not found.error_probability[:4].any()
+    np.testing.assert_array_equal(found.error_probability, wanted.error_probability)
 
 
 def test_the_difference_is_how_much_surer_the_model_is_of_its_own_label(case):
@@ -127,4 +127,4 @@ def test_with_one_structure_the_difference_sums_up_to_the_excess():
     one = [Label(id=1, name="organ", rgb=(1, 2, 3))]
     own = (p > 0.5).astype(np.uint8)
     found = doubted_difference(label, own, {"organ": p}, one, label != own)
-    assert found.sum() == pytest.approx(excess_error(label == 1, p), rel=1e-5)
+    assert found.sum() == pytest.approx(excess_error(label, p), rel=1e-5)

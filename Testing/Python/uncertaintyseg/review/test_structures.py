@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uncertaintyseg.review.structures import LOW_DICE, POSSIBLE, expected_dice, structure_table
+from uncertaintyseg.review.agreement import POSSIBLE, agreement, counts
+from uncertaintyseg.review.structures import LOW_DICE, structure_table
 from uncertaintyseg.wire import Label
 
 LABELS = [Label(id=1, name="organ", rgb=(1, 2, 3), snomed=None), Label(id=2, name="lesion", rgb=(4, 5, 6), snomed=None)]
@@ -34,11 +35,12 @@ def test_rows_are_sums_over_voxels(case):
 
 
 def test_the_expected_dice_is_what_repeated_references_give(case):
-    label, probabilities, _ = case
+    label, probabilities, error = case
     rng, inside, p = np.random.default_rng(1), label == 1, probabilities["organ"]
     draws = [rng.random(p.shape) < p for _ in range(300)]
     mean = np.mean([2 * (draw & inside).sum() / (draw.sum() + inside.sum()) for draw in draws])
-    assert expected_dice(p, inside) == pytest.approx(mean, abs=2e-3)
+    found = agreement(label, 1, p, counts(label, error, None, 3))
+    assert found.dice == pytest.approx(mean, abs=2e-3)
 
 
 def test_a_structure_that_was_not_found_has_neither_risk_nor_dice():
