@@ -322,6 +322,36 @@ class JobRequest(_Wire):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class MatchPart(_Wire):
+    """One structure of somebody's segmentation, as it calls itself."""
+
+    key: str = Field(max_length=1000, description="What it is called in the answer; each part has its own.")
+    name: str = Field(max_length=1000)
+    snomed: str | None = Field(None, max_length=100, description="SNOMED CT code.")
+    modifier: str | None = Field(None, max_length=100, description="SNOMED CT code of the side.")
+
+
+class MatchRequest(_Wire):
+    """Body of POST /uncertainty/v1/match."""
+
+    model: str
+    parts: list[MatchPart] = Field(max_length=2000)
+
+
+class Unmatched(_Wire):
+    """A part that is no label of the model."""
+
+    key: str
+    models: list[str] = Field(description="Models of the server that know it.")
+
+
+class MatchResult(_Wire):
+    """Which label of a model each part of a segmentation is."""
+
+    matched: dict[str, int] = Field(description="Label id by key of the part.")
+    unmatched: list[Unmatched]
+
+
 class CheckRequest(_Wire):
     """Body of POST /uncertainty/v1/check: what is about to be run."""
 

@@ -67,6 +67,7 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "DELETE /session/{session_id}",
         "POST /proxy/dicom/{path:path}",
         "POST /uncertainty/v1/check",
+        "POST /uncertainty/v1/match",
         "POST /uncertainty/v1/jobs",  # training and batch inference ask for a trainer
         "DELETE /uncertainty/v1/jobs/{job_id}",
         "POST /uncertainty/v1/cases/{image}/lease",

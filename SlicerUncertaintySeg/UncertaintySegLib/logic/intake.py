@@ -1,10 +1,9 @@
-"""What is already in the scene becomes work: a volume goes to the server, a segmentation is matched to a model."""
+"""A volume that is already in the scene becomes work: it goes to the server."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -14,8 +13,7 @@ from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake, nodes
-from UncertaintySegLib.scene.intake_labels import Part
-from UncertaintySegLib.server.replies import Label, Sample
+from UncertaintySegLib.server.replies import Sample
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -74,40 +72,3 @@ class Intake:
         stage = _("Uploading {volume}").format(volume=volume.GetName())
         arguments = {"file": str(file), "image": image, **lease_arguments(session)}
         session.ask("upload_scan", arguments, done, stage=stage, failed=failed)
-
-
-def match(parts: Sequence[Part], labels: Sequence[Label], is_label_map: bool = False) -> dict[str, int | None]:
-    """Propose which label of a model each structure of a segmentation is.
-
-    By the label id that this module once noted, the words of the name in any order, or the SNOMED CT code where only
-    one structure and one label have it. The values of a label map count where nothing else does.
-
-    Args:
-        parts: Structures of a segmentation.
-        labels: Of a model.
-        is_label_map: Whether the ids of the parts are values of voxels.
-
-    Returns:
-        Label id by `Part.id`, None for a part that is none of the labels.
-    """
-    ids = {label.id for label in labels}
-    by_words = {_words(label.name): label.id for label in labels}
-    by_code = _unique({label.id: label.snomed or "" for label in labels})
-    codes = Counter(part.code for part in parts)
-    found: dict[str, int | None] = {}
-    for part in parts:
-        same_code = by_code.get(part.code) if codes[part.code] == 1 else None
-        by_note = part.label_id if part.label_id in ids and _words(part.name) not in by_words else None
-        found[part.id] = by_words.get(_words(part.name)) or by_note or same_code
-    if is_label_map and not any(found.values()):
-        found = {part.id: int(part.id) if int(part.id) in ids else None for part in parts}
-    return found
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[^\W_]+", name.casefold()))
-
-
-def _unique(codes: dict[int, str]) -> dict[str, int]:
-    counts = Counter(codes.values())
-    return {code: label_id for label_id, code in codes.items() if code and counts[code] == 1}

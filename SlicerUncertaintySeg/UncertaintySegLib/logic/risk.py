@@ -124,9 +124,11 @@ class RiskLogic:
         shown = {
             key for key, segment_id in segment_ids.items() if segment_id and display.GetSegmentVisibility(segment_id)
         }
+        before = display.StartModify()  # the views look once, and not once a segment
         for key, segment_id in segment_ids.items():
             if segment_id:
                 display.SetSegmentVisibility(segment_id, label_id is None or shown == {label_id} or key == label_id)
+        display.EndModify(before)
 
     def riskiest_place(self, structure: Structure) -> tuple[float, float, float] | None:
         """Return where in mm (RAS) to look at a structure; None where it is empty.

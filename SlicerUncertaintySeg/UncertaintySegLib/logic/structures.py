@@ -10,6 +10,9 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.server.replies import Structure
 
+FEW = 12
+"""So many structures are seen at a glance; more are sorted by what may be wrong with them, and can be filtered."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -41,6 +44,12 @@ def _volume_or_none(ml: float | None) -> str:
     return "-" if ml is None else volume(ml)
 
 
+_ERROR = Column(
+    _("Error,\nmL"),
+    _("Volume that is expected to be wrongly in or out of the structure."),
+    lambda row: _volume_or_none(row.expected_error_ml),
+    lambda row: row.expected_error_ml,
+)
 _COLUMNS = (
     Column(
         _("Structure"),
@@ -66,12 +75,7 @@ _COLUMNS = (
         lambda row: _number(row.expected_dice),
         lambda row: row.expected_dice,
     ),
-    Column(
-        _("Error,\nmL"),
-        _("Volume that is expected to be wrongly in or out of the structure."),
-        lambda row: _volume_or_none(row.expected_error_ml),
-        lambda row: row.expected_error_ml,
-    ),
+    _ERROR,
 )
 _REVIEW_COLUMNS = (
     Column(
@@ -95,12 +99,15 @@ def columns(structures: Sequence[Structure]) -> tuple[Column, ...]:
     return _COLUMNS + _REVIEW_COLUMNS if reviewed else _COLUMNS
 
 
-def ordered(structures: Sequence[Structure], column: Column | None, descending: bool) -> list[Structure]:
-    """Return the structures sorted by a column, those without a value last; None leaves the server's order."""
-    if column is None:
-        return list(structures)
-    known = [row for row in structures if column.key(row) is not None and not _is_nan(column.key(row))]
-    unknown = [row for row in structures if row not in known]
+def ordered_at_first(structures: Sequence[Structure]) -> list[Structure]:
+    """Return few structures in the server's order, and many by their expected error, the largest first."""
+    return ordered(structures, _ERROR, descending=True) if len(structures) > FEW else list(structures)
+
+
+def ordered(structures: Sequence[Structure], column: Column, descending: bool) -> list[Structure]:
+    """Return the structures sorted by a column, those without a value last."""
+    known = [row for row in structures if not _is_unknown(column.key(row))]
+    unknown = [row for row in structures if _is_unknown(column.key(row))]
     return sorted(known, key=column.key, reverse=descending) + unknown
 
 
@@ -110,5 +117,5 @@ def tooltip(structure: Structure) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _is_nan(value: float | str | None) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_unknown(value: float | str | None) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

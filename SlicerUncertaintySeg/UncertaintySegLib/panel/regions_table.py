@@ -39,8 +39,7 @@ class RegionsTable:
             item = qt.QTableWidgetItem(heading)
             item.setToolTip(tooltip)
             table.setHorizontalHeaderItem(column, item)
-            kind = qt.QHeaderView.Stretch if column == 1 else qt.QHeaderView.ResizeToContents
-            header.setSectionResizeMode(column, kind)
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == 1 else qt.QHeaderView.Interactive)
         header.setMinimumSectionSize(24)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -59,6 +58,8 @@ class RegionsTable:
             self._table.setFixedHeight(height)
             for row, item in enumerate(items):
                 self._fill(row, item, colors)
+            for column in (0, 2, 3, 4, 5):  # once: a header that does it by itself does it at every cell
+                self._table.resizeColumnToContents(column)
         if current is None:
             self._table.clearSelection()
         elif self._table.currentRow() != current or not self._table.selectedItems():

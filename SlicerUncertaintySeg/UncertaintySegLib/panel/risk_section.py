@@ -14,7 +14,7 @@ from UncertaintySegLib.panel.plausible_box import PlausibleBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.structure_table import StructureTable
 from UncertaintySegLib.panel.views_bar import ViewsBar
-from UncertaintySegLib.panel.widgets import fill, timer
+from UncertaintySegLib.panel.widgets import fill, make_searchable, timer
 from UncertaintySegLib.scene import nodes, restriction
 from UncertaintySegLib.scene.colors import SCALES
 from UncertaintySegLib.server.replies import Structure
@@ -34,13 +34,19 @@ class RiskSection(Section):
         ui = self.ui
         self.logic = RiskLogic(self.session)
         self.plausible = PlausibleBox(ui, PlausibleLogic(self.logic))
-        self.table = StructureTable(ui.structuresTable, self.on_structure_clicked, self.on_structure_double_clicked)
+        self.table = StructureTable(
+            ui.structuresTable,
+            ui.structuresFilterLineEdit,
+            self.on_structure_clicked,
+            self.on_structure_double_clicked,
+        )
         self.views = ViewsBar(ui, self.session)
         self._measures: list[Measure] = []
         self._shown_result = None
         self._shown_map: str | None = None
         self._is_reading = self._glow_before = self._is_faced = False
         self.session.case_opened.connect(self.on_case)
+        make_searchable(ui.structureComboBox)
         self._fill_choices()
         self._connect()
         # What takes some tenths of a second is done when a slider has come to rest.
@@ -158,8 +164,9 @@ class RiskSection(Section):
         if read_only != self._is_reading:
             self._is_reading, self._is_faced = read_only, False
             contents = ui.structuresTable.parentWidget().layout()
-            contents.removeWidget(ui.structuresTable)
-            contents.insertWidget(0 if read_only else contents.count(), ui.structuresTable)
+            for place, widget in enumerate((ui.structuresFilterLineEdit, ui.structuresTable)):
+                contents.removeWidget(widget)
+                contents.insertWidget(place if read_only else contents.count(), widget)
             self.views.follow(read_only)
             if read_only:
                 self._glow_before = ui.glowCheckBox.checked

@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.inference import Inference
+from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_discard_edits
@@ -25,7 +26,9 @@ class SegmentSection(Section):
         """Connect the widgets."""
         ui = self.ui
         self.inference = Inference(self.session, _may_run)
-        self._parts = PartsTable(ui.partsTable, ui.partsLabel, self.refresh)
+        self._parts = PartsTable(
+            ui.partsTable, ui.partsLabel, ui.partsFilterLineEdit, Matching(self.session), self.refresh
+        )
         self._matched: tuple[object, str] | None = None
         self._info = None
         self._start = _MODEL

@@ -1,4 +1,7 @@
-"""The table of structures: volume, risk and expected error of each, sorted by the heading that was clicked."""
+"""The table of structures: volume, risk and expected error of each, sorted by the heading that was clicked.
+
+Many structures come with the largest expected error first, and can be filtered by name.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import qt
 
 from UncertaintySegLib.logic import structures as rows
+from UncertaintySegLib.panel.widgets import contains
 from UncertaintySegLib.server.replies import Structure
 
 _ROW_HEIGHT, _NAME_WIDTH = 22, 110  # pixels
@@ -17,13 +21,14 @@ class StructureTable:
 
     Args:
         table: A `QTableWidget`.
+        filter_edit: A `QLineEdit`: only rows with its text in their name are shown.
         clicked, double_clicked: Get the structure of a row.
     """
 
     def __init__(
-        self, table, clicked: Callable[[Structure], None], double_clicked: Callable[[Structure], None]
+        self, table, filter_edit, clicked: Callable[[Structure], None], double_clicked: Callable[[Structure], None]
     ) -> None:
-        self._table = table
+        self._table, self._filter = table, filter_edit
         self._structures: Sequence[Structure] = ()
         self._shown: list[Structure] = []
         self._colors: Mapping[int, tuple[float, float, float]] = {}
@@ -35,6 +40,7 @@ class StructureTable:
         header = table.horizontalHeader()
         header.setSectionsClickable(True)
         header.sectionClicked.connect(self._sort)
+        filter_edit.textChanged.connect(self._on_filter)
         table.cellClicked.connect(lambda row, _column: clicked(self._shown[row]))
         table.cellDoubleClicked.connect(lambda row, _column: double_clicked(self._shown[row]))
 
@@ -47,6 +53,7 @@ class StructureTable:
         if columns != self._columns:
             self._columns = columns
             self._make_columns()
+        self._filter.setVisible(len(structures) > rows.FEW)
         self._fill()
 
     def _make_columns(self) -> None:
@@ -57,7 +64,7 @@ class StructureTable:
             item = qt.QTableWidgetItem(column.heading)
             item.setToolTip(column.tooltip)
             table.setHorizontalHeaderItem(place, item)
-            header.setSectionResizeMode(place, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(qt.QHeaderView.Interactive)
         header.setMinimumSectionSize(30)
         header.setSectionResizeMode(0, qt.QHeaderView.Interactive if len(self._columns) > 5 else qt.QHeaderView.Stretch)
         header.resizeSection(0, _NAME_WIDTH)
@@ -70,9 +77,15 @@ class StructureTable:
         header.setSortIndicator(column, qt.Qt.DescendingOrder if self._descending else qt.Qt.AscendingOrder)
         self._fill()
 
+    def _on_filter(self, *_arguments) -> None:
+        for row, structure in enumerate(self._shown):
+            self._table.setRowHidden(row, not contains(structure.name, self._filter.text))
+
     def _fill(self) -> None:
-        by = self._columns[self._column] if 0 <= self._column < len(self._columns) else None
-        self._shown = rows.ordered(self._structures, by, self._descending)
+        if 0 <= self._column < len(self._columns):
+            self._shown = rows.ordered(self._structures, self._columns[self._column], self._descending)
+        else:
+            self._shown = rows.ordered_at_first(self._structures)
         self._table.setRowCount(len(self._shown))
         for row, structure in enumerate(self._shown):
             tooltip = rows.tooltip(structure)
@@ -85,3 +98,6 @@ class StructureTable:
                     color = (round(255 * part) for part in self._colors[structure.id])
                     item.setData(qt.Qt.DecorationRole, qt.QColor(*color))
                 self._table.setItem(row, place, item)
+        for place in range(1, len(self._columns)):  # once: a header that does it by itself does it at every item
+            self._table.resizeColumnToContents(place)
+        self._on_filter()

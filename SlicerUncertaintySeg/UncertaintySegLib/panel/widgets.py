@@ -41,6 +41,24 @@ def fill(combo_box, choices: Mapping[Any, str], preferred: Any = None) -> Any:
     return keys[place] if keys else None
 
 
+def make_searchable(combo_box) -> None:
+    """Let a combo box be found in by typing a part of a choice; what is none is put back."""
+    combo_box.setEditable(True)
+    combo_box.setInsertPolicy(qt.QComboBox.NoInsert)
+    completer = combo_box.completer()
+    completer.setCompletionMode(qt.QCompleter.PopupCompletion)
+    completer.setFilterMode(qt.Qt.MatchContains)
+    completer.setCaseSensitivity(qt.Qt.CaseInsensitive)
+    combo_box.lineEdit().editingFinished.connect(
+        lambda: combo_box.setEditText(combo_box.itemText(combo_box.currentIndex))
+    )
+
+
+def contains(text: str, part: str) -> bool:
+    """Return whether somebody who types `part` may mean `text`: case and underscores do not count."""
+    return part.strip().casefold().replace("_", " ") in text.casefold().replace("_", " ")
+
+
 def timer(milliseconds: int, act: Callable[[], None], *, repeat: bool = False):
     """Return a `QTimer`, to be kept by whoever asked: it calls `act` so long after its last `start`, or so often."""
     made = qt.QTimer()

@@ -15,6 +15,7 @@ from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes, segments
 
 _GRID_TOLERANCE = 1e-3  # voxels
+_DEFAULT_COLORS = "FileGenericColors.txt"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ class Part:
         id: Of its segment; in a label map, its value.
         name: What it is called.
         code: Its SNOMED CT code, empty where none is noted.
+        modifier: SNOMED CT code of its side, empty where none is noted.
+        value: What its voxels are in a label map, or would be.
         label_id: The label of a model that this module once made it from, or None.
     """
 
     id: str
     name: str
     code: str = ""
+    modifier: str = ""
+    value: int = 0
     label_id: int | None = None
 
 
@@ -114,21 +119,30 @@ def _segment_parts(contents: slicer.vtkSegmentation) -> list[Part]:
     found = []
     for segment_id in contents.GetSegmentIDs():
         segment = contents.GetSegment(segment_id)
-        code = _snomed(_tag(segment, segment.GetTerminologyEntryTagName()))
-        label_id = _tag(segment, segments.LABEL_ID)
-        found.append(Part(segment_id, segment.GetName(), code, int(label_id) if label_id else None))
+        codes = _snomed(_tag(segment, segment.GetTerminologyEntryTagName()))
+        label_id, value = _tag(segment, segments.LABEL_ID), segment.GetLabelValue()
+        found.append(Part(segment_id, segment.GetName(), *codes, value, int(label_id) if label_id else None))
     return found
 
 
 def _label_map_parts(volume: slicer.vtkMRMLVolumeNode) -> list[Part]:
     if volume.GetImageData() is None:
         return []
-    display = volume.GetDisplayNode()
-    colors = display.GetColorNode() if display is not None else None
+    colors = _naming_colors(volume)
     values = vtk.vtkIntArray()
     slicer.modules.segmentations.logic().GetAllLabelValues(values, volume.GetImageData())
     found = sorted(int(values.GetValue(index)) for index in range(values.GetNumberOfValues()))
-    return [Part(str(value), (colors and colors.GetColorName(value)) or f"label {value}") for value in found]
+    names = {value: (colors and colors.GetColorName(value)) or f"label {value}" for value in found}
+    return [Part(str(value), name, value=value) for value, name in names.items()]
+
+
+def _naming_colors(volume: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLColorNode | None:
+    """Return the colours whose names are those of structures; the default tables name their colours anyhow."""
+    display = volume.GetDisplayNode()
+    colors = display.GetColorNode() if display is not None else None
+    if colors is None or colors.GetTypeAsString() == "Labels" or colors.GetSingletonTag() == _DEFAULT_COLORS:
+        return None
+    return colors
 
 
 def _part_id(node: slicer.vtkMRMLNode, contents: slicer.vtkSegmentation, segment_id: str) -> str:
@@ -184,8 +198,8 @@ def _tag(segment: slicer.vtkSegment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _snomed(entry: str) -> str:
-    """Return the SNOMED CT code of the type in a serialised terminology entry: context~category~type~..."""
-    fields = entry.split("~")
-    scheme, code = (*fields[2].split("^"), "", "")[:2] if len(fields) > 2 else ("", "")
-    return code if scheme in ("SCT", "SRT") else ""
+def _snomed(entry: str) -> tuple[str, str]:
+    """Return the SNOMED CT codes of type and type modifier in a serialised terminology entry: ~~type~modifier~..."""
+    fields = [(*field.split("^"), "", "")[:2] for field in entry.split("~")[2:4]]
+    codes = [code if scheme in ("SCT", "SRT") else "" for scheme, code in fields]
+    return (*codes, "", "")[:2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import vtk
@@ -17,6 +19,17 @@ def structure_mask(
 ) -> np.ndarray:
     """Return where a structure is, bool `[K, J, I]` on the grid of `reference`."""
     return segments.label_ids(segmentation, reference) == label_id
+
+
+def union(
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_ids: Sequence[str],
+    reference: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkSegment:
+    """Return a segment with the voxels of several that have a label id, on the grid of `reference`."""
+    label_ids = [label_id for segment_id, label_id in segments.named(segmentation).items() if segment_id in segment_ids]
+    mask = np.isin(segments.label_ids(segmentation, reference), label_ids)
+    return new_segment("all", (1.0, 1.0, 1.0), mask, reference)
 
 
 def segment_of(segmentation: slicer.vtkMRMLSegmentationNode, label_id: int) -> str | None:

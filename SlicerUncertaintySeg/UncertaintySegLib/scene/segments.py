@@ -19,6 +19,8 @@ LABEL_ID = "UncertaintySeg.LabelId"
 HELPER = "UncertaintySeg.Helper"
 """Tag of a segment that the module keeps for itself, such as the one that editing is confined to."""
 
+_SIDES = {"7771000": "Left", "24028007": "Right", "51440002": "Right and left"}
+
 
 def read_segmentation(
     scene: slicer.vtkMRMLScene,
@@ -43,13 +45,14 @@ def read_segmentation(
     volume = _read_label(scene, path, {label.id for label in labels})
     try:
         _require_grid(volume, reference, path)
-        segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-        segmentation.CreateDefaultDisplayNodes()
-        segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference)
-        slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(volume, segmentation)
+        segmentation = slicer.vtkMRMLSegmentationNode()  # not in the scene yet: nobody is told of each segment
+        segmentation.SetName(name)
+        _add_segments(segmentation.GetSegmentation(), labels, _oriented_image(volume))
     finally:
         nodes.remove(scene, volume)
-    _name_segments(segmentation, labels)
+    scene.AddNode(segmentation)
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    segmentation.CreateDefaultDisplayNodes()
     return segmentation
 
 
@@ -66,7 +69,7 @@ def redraw(segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMR
             are then as before.
     """
     scene = segmentation.GetScene()
-    volume = _read_label(scene, path, set(_named(segmentation).values()))
+    volume = _read_label(scene, path, set(named(segmentation).values()))
     try:
         _require_grid(volume, reference, path)
         voxels = _oriented_image(volume)
@@ -99,10 +102,10 @@ def label_ids(segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vt
     Returns:
         uint8, or uint16 where an id needs it, `[K, J, I]`, in the voxel order of the scan's node.
     """
-    contents, named = segmentation.GetSegmentation(), _named(segmentation)
+    contents, known = segmentation.GetSegmentation(), named(segmentation)
     shape = reference.GetImageData().GetDimensions()[::-1]
-    ids = np.zeros(shape, np.uint8 if max(named.values(), default=0) < 256 else np.uint16)
-    layers = {segment_id: _layer(segmentation, reference, segment_id) for segment_id in named}
+    ids = np.zeros(shape, np.uint8 if max(known.values(), default=0) < 256 else np.uint16)
+    layers = {segment_id: _layer(segmentation, reference, segment_id) for segment_id in known}
     drawn = {segment_id: layer for segment_id, layer in layers.items() if layer[1].size}
     images = {image for image, _values, _box in drawn.values()}
     if len(images) == 1 and None not in images:
@@ -110,11 +113,11 @@ def label_ids(segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vt
         by_value = np.zeros(int(values.max()) + 1, ids.dtype)
         for segment_id in drawn:
             value = contents.GetSegment(segment_id).GetLabelValue()
-            by_value[value : value + 1] = named[segment_id]
+            by_value[value : value + 1] = known[segment_id]
         ids[box] = by_value[values]
         return ids
     for segment_id, (image, values, box) in drawn.items():
-        ids[box][values == (contents.GetSegment(segment_id).GetLabelValue() if image else 1)] = named[segment_id]
+        ids[box][values == (contents.GetSegment(segment_id).GetLabelValue() if image else 1)] = known[segment_id]
     return ids
 
 
@@ -149,7 +152,7 @@ def write_label(
     Raises:
         SceneError: If the segmentation has no named segment, or the file cannot be written.
     """
-    if not _named(segmentation):
+    if not named(segmentation):
         raise SceneError(f"'{segmentation.GetName()}' has no segment that comes from a model: nothing to submit.")
     write_ids(label_ids(segmentation, reference), reference, path)
     return unnamed(segmentation)
@@ -192,7 +195,7 @@ def colors_by_id(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[int, tupl
     """Return the colour of each named segment, in [0, 1], by its label id."""
     contents = segmentation.GetSegmentation()
     return {
-        label_id: contents.GetSegment(segment_id).GetColor() for segment_id, label_id in _named(segmentation).items()
+        label_id: contents.GetSegment(segment_id).GetColor() for segment_id, label_id in named(segmentation).items()
     }
 
 
@@ -226,7 +229,7 @@ def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, str | N
     return {segment_id: _tag(contents.GetSegment(segment_id), LABEL_ID) for segment_id in contents.GetSegmentIDs()}
 
 
-def _named(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+def named(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
     """Return `{segment id: label id}` of the segments that have one, in the order of the segmentation."""
     return {segment_id: int(label_id) for segment_id, label_id in _segments(segmentation).items() if label_id}
 
@@ -241,7 +244,7 @@ def _share(segmentation: slicer.vtkMRMLSegmentationNode, voxels: slicer.vtkOrien
     contents = segmentation.GetSegmentation()
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
     has_surface = contents.ContainsRepresentation(surface)
-    for segment_id, label_id in _named(segmentation).items():
+    for segment_id, label_id in named(segmentation).items():
         contents.GetSegment(segment_id).SetLabelValue(label_id)
         contents.GetSegment(segment_id).AddRepresentation(contents.GetSourceRepresentationName(), voxels)
     voxels.Modified()  # the one event
@@ -283,14 +286,14 @@ def _layer(
     return image, values[inside], tuple(slice(a, b) for a, b in zip(low, high))
 
 
-def _name_segments(segmentation: slicer.vtkMRMLSegmentationNode, labels: Sequence[Label]) -> None:
-    contents = segmentation.GetSegmentation()
-    imported = [contents.GetSegment(segment_id) for segment_id in contents.GetSegmentIDs()]
-    by_value = {segment.GetLabelValue(): segment for segment in imported}
+def _add_segments(
+    contents: slicer.vtkSegmentation, labels: Sequence[Label], voxels: slicer.vtkOrientedImageData
+) -> None:
+    """Add a segment for each label; all show their id in one image, which Slicer's own import would search for each."""
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    contents.SetSourceRepresentationName(name)
     for index, label in enumerate(labels):
-        segment = by_value.get(label.id)
-        if segment is None:
-            segment = contents.GetSegment(contents.AddEmptySegment("", label.name))
+        segment = slicer.vtkSegment()
         segment.SetName(label.name)
         segment.NameAutoGeneratedOff()
         segment.SetColor(*([part / 255 for part in label.rgb] if label.rgb else structure_color(index)))
@@ -298,16 +301,20 @@ def _name_segments(segmentation: slicer.vtkMRMLSegmentationNode, labels: Sequenc
         segment.SetTag(LABEL_ID, str(label.id))
         if label.snomed:
             segment.SetTag(segment.GetTerminologyEntryTagName(), _terminology(label))
+        segment.SetLabelValue(label.id)
+        segment.AddRepresentation(name, voxels)
+        contents.AddSegment(segment)
 
 
 def _terminology(label: Label) -> str:
     """Return Slicer's serialised terminology entry for a label with a SNOMED CT code."""
     no_code = ("", "", "")
+    side = (label.modifier, "SCT", _SIDES.get(label.modifier, label.modifier)) if label.modifier else no_code
     return slicer.vtkSlicerTerminologiesModuleLogic.SerializeTerminologyEntry(
         "Segmentation category and type - 3D Slicer General Anatomy list",
         *("123037004", "SCT", "Anatomical Structure"),
         *(label.snomed, "SCT", label.name),
-        *no_code,
+        *side,
         "Anatomic codes - DICOM master list",
         *no_code,
         *no_code,

@@ -1,4 +1,4 @@
-"""A structure in 3D, its surface coloured by the risk at it."""
+"""Structures in 3D, their surface coloured by the risk at it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
-from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene import masks, nodes
 from UncertaintySegLib.scene.colors import heat_table
 
 ROLE = "risk surface"
+_SEPARATE = 16
+"""So many structures get a surface each; more get one around them all, or Slicer would stand still for a minute."""
 
 
 class RiskSurface:
@@ -46,7 +48,7 @@ class RiskSurface:
             maximum: Top of the colour scale.
             scale: One of `colors.SCALES`.
         """
-        surface = _colored(_closed_surface(segmentation, segment_ids), risk)
+        surface = _colored(_closed_surface(segmentation, segment_ids, risk), risk)
         model = self._node(risk)
         model.SetAndObservePolyData(surface)
         model.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
@@ -74,13 +76,20 @@ class RiskSurface:
         return self.model
 
 
-def _closed_surface(segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: Sequence[str]) -> vtk.vtkPolyData:
+def _closed_surface(
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_ids: Sequence[str],
+    reference: slicer.vtkMRMLScalarVolumeNode,
+) -> vtk.vtkPolyData:
     """Return the surface of some segments, made with the segmentation's own settings but without changing it."""
     contents = segmentation.GetSegmentation()
     some = slicer.vtkSegmentation()
     some.SetSourceRepresentationName(contents.GetSourceRepresentationName())
-    for segment_id in segment_ids:
-        some.CopySegmentFromSegmentation(contents, segment_id, False)
+    if len(segment_ids) > _SEPARATE:
+        some.AddSegment(masks.union(segmentation, segment_ids, reference))
+    else:
+        for segment_id in segment_ids:
+            some.CopySegmentFromSegmentation(contents, segment_id, False)
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
     smoothing = slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule.GetSmoothingFactorParameterName()
     some.SetConversionParameter(smoothing, contents.GetConversionParameter(smoothing))

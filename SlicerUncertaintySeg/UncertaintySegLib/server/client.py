@@ -139,6 +139,10 @@ class Client:
                 return []
             raise
 
+    def match(self, model: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return which label of a model each part of a segmentation is, and which models know the rest."""
+        return self._transport.json("POST", f"{_OURS}/match", body={"model": model, "parts": parts})
+
     def submit(self, kind: str, model: str, image: str | None = None, params: dict[str, Any] | None = None) -> str:
         """Queue a job and return its id.
 

@@ -132,6 +132,11 @@ def upload_scan(
     return {"image": added}
 
 
+def match(work: Work, model: str, parts: Sequence[Json]) -> Json:
+    """Learn which label of a model each part of a segmentation is."""
+    return work.client.match(model, list(parts))
+
+
 def score(work: Work, model: str, image: str | None = None) -> Json:
     """Score one case, or all that have no label."""
     return {"scores": work.client.score(model, image, work.job)}
@@ -231,6 +236,7 @@ ERRANDS: dict[str, Callable[..., Json]] = {
         renew_lease,
         give_back,
         upload_scan,
+        match,
         score,
         infer,
         fetch_maps,

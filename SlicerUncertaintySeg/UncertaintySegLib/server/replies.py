@@ -21,12 +21,16 @@ SAME_VERSION = "are server and module of the same version?"
 
 @dataclass(frozen=True)
 class Label:
-    """One structure a model segments; `id` is its voxel value, `rgb` is 0 to 255 (None: the viewer chooses)."""
+    """One structure a model segments; `id` is its voxel value, `rgb` is 0 to 255 (None: the viewer chooses).
+
+    `snomed` and `modifier` are the SNOMED CT codes of the structure and of its side.
+    """
 
     id: int
     name: str
     rgb: tuple[int, int, int] | None = None
     snomed: str | None = None
+    modifier: str | None = None
 
 
 @dataclass(frozen=True)

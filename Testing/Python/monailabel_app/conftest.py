@@ -122,7 +122,7 @@ def start(command: list[str], port: int, folder: Path) -> subprocess.Popen:
         except httpx.TransportError:
             return False
 
-    poll(answers, every=0.2)
+    poll(answers, 240.0, every=0.2)
     return process
 
 

@@ -30,7 +30,7 @@ class Annotator:
     def tick(self, check_box) -> None:
         check_box.setChecked(True)
 
-    def wait(self, seconds: float = 60.0) -> None:
+    def wait(self, seconds: float = 240.0) -> None:
         """Until nothing is asked any more, quiet questions included."""
         self.desktop.wait_until(lambda: not self.session.busy and not self.session.courier.pending, seconds)
 

@@ -99,9 +99,11 @@ def test_an_existing_segmentation_is_shown_with_the_risk_that_the_model_sees(ann
     masks, node = segment_and_copy(annotator, {known[0]: known[0].upper(), known[1]: "something else"})
     annotator.choose(ui.startComboBox, SCENE)
     ui.segmentationComboBox.setCurrentNode(node)
-    assert ui.partsLabel.text == "1 of 3 segments are labels of the model."
+    assert ui.partsLabel.text.startswith("Asking which labels")
+    annotator.wait()
+    assert ui.partsLabel.text.startswith("1 of 3 segments are labels of the model.")
     annotator.choose(ui.partsTable.cellWidget(1, 1), known[1])
-    assert ui.partsLabel.text == "2 of 3 segments are labels of the model."
+    assert ui.partsLabel.text == "2 of 3 segments are labels of the model.\nNot scored: stent."
     assert ui.runButton.text == "Review the segmentation"
     annotator.picture(tmp_path / "parts.png")
     annotator.run()
@@ -163,6 +165,7 @@ def test_a_segmentation_on_another_grid_is_taken_with_a_word(annotator):
     node.SetAndObserveTransformNodeID(add_transform(half).GetID())
     annotator.choose(annotator.segment.ui.startComboBox, SCENE)
     annotator.segment.ui.segmentationComboBox.setCurrentNode(node)
+    annotator.wait()
     annotator.run()
     assert annotator.status.endswith("TotalSegmentator lies on another grid: its nearest voxels were taken.")
 
@@ -182,6 +185,7 @@ def test_a_segmentation_that_is_deleted_is_not_offered_any_more(annotator, host)
     ui = annotator.segment.ui
     annotator.choose(ui.startComboBox, SCENE)
     ui.segmentationComboBox.setCurrentNode(node)
+    annotator.wait()
     assert ui.runButton.isEnabled()
     host.scene.RemoveNode(node)
     assert not ui.runButton.isEnabled()

@@ -154,12 +154,26 @@ def test_a_label_map_is_read_by_its_values_and_the_names_of_its_colours(host, sc
     np.testing.assert_array_equal(written, np.asarray(nib.load(phantom_case.label).dataobj))
 
 
+def test_the_names_of_the_default_colours_are_none_of_structures(host, scan, phantom_case):
+    node = slicer.modules.volumes.logic().CreateAndAddLabelVolume(scan, "by numbers")
+    slicer.util.updateVolumeFromArray(node, np.choose(label_in_node_order(phantom_case), [0, 3, 7]).astype(np.uint8))
+    node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeLabels")  # as a file that is loaded has it
+    assert node.GetDisplayNode().GetColorNode().GetColorName(3) == "Brain"  # which it would be taken for
+    assert [(part.id, part.name, part.value) for part in intake_labels.parts(node)] == [
+        ("3", "label 3", 3),
+        ("7", "label 7", 7),
+    ]
+
+
 def test_parts_tell_names_and_codes(scan, phantom_case):
-    node = add_segmentation(scan, {"heart": np.zeros((24, 44, 48))})
-    segment = node.GetSegmentation().GetNthSegment(0)
-    segment.SetTag(segment.GetTerminologyEntryTagName(), _terminology(Label(1, "heart", None, "80891009")))
-    (part,) = intake_labels.parts(node)
-    assert (part.name, part.code, part.label_id) == ("heart", "80891009", None)
+    node = add_segmentation(scan, {"heart": np.zeros((24, 44, 48)), "kidney": np.zeros((24, 44, 48))})
+    labels = (Label(1, "heart", None, "80891009"), Label(2, "kidney", None, "64033007", "7771000"))
+    for index, label in enumerate(labels):
+        segment = node.GetSegmentation().GetNthSegment(index)
+        segment.SetTag(segment.GetTerminologyEntryTagName(), _terminology(label))
+    heart, kidney = intake_labels.parts(node)
+    assert (heart.name, heart.code, heart.modifier, heart.label_id) == ("heart", "80891009", "", None)
+    assert (kidney.name, kidney.code, kidney.modifier) == ("kidney", "64033007", "7771000")
 
 
 def test_an_empty_segmentation_is_said(host, scan, tmp_path):

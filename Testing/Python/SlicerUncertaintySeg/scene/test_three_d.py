@@ -8,7 +8,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from UncertaintySegLib.scene import volume_rendering
+from UncertaintySegLib.scene import surfaces, volume_rendering
 from UncertaintySegLib.scene.colors import heat_scale
 from UncertaintySegLib.scene.surfaces import RiskSurface
 
@@ -46,6 +46,19 @@ def test_the_surface_carries_the_maps_values_at_its_points(surface, shown_case):
     assert np.corrcoef(found, expected)[0, 1] > 0.8
     assert np.abs(found - expected).mean() < 0.15
     assert data.GetPointData().GetScalars().GetName() == "phantom_1 predictive_entropy"
+
+
+def test_many_structures_share_one_surface_around_them_all(shown_case, surface, monkeypatch):
+    """Both balls of the phantom: the inner border between them is none of the outside."""
+    apart = surface.model.GetPolyData()
+    monkeypatch.setattr(surfaces, "_SEPARATE", 1)
+    together = RiskSurface(shown_case.scene)
+    together.show(shown_case.segmentation, ids(shown_case), shown_case.maps["predictive_entropy"], 1.0)
+    around = together.model.GetPolyData()
+    np.testing.assert_allclose(around.GetBounds(), apart.GetBounds(), atol=1.5)
+    assert 0.6 * apart.GetNumberOfCells() < around.GetNumberOfCells() < apart.GetNumberOfCells()
+    found = vtk_to_numpy(around.GetPointData().GetScalars())
+    assert np.abs(found - at_points(shown_case, vtk_to_numpy(around.GetPoints().GetData()))).mean() < 0.15
 
 
 def test_making_it_leaves_the_segmentation_without_a_surface_of_its_own(surface, shown_case):

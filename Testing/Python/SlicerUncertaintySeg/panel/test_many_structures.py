@@ -1,0 +1,74 @@
+"""The table and the choices of a result with as many structures as a body has."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("PySide6")
+
+from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
+from UncertaintySegLib.panel.risk_section import RiskSection
+from UncertaintySegLib.server.replies import Structure
+
+COUNT = 117
+
+
+def row(number: int, name: str) -> Structure:
+    """The more wrong, the higher its number; nothing is known of the last one."""
+    return Structure(name, number, 10.0, expected_error_ml=number / 10 if number < COUNT else None)
+
+
+@pytest.fixture
+def user(open_panel, show_result):
+    from slicer_host import desktop
+
+    user = User(desktop, open_panel(RiskSection))
+    names = ["kidney_left", "kidney_right", *(f"vertebra {n}" for n in range(3, COUNT + 1))]
+    show_result(structures=tuple(row(number, name) for number, name in enumerate(names, start=1)))
+    yield user
+    user.section.close()
+
+
+def visible(user) -> list[str]:
+    table = user.ui.structuresTable
+    return [name for place, name in enumerate(user.column(0)) if not table.isRowHidden(place)]
+
+
+def test_what_is_most_wrong_comes_first_and_what_is_not_known_last(user):
+    assert user.column(0)[:2] == ["vertebra 116", "vertebra 115"]
+    assert user.column(0)[-2:] == ["kidney_left", "vertebra 117"]
+
+
+def test_the_filter_leaves_those_with_its_words_whatever_the_order(user):
+    user.ui.structuresFilterLineEdit.setText("Kidney LEFT")
+    assert visible(user) == ["kidney_left"]
+    user.ui.structuresFilterLineEdit.setText("kidney")
+    assert visible(user) == ["kidney_right", "kidney_left"]
+    user.ui.structuresTable.horizontalHeader().sectionClicked.emit(0)
+    assert visible(user) == ["kidney_left", "kidney_right"]
+    user.ui.structuresFilterLineEdit.setText("")
+    assert len(visible(user)) == COUNT
+
+
+def test_few_structures_need_no_filter(user, show_result):
+    assert user.ui.structuresFilterLineEdit.isVisible()
+    show_result(structures=(row(1, "organ"), row(2, "lesion")))
+    assert not user.ui.structuresFilterLineEdit.isVisible()
+    assert user.column(0) == ["organ", "lesion"]
+
+
+def test_a_structure_is_found_by_typing_a_part_of_its_name(user):
+    from PySide6 import QtCore, QtTest
+
+    box = user.ui.structureComboBox
+    box.lineEdit().selectAll()
+    QtTest.QTest.keyClicks(box.lineEdit(), "ey_ri")
+    popup = box.completer().popup()
+    assert [popup.model().index(place, 0).data() for place in range(popup.model().rowCount())] == ["kidney_right"]
+    QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Down)
+    QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Return)
+    assert user.section.logic.structure == "kidney_right"
+    box.lineEdit().setText("nonsense")
+    box.lineEdit().editingFinished.emit()
+    assert box.currentText == "kidney_right"
+    assert user.section.logic.structure == "kidney_right"

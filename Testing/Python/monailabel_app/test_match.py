@@ -1,0 +1,68 @@
+"""Segments of somebody else's segmentation, and the labels of a model that they are; a real TotalSegmentator label."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.uncertaintyseg import many
+from uncertaintyseg.data import anatomy
+
+ORGANS = ["spleen", "kidney_right", "kidney_left", "liver"]
+
+
+@pytest.fixture(scope="module")
+def many_server(launch, tmp_path_factory):
+    """With a model of 117 structures, and one of four of them."""
+    folder = tmp_path_factory.mktemp("many")
+    many.write_bundle(folder / "models", many.names())
+    many.write_bundle(folder / "models", ORGANS, task="organs")
+    return launch([*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")])
+
+
+@pytest.fixture(scope="module")
+def match(many_server):
+    def ask(parts: list[dict], model: str = "organs_deterministic") -> dict:
+        reply = many_server.http.post("/uncertainty/v1/match", json={"model": model, "parts": parts})
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    return ask
+
+
+def test_segments_are_matched_by_code_and_side_then_by_name(match):
+    parts = [
+        {"key": "a", "name": "Niere", "snomed": "64033007", "modifier": anatomy.LEFT},
+        {"key": "b", "name": "Right Kidney (CT)"},
+        {"key": "c", "name": "stent"},
+        {"key": "d", "name": "aorta"},
+    ]
+    answer = match(parts)
+    assert answer["matched"] == {"a": 3, "b": 2}
+    assert answer["unmatched"] == [
+        {"key": "c", "models": []},
+        {"key": "d", "models": ["body_deterministic"]},
+    ]
+
+
+def test_a_whole_totalsegmentator_label_is_matched(match, shared_data):
+    label = nib.load(shared_data / "totalsegmentator_examples" / many.LABEL)
+    present = [int(value) for value in np.unique(np.asarray(label.dataobj)) if value]
+    assert len(present) == 61
+    names = dict(enumerate(many.names(), start=1))
+    answer = match([{"key": f"Segment_{i}", "name": names[i]} for i in present], "body_deterministic")
+    assert answer == {"matched": {f"Segment_{i}": i for i in present}, "unmatched": []}
+
+
+def test_what_cannot_be_matched_is_said(many_server):
+    def refused(**asked) -> str:
+        reply = many_server.http.post("/uncertainty/v1/match", json=asked)
+        assert 400 <= reply.status_code < 500
+        return reply.text
+
+    part = {"key": "a", "name": "liver"}
+    assert "same key" in refused(model="organs_deterministic", parts=[part, part])
+    assert "nobody" in refused(model="nobody", parts=[part])
+    assert "parts" in refused(model="organs_deterministic", parts=[{"key": "a"}])

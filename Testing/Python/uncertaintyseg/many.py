@@ -1,0 +1,39 @@
+"""A model with as many structures as TotalSegmentator's `total`, small enough to run in a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data import anatomy
+from uncertaintyseg.data.label_map import label_names
+from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.inference.bundle import METADATA, Bundle
+from uncertaintyseg.measures import MEASURES
+
+COUNT = 117
+LABEL = Path("labels") / "example_seg_fast_force_split.nii.gz"
+
+
+def names() -> list[str]:
+    """Those of `total` by id, as a real label has them; without one, so many of the table of known structures."""
+    folder = find_real_data("totalsegmentator_examples")
+    if folder is None:
+        return [row.name for row in anatomy.structures()][:COUNT]
+    return list(label_names(folder / LABEL).values())
+
+
+def write_bundle(folder: Path, structures: Sequence[str], task: str = "body", **options: object) -> Bundle:
+    """A deterministic model of CT with these structures, codes and colours as the table has them, random weights."""
+    path = tiny.write_bundle(folder, classes=len(structures) + 1, task=task, **options)
+    rows = {name: anatomy.known(name) for name in structures}
+    labels = [
+        {"id": i, "name": name, "rgb": row.rgb, "snomed": row.snomed, "modifier": row.modifier}
+        for i, (name, row) in enumerate(rows.items(), start=1)
+    ]
+    metadata = json.loads((path / METADATA).read_text())
+    metadata["uncertainty"] |= {"labels": labels, "maps": [*MEASURES, "error_probability"], "modality": "CT"}
+    (path / METADATA).write_text(json.dumps(metadata))
+    return tiny.give_random_weights(path)
