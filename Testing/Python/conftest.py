@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from Testing.Python.servers import launch, scans, server, tiny_server
+
+__all__ = ["launch", "scans", "server", "tiny_server"]  # fixtures
+
 _STARTED_ONCE = ("server", "tiny_server", "orthanc")
 
 # Before torch is imported; two processes share the cores with the servers that they start.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from Testing.proof.folders import Folder
-from Testing.Python.monailabel_app.conftest import SERVE, launch, scans
+from Testing.Python.servers import SERVE, launch, scans
 
 __all__ = ["launch", "scans"]  # fixtures of the server's own tests
 

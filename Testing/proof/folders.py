@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 
-from Testing.Python.monailabel_app.conftest import Server, find_free_port, start
+from Testing.Python.servers import Server, find_free_port, start
 
 
 def number_of(label: Path) -> int:

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 from monailabel.client.client import MONAILabelClient
 
-from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.servers import SERVE
 
 OHIF = "http://localhost:3000"
 SLICER_CLIENT = Path(sys.prefix) / "monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py"

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.servers import SERVE
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
 from uncertaintyseg.data.scan import write_volume
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from Testing.Python.monailabel_app import fuzzing
-from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.servers import SERVE
 
 HIDDEN = {  # include_in_schema=False, or whatever path they are given
     "/reload",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from Testing.proof.folders import number_of
-from Testing.Python.monailabel_app.conftest import SERVE, environment, find_free_port
+from Testing.Python.servers import SERVE, environment, find_free_port
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
 from uncertaintyseg.inference.bundle import WEIGHTS
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import SERVE, launch  # noqa: F401 - a fixture
+from Testing.Python.servers import SERVE
 from Testing.Python.uncertaintyseg import tiny
 
 MODULE = Path(__file__).resolve().parents[3] / "SlicerUncertaintySeg"
@@ -22,7 +22,7 @@ TESTS = MODULE / "Testing" / "Python"
 
 
 @pytest.fixture
-def server_url(launch, tmp_path) -> str:  # noqa: F811
+def server_url(launch, tmp_path) -> str:
     """A server of its own, for a label stays on it."""
     tiny.write_phantoms(tmp_path, 2)
     tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "low_rank"))

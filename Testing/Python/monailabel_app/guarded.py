@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from Testing.Python.monailabel_app.conftest import ROOT, environment, find_free_port, poll, stop
+from Testing.Python.servers import ROOT, environment, find_free_port, poll, stop
 from uncertaintyseg.tokens import Role, add_token
 
 NAME = "seg.example.org"

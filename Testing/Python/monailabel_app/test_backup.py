@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.monailabel_app.conftest import SERVE, find_free_port, start, stop
+from Testing.Python.servers import SERVE, find_free_port, start, stop
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from Testing.Python.monailabel_app.conftest import TASK
+from Testing.Python.servers import TASK
 
 STRANGER = "phantom_deterministic" if TASK == "hippocampus" else "hippocampus_deterministic"
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from Testing.Python.monailabel_app import fuzzing
-from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.servers import SERVE
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.monailabel_app.conftest import SERVE
+from Testing.Python.servers import SERVE
 from Testing.Python.uncertaintyseg import many
 from uncertaintyseg.data import anatomy
 

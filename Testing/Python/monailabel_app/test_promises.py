@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from monailabel.client.client import MONAILabelClient
 
-from Testing.Python.monailabel_app.conftest import SERVE, TASK
 from Testing.Python.monailabel_app.guarded import Guarded, command_line, start_guarded
+from Testing.Python.servers import SERVE, TASK
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server.client import Client
 

@@ -12,7 +12,6 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import launch, scans, serve_command, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake import add_transform, add_volume, geometry
 from UncertaintySegLib.panel.cases_section import CasesSection
@@ -28,7 +27,7 @@ def annotator(host, tmp_path):
 
 
 @pytest.fixture
-def connected(annotator, server):  # noqa: F811
+def connected(annotator, server):
     annotator.connect(server.url)
     yield annotator
     for image in server.images():
@@ -49,7 +48,7 @@ def test_before_connecting_nothing_can_be_pressed(annotator, tmp_path):
     annotator.picture(tmp_path / "empty.png")
 
 
-def test_connecting_lists_strategies_and_cases(connected, server, tmp_path):  # noqa: F811
+def test_connecting_lists_strategies_and_cases(connected, server, tmp_path):
     ui = connected.cases.ui
     assert ui.strategyComboBox.currentText == "predictive_entropy"
     assert len(ui.strategyComboBox.toolTip) > 20
@@ -90,7 +89,7 @@ def test_skip_passes_over_and_previous_comes_back(connected, tmp_path):
     assert not ui.previousButton.isEnabled()
 
 
-def test_a_double_click_opens_any_case_with_a_lease(connected, server):  # noqa: F811
+def test_a_double_click_opens_any_case_with_a_lease(connected, server):
     table = connected.cases.ui.casesTable
     image = server.images()[2]
     table.cellDoubleClicked.emit(column(table, 0).index(image), 0)
@@ -101,7 +100,7 @@ def test_a_double_click_opens_any_case_with_a_lease(connected, server):  # noqa:
     assert row.lease.mine
 
 
-def test_a_case_that_another_has_is_refused_and_says_who(connected, server):  # noqa: F811
+def test_a_case_that_another_has_is_refused_and_says_who(connected, server):
     image = server.images()[1]
     server.http.post(f"/uncertainty/v1/cases/{image}/lease", json={"minutes": 5, "client_id": "Dr Other"})
     connected.click(connected.cases.ui.refreshButton)
@@ -116,7 +115,7 @@ def test_a_case_that_another_has_is_refused_and_says_who(connected, server):  # 
     assert connected.session.state.sample is None
 
 
-def test_a_case_with_a_final_label_brings_it_along(connected, server, tmp_path):  # noqa: F811
+def test_a_case_with_a_final_label_brings_it_along(connected, server, tmp_path):
     image = server.images()[0]
     scan = nib.load(server.studies / f"{image}.nii.gz")
     label = np.zeros(scan.shape, np.uint8)
@@ -155,7 +154,7 @@ def test_somebody_else_may_want_the_next_case(connected):
     assert connected.session.state.sample is not None
 
 
-def test_the_strategy_is_remembered(connected, host, tmp_path, server):  # noqa: F811
+def test_the_strategy_is_remembered(connected, host, tmp_path, server):
     connected.choose(connected.cases.ui.strategyComboBox, "random")
     with sitting_at([CasesSection], tmp_path / "again") as again:
         again.connect(server.url)
@@ -163,7 +162,7 @@ def test_the_strategy_is_remembered(connected, host, tmp_path, server):  # noqa:
         again.choose(again.cases.ui.strategyComboBox, "predictive_entropy")
 
 
-def test_read_only_neither_skips_nor_leases(connected, server):  # noqa: F811
+def test_read_only_neither_skips_nor_leases(connected, server):
     connected.session.state.read_only = True
     connected.session.changed.emit()
     connected.next_case()
@@ -180,7 +179,7 @@ def test_read_only_neither_skips_nor_leases(connected, server):  # noqa: F811
     assert not leases[other].mine
 
 
-def test_scoring_runs_in_the_background_and_fills_the_table(connected, server):  # noqa: F811
+def test_scoring_runs_in_the_background_and_fills_the_table(connected, server):
     connected.session.state.model = server.baseline
     connected.session.changed.emit()
     connected.wait()
@@ -236,7 +235,7 @@ def test_a_server_that_is_gone_is_said_and_the_case_stays(connected):
     assert connected.scene.scan.GetScene() is not None
 
 
-def test_a_scene_volume_is_uploaded_only_with_consent_and_is_then_a_case(connected, server, tmp_path):  # noqa: F811
+def test_a_scene_volume_is_uploaded_only_with_consent_and_is_then_a_case(connected, server, tmp_path):
     affine = np.array([[-1.5, 0, 0, 40], [0, 0, 1.2, -30], [0, 2.0, 0, 5], [0, 0, 0, 1]])  # left-handed, axes swapped
     volume = add_volume(affine, "My CT")
     before, ui = slicer.util.arrayFromVolume(volume).copy(), connected.cases.ui
@@ -310,7 +309,7 @@ def test_a_name_that_is_none_is_said(connected):
     assert "letters, digits" in connected.status
 
 
-def test_a_volume_deleted_during_the_upload_is_said(connected, server, host):  # noqa: F811
+def test_a_volume_deleted_during_the_upload_is_said(connected, server, host):
     volume, ui = add_volume(), connected.cases.ui
     ui.sceneGroupBox.collapsed = False
     ui.volumeComboBox.setCurrentNode(volume)

@@ -9,7 +9,6 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import launch, scans, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.regions_section import RegionsSection
@@ -18,7 +17,7 @@ from UncertaintySegLib.scene import navigation
 
 
 @pytest.fixture
-def annotator(host, server, tmp_path):  # noqa: F811
+def annotator(host, server, tmp_path):
     """At a case, after a model ran that learns from clicks."""
     for name in ("Red", "Yellow", "Green"):
         host.slice_view(name)

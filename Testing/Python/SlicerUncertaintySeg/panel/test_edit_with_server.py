@@ -12,7 +12,6 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import launch, scans, server  # noqa: F401 - fixtures
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.edit_section import EditSection
@@ -21,7 +20,7 @@ from UncertaintySegLib.panel.selection_section import SelectionSection
 
 
 @pytest.fixture
-def annotator(host, server, tmp_path, monkeypatch):  # noqa: F811
+def annotator(host, server, tmp_path, monkeypatch):
     from UncertaintySegLib.panel import edit_section
 
     monkeypatch.setattr(edit_section, "default_folder", lambda: tmp_path / "drafts")
@@ -39,7 +38,7 @@ def worst_place(annotator) -> tuple[float, float, float]:
     return tuple(region.ras_mm)
 
 
-def test_edit_review_submit(annotator, server, tmp_path):  # noqa: F811
+def test_edit_review_submit(annotator, server, tmp_path):
     section, state = annotator.panel.sections["Edit"], annotator.session.state
     annotator.wait()
     assert section.editing.uncertain_ml > 0

@@ -10,7 +10,7 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app.conftest import TASK, launch, scans, server  # noqa: F401 - fixtures
+from Testing.Python.servers import TASK
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake import add_transform
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake_labels import add_segmentation
@@ -22,7 +22,7 @@ SCENE = "a segmentation of the scene"
 
 
 @pytest.fixture
-def annotator(host, server, tmp_path):  # noqa: F811
+def annotator(host, server, tmp_path):
     """With a case open and the model chosen that answers soonest."""
     for name in ("Red", "Yellow", "Green"):
         host.slice_view(name)
@@ -54,7 +54,7 @@ def segment_and_copy(annotator, names: dict[str, str]):
     return masks, add_segmentation(annotator.scene.scan, masks)
 
 
-def test_the_chosen_model_is_told_about(annotator, server, tmp_path):  # noqa: F811
+def test_the_chosen_model_is_told_about(annotator, server, tmp_path):
     text = annotator.segment.ui.aboutLabel.text
     assert "Labels: anterior, posterior." in text or "Labels: organ, lesions." in text
     assert "Head deterministic" in text
@@ -65,7 +65,7 @@ def test_the_chosen_model_is_told_about(annotator, server, tmp_path):  # noqa: F
     annotator.picture(tmp_path / "model.png")
 
 
-def test_run_shows_the_label_and_the_first_map(annotator, server, host):  # noqa: F811
+def test_run_shows_the_label_and_the_first_map(annotator, server, host):
     annotator.run()
     assert annotator.status == f"{annotator.session.state.sample.id} segmented by {server.baseline}."
     assert names(annotator.scene.segmentation) == [label.name for label in annotator.segment.model.labels]
@@ -136,7 +136,7 @@ def test_an_existing_segmentation_is_shown_with_the_risk_that_the_model_sees(ann
     assert node.GetDisplayNode().GetVisibility()
 
 
-def test_a_label_of_the_server_can_be_reviewed(annotator, server, tmp_path):  # noqa: F811
+def test_a_label_of_the_server_can_be_reviewed(annotator, server, tmp_path):
     image = annotator.session.state.sample.id
     scan = nib.load(server.studies / f"{image}.nii.gz")
     label = np.zeros(scan.shape, np.uint8)

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("monailabel")
 
-from Testing.Python.monailabel_app import conftest as server_tests
+from Testing.Python import servers
 from Testing.Python.SlicerUncertaintySeg.server.conftest import Asker
 from UncertaintySegLib import __version__
 from UncertaintySegLib.errors import ServerError
@@ -21,7 +21,6 @@ from UncertaintySegLib.server.courier import Courier
 from UncertaintySegLib.server.local_server import LocalServer
 from UncertaintySegLib.server.replies import parse_case, parse_info, parse_result, parse_sample
 
-scans = server_tests.scans
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="MONAI Label's server wants POSIX here")
 
 
@@ -38,7 +37,7 @@ def real(tmp_path_factory, studies):
     """The real server, started as the panel starts it, and somebody who asks it."""
     folder = tmp_path_factory.mktemp("real")
     command = f"{sys.executable} -m uncertaintyseg.cli"
-    environment = {**server_tests.environment(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    environment = {**servers.environment(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     server = LocalServer(command, studies, environment)
     asker = Asker(Courier(), server.url, folder / "downloads")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Testing.Python.monailabel_app.conftest import find_free_port, poll
 from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, rotation, write_series
 from Testing.Python.monailabel_app.dicom.orthanc import MISSING, Orthanc
+from Testing.Python.servers import find_free_port, poll
 from uncertaintyseg import wire
 
 SHAPE = (20, 24, 12)

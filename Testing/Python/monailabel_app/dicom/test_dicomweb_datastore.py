@@ -19,9 +19,9 @@ from monailabel_app.app.dicomweb import DicomWebDatastore, one_name_each
 from monailabel_app.dicom.series import read_series
 from monailabel_app.dicom.server import PASSWORD_FILE, USERNAME, DicomWebServer
 from monailabel_app.errors import DicomWebError, NotFoundError, UnavailableError
-from Testing.Python.monailabel_app.conftest import poll
 from Testing.Python.monailabel_app.dicom.conftest import SHAPE, hounsfield
 from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, write_series
+from Testing.Python.servers import poll
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_scan, write_volume
 from uncertaintyseg.errors import InputError

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from Testing.Python.monailabel_app import conftest as app
+from Testing.Python import servers
 from Testing.Python.monailabel_app.dicom.conftest import SHAPE
 
 ROUTE = "/uncertainty/v1/results"
@@ -43,7 +43,7 @@ def guarded_orthanc(start_orthanc, orthanc_folders, password):
 @pytest.fixture(scope="module")
 def dicom_server(guarded_orthanc, password, tmp_path_factory):
     """`uncertaintyseg serve --studies http://...`."""
-    folder, port = tmp_path_factory.mktemp("dicom_server"), app.find_free_port()
+    folder, port = tmp_path_factory.mktemp("dicom_server"), servers.find_free_port()
     secret = folder / "password"
     secret.write_text(password)
     environment = {
@@ -51,14 +51,14 @@ def dicom_server(guarded_orthanc, password, tmp_path_factory):
         "UNCERTAINTYSEG_DICOMWEB_PASSWORD_FILE": str(secret),
         "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "mirror"),
     }
-    command = [*app.SERVE, "--studies", guarded_orthanc.url, "--port", str(port), "--cache", str(folder / "cache")]
+    command = [*servers.SERVE, "--studies", guarded_orthanc.url, "--port", str(port), "--cache", str(folder / "cache")]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        process = app.start(command, port, folder)
+        process = servers.start(command, port, folder)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-        yield app.Server(process, http, folder / "mirror", folder / "log.txt")
-    app.stop(process)
+        yield servers.Server(process, http, folder / "mirror", folder / "log.txt")
+    servers.stop(process)
 
 
 @pytest.fixture(scope="module")
