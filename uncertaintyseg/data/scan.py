@@ -35,6 +35,12 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MAX_LABEL = np.iinfo(np.uint16).max
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DATA_OFFSET = 352
+"""Where the voxels of a NIfTI file begin: behind its header and four bytes that say that nothing else is there."""
+_GZIP_WINDOW = 31
+"""What zlib calls a gzip stream with the largest window; its time stamp is 0."""
+_PLANES_BYTES = 2**25
+"""Of a map as float32, encoded at once."""
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth on maps
 _SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
@@ -132,27 +138,46 @@ def write_volume(path: str | os.PathLike[str], array: ArrayLike | torch.Tensor, 
     write_bytes(path, data)
 
 
-def encode_map(array: ArrayLike | torch.Tensor, affine: ArrayLike, value_range: tuple[float, float]) -> bytes:
+def encode_map(
+    array: ArrayLike | torch.Tensor, affine: ArrayLike, value_range: tuple[float, float], *, upward: bool = False
+) -> bytes:
     """Encode a map as gzipped NIfTI: uint16 with `scl_slope` and `scl_inter`, so any viewer reads floats.
 
-    The error is below 1e-5 of the range; where the range starts at 0, zeros stay exactly 0. Same map, same bytes.
+    The error is below 1e-5 of the range; where the range starts at 0, zeros stay exactly 0. Same map, same bytes. Only
+    some planes are in memory at once, and of anything that reads parts with slices only these.
 
     Args:
         array: `[X, Y, Z]`.
         affine: 4x4, voxel to RAS+ mm.
         value_range: Smallest and largest value the measure can take.
+        upward: No stored value is below its own: for risks that are held against thresholds.
 
     Raises:
         InputError: A voxel is NaN or lies outside the range by more than rounding.
     """
-    steps, slope, low = map_steps(array, value_range)
-    image = _nifti(steps, affine)
-    image.header.set_slope_inter(slope, low)
-    return gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)
+    shape = tuple(array.shape)
+    header = _nifti(np.broadcast_to(np.uint16(0), shape), affine).header
+    _, slope, low = map_steps(np.zeros(0), value_range, upward=upward)
+    header.set_slope_inter(slope, low)
+    header["magic"], header["vox_offset"] = b"n+1", _DATA_OFFSET
+    packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
+    parts = [packer.compress(header.binaryblock.ljust(_DATA_OFFSET, b"\0"))]
+    depth = max(1, _PLANES_BYTES // max(1, 4 * math.prod(shape[:2])))
+    for start in range(0, shape[2], depth):
+        planes, _, _ = map_steps(array[:, :, start : start + depth], value_range, upward=upward)
+        parts.append(packer.compress(planes.tobytes(order="F")))
+    return b"".join([*parts, packer.flush()])
 
 
-def map_steps(array: ArrayLike | torch.Tensor, value_range: tuple[float, float]) -> tuple[np.ndarray, float, float]:
+def map_steps(
+    array: ArrayLike | torch.Tensor, value_range: tuple[float, float], *, upward: bool = False
+) -> tuple[np.ndarray, float, float]:
     """Return a map as uint16 steps with slope and intercept: `value = slope * step + intercept`.
+
+    Args:
+        array: Of any shape.
+        value_range: Smallest and largest value the measure can take.
+        upward: Round up, so that no step stands for less than the value.
 
     Raises:
         InputError: A voxel is NaN or lies outside the range by more than rounding.
@@ -169,7 +194,11 @@ def map_steps(array: ArrayLike | torch.Tensor, value_range: tuple[float, float])
             f"the map runs from {values.min():g} to {values.max():g}, outside its range {low:g} to {high:g}"
         )
     slope = (high - low) / _MAX_LABEL if high > low else 1.0
-    return np.clip(np.rint((values - low) / slope), 0, _MAX_LABEL).astype(np.uint16), slope, low
+    if upward:  # NIfTI keeps the slope in single precision, which may round it down
+        slope = float(np.nextafter(np.float32(slope), np.float32(np.inf)))
+    steps = (values.astype(np.float64) - low) / slope if upward else (values - low) / slope
+    rounded = np.ceil(steps) if upward else np.rint(steps)
+    return np.clip(rounded, 0, _MAX_LABEL).astype(np.uint16), slope, low
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

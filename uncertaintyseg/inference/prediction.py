@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import encode_map, write_bytes, write_volume
+from uncertaintyseg.data.scan import encode_map, map_steps, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.review.structures import remaining_error
 from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
+
+_PLANES = 16
+"""Of a map, checked at once."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,20 @@ class Prediction:
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write `label.nii.gz`, a NIfTI file a map (uint16 with a slope) and `report.json`; returns the report.
 
+        Stored error probabilities are never below the ones they stand for.
+
         Raises:
             InputError: when the folder cannot be written.
         """
         folder = Path(folder).resolve()
         paths = {name: folder / f"{name}.nii.gz" for name in self.maps}
-        # Encoding refuses damaged maps, so it comes before anything is overwritten.
-        encoded = {n: encode_map(value, self.affine, self.map_info[n].range) for n, value in self.maps.items()}
+        for name, values in self.maps.items():  # damaged maps are refused before anything is overwritten
+            for start in range(0, values.shape[2], _PLANES):
+                map_steps(values[:, :, start : start + _PLANES], self.map_info[name].range)
         write_volume(folder / "label.nii.gz", self.label, self.affine)
         for name, path in paths.items():
-            write_bytes(path, encoded[name])
+            upward = name == "error_probability"
+            write_bytes(path, encode_map(self.maps[name], self.affine, self.map_info[name].range, upward=upward))
         report = {
             "label": str(folder / "label.nii.gz"),
             "maps": {name: str(path) for name, path in paths.items()},

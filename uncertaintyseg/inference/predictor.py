@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import gettempdir
+from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.active.acquisition import case_scores
+from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.crf import CRF, drawn_together
+from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
+from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with, options_of
 from uncertaintyseg.inference.prediction import Prediction
@@ -31,15 +31,14 @@ from uncertaintyseg.inference.stream import (
     Average,
     Gathered,
     Gatherer,
-    GridMap,
     LogitAverage,
     MomentAverage,
     Scratch,
     WindowLayout,
-    onto_grid,
-    run_windows,
-)  # fmt: skip
+    need,
+)
 from uncertaintyseg.inference.thresholding import THRESHOLDS
+from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.coverage import review_curve
@@ -49,12 +48,9 @@ from uncertaintyseg.review.structures import structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Label
 
-Progress = Callable[[str, float], None]
 SAMPLES = 64
-_MAX_VOXELS = 10**9
 _RECALIBRATED = 16
 """Planes whose error probability is recalibrated at once."""
-_T = TypeVar("_T")
 
 
 class Predictor:
@@ -100,13 +96,12 @@ class Predictor:
         self._preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
         self.layout = WindowLayout.of(self.bundle, self.network.divisor, halvings)
-        self._runner: Network = self.network
+        runner: Network = self.network
         if method:
             members = [self._member(other) for other in others]
-            self._runner = make_passes(
-                method, self.network, spacing=self._spacing, options=self.options, others=members
-            )
+            runner = make_passes(method, self.network, spacing=self._spacing, options=self.options, others=members)
             self.options |= {"models": [other.name for other in others]} if others else {}
+        self._engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
 
     @property
     def title(self) -> str:
@@ -163,22 +158,24 @@ class Predictor:
         """
         seconds: dict[str, float] = {}
         labels = named(self.bundle.labels, structures)
-        with _timed(seconds, "read"):
+        with timed(seconds, "read"):
             progress("reading the scan", 0.0)
-            scan = read_scan(image)
-            self._check_size(scan)
+            scan = read_channels(image, len(self.bundle.config.get("channels") or [1]))
             box = boxed(region, scan.shape[1:])
+            carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES
+            average = self._engine.average([item.id for item in labels] if carried else [])
+            on_disk = self._check_need(scan, average, labels, Path(scratch or gettempdir()))
             volume = self._preprocessing({"image": scan})["image"]
-        average = self._average(labels, structures is not None)
-        sizes = len(MEASURES) + 1 + len(self._own_maps) + len(labels) + len(average.variances)
-        large = 4 * sizes * scan[0].numel() > IN_MEMORY_BYTES
-        store = Scratch(scratch, on_disk=large)
-        with pooled_features(self.network.backbone) as features:
-            found, keeper = self._gathered(scan, volume, average, labels, box, store, progress, seconds)
-        with _timed(seconds, "samples"):
+        store = Scratch(scratch, on_disk=on_disk)
+        with timed(seconds, "maps"), pooled_features(self.network.backbone) as features:
+            found, keeper = self._gathered(
+                scan, volume, average, labels, box, store, progress=progress, seconds=seconds
+            )
+        seconds["maps"] -= seconds["network"] + seconds.get("crf", 0.0)
+        with timed(seconds, "samples"):
             progress("drawing plausible segmentations", 0.8)
             spread = self._spread(keeper, volume, samples, seed)
-        with _timed(seconds, "maps"):
+        with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration
             error = found.maps["error_probability"]
@@ -187,7 +184,7 @@ class Predictor:
                 error[planes] = calibration.recalibrated(error[planes])
             maps = self._named_maps(found, labels)
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
-        with _timed(seconds, "review"):
+        with timed(seconds, "review"):
             names, shapes = {item.name: maps[f"probability_{item.name}"] for item in labels}, spread.shapes
             valid, voxel_ml = maps.get("valid"), voxel_volume_ml(affine)
             table = structure_table(
@@ -248,28 +245,38 @@ class Predictor:
         """
         return [self.predict(case.image).save(Path(output) / case.id) for case in read_cases(images)]
 
-    def _check_size(self, scan: MetaTensor) -> None:
+    def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], scratch: Path) -> bool:
+        """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
         extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
-        voxels = np.prod(extent / self._spacing)
-        if voxels > _MAX_VOXELS:
-            raise InputError(
-                f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} mm is {voxels:.1e} "
-                "voxels at this model's resolution. Are the voxel sizes in its header in mm? Correct them, or crop it."
-            )
+        shape = [max(1, round(side / size)) for side, size in zip(extent, self._spacing, strict=True)]
+        head, features = self.network.head, self.network.backbone.features
+        own = 0 if self.method else len(head.extra_maps())
+        scalars = 4 * (len(MEASURES) + own + 1) + 2 + (12 if self.threshold else 0)
+        boxes = len(labels) + len(average.variances)
+        on_disk = (scalars + 4 * boxes) * scan[0].numel() > IN_MEMORY_BYTES
+        kept = features if not (self.method or self.crf) and head.coherent and ShapeKeeper.fits(features, shape) else 0
+        found = need(
+            self.layout.over(shape, self.network.divisor),
+            average,
+            scan.shape[1:],
+            features=features,
+            kept=kept,
+            own=own,
+            scalars=scalars,
+            boxes=boxes,
+            on_disk=on_disk,
+            whole=4 * average.classes if self.crf else 0,
+        )
+        size = " x ".join(f"{side:.0f}" for side in extent)
+        found.check(f"{scan.meta['filename_or_obj']}: {size} mm", self.device, scratch)
+        return on_disk
 
-    @property
-    def _own_maps(self) -> list[str]:
-        """Names of the maps that only the head itself can make."""
-        return [] if self.method else list(self.network.head.extra_maps())
-
-    def _average(self, labels: Sequence[Label], asked: bool) -> Average:
-        """What windows average, and whose variances are carried with it."""
-        classes = len(self.bundle.labels) + 1
-        ids = [item.id for item in labels] if asked or classes <= MOST_VARIANCES else []
-        if self.method or self.bundle.config.get("average", "moments") == "moments":
-            return MomentAverage(self._runner, classes, ids)
-        mirrors = self.bundle.config.get("mirrors") or ()
-        return LogitAverage(self.network.networks, classes, ids, mirrors=mirrors)
+    def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
+        """Volume intervals and Dice from coherent samples, or the reason why there are none."""
+        if isinstance(keeper, str):
+            return Spread(None, None, keeper)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return keeper.spread(self.network.head, self.bundle.labels, volume.affine, samples, generator)
 
     def _gathered(
         self,
@@ -279,57 +286,21 @@ class Predictor:
         labels: Sequence[Label],
         box: Sequence[slice] | None,
         scratch: Scratch,
-        progress: Progress,
-        seconds: dict[str, float],
+        **report: Any,
     ) -> tuple[Gathered, ShapeKeeper | str]:
-        """Run the network, and bring what it says to the scan's grid as it goes."""
-        image, shape = volume.as_tensor(), volume.shape[1:]
-        nearest = volume.meta.get("nearest_axes") or ()
-        grid = GridMap(volume.affine, shape, scan.affine, scan.shape[1:], nearest=nearest, region=box)
-        plan = self.layout.over(shape, self.network.divisor, None if box is None else grid.box_on_model())
-        keeper = self._keeper(shape, scratch)
+        """What the network says on the scan's grid, and the keeper of what whole shapes are drawn from."""
+        grid, plan = self._engine.over(scan, volume, box)
+        keeper = self._engine.keeper(volume.shape[1:], scratch)
+        watching = keeper if isinstance(keeper, ShapeKeeper) else None
         if isinstance(average, MomentAverage):
-            average.features = isinstance(keeper, ShapeKeeper)
+            average.features = watching is not None
         gatherer = Gatherer(
             scan.shape[1:], grid.planes_axis(plan.axis), [item.id for item in labels], scratch,
             covered=grid.covered, cut=CUT if scratch.on_disk else 0.0, label_by=self.threshold,
         )  # fmt: skip
-        slabs = run_windows(image, plan, average, self.device, progress=_windows(progress))
-        slabs = _each_timed(seconds, "network", slabs)
-        if isinstance(keeper, ShapeKeeper):
-            slabs = keeper.watching(slabs)
-        if self.crf:
-            with _timed(seconds, "crf"):
-                part = image[(slice(None), *plan.covered)]
-                slabs = [drawn_together(slabs, self.crf, part, self._spacing, average.variances)]
-            seconds["crf"] -= seconds["network"]
-        with _timed(seconds, "maps"):
-            before = seconds.get("network", 0.0)
-            for chunk in onto_grid(slabs, grid, average):
-                gatherer.add(chunk)
-            found = gatherer.finish()
-        seconds["maps"] -= seconds["network"] - before
-        return found, keeper
-
-    def _keeper(self, shape: Sequence[int], scratch: Scratch) -> ShapeKeeper | str:
-        """What keeps the features that whole shapes are drawn from, or why there will be none."""
-        head, features = self.network.head, self.network.backbone.features
-        if self.crf:
-            return "none: a CRF leaves one answer"
-        if self.method:
-            return f"none: {self.method} keeps the moments of its passes, not their shapes"
-        if not head.coherent:
-            return f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
-        if not ShapeKeeper.fits(features, shape):
-            return "none: the volume is too large to keep its features"
-        return ShapeKeeper(features, shape, scratch)
-
-    def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
-        """Volume intervals and Dice from coherent samples, or the reason why there are none."""
-        if isinstance(keeper, str):
-            return Spread(None, None, keeper)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        return keeper.spread(self.network.head, self.bundle.labels, volume.affine, samples, generator)
+        for chunk in self._engine.chunks(volume, grid, plan, average, watching, **report):
+            gatherer.add(chunk)
+        return gatherer.finish(), keeper
 
     def _named_maps(self, found: Gathered, labels: Sequence[Label]) -> dict[str, Any]:
         """All maps in their order, those of structures under their names."""
@@ -392,33 +363,3 @@ def checked_device(name: str) -> str:
             f"device '{name}' cannot be used here; use cpu, or cuda with a CUDA build of torch."
         ) from error
     return name
-
-
-def _windows(progress: Progress) -> Callable[[int, int], None]:
-    """Tells how many windows are done, and how long the rest will take where that is minutes."""
-    start = time.perf_counter()
-
-    def tell(done: int, total: int) -> None:
-        minutes = (time.perf_counter() - start) / done * (total - done) / 60
-        left = f", about {minutes:.0f} min left" if minutes >= 1 else ""
-        progress(f"running the network, {done} of {total} windows{left}", 0.05 + 0.75 * done / total)
-
-    return tell
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-def _each_timed(seconds: dict[str, float], stage: str, items: Iterable[_T]) -> Iterator[_T]:
-    """The items, with the time that each takes to come."""
-    iterator = iter(items)
-    while True:
-        with _timed(seconds, stage):
-            item = next(iterator, None)
-        if item is None:
-            return
-        yield item

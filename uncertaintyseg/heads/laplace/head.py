@@ -17,8 +17,15 @@ from uncertaintyseg.heads.laplace.split import split_info, split_maps
 from uncertaintyseg.logits import GaussianLogits, Sum
 from uncertaintyseg.wire import MapInfo
 
-_BLOCK = 2**16
-"""Voxels whose curvature is summed at once."""
+_BLOCK_BYTES = 2**28
+"""Of the curvatures of the voxels that are summed at once, float32 pairs of classes."""
+_MOST_FULL = 16
+"""Classes up to which the posterior is full unless told otherwise: it has ((C - 1) (F + 1))^2 entries."""
+
+
+def block_of(classes: int) -> int:
+    """Voxels whose curvature is summed at once: of `[C, C]` twice in float32 each."""
+    return max(1, _BLOCK_BYTES // (8 * classes**2))
 
 
 class LaplaceHead(Head):
@@ -33,7 +40,8 @@ class LaplaceHead(Head):
         classes: C, background included.
         base: name of the head whose mean layer gets the posterior; one without taps.
         base_options: its own options.
-        structure: of the posterior covariance, "full", "kronecker" or "diagonal".
+        structure: of the posterior covariance, "full", "kronecker" or "diagonal"; None: full up to 16 classes, which
+            grows with their square, and Kronecker above.
         choose: what sets the width that the two next options leave open: the NLL of validation voxels (both), or the
             evidence of the training set (the prior precision; a tempering can not be chosen by it, because the less of
             the data counts, the larger it is).
@@ -58,7 +66,7 @@ class LaplaceHead(Head):
         classes: int,
         base: str = "deterministic",
         base_options: Mapping[str, Any] | None = None,
-        structure: Literal["full", "kronecker", "diagonal"] = "full",
+        structure: Literal["full", "kronecker", "diagonal"] | None = None,
         choose: Literal["validation_nll", "marginal_likelihood"] = "validation_nll",
         prior_precision: float | None = None,
         tempering: float | None = None,
@@ -79,6 +87,7 @@ class LaplaceHead(Head):
             raise BundleError(f"'prior_precision' is {prior_precision:g}; it must not be negative.")
         if tempering is not None and not 0 < tempering <= 1:
             raise BundleError(f"'tempering' is {tempering:g}; it must lie between 0 and 1.")
+        structure = structure or ("full" if classes <= _MOST_FULL else "kronecker")
         self.structure, self.choose = structure, choose
         self.prior_precision, self.tempering = prior_precision, tempering
         make_curvature(structure, features, classes)
@@ -162,9 +171,9 @@ class LaplaceHead(Head):
     def _curvature(self, training: FeatureStream) -> tuple[Curvature, float]:
         """H of a training set, and its log-likelihood under the mean layer."""
         curvature = make_curvature(self.structure, self.features, self.classes)
-        total = 0.0
+        total, size = 0.0, block_of(self.classes)
         for features, target in training:
-            blocks = zip(features.flatten(2)[0].split(_BLOCK, 1), target.flatten().split(_BLOCK), strict=True)
+            blocks = zip(features.flatten(2)[0].split(size, 1), target.flatten().split(size), strict=True)
             for phi, own in blocks:
                 log_p = self.mean(phi[None, ..., None, None])[0, ..., 0, 0].log_softmax(0)
                 total += float(log_p.gather(0, own[None]).double().sum())

@@ -27,10 +27,11 @@ from uncertaintyseg.inference.stream.averages import Average, LogitAverage, Mome
 from uncertaintyseg.inference.stream.gatherer import CUT, Gathered, Gatherer
 from uncertaintyseg.inference.stream.grid import Chunk, GridMap, onto_grid
 from uncertaintyseg.inference.stream.layout import WindowLayout, WindowPlan
+from uncertaintyseg.inference.stream.need import Need, need
 from uncertaintyseg.inference.stream.scratch import IN_MEMORY_BYTES, Scratch
 from uncertaintyseg.inference.stream.windows import Slab, run_windows
 
 __all__ = [
     "CUT", "IN_MEMORY_BYTES", "Average", "Chunk", "Gathered", "Gatherer", "GridMap", "LogitAverage", "MomentAverage",
-    "Scratch", "Slab", "WindowLayout", "WindowPlan", "onto_grid", "run_windows",
+    "Need", "Scratch", "Slab", "WindowLayout", "WindowPlan", "need", "onto_grid", "run_windows",
 ]  # fmt: skip

@@ -235,14 +235,17 @@ def _sheared(slabs: Iterable[Slab], grid: GridMap, chunk_bytes: int) -> Iterator
     }
     del found
     seen = torch.ones((1, *grid.model_shape), dtype=torch.uint8, device=next(iter(whole.values())).device)
-    rows, columns = grid.region[1:]
-    size = 4 * sum(map(len, whole.values())) * (rows.stop - rows.start) * (columns.stop - columns.start)
-    count = max(1, chunk_bytes // size)
-    for start in range(grid.region[0].start, grid.region[0].stop, count):
-        box = (slice(start, min(start + count, grid.region[0].stop)), rows, columns)
-        affine = grid.scan_affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
-        shape = [part.stop - part.start for part in box]
-        values = {name: resample(value, grid.model_affine, affine, shape) for name, value in whole.items()}
-        inside = resample(seen, grid.model_affine, affine, shape, nearest=True)[0] > 0
-        yield 0, box, values, None if inside.all() else inside
+    first, *others = grid.region
+    shape = [1, *(part.stop - part.start for part in others)]
+    count = max(1, chunk_bytes // (4 * sum(map(len, whole.values())) * shape[1] * shape[2]))
+    for start in range(first.start, first.stop, count):
+        planes = range(start, min(start + count, first.stop))
+        parts, seen_there = [], []
+        for plane in planes:  # one by one: their places are rounded alike however they are bundled
+            affine = grid.scan_affine.copy()
+            affine[:3, 3] += affine[:3, :3] @ [plane, others[0].start, others[1].start]
+            parts.append({n: resample(value, grid.model_affine, affine, shape) for n, value in whole.items()})
+            seen_there.append(resample(seen, grid.model_affine, affine, shape, nearest=True)[0] > 0)
+        values = {name: torch.cat([part[name] for part in parts], 1) for name in whole}
+        inside = torch.cat(seen_there)
+        yield 0, (slice(planes.start, planes.stop), *others), values, None if inside.all() else inside

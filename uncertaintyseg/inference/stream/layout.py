@@ -22,8 +22,6 @@ from uncertaintyseg.inference.bundle import Bundle
 Kind = Literal["monai", "nnunet"]
 _SIGMA = 1 / 8
 """Standard deviation of the Gaussian that weights a window, in sides of the window; both kinds have it."""
-_PEAK = 10.0
-"""nnU-Net's Gaussian at the centre of a window: half precision then holds more of its tails."""
 
 
 def halved(window: Sequence[int], divisor: int | Sequence[int], times: int) -> tuple[int, ...]:
@@ -44,7 +42,7 @@ class WindowLayout:
         kind: "monai": a volume smaller than the window is one window, padded with its border only to what the network
             needs, as padding enters the statistics of instance normalisation; steps and Gaussian are MONAI's. "nnunet":
             as nnU-Net 2 does, with windows of one size, zeros around smaller volumes, even steps, and a Gaussian
-            rounded to half precision.
+            without MONAI's floor; in single precision, where nnU-Net has half.
     """
 
     window: tuple[int, ...]
@@ -158,11 +156,11 @@ class WindowPlan:
         """How much each voxel of a window counts, `[*window]`, positive."""
         if self.kind == "monai":
             return compute_importance_map(self.window, mode="gaussian", sigma_scale=_SIGMA)
-        gaussian = np.full((1,) * len(self.window), _PEAK)
+        gaussian = np.ones((1,) * len(self.window))
         for axis, side in enumerate(self.window):
             centre = np.zeros(side)
             centre[side // 2] = 1
             line = gaussian_filter1d(centre, side * _SIGMA, mode="constant")
             gaussian = gaussian * np.expand_dims(line / line.max(), [a for a in range(len(self.window)) if a != axis])
-        half = torch.from_numpy(gaussian).half().float()
-        return torch.where(half > 0, half, half[half > 0].min())
+        weights = torch.from_numpy(gaussian).float()
+        return torch.where(weights > 0, weights, weights[weights > 0].min())

@@ -296,12 +296,40 @@ def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, 
         result_key(tmp_path / "absent.nii.gz", bundle, **same)
 
 
-def test_a_scan_whose_voxel_sizes_cannot_be_millimetres_is_refused(threshold, tmp_path):
-    write_volume(
-        tmp_path / "microns.nii.gz", np.random.default_rng(0).random((64, 64, 32)), np.diag([500, 500, 900, 1])
-    )
-    with pytest.raises(InputError, match=r"microns\.nii\.gz: 32000 x 32000 x 28800 mm .* header in mm\?"):
-        threshold.predict(tmp_path / "microns.nii.gz")
+def test_structures_that_are_named_get_maps_and_rows_and_the_label_keeps_all(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("low_rank", 5))
+    whole, some = predictor.predict(scan, samples=4), predictor.predict(scan, samples=4, structures=["lesion"])
+    assert np.array_equal(some.label, whole.label)
+    assert [row.name for row in some.structures] == ["lesion"]
+    assert some.structures[0] == next(row for row in whole.structures if row.name == "lesion")
+    assert list(some.maps) == [*MEASURES, "probability_lesion", "variance_lesion"]
+    for name in some.maps:
+        assert np.array_equal(some.maps[name], whole.maps[name]), name
+    assert some.provenance.params == {"structures": ["lesion"]}
+    with pytest.raises(InputError, match="'spleen' was asked for; this model has organ, lesion"):
+        predictor.predict(scan, structures=["spleen"])
+
+
+def test_only_a_region_of_interest_is_looked_at(tiny_bundle, scan):
+    predictor = Predictor(tiny_bundle("low_rank", 3, window=(16, 16, 8), overlap=0.5))
+    said: dict[str, list[str]] = {"part": [], "whole": []}
+    shape = nib.load(scan).shape
+    region = [[0, shape[0] // 3], [shape[1] // 2, shape[1]], [0, shape[2]]]
+    part = predictor.predict(scan, samples=4, region=region, progress=lambda stage, _: said["part"].append(stage))
+    whole = predictor.predict(scan, samples=4, progress=lambda stage, _: said["whole"].append(stage))
+    box = tuple(slice(*ends) for ends in region)
+    inside = np.zeros(shape, bool)
+    inside[box] = True
+    assert np.array_equal(part.valid, inside)
+    assert not part.label[~inside].any()
+    assert np.array_equal(part.label[box], whole.label[box])
+    for name in MEASURES:
+        assert np.abs(part.maps[name][box] - whole.maps[name][box]).max() < 1e-6, name
+        assert not part.maps[name][~inside].any()
+    assert sum("windows" in stage for stage in said["part"]) < sum("windows" in stage for stage in said["whole"]) / 2
+    assert part.provenance.params == {"region": region}
+    with pytest.raises(InputError, match="is no box of a scan of"):
+        predictor.predict(scan, region=[[0, 1], [0, 1], [3, 3]])
 
 
 def test_a_folder_of_scans_is_predicted_into_one_folder_each(tiny_bundle, phantoms, tmp_path):

@@ -1,0 +1,130 @@
+"""What a scan will take, computed before it starts and held against what there is."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.stream.averages import Average
+from uncertaintyseg.inference.stream.grid import CHUNK_BYTES
+from uncertaintyseg.inference.stream.layout import WindowPlan
+from uncertaintyseg.inference.stream.windows import SLAB_BYTES
+
+_ACTIVATIONS = 6
+"""Tensors of the last features' size that a network has at once: a skip, what it joins, and a layer's own."""
+_READ = 2**27
+"""What a head takes for the planes that it reads at once."""
+_PREPARED = 24
+"""Bytes of a voxel of the model's grid while the scan is brought there, in double precision."""
+_CONTAINER = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""Where a container says what it may take and what it has, in both versions of control groups."""
+_GROUPS = 3
+"""Copies of a slab or chunk while it is worked on."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a scan takes.
+
+    Attributes:
+        device: on the network's device: what is carried between windows, one window, and planes on their way.
+        host: beside it in memory: the scan, the volume, and maps that are not in files.
+        disk: files of maps.
+    """
+
+    device: int
+    host: int
+    disk: int
+
+    def check(self, name: str, device: str, scratch: Path) -> None:
+        """Refuse a scan that takes more than there is.
+
+        Args:
+            name: of the scan, for people.
+            device: torch device.
+            scratch: folder of the files.
+
+        Raises:
+            InputError: with the figures, and the ways out.
+        """
+        on_cpu = torch.device(device).type != "cuda"
+        checks = [("memory", self.host + (self.device if on_cpu else 0), free_memory())]
+        if not on_cpu:
+            checks.append((f"memory on {device}", self.device, torch.cuda.mem_get_info(device)[0]))
+        if self.disk:
+            checks.append((f"room in {scratch}", self.disk, shutil.disk_usage(scratch).free))
+        for what, needed, free in checks:
+            if needed > free:
+                raise InputError(
+                    f"{name}: needs {_gb(needed)} of {what}, {_gb(free)} are free. Crop it, name a region of interest "
+                    "or only some structures, or make room; if it is larger than a body, are the voxel sizes in its "
+                    "header in mm?"
+                )
+
+
+def need(
+    plan: WindowPlan,
+    average: Average,
+    scan_shape: Sequence[int],
+    *,
+    features: int,
+    kept: int,
+    own: int,
+    scalars: int,
+    boxes: int,
+    on_disk: bool,
+    whole: int = 0,
+) -> Need:
+    """What one scan takes.
+
+    Args:
+        plan: its windows.
+        average: what they average.
+        scan_shape: of the scan.
+        features: channels of the network's last features.
+        kept: how many of these are averaged too.
+        own: maps of the head's own.
+        scalars: maps that have a value everywhere, bytes of a voxel.
+        boxes: maps of single structures.
+        on_disk: whether maps are files.
+        whole: numbers of a voxel of the model's grid that are held everywhere at once.
+    """
+    carried = average.carried + own + kept
+    plane = math.prod(plan.reach) // plan.reach[plan.axis]
+    window, model, scan = math.prod(plan.window), math.prod(plan.shape), math.prod(scan_shape)
+    on_scan = 4 * (average.classes + scalars // 4) * scan // min(scan_shape)
+    device = 4 * (carried + 1) * plane * plan.window[plan.axis]
+    device += 4 * window * (_ACTIVATIONS * features + 2) + _READ
+    device += _GROUPS * (max(SLAB_BYTES, 4 * carried * plane) + max(CHUNK_BYTES, on_scan)) + 4 * whole * model
+    maps = scalars * scan
+    # Probabilities of a voxel sum to 1: few structures share it, and their boxes hold all voxels about twice.
+    structures = 4 * scan * (min(boxes, 2) if on_disk else boxes)
+    host = 4 * scan + _PREPARED * model + 4 * scan
+    return Need(device, host + (0 if on_disk else maps + structures), maps + structures if on_disk else 0)
+
+
+def free_memory() -> int:
+    """Bytes of memory that this process may still take."""
+    free = psutil.virtual_memory().available
+    for limit, used in _CONTAINER:
+        try:
+            allowed, taken = (Path("/sys/fs/cgroup", name).read_text().strip() for name in (limit, used))
+        except OSError:  # no container, or no Linux
+            continue
+        if allowed.isdecimal():
+            free = min(free, int(allowed) - int(taken))
+    return max(free, 0)
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
