@@ -102,7 +102,7 @@ def need(
     carried = average.carried + own + kept
     plane = math.prod(plan.reach) // plan.reach[plan.axis]
     window, model, scan = math.prod(plan.window), math.prod(plan.shape), math.prod(scan_shape)
-    on_scan = 4 * (average.classes + scalars // 4) * scan // min(scan_shape)
+    on_scan = 4 * (average.classes + scalars // 4) * scan // max(scan_shape)  # planes run along the longest axis
     device = 4 * (carried + 1) * plane * plan.window[plan.axis]
     device += 4 * window * (_ACTIVATIONS * features + 2) + _READ
     device += _GROUPS * (max(SLAB_BYTES, 4 * carried * plane) + max(CHUNK_BYTES, on_scan)) + 4 * whole * model
