@@ -14,7 +14,12 @@ from uncertaintyseg.inference.bundle import Bundle, user_models
 
 def import_model(
     given: Annotated[
-        Path, typer.Argument(metavar="FOLDER_OR_FILE", help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER_OR_FILE",
+            help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip; or the word totalsegmentator, for what "
+            "TotalSegmentator has downloaded.",
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the new model; by default after its data set.")] = None,
     output: Annotated[
@@ -26,6 +31,9 @@ def import_model(
     mirroring: Annotated[
         bool, typer.Option(help="Average an nnU-Net over mirrored images, as it was trained; up to 8 times slower.")
     ] = True,
+    task: Annotated[
+        str | None, typer.Option(help="Which of TotalSegmentator's tasks: total (by default), total_fast, ...")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a trained network: afterwards it is a model like any other, with risk maps and guided correction.
@@ -34,7 +42,7 @@ def import_model(
 
     Example: uncertaintyseg import Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres --name hippo
     """
-    options = {"fold": fold, "mirroring": None if mirroring else False}
+    options = {"fold": fold, "task": task, "mirroring": None if mirroring else False}
     with progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.imports import import_model

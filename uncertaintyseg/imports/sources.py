@@ -7,10 +7,11 @@ from pathlib import Path
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports.nnunet import NNUNET
 from uncertaintyseg.imports.source import Progress, Source
+from uncertaintyseg.imports.totalsegmentator import TOTALSEGMENTATOR
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.own_models import checked_name
 
-SOURCES: tuple[Source, ...] = (NNUNET,)
+SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR)
 
 
 def import_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def write_model(
     inference: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
     network: nn.Module | None = None,
+    fill: Callable[[Path], None] = lambda folder: None,
 ) -> Bundle:
     """Write a model folder beside the others and move it into place at the end, once it can be read.
 
@@ -43,6 +44,7 @@ def write_model(
         inference: inference.json.
         training: train.json, for a model that heads can be trained on.
         network: whose tensors are written, in the precision they have; None for a model whose parts write their own.
+        fill: writes what else belongs into the folder.
 
     Raises:
         InputError: when the name is taken, or the folder cannot be written.
@@ -52,11 +54,8 @@ def write_model(
     scratch = output / f".import-{uuid.uuid4().hex}"
     folder = scratch / name  # two levels down: nobody who lists models meets it
     try:
-        for part, config in ((METADATA, metadata), (INFERENCE, inference), (TRAINING, training)):
-            if config is not None:
-                write_bytes(folder / part, (json.dumps(config, indent=2) + "\n").encode())
-        if network is not None:
-            save_weights(network, folder / WEIGHTS, exact=True)
+        write_files(folder, metadata=metadata, inference=inference, training=training, network=network)
+        fill(folder)
         Bundle.load(folder)
         check_free(output, name)
         folder.rename(output / name)
@@ -66,3 +65,19 @@ def write_model(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Bundle.load(output / name)
+
+
+def write_files(
+    folder: Path,
+    *,
+    metadata: Mapping[str, Any],
+    inference: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+    network: nn.Module | None = None,
+) -> None:
+    """The files of a model into a folder that nobody looks at yet; arguments as of `write_model`."""
+    for part, config in ((METADATA, metadata), (INFERENCE, inference), (TRAINING, training)):
+        if config is not None:
+            write_bytes(folder / part, (json.dumps(config, indent=2) + "\n").encode())
+    if network is not None:
+        save_weights(network, folder / WEIGHTS, exact=True)

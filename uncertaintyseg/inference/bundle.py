@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.content import content_hash
@@ -40,6 +40,20 @@ class Base(BaseModel):
     checksum: str
 
 
+class Part(BaseModel):
+    """One network of a model that is put together from several; a later one wins where both find a structure.
+
+    Attributes:
+        folder: its model folder, within that of the whole.
+        labels: id in the whole of each of its structures.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: str = Field(pattern=r"^parts/[A-Za-z0-9_ .()+-]*[A-Za-z0-9_)]$")
+    labels: list[int]
+
+
 class Uncertainty(BaseModel):
     """The `uncertainty` section of a bundle's metadata.
 
@@ -52,6 +66,7 @@ class Uncertainty(BaseModel):
         origin: where an imported model came from: "source", "folder" (its name), "folds", "trainer",
             "checkpoint_sha256", "trusted".
         base: the model it was derived from, where it stores only its own tensors.
+        parts: the networks it is put together from, where it has none of its own.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -63,6 +78,7 @@ class Uncertainty(BaseModel):
     modality: Modality | None = None
     origin: dict[str, Any] | None = None
     base: Base | None = None
+    parts: list[Part] | None = None
 
     @field_validator("labels")
     @classmethod
@@ -141,6 +157,23 @@ class Bundle:
         """Path of its weights; the file may not exist before training."""
         return self.folder / WEIGHTS
 
+    @cached_property
+    def parts(self) -> list[Bundle]:
+        """The models it is put together from, in the order in which they are merged; none for a usual one.
+
+        Raises:
+            BundleError: when one is missing, damaged, or has another number of structures than the whole counts on.
+        """
+        found = []
+        for part in self.uncertainty.parts or []:
+            bundle = Bundle.load(self.folder / part.folder)
+            if len(part.labels) != len(bundle.labels) or not set(part.labels) <= {label.id for label in self.labels}:
+                raise BundleError(
+                    f"{bundle.folder} has other structures than {self.folder / METADATA} says: import again."
+                )
+            found.append(bundle)
+        return found
+
     @property
     def maps(self) -> list[str]:
         """Names of the risk maps it makes."""
@@ -148,7 +181,11 @@ class Bundle:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the weights file (with a base, of its checksum and this one's); "" before it has been trained."""
+        """SHA-256 of the weights file; with a base or of parts, of all checksums. "" before it has been trained."""
+        if self.uncertainty.parts:
+            ids = [part.labels for part in self.uncertainty.parts]
+            known = [(part.checksum, *labels) for part, labels in zip(self.parts, ids, strict=True)]
+            return hashlib.sha256(json.dumps(known).encode()).hexdigest() if all(row[0] for row in known) else ""
         if not self.weights.is_file():
             return ""
         own, base = content_hash(self.weights), self.uncertainty.base
@@ -228,6 +265,11 @@ class Bundle:
             BundleError: when the configuration makes no network, the weights are missing, damaged, or of another
                 architecture, or there is no such base.
         """
+        if self.uncertainty.parts:
+            raise BundleError(
+                f"{self.name} is put together from {len(self.parts)} networks and has none of its own for a head to be "
+                "trained on: take a model of one network, such as TotalSegmentator's total_fast."
+            )
         self.base  # noqa: B018 - refused by name, before anything is built
         network = self._built("network_def")
         if network.head.classes != len(self.labels) + 1:

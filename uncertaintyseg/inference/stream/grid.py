@@ -125,7 +125,7 @@ class GridMap:
         inside = (place >= -_HALF) & (place <= size - 1 + _HALF)
         held = place.clip(0, size - 1)
         if source in self._nearest:
-            held = np.round(held)
+            held = np.floor(_evenly(place).clip(0, size - 1) + 0.5)  # half-way belongs to the second of two
         low = np.floor(held).astype(np.int64)
         return Line(source, low, np.ceil(held).astype(np.int64), (held - low).astype(np.float32), inside)
 
@@ -189,6 +189,16 @@ def _separable(slabs: Iterable[Slab], grid: GridMap, chunk_bytes: int) -> Iterat
             box[axis] = slice(int(planes[0]), int(planes[-1]) + 1)
             yield axis, tuple(box), values, _inside(here, flat, plane.device)
         todo = todo[ready:]
+
+
+def _evenly(place: np.ndarray) -> np.ndarray:
+    """Places that run from the first voxel to the last, as `ndimage.zoom` computes them; others as they are."""
+    first, last, steps = place[0], place[-1], len(place) - 1
+    low, high = sorted((first, last))
+    if steps < 1 or abs(low) > _TOLERANCE or abs(high - round(high)) > _TOLERANCE:
+        return place
+    even = np.arange(len(place)) * (round(high) / steps)
+    return even if first < last else even[::-1]
 
 
 def _second(pair: tuple[int, int]) -> int:
