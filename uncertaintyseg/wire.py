@@ -132,7 +132,15 @@ class Risk(_Wire):
     """The object a reviewer needs beside the label."""
 
     result: str = Field(description="Key of the cached result.")
-    maps: dict[str, MapInfo]
+    maps: dict[str, MapInfo] = Field(
+        description="All that can be fetched, those of single structures too; of these the volumes are made when asked "
+        "for."
+    )
+    omitted: dict[str, str] = Field(
+        default_factory=dict,
+        description="Kinds of maps, such as 'variance_<structure>', that this result has not for every structure, and "
+        "why.",
+    )
     structures: list[LabelledStructure | Structure]
     regions: list[Region] = Field(default_factory=list)
     remaining_error_ml: float | None = Field(

@@ -10,9 +10,10 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 import nibabel as nib
@@ -20,8 +21,10 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs.maps import encoded_map, read_maps, write_maps
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import encode_map, write_volume
+from uncertaintyseg.review.calibration import MEASURE
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.predictor import Prediction
@@ -32,6 +35,8 @@ ROUTE = "/uncertainty/v1/results"
 _STATE = "state"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
+_NO_VARIANCE = "carried up to 16 classes, or for structures named in the request"
+_NOT_NAMED = "carried for the structures named in the request"
 _UNCALIBRATED = "this model has no calibration yet"
 
 
@@ -44,6 +49,7 @@ class Report(BaseModel):
     case_scores: dict[str, float] = Field(default_factory=dict)
     features: list[float] = Field(default_factory=list)
     affine: list[list[float]]
+    bits: Literal[16] = Field(description="Of a voxel of its maps; a result of old that has none is made again.")
 
 
 class ResultStore:
@@ -73,12 +79,12 @@ class ResultStore:
         try:
             write_volume(folder / "label.nii.gz", prediction.label, prediction.affine)
             (folder / "maps").mkdir()
-            for name, values in prediction.maps.items():
-                if compact:
-                    data = encode_map(values, prediction.affine, prediction.map_info[name].range)
-                    (folder / "maps" / f"{name}.nii.gz").write_bytes(data)
-                else:
-                    np.save(folder / "maps" / f"{name}.npy", np.asarray(values, dtype=np.float32), allow_pickle=False)
+            for name, values in prediction.maps.items() if compact else ():
+                limits = prediction.map_info[name].range
+                data = encode_map(values, prediction.affine, limits, upward=name == MEASURE)
+                (folder / "maps" / f"{name}.nii.gz").write_bytes(data)
+            if not compact:
+                write_maps(folder / "maps", prediction)
             if prediction.state is not None:
                 prediction.state.save(folder / _STATE)
             report = _report(key, prediction, labels)
@@ -141,9 +147,8 @@ class ResultStore:
         if report is None:
             raise gone(key)
         try:
-            label = np.asarray(nib.load(self.label_path(key)).dataobj, dtype=np.uint8)
-            folder, state = self.folder(key) / "maps", self.state_folder(key)
-            maps = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in report.risk.maps}
+            label = np.ascontiguousarray(nib.load(self.label_path(key)).dataobj)
+            maps, state = read_maps(self.folder(key) / "maps", report.risk.maps), self.state_folder(key)
             kept = None if state is None else InferenceState.load(state)
         except FileNotFoundError as error:  # evicted under us
             raise gone(key) from error
@@ -169,8 +174,7 @@ class ResultStore:
         try:
             if encoded.is_file():
                 return encoded.read_bytes()
-            values = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            data = encode_map(values, np.array(report.affine), report.risk.maps[name].range)
+            data = encoded_map(folder, name, np.array(report.affine))
             temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
             temporary.write_bytes(data)
             temporary.replace(encoded)
@@ -216,6 +220,7 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Repor
         maps=maps,
         structures=prediction.structures,
         regions=prediction.regions,
+        omitted=_omitted(maps, labels),
         remaining_error_ml=prediction.remaining_error_ml,
         risk_coverage=prediction.risk_coverage,
         guarantee=prediction.guarantee,
@@ -229,7 +234,16 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Repor
         case_scores=prediction.case_scores,
         features=prediction.features.tolist(),
         affine=np.asarray(prediction.affine, dtype=float).tolist(),
+        bits=16,
     )
+
+
+def _omitted(maps: Mapping[str, wire.MapInfo], labels: Sequence[wire.Label]) -> dict[str, str]:
+    """Maps of structures that the network could give and this result does not carry, and why."""
+    named = [item.name for item in labels if f"probability_{item.name}" in maps]
+    left_out = [name for name in named if f"variance_{name}" not in maps]
+    reasons = {"variance_<structure>": _NO_VARIANCE} if left_out else {}
+    return reasons | ({"probability_<structure>": _NOT_NAMED} if 0 < len(named) < len(labels) else {})
 
 
 def gone(key: str) -> NotFoundError:

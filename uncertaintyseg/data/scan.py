@@ -12,7 +12,7 @@ import math
 import os
 import uuid
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import nibabel as nib
@@ -155,17 +155,39 @@ def encode_map(
     Raises:
         InputError: A voxel is NaN or lies outside the range by more than rounding.
     """
-    shape = tuple(array.shape)
-    header = _nifti(np.broadcast_to(np.uint16(0), shape), affine).header
     _, slope, low = map_steps(np.zeros(0), value_range, upward=upward)
-    header.set_slope_inter(slope, low)
+
+    def planes(part: slice) -> np.ndarray:
+        return map_steps(array[:, :, part], value_range, upward=upward)[0]
+
+    return _packed(planes, array.shape, affine, slope, low)
+
+
+def encode_steps(steps: np.ndarray, affine: ArrayLike, slope: float, intercept: float) -> bytes:
+    """Encode what `map_steps` made, as `encode_map` does.
+
+    Args:
+        steps: uint16 `[X, Y, Z]`, an array or what gives one for some planes.
+        affine: 4x4, voxel to RAS+ mm.
+        slope: of a step.
+        intercept: value of step 0.
+    """
+    return _packed(lambda part: steps[:, :, part], steps.shape, affine, slope, intercept)
+
+
+def _packed(
+    planes: Callable[[slice], np.ndarray], shape: Collection[int], affine: ArrayLike, slope: float, intercept: float
+) -> bytes:
+    """A gzipped NIfTI file of steps `[X, Y, Z]`, of which some planes are made at a time."""
+    header = _nifti(np.broadcast_to(np.uint16(0), tuple(shape)), affine).header
+    header.set_slope_inter(slope, intercept)
     header["magic"], header["vox_offset"] = b"n+1", _DATA_OFFSET
     packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
     parts = [packer.compress(header.binaryblock.ljust(_DATA_OFFSET, b"\0"))]
-    depth = max(1, _PLANES_BYTES // max(1, 4 * math.prod(shape[:2])))
-    for start in range(0, shape[2], depth):
-        planes, _, _ = map_steps(array[:, :, start : start + depth], value_range, upward=upward)
-        parts.append(packer.compress(planes.tobytes(order="F")))
+    width, height, length = shape
+    depth = max(1, _PLANES_BYTES // max(1, 4 * width * height))
+    for start in range(0, length, depth):
+        parts.append(packer.compress(planes(slice(start, start + depth)).tobytes(order="F")))
     return b"".join([*parts, packer.flush()])
 
 

@@ -16,11 +16,11 @@ class Block(NamedTuple):
 
     Attributes:
         start: index of its first voxel along each axis.
-        values: `[*size]`, in memory or memory-mapped.
+        values: `[*size]`, in memory, memory-mapped or in steps.
     """
 
     start: tuple[int, ...]
-    values: np.ndarray
+    values: np.ndarray | StepVolume
 
     @property
     def box(self) -> Box:
@@ -28,7 +28,56 @@ class Block(NamedTuple):
         return tuple(slice(first, first + size) for first, size in zip(self.start, self.values.shape, strict=True))
 
 
-class BoxVolume(NDArrayOperatorsMixin):
+class _Inflating(NDArrayOperatorsMixin):
+    """What reads like an array by parts, and becomes one where numpy computes with all of it."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*(np.asarray(i) if isinstance(i, _Inflating) else i for i in inputs), **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """What an array can do (`max`, `sum`, `mean`, ...), on the inflated map."""
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
+        return getattr(np.asarray(self), name)
+
+
+class StepVolume(_Inflating):
+    """A map `[*S]` kept in 16 bits: `value = slope * step + intercept`, float32, made of what is read only.
+
+    Args:
+        steps: uint16 `[*S]`, in memory or memory-mapped.
+        slope: of a step.
+        intercept: value of step 0.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, steps: np.ndarray, slope: float, intercept: float) -> None:
+        self.steps, self.slope, self.intercept = steps, np.float32(slope), np.float32(intercept)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the map."""
+        return self.steps.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.steps.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return self.steps.size
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.steps[index].astype(np.float32) * self.slope + self.intercept
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+
+class BoxVolume(_Inflating):
     """A map `[*S]` that is zero outside some blocks.
 
     Parts of it are read with a tuple of slices and take the memory of that part only; as an operand of numpy it is
@@ -92,12 +141,3 @@ class BoxVolume(NDArrayOperatorsMixin):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[tuple(slice(0, size) for size in self.shape)].astype(dtype or self.dtype, copy=False)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        return getattr(ufunc, method)(*(np.asarray(i) if isinstance(i, BoxVolume) else i for i in inputs), **options)
-
-    def __getattr__(self, name: str) -> Any:
-        """What an array can do (`max`, `sum`, `mean`, ...), on the inflated map."""
-        if name.startswith("_") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"BoxVolume has no attribute '{name}'")
-        return getattr(np.asarray(self), name)

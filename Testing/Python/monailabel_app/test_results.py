@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.results import ResultStore
 from uncertaintyseg import wire
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.volumes import Block, BoxVolume, StepVolume
 
 LABELS = [wire.Label(id=1, name="organ", rgb=(255, 0, 0))]
 
@@ -79,6 +83,65 @@ def test_a_compact_result_keeps_what_is_sent_and_names_maps_of_others(store):
     assert not list((store.root / key(2)).rglob("*.npy"))
 
 
+def test_maps_come_back_within_half_a_step_and_the_error_never_smaller(store):
+    made = prediction()
+    store.put(key(1), made, LABELS)
+    found, _ = store.prediction(key(1))
+    step = 0.7 / 65535
+    for name, values in made.maps.items():
+        assert isinstance(found.maps[name], StepVolume)
+        change = np.asarray(found.maps[name]).astype(np.float64) - values
+        low, high = (0, step) if name == "error_probability" else (-step / 2 - 1e-7, step / 2)
+        assert low <= change.min() <= change.max() <= high + 1e-7
+        np.testing.assert_array_equal(found.maps[name][2:5, 3:, ::2], np.asarray(found.maps[name])[2:5, 3:, ::2])
+        sent = nib.Nifti1Image.from_bytes(gzip.decompress(store.map_bytes(key(1), name)))
+        np.testing.assert_allclose(sent.get_fdata(), np.asarray(found.maps[name]), atol=1e-6)
+
+
+def test_a_structure_takes_the_room_of_its_boxes_and_is_inflated_when_asked_for(store):
+    rng = np.random.default_rng(0)
+    first, second = rng.random((3, 4, 5), np.float32), rng.random((2, 2, 2), np.float32)
+    p = BoxVolume((400, 40, 40), [Block((5, 6, 7), first), Block((300, 30, 0), second)], total=99.5)
+    nowhere = BoxVolume(p.shape, [])
+    info = dict.fromkeys(("probability_organ", "probability_rib"), wire.MapInfo(unit="1", range=(0, 1), source="total"))
+    made = replace(
+        prediction(), label=np.zeros(p.shape, np.uint8), maps=dict(zip(info, (p, nowhere), strict=True)), map_info=info
+    )
+    labels = [*LABELS, wire.Label(id=2, name="rib", rgb=(0, 0, 1)), wire.Label(id=3, name="skin", rgb=(0, 0, 2))]
+    made = replace(made, maps=made.maps | {"error_probability": np.zeros(p.shape, np.float32)})
+    made = replace(made, map_info=info | {"error_probability": info["probability_organ"]})
+    store.put(key(1), made, labels)
+    files = {path.name: path.stat().st_size for path in (store.folder(key(1)) / "maps").iterdir()}
+    assert files["probability_organ.npy"] == 128 + 2 * 68
+    found, _ = store.prediction(key(1))
+    organ = found.maps["probability_organ"]
+    assert (organ.total, organ.box) == (99.5, p.box)
+    np.testing.assert_allclose(organ[:, 5:31, :9], p[:, 5:31, :9], atol=0.51 / 65535)
+    assert not np.asarray(found.maps["probability_rib"]).any()
+    for name, wanted in (("probability_organ", p), ("probability_rib", nowhere)):
+        sent = nib.Nifti1Image.from_bytes(gzip.decompress(store.map_bytes(key(1), name))).get_fdata()
+        np.testing.assert_allclose(sent, np.asarray(wanted), atol=0.51 / 65535)
+    omitted = store.report(key(1)).risk.omitted
+    assert set(omitted) == {"variance_<structure>", "probability_<structure>"}
+    assert "16 classes" in omitted["variance_<structure>"]
+
+
+def test_a_result_of_another_layout_is_made_again(store):
+    store.put(key(1), prediction(), LABELS)
+    report = store.folder(key(1)) / "report.json"
+    report.write_text(report.read_text().replace('"bits":16', '"bits":32'))
+    assert store.report(key(1)) is None
+    assert not store.folder(key(1)).exists()
+
+
+def test_a_map_that_says_nothing_is_refused_and_nothing_is_stored(store):
+    broken = prediction()
+    broken.maps["predictive_entropy"][3, 3, 3] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        store.put(key(1), broken, LABELS)
+    assert list(store.root.iterdir()) == []
+
+
 def test_storing_the_same_result_twice_changes_nothing(store):
     store.put(key(1), prediction(0), LABELS)
     store.put(key(1), prediction(1), LABELS)
@@ -98,7 +161,7 @@ def test_a_result_half_written_is_not_there(store, monkeypatch):
 
 
 def test_the_least_recently_used_go_first_and_the_new_one_stays(tmp_path):
-    store = ResultStore(tmp_path, limit_bytes=110_000)  # room for three of about 35 kB
+    store = ResultStore(tmp_path, limit_bytes=70_000)  # room for three of about 20 kB
     for n in range(5):
         store.put(key(n), prediction(n), LABELS)
         os.utime(tmp_path / key(n), (n, n))
