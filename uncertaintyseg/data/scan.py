@@ -183,11 +183,11 @@ def _packed(
     header.set_slope_inter(slope, intercept)
     header["magic"], header["vox_offset"] = b"n+1", _DATA_OFFSET
     packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
-    parts = [packer.compress(header.binaryblock.ljust(_DATA_OFFSET, b"\0"))]
     width, height, length = shape
     depth = max(1, _PLANES_BYTES // max(1, 4 * width * height))
-    for start in range(0, length, depth):
-        parts.append(packer.compress(planes(slice(start, start + depth)).tobytes(order="F")))
+    slabs = (planes(slice(start, start + depth)) for start in range(0, length, depth))
+    parts = [packer.compress(header.binaryblock.ljust(_DATA_OFFSET, b"\0"))]
+    parts += [packer.compress(slab.tobytes(order="F")) for slab in slabs]
     return b"".join([*parts, packer.flush()])
 
 
