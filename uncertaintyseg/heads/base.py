@@ -91,6 +91,14 @@ class Head(nn.Module, ABC):
         """How often it runs its layers for one answer."""
         return 1
 
+    def activation(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What averaged logits `[C, *]` of its output layer say (docs/adr/0011).
+
+        Returns:
+            Probabilities `[C, *]`, and class ids `[*]` where they are not those of the largest; None: they are.
+        """
+        return logits.softmax(0), None
+
     def extra_maps(self) -> dict[str, MapInfo]:
         """The maps of its own: unit, range (values are clamped into it) and source."""
         return {}

@@ -63,7 +63,7 @@ class Engine:
             raise BundleError(f"{self.bundle.name}: 'average' is '{kind}'; it must be {' or '.join(_AVERAGES)}.")
         if self.method or self.crf or kind == "moments":
             return MomentAverage(self.runner, classes, variances)
-        activation = getattr(self.network.head, "activation", softmax)  # that of regions is their network's
+        activation = self.network.head.activation
         mirrors = self.bundle.config.get("mirrors") or ()
         return LogitAverage(self.network.networks, classes, variances, mirrors=mirrors, activation=activation)
 

@@ -45,15 +45,15 @@ class NestedRegions:
 
 
 class RegionLogits(GaussianLogits):
-    """All mass on region logits `[B, C, *spatial]`, of which `activation` makes the probabilities."""
+    """All mass on region logits `[B, C, *spatial]`, of which `nested` makes the probabilities."""
 
-    def __init__(self, mean: Tensor, activation: NestedRegions) -> None:
+    def __init__(self, mean: Tensor, nested: NestedRegions) -> None:
         super().__init__(mean)
-        self.activation = activation
+        self.nested = nested
 
     def moments(self, nodes: int | None = None) -> Moments:  # noqa: ARG002 - nothing is integrated
         """Moments of the regions' classes."""
-        return Moments.of_probability(torch.stack([self.activation(logits)[0] for logits in self.mean]))
+        return Moments.of_probability(torch.stack([self.nested(logits)[0] for logits in self.mean]))
 
 
 class RegionHead(Deterministic):
@@ -67,10 +67,13 @@ class RegionHead(Deterministic):
 
     def __init__(self, features: int, classes: int, order: Sequence[int]) -> None:
         super().__init__(features, classes)
-        self.activation = NestedRegions(order)
+        self.nested = NestedRegions(order)
+
+    def activation(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return self.nested(logits)
 
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:  # noqa: ARG002
-        return HeadOutput(RegionLogits(self.mean(features), self.activation))
+        return HeadOutput(RegionLogits(self.mean(features), self.nested))
 
 
 class RegionSegmenter(Segmenter):

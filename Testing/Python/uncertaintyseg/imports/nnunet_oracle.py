@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 
@@ -174,13 +175,18 @@ def write_training(folder: Path, spec: Spec) -> Path:
     return training
 
 
-def prediction(
-    training: Path, images: Sequence[Path], *, mirroring: bool = False, float32: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+def prediction(training: Path, images: Sequence[Path], *, mirroring: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """What nnU-Net answers: label `[X, Y, Z]` and probabilities `[C or regions, X, Y, Z]`."""
-    predictor = _predictor(training, mirroring=mirroring, float32=float32)
-    (label, probability) = predictor.predict_from_files_sequential([list(map(str, images))], None, True)[0]
-    return label.transpose(2, 1, 0), probability.transpose(0, 3, 2, 1)
+    predictor = _predictor(training, mirroring=mirroring)
+    label, probability = predictor.predict_from_files_sequential([list(map(str, images))], None, True)[0]
+    label, probability = label.transpose(2, 1, 0), probability.transpose(0, 3, 2, 1)
+    if not predictor.plans_manager.plans["image_reader_writer"].endswith("Reorient"):
+        return label, probability
+    # nnU-Net turns labels back only while it writes them
+    turned = nib.io_orientation(nib.load(images[0]).affine)
+    back = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), turned)
+    label, *channels = (nib.apply_orientation(volume, back) for volume in (label, *probability))
+    return label, np.stack(channels)
 
 
 def preprocessed(training: Path, images: Sequence[Path], label: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +203,7 @@ def preprocessed(training: Path, images: Sequence[Path], label: Path | None = No
 
 def logits(training: Path, patch: np.ndarray) -> np.ndarray:
     """What the network of the first fold says of a patch `[channels, *patch]`."""
-    predictor = _predictor(training, mirroring=False, float32=True)
+    predictor = _predictor(training, mirroring=False)
     predictor.network.load_state_dict(predictor.list_of_parameters[0])
     with torch.inference_mode():
         return predictor.network.eval()(torch.from_numpy(patch)[None])[0].numpy()
@@ -229,7 +235,7 @@ def _managers(training: Path) -> tuple[Any, Any, dict[str, Any]]:
     return plans, plans.get_configuration(training.name.split("__")[2]), dataset
 
 
-def _predictor(training: Path, *, mirroring: bool, float32: bool) -> Any:
+def _predictor(training: Path, *, mirroring: bool) -> Any:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
@@ -262,7 +268,6 @@ def _predictor(training: Path, *, mirroring: bool, float32: bool) -> Any:
         trainer.load_checkpoint(str(file))
         weights.append(deepcopy(trainer.network.state_dict()))
         axes = trainer.inference_allowed_mirroring_axes
-    kind = Float32Predictor if float32 else nnUNetPredictor
-    predictor = kind(use_mirroring=mirroring, device=torch.device("cpu"), allow_tqdm=False)
+    predictor = Float32Predictor(use_mirroring=mirroring, device=torch.device("cpu"), allow_tqdm=False)
     predictor.manual_initialization(trainer.network, plans, configuration, weights, dataset, name, axes)
     return predictor
