@@ -1,0 +1,78 @@
+"""Scans of several channels: one file each, and a missing one is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.errors import InputError
+
+AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
+
+
+def write(path, seed: int = 0, affine=AFFINE) -> None:
+    write_volume(path, np.random.default_rng(seed).normal(size=(4, 5, 6)).astype(np.float32), affine)
+
+
+@pytest.fixture
+def case(tmp_path):
+    for channel in range(2):
+        write(tmp_path / f"case_{channel:04d}.nii.gz", channel)
+    return tmp_path
+
+
+def test_channels_come_in_order_whatever_names_them(case):
+    files = [case / "case_0000.nii.gz", case / "case_0001.nii.gz"]
+    expected = np.concatenate([read_scan(file).numpy() for file in files])
+    for given in (files[0], files, case):
+        scan = read_channels(given, 2)
+        assert np.array_equal(scan.numpy(), expected)
+        assert np.array_equal(scan.affine.numpy(), AFFINE)
+        assert scan.meta["filename_or_obj"] == str(files[0])
+
+
+def test_one_channel_is_the_scan_itself(case):
+    assert np.array_equal(read_channels(case / "case_0001.nii.gz", 1), read_scan(case / "case_0001.nii.gz"))
+
+
+def test_a_missing_channel_is_named(case):
+    with pytest.raises(InputError, match=r"takes 3 channels, one file each; case_0002\.nii\.gz is missing"):
+        read_channels(case / "case_0000.nii.gz", 3)
+    write(case / "plain.nii.gz")
+    with pytest.raises(InputError, match=r"plain_0000\.nii\.gz is missing"):
+        read_channels(case / "plain.nii.gz", 2)
+    with pytest.raises(InputError, match="1 files were given"):
+        read_channels([case / "case_0000.nii.gz"], 2)
+
+
+def test_channels_on_different_grids_are_refused(case):
+    write(case / "case_0001.nii.gz", affine=2 * AFFINE)
+    with pytest.raises(InputError, match=r"case_0001\.nii\.gz: its grid is not that of"):
+        read_channels(case / "case_0000.nii.gz", 2)
+
+
+def test_a_folder_of_several_scans_does_not_say_which(case):
+    write(case / "other_0000.nii.gz")
+    with pytest.raises(InputError, match="2 scans"):
+        read_channels(case, 2)
+
+
+def test_raw_folders_of_nnunet_are_cases_by_their_labels(tmp_path):
+    for name in ("a", "b"):
+        for channel in range(2):
+            write(tmp_path / "imagesTr" / f"{name}_{channel:04d}.nii.gz")
+        write_volume(tmp_path / "labelsTr" / f"{name}.nii.gz", np.ones((4, 5, 6), np.uint8), AFFINE)
+    cases = read_cases(tmp_path)
+    assert [case.id for case in cases] == ["a", "b"]
+    assert [case.image.name for case in cases] == ["a_0000.nii.gz", "b_0000.nii.gz"]
+    assert all(case.label for case in cases)
+
+
+def test_numbers_at_the_end_of_a_name_are_no_channels_where_labels_have_them_too(tmp_path):
+    for name in ("scan_0000", "scan_0001"):
+        write(tmp_path / "images" / f"{name}.nii.gz")
+        write_volume(tmp_path / "labels" / f"{name}.nii.gz", np.ones((4, 5, 6), np.uint8), AFFINE)
+    assert [case.id for case in read_cases(tmp_path)] == ["scan_0000", "scan_0001"]
