@@ -23,7 +23,6 @@ from uncertaintyseg.inference.stream import (
     onto_grid,
     run_windows,
 )
-from uncertaintyseg.inference.stream.averages import softmax
 from uncertaintyseg.inference.timing import Progress, each_timed, timed, window_progress
 from uncertaintyseg.segmenter import Network, Segmenter
 

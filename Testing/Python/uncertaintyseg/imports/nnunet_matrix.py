@@ -32,6 +32,10 @@ MATRIX: dict[str, tuple[Spec, Grid]] = {
         Spec(configuration={"spacing": [4.0, 1.0, 1.0], "patch_size": [8, 16, 16]}, architecture=_ANISOTROPIC),
         Grid((24, 22, 9), (0.85, 1.2, 5.0)),
     ),
+    "half-way between slices": (
+        Spec(configuration={"spacing": [4.0, 1.0, 1.0], "patch_size": [8, 16, 16]}, architecture=_ANISOTROPIC),
+        Grid((20, 18, 6), (1.0, 1.1, 8.0)),
+    ),
     "anisotropic scan alone": (Spec(), Grid((20, 18, 6), (1.1, 1.1, 3.6))),
     "rotated": (
         Spec(plans={"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}, architecture=_ANISOTROPIC),
