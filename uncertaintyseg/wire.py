@@ -287,7 +287,7 @@ class Model(_Wire):
     modality: Modality | None = Field(None, description="What it was trained on; null where nobody has said.")
     checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
     labels: list[Label]
-    maps: list[str]
+    maps: list[str] = Field(description="Names; one that ends in `_*` stands for one map for each structure.")
     trainable: bool
     version: int | None = Field(description="Number of the version in use; null where nothing was ever published.")
     versions: list[ModelVersion]

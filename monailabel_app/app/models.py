@@ -25,6 +25,7 @@ from uncertaintyseg.training.versions import list_versions
 
 logger = logging.getLogger(__name__)
 
+_PER_STRUCTURE = ("probability", "variance")
 _FILES = (METADATA, INFERENCE, TRAINING, WEIGHTS, CALIBRATION)
 _Stamp = tuple[tuple[int, int] | None, ...]
 T = TypeVar("T")
@@ -158,13 +159,19 @@ def describe(bundle: Bundle) -> wire.Model:
         modality=bundle.modality,
         checksum=bundle.checksum,
         labels=bundle.labels,
-        maps=bundle.maps,
+        maps=_patterns(bundle),
         trainable=is_trainable(bundle),
         version=next((v.number for v in versions if v.checksum == bundle.checksum), None),
         versions=versions,
         calibrated=calibration is not None,
         calibration=f"{calibration.n} cases: {calibration.data}" if calibration else reason,
     )
+
+
+def _patterns(bundle: Bundle) -> list[str]:
+    """Names of its maps; `probability_*` stands for one map for each structure, of which there may be hundreds."""
+    of_structures = {f"{kind}_{label.name}": f"{kind}_*" for kind in _PER_STRUCTURE for label in bundle.labels}
+    return list(dict.fromkeys(of_structures.get(name, name) for name in bundle.maps))
 
 
 def is_trainable(bundle: Bundle) -> bool:

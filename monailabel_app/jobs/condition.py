@@ -25,6 +25,10 @@ _OFFER = (
     "this model shares no noise between voxels, so a click moves its own voxel only: submit the label, then train the "
     'head on it: POST /uncertainty/v1/jobs {"kind": "train", "model": "%s", "params": {"scope": "head"}}'
 )
+_HEADLESS = (
+    "this model has no doubt that voxels share, so a click only paints its own voxel: a Laplace head, fitted in one "
+    "reading of labelled cases, lets clicks move whole structures: uncertaintyseg train %s DATA --head laplace"
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ class ConditionJob(InferJob):
     def result(self) -> dict[str, Any]:
         """Return a `wire.ConditionResult` as plain JSON."""
         result = super().result()
-        params = self.report.risk.provenance.params
+        made_by = self.report.risk.provenance
+        params, offer = made_by.params, _HEADLESS if made_by.head == "deterministic" else _OFFER
         moved = params.get("moved", "none")
-        offer = _OFFER % self.model if moved == "voxel" else None
+        offer = offer % self.model if moved == "voxel" else None
         found = wire.ConditionResult(**result, moved=moved, alone=params.get("alone", 0), offer=offer)
         return found.model_dump(mode="json")

@@ -100,6 +100,7 @@ class Clicks:
             self.session.say(self.session.obstacle or first)
             return
         self._is_on = True
+        self.hint = self.hint or self._beforehand()
         self._scribble.stop()
         if self.scribbling:
             self._place.stop()
@@ -229,6 +230,15 @@ class Clicks:
         self.hint = _said(result)
         if answer.is_edited:
             session.review_wanted.emit()
+
+    def _beforehand(self) -> str:
+        """Return what somebody should know before the first click; empty where clicks do what one expects."""
+        if self.session.state.base.provenance.get("head") != "deterministic":
+            return ""
+        return _(
+            "This model has no doubt that voxels share: clicks only paint. A Laplace head, fitted on labelled cases,"
+            " lets them move whole structures: uncertaintyseg train {model} DATA --head laplace"
+        ).format(model=self.session.state.base.provenance.get("model", _("MODEL")))
 
     def _undo(self, step: _ClickStep) -> None:
         self._step = None

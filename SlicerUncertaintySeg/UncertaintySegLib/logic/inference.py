@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ class Inference:
             result = parse_result(answer["result"])
             self.session.show_result(result, Path(answer["label"]), _paths(answer["maps"]))
             self.session.scene.edited = False
-            self.session.say(_("{case} segmented by {model}.").format(case=self._case, model=model.name))
+            said = _("{case} segmented by {model}.").format(case=self._case, model=model.name)
+            fallback = result.provenance.get("fallback")
+            self.session.say(
+                _("{said} Not as usual: {fallback}.").format(said=said, fallback=fallback) if fallback else said
+            )
 
         self._infer(model, done)
 
@@ -110,8 +115,9 @@ class Inference:
         ask(False)
 
     def _first_maps(self, model: Model) -> list[str]:
+        """Return the map that was chosen last and, in case this result has none such, the model's first."""
         wanted = self.session.scene.wanted
-        return [wanted if wanted in model.maps else model.maps[0]] if wanted and model.maps else []
+        return [wanted if _has(model, wanted) else model.maps[0]] if wanted and model.maps else []
 
     def _review(self, inferred: dict[str, Any], existing: _Existing) -> None:
         base, sample = parse_result(inferred["result"]), self.session.state.sample
@@ -157,6 +163,11 @@ class Inference:
             if display.GetScene() is not None:
                 display.SetVisibility(True)
         self._hidden.clear()
+
+
+def _has(model: Model, name: str) -> bool:
+    """Return whether a model makes a map; a name that ends in `*` stands for one map for each structure."""
+    return any(fnmatchcase(name, known) for known in model.maps)
 
 
 def _paths(files: Mapping[str, str]) -> dict[str, Path]:

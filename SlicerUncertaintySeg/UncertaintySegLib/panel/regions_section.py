@@ -13,6 +13,7 @@ from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.regions import ACCEPTED, DISMISSED, EDITED, OPEN, Regions
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import make_searchable
 from UncertaintySegLib.scene import navigation
 
 _BAR_STEPS = 1000
@@ -39,6 +40,7 @@ class RegionsSection(Section):
         ui.redoButton.clicked.connect(lambda *_arguments: session.history.redo())
         ui.boxCheckBox.toggled.connect(lambda checked: self.regions.show_box(bool(checked)))
         ui.clickButton.clicked.connect(self.on_click_mode)
+        make_searchable(ui.structureComboBox)
         ui.structureComboBox.currentIndexChanged.connect(self.on_structure)
         ui.scribbleCheckBox.toggled.connect(self.on_structure)
         ui.removeClicksButton.clicked.connect(lambda *_arguments: self.clicks.remove_all())

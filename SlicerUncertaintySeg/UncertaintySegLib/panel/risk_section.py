@@ -244,7 +244,7 @@ class RiskSection(Section):
         info, made = result.maps[shown], result.provenance
         sources = {"total": _("Total"), "aleatoric": _("Aleatoric"), "epistemic": _("Epistemic")}
         text = _("{source} uncertainty, {low:g} to {high:.3g} {unit}. Model {model}, head {head}, weights {weights}.")
-        return text.format(
+        said = text.format(
             source=sources.get(info.source, info.source),
             low=info.range[0],
             high=info.range[1],
@@ -253,6 +253,7 @@ class RiskSection(Section):
             head=made.get("head", "-"),
             weights=str(made.get("weights_checksum", "-"))[:8],
         ).replace(" .", ".")
+        return f"{said} {info.description}".strip()
 
     def _refresh_enabled(self) -> None:
         ui, logic, scene = self.ui, self.logic, self.session.scene

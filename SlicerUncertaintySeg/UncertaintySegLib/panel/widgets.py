@@ -42,7 +42,7 @@ def fill(combo_box, choices: Mapping[Any, str], preferred: Any = None) -> Any:
 
 
 def make_searchable(combo_box) -> None:
-    """Let a combo box be found in by typing a part of a choice; what is none is put back."""
+    """Let a choice be found by typing a part of it; what is none is put back, and keys then work as before."""
     combo_box.setEditable(True)
     combo_box.setInsertPolicy(qt.QComboBox.NoInsert)
     completer = combo_box.completer()
@@ -52,6 +52,7 @@ def make_searchable(combo_box) -> None:
     combo_box.lineEdit().editingFinished.connect(
         lambda: combo_box.setEditText(combo_box.itemText(combo_box.currentIndex))
     )
+    combo_box.activated.connect(lambda *_choice: combo_box.lineEdit().clearFocus())
 
 
 def contains(text: str, part: str) -> bool:

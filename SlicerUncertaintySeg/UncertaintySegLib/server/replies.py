@@ -121,12 +121,13 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class MapInfo:
-    """How to read and fetch one risk map."""
+    """How to read and fetch one risk map; `description` says what its name alone does not."""
 
     url: str
     unit: str
     range: tuple[float, float]
     source: str
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -80,14 +80,14 @@ def test_a_structure_may_be_named_in_each_way_and_scribbled(server, base, voxel)
     assert corrected(server, base, background=[voxel], reach_mm=2)["risk"]["provenance"]["params"]["reach_mm"] == 2
 
 
-def test_without_shared_noise_a_click_moves_its_voxel_and_training_is_offered(server, cached, voxel):
+def test_without_shared_noise_a_click_moves_its_voxel_and_a_head_that_shares_it_is_offered(server, cached, voxel):
     plain = server.infer(server.baseline, cached)["result"]
     label = read(server, plain["label"])
     said = int(label[tuple(voxel)] == 0)
     body = {"background": [voxel]} if not said else {plain["labels"][0]["name"]: [voxel]}
     after = corrected(server, plain, **body)
     assert after["moved"] == "voxel"
-    assert server.baseline in after["offer"]
+    assert f"uncertaintyseg train {server.baseline} DATA --head laplace" in after["offer"]
     assert np.argwhere(read(server, after["label"]) != label).tolist() == [voxel]
 
 

@@ -34,6 +34,7 @@ def write_bundle(folder: Path, structures: Sequence[str], task: str = "body", **
         for i, (name, row) in enumerate(rows.items(), start=1)
     ]
     metadata = json.loads((path / METADATA).read_text())
-    metadata["uncertainty"] |= {"labels": labels, "maps": [*MEASURES, "error_probability"], "modality": "CT"}
+    maps = [*MEASURES, *(f"{kind}_{name}" for name in structures for kind in ("probability", "variance"))]
+    metadata["uncertainty"] |= {"labels": labels, "maps": maps, "modality": "CT"}
     (path / METADATA).write_text(json.dumps(metadata))
     return tiny.give_random_weights(path)

@@ -111,3 +111,15 @@ def test_leaving_the_module_gives_the_mouse_back(reviewer):
     reviewer.panel.exit()
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+
+
+def test_that_clicks_only_paint_is_said_before_the_first_one(reviewer, show_result):
+    regions = reviewer.session.state.result.regions
+    show_result(regions=regions, provenance={"model": "body_total", "head": "deterministic"})
+    reviewer.click(reviewer.ui.clickButton)
+    assert "clicks only paint" in reviewer.ui.clickHintLabel.text
+    assert "uncertaintyseg train body_total DATA --head laplace" in reviewer.ui.clickHintLabel.text
+    reviewer.click(reviewer.ui.clickButton)
+    show_result(regions=regions, provenance={"model": "body_low_rank", "head": "low_rank"})
+    reviewer.click(reviewer.ui.clickButton)
+    assert "paint" not in reviewer.ui.clickHintLabel.text

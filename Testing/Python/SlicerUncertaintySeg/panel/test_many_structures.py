@@ -68,6 +68,7 @@ def test_a_structure_is_found_by_typing_a_part_of_its_name(user):
     QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Down)
     QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Return)
     assert user.section.logic.structure == "kidney_right"
+    assert not box.lineEdit().hasFocus()
     box.lineEdit().setText("nonsense")
     box.lineEdit().editingFinished.emit()
     assert box.currentText == "kidney_right"

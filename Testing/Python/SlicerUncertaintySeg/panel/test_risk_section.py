@@ -78,6 +78,13 @@ def test_before_a_result_nothing_can_be_moved(user, tmp_path):
     user.picture(tmp_path / "empty.png")
 
 
+def test_what_the_server_remarks_on_a_map_stands_below_it(user, result, session):
+    remark = "0 everywhere: this model gives one answer, which nothing can disagree with."
+    remarked = {name: dataclasses.replace(info, description=remark) for name, info in ALL.items()}
+    session.show_result(dataclasses.replace(result, maps=remarked), None, {}, base=result)
+    assert user.ui.sourceLabel.text.endswith(f"weights ab12cd. {remark}")
+
+
 def test_maps_are_listed_by_what_they_say_and_one_entry_stands_for_all_structures(user, result):
     combo_box = user.ui.mapComboBox
     assert [combo_box.itemText(index) for index in range(combo_box.count)] == [

@@ -1,6 +1,8 @@
-"""Segments of somebody else's segmentation, and the labels of a model that they are; a real TotalSegmentator label."""
+"""A model of 117 structures on the server: what it says of itself, and which segments of others are its labels."""
 
 from __future__ import annotations
+
+import json
 
 import nibabel as nib
 import numpy as np
@@ -66,3 +68,12 @@ def test_what_cannot_be_matched_is_said(many_server):
     assert "same key" in refused(model="organs_deterministic", parts=[part, part])
     assert "nobody" in refused(model="nobody", parts=[part])
     assert "parts" in refused(model="organs_deterministic", parts=[{"key": "a"}])
+
+
+def test_what_the_server_says_of_itself_stays_small(many_server):
+    reply = many_server.http.get("/info/")
+    model = reply.json()["models"]["body_deterministic"]
+    assert model["labels"] == {name: i for i, name in enumerate(many.names(), start=1)}  # as stock clients need it
+    assert [(label["id"], label["name"]) for label in model["label_details"]][:1] == [(1, many.names()[0])]
+    assert model["maps"][-3:] == ["error_probability", "probability_*", "variance_*"]
+    assert len(json.dumps(model)) < 25_000
