@@ -16,9 +16,12 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.described import named
 from uncertaintyseg.inference.methods import ensemble_members, model_with
 from uncertaintyseg.inference.predictor import SAMPLES
 from uncertaintyseg.inference.result_key import result_key
+
+Span = tuple[int, int]
 
 
 class Params(BaseModel):
@@ -53,6 +56,10 @@ class InferParams(Params):
     options: dict[str, Any] = Field(default_factory=dict, description="Of these passes.")
     crf: bool = Field(False, description="Draw labels of neighbours that look alike together.")
     threshold: str | None = Field(None, description="How the label is cut from the foreground probability.")
+    structures: list[str] | None = Field(None, description="Those that get maps and rows of their own; null for all.")
+    roi: tuple[Span, Span, Span] | None = Field(
+        None, description="Look there only: first voxel and one after the last of each axis of the scan."
+    )
 
 
 class BatchParams(InferParams):
@@ -159,9 +166,12 @@ class BundleInferTask(InferTask):
         options, others = dict(params.options), []
         if method == "ensemble":
             others = ensemble_members(bundle, options.pop("models", None), *self._models.folders)
+        structures = None
+        if params.structures is not None:
+            structures = tuple(item.name for item in named(bundle.labels, params.structures))
         asked = {
             "method": method, "options": options, "others": [other.checksum for other in others], "crf": params.crf,
-            "threshold": params.threshold,
+            "threshold": params.threshold, "structures": structures, "roi": params.roi,
         }  # fmt: skip
         work = Predict(
             key=result_key(
@@ -180,6 +190,8 @@ class BundleInferTask(InferTask):
             others=tuple(str(other.folder) for other in others),
             crf=params.crf,
             threshold=params.threshold,
+            structures=structures,
+            roi=params.roi,
         )  # fmt: skip
         return Step(image_id, work)
 

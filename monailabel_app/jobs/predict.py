@@ -21,7 +21,7 @@ _HALVINGS = 2
 
 @dataclass(frozen=True)
 class Predict(Work):
-    """One image, segmented by one model; the fields from `method` on are those of `warm_predictor`."""
+    """One image, segmented by one model; the fields from `method` to `threshold` are those of `warm_predictor`."""
 
     key: str
     image: str
@@ -36,6 +36,8 @@ class Predict(Work):
     others: tuple[str, ...] = ()
     crf: bool = False
     threshold: str | None = None
+    structures: tuple[str, ...] | None = None
+    roi: tuple[tuple[int, int], ...] | None = None
 
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
@@ -69,7 +71,14 @@ class Predict(Work):
             threshold=self.threshold,
             halvings=halvings,
         )
-        prediction = predictor.predict(Path(self.image), seed=self.seed, samples=self.samples, progress=report)
+        prediction = predictor.predict(
+            Path(self.image),
+            seed=self.seed,
+            samples=self.samples,
+            structures=self.structures,
+            region=self.roi,
+            progress=report,
+        )
         key = self.key
         if failed:
             window = " x ".join(map(str, prediction.provenance.window))

@@ -35,6 +35,13 @@ Threshold = Annotated[
     str | None,
     typer.Option(help="otsu, percentile, mean_std or fixed on the foreground; by default the most likely class."),
 ]
+Structures = Annotated[
+    str | None, typer.Option(help="Names, with commas between: these alone get maps and rows; by default all do.")
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(help="Look there only: x0,x1,y0,y1,z0,z1, first voxel and one after the last of the scan's axes."),
+]
 ModelName = Annotated[str, typer.Argument(help="Name as `uncertaintyseg models` prints it.", show_default=False)]
 
 
@@ -66,6 +73,26 @@ def warn_of_modality(bundle: Bundle, image: Path) -> None:
 
     if doubt := modality_doubt(image, bundle.modality):
         console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
+
+
+def read_structures(text: str | None) -> list[str] | None:
+    """Names given as one text with commas; None: none were given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def read_roi(text: str | None) -> list[tuple[int, int]] | None:
+    """First voxel and one after the last of each axis, given as x0,x1,y0,y1,z0,z1; None: nothing was given.
+
+    Raises:
+        InputError: for anything but six whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        x0, x1, y0, y1, z0, z1 = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--roi {text}: write it as x0,x1,y0,y1,z0,z1, six whole numbers of voxels.") from error
+    return [(x0, x1), (y0, y1), (z0, z1)]
 
 
 def print_json(value: Any) -> None:

@@ -16,11 +16,15 @@ from uncertaintyseg.cli.console import (
     ModelName,
     MoreModels,
     Options,
+    Roi,
+    Structures,
     Threshold,
     console,
     print_json,
     progress_bar,
     read_options,
+    read_roi,
+    read_structures,
     warn_of_modality,
 )
 from uncertaintyseg.inference.bundle import find_bundle
@@ -36,6 +40,8 @@ def predict(
     option: Options = None,
     crf: Crf = False,
     threshold: Threshold = None,
+    structures: Structures = None,
+    roi: Roi = None,
     device: Device = "cpu",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -43,7 +49,8 @@ def predict(
     """Segment a scan and map where the segmentation is unsure.
 
     Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction, or with test-time augmentation
-    around any model: uncertaintyseg predict hippocampus_deterministic scan.nii.gz --method tta
+    around any model: uncertaintyseg predict hippocampus_deterministic scan.nii.gz --method tta. Of a model with many
+    structures, in a part of a large scan: --structures liver,spleen --roi 100,300,120,320,0,80
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
@@ -57,7 +64,10 @@ def predict(
             bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
             threshold=threshold,
         )  # fmt: skip
-        prediction = predictor.predict(image, seed=seed, samples=samples, progress=progress)
+        prediction = predictor.predict(
+            image, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
+            progress=progress,
+        )  # fmt: skip
         report = prediction.save(output)
     if as_json:
         print_json(report)

@@ -22,6 +22,7 @@ from uncertaintyseg.data.geometry import resample, spacing_mm, voxel_volume_ml
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.reviewing import probabilities_of
 from uncertaintyseg.inference.state import affine_of
 from uncertaintyseg.logits import GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
@@ -64,6 +65,9 @@ class ConditionedCase:
         base: the inference, on the scan's grid.
         labels: the structures.
         calibration: that the inference was made with; its error probability stays on one scale.
+
+    Raises:
+        InputError: The inference was made for some of the structures only.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class ConditionedCase:
     ) -> None:
         self.head, self.base, self.labels, self.calibration = head, base, labels, calibration
         self.device = next(head.parameters()).device
-        self.names = [item.name for item in labels]
+        self.names = list(probabilities_of(base, labels))
 
     @cached_property
     def prior(self) -> GaussianLogits | None:

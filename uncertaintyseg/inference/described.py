@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 from uncertaintyseg import __version__
@@ -30,9 +31,13 @@ def named(labels: Sequence[Label], structures: Sequence[str] | None) -> list[Lab
     if structures is None:
         return list(labels)
     unknown = [name for name in structures if name not in {item.name for item in labels}]
-    if unknown or not structures:
-        what = f"'{unknown[0]}'" if unknown else "no structure at all"
-        raise InputError(f"{what} was asked for; this model has {', '.join(item.name for item in labels)}.")
+    if unknown:
+        names = [item.name for item in labels]
+        close = get_close_matches(unknown[0], names, n=5)
+        known = f"did you mean {', '.join(close)}?" if close else f"it has {', '.join(names)}."
+        raise InputError(f"this model has no structure '{unknown[0]}': {known}")
+    if not structures:
+        raise InputError(f"no structure at all was asked for; this model has {', '.join(i.name for i in labels)}.")
     return [item for item in labels if item.name in structures]
 
 

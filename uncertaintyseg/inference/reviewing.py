@@ -41,6 +41,21 @@ def read_label_of(path: str | os.PathLike[str], base: Prediction, labels: Sequen
     return read_label(path, {item.id for item in labels}, like=scan)[0].numpy().astype(np.uint8)
 
 
+def probabilities_of(base: Prediction, labels: Sequence[Label]) -> dict[str, np.ndarray]:
+    """E[p] of each structure by name, `[*S]`; arrays or maps of boxes.
+
+    Raises:
+        InputError: The prediction was made for some of the structures only.
+    """
+    missing = [item.name for item in labels if f"probability_{item.name}" not in base.maps]
+    if missing:
+        raise InputError(
+            f"this result has no map of {missing[0]}: it was made for some structures only. Infer the scan without "
+            "'structures' first."
+        )
+    return {item.name: base.maps[f"probability_{item.name}"] for item in labels}
+
+
 def reviewed(
     base: Prediction, labels: Sequence[Label], label: np.ndarray, *, edited: bool, accepted: Sequence[Box] = ()
 ) -> Prediction:
@@ -58,14 +73,14 @@ def reviewed(
         A prediction with the two maps of `MAPS`; `map_info` names those of the base as well.
 
     Raises:
-        InputError: An accepted box is not in the scan.
+        InputError: An accepted box is not in the scan, or the base was made for some structures only.
     """
     started = time.perf_counter()
     differs = label != base.label
     right = differs.copy() if edited else np.zeros(label.shape, bool)
     for number, box in enumerate(accepted):
         right[_slices(number, box, label.shape)] = True
-    probabilities = {item.name: base.maps[f"probability_{item.name}"] for item in labels}
+    probabilities = probabilities_of(base, labels)
     valid = base.maps.get("valid")
     seen = differs if valid is None else differs & (valid > 0)
     anomaly = doubted_difference(label, base.label, probabilities, labels, seen)

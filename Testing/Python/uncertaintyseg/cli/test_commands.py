@@ -125,6 +125,30 @@ def test_predict_writes_what_its_json_says(command, models, scan, tmp_path):
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
 
 
+def test_predict_looks_where_and_for_what_it_is_asked(command, models, scan, tmp_path):
+    where = models()
+    size = nib.load(scan).shape
+    box = [(0, size[0] - 2), (2, size[1]), (1, size[2])]
+    roi = ",".join(str(end) for span in box for end in span)
+    asked = ("--structures", "lesion", "--roi", roi)
+    report = command("predict", *where, scan, "--output", tmp_path / "out", *asked, "--json").json
+    assert [row["name"] for row in report["structures"]] == ["lesion"]
+    assert "probability_organ" not in report["maps"]
+    label, seen = (nib.load(report["label"] if n is None else report["maps"][n]).get_fdata() for n in (None, "valid"))
+    inside = np.zeros(size, bool)
+    inside[tuple(slice(*span) for span in box)] = True
+    np.testing.assert_array_equal(seen > 0, inside)
+    assert not label[~inside].any()
+    assert report["provenance"]["params"] == {"structures": ["lesion"], "region": [list(span) for span in box]}
+
+    ended = command("predict", *where, scan, "--structures", "lesoin")
+    assert ended.code
+    assert "did you mean lesion?" in " ".join(ended.err.split())
+    ended = command("predict", *where, scan, "--roi", "1,2,3")
+    assert ended.code
+    assert "x0,x1,y0,y1,z0,z1" in " ".join(ended.err.split())
+
+
 def test_predict_tells_people_what_it_found(command, models, scan, tmp_path):
     ended = command("predict", *models(), scan, "--output", tmp_path / "out")
     assert (ended.code, ended.out) == (0, "")

@@ -114,3 +114,24 @@ def test_a_label_is_read_on_the_grid_of_the_prediction(base, labels, tmp_path):
     write_volume(tmp_path / "small.nii.gz", base.label[1:], base.affine)
     with pytest.raises(InputError, match="Resample the label onto the scan"):
         read_label_of(tmp_path / "small.nii.gz", base, labels)
+
+
+def test_what_was_made_for_some_structures_only_reviews_no_label_of_all(predictor, labels, scan):
+    some = predictor.predict(scan, samples=2, structures=[labels[0].name])
+    with pytest.raises(InputError, match=f"no map of {labels[1].name}"):
+        reviewed(some, labels, some.label, edited=True)
+
+
+def test_a_stored_prediction_is_reviewed_by_the_parts_that_are_touched(base, labels, edited, tmp_path):
+    from monailabel_app.jobs.results import ResultStore
+
+    store = ResultStore(tmp_path)
+    store.put("0" * 64, base, labels)
+    stored, _ = store.prediction("0" * 64)
+    fresh, again = (reviewed(of, labels, edited, edited=False) for of in (base, stored))
+    for row, wanted in zip(again.structures, fresh.structures, strict=True):
+        assert row.expected_dice == pytest.approx(wanted.expected_dice, abs=1e-3)
+        assert row.expected_error_ml == pytest.approx(wanted.expected_error_ml, rel=1e-3, abs=1e-4)
+        assert row.anomaly_score == wanted.anomaly_score
+    for name, values in again.maps.items():
+        np.testing.assert_allclose(values, fresh.maps[name], atol=1e-4)
