@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -87,10 +88,16 @@ def train(
                 "epochs": report.epochs,
                 "validation": report.validation,
                 "seconds": round(report.seconds, 1),
+                "label_shift": report.shift and {**asdict(report.shift), "percent": report.shift.percent},
             }
         )
         return
     scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
     how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
     console.print(f"{report.bundle.name}: {how} ({scores}).")
+    if report.shift:
+        console.print(
+            f"Against '{report.shift.base}' its label moves in {report.shift.voxels} voxels of the validation cases, "
+            f"{report.shift.percent:.2g} % of their foreground."
+        )
     console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")

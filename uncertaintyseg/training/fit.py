@@ -23,8 +23,10 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import INFERENCE, WEIGHTS, Bundle, find_bundle
 from uncertaintyseg.inference.predictor import checked_device
+from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.beside import Shift, score_beside
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
@@ -49,6 +51,7 @@ class FitReport:
             fitted head says of its fit.
         epochs: how many ran in all.
         seconds: wall time of this call.
+        shift: how far a head on a network that stays as it is moves the label of the model it was put on.
     """
 
     bundle: Bundle
@@ -56,6 +59,7 @@ class FitReport:
     validation: dict[str, float]
     epochs: int
     seconds: float
+    shift: Shift | None = None
 
 
 class Keeper:
@@ -128,19 +132,20 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     set_determinism(recipe.seed)
     network = target.network(weights=False).to(device)
-    _start_from(network, recipe, bundle, [Path(output), *models])
+    base = _start_from(network, recipe, bundle, [Path(output), *models])
 
-    cases = read_labelled(target, training, "training", progress)
-    held_out = read_labelled(target, validation, "validation", progress)
-    evaluator = make_evaluator(target, network, device, held_out)
+    kept = not network.head.fitted  # which reads each case once or twice
+    cases = read_labelled(target, training, "training", progress, kept=kept)
+    held_out = read_labelled(target, validation, "validation", progress, kept=kept)
     if network.head.fitted:
         volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
-        found = fit_posterior(network, *volumes, evaluator.inferer.moments, progress)
-        evaluator.run()
+        found = fit_posterior(network, *volumes, WindowLayout.of(target, network.divisor), progress)
+        scores, shift = score_beside(target, network, base, held_out, device)
         target.save(network)
-        scores = evaluator.scores.compute() | found
-        return FitReport(Bundle.load(target.folder), 0, scores, 0, time.perf_counter() - started)
+        fitted = Bundle.load(target.folder)
+        return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift)
 
+    evaluator = make_evaluator(target, network, device, held_out)
     keeper = Keeper(network, target, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
     trainer = _trainer(network, recipe, device, training_loader(target, cases, recipe), _loss(network, recipe, cases))
     schedule = Schedule(trainer, trainer.optimizer, recipe)
@@ -180,12 +185,16 @@ def fit(
         raise InputError(
             f"{bundle.name}: no epoch gave a finite validation score, so there are no weights: lower the learning rate."
         )
+    trained, shift = Bundle.load(target.folder), None
+    if recipe.backbone == "frozen" and base:
+        shift = score_beside(trained, trained.network().to(device), base, held_out, device)[1]
     return FitReport(
-        Bundle.load(target.folder),
+        trained,
         keeper.state["epoch"],
         keeper.state["best"],
         trainer.state.epoch,
         time.perf_counter() - started,
+        shift,
     )
 
 
@@ -219,30 +228,39 @@ def _changed(label: Path | None) -> int | None:
     return label.stat().st_mtime_ns if label is not None and label.exists() else None
 
 
-def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> None:
-    """Give the network the weights that it starts from, and freeze what stays as it is."""
+def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> Bundle | None:
+    """Give the network the weights that it starts from, and freeze what stays as it is.
+
+    Returns:
+        The model that a head is put on; None for a backbone, or a model of ours that goes on from its own weights.
+    """
     if bundle.base and recipe.backbone != "frozen":
         raise BundleError(
             f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own: 'recipe.backbone' must "
             "be 'frozen'."
         )
+    initial = bundle.base or (None if recipe.warm_start else _initial(network, recipe, folders))
     if recipe.warm_start:
         network.load_state_dict(bundle.network().state_dict())
-    else:
-        _copy_initial(network, recipe, bundle, folders)
+    elif initial is not None:
+        _copy_initial(network, initial)
     if recipe.backbone == "frozen":
         network.backbone.requires_grad_(False)
+    return initial
 
 
-def _copy_initial(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Sequence[Path]) -> None:
-    """Copy backbone and output layer of the initial model; a backbone itself starts from nothing."""
+def _initial(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> Bundle | None:
+    """The model whose backbone and output layer a head starts from."""
     if recipe.stage == "backbone":
         if network.head.fitted:
             raise BundleError(f"the head '{network.head.name}' needs a trained network: 'recipe.stage' must be 'head'.")
-        return
+        return None
     if recipe.initial is None:
         raise BundleError("a head is fitted on a trained backbone: name the model in 'recipe.initial' of train.json.")
-    initial = bundle.base or find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
+    return find_bundle(recipe.initial, *[folder for folder in reversed(folders) if folder.is_dir()])
+
+
+def _copy_initial(network: Segmenter, initial: Bundle) -> None:
     start = initial.network()
     if not isinstance(start, Segmenter):
         raise BundleError(f"'{initial.name}' has several networks, and a head belongs on one: import a single fold.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -19,7 +20,9 @@ from uncertaintyseg.training.sampling import RareSliced, Rarity
 Progress = Callable[[str, float], None]
 
 
-def read_labelled(bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress) -> CacheDataset:
+def read_labelled(
+    bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress, *, kept: bool = True
+) -> Dataset:
     """The labelled ones of the cases, on the model's grid: "image" and "label" `[1, *spatial]`.
 
     Args:
@@ -27,6 +30,7 @@ def read_labelled(bundle: Bundle, cases: Sequence[Case], name: str, progress: Pr
         cases: those without a label are left out.
         name: of the set, for messages.
         progress: called with a line of text and 0.
+        kept: read all of them now and keep them in memory; else each whenever it is asked for.
 
     Raises:
         InputError: without a labelled case, or for a scan or label that cannot be used.
@@ -35,12 +39,21 @@ def read_labelled(bundle: Bundle, cases: Sequence[Case], name: str, progress: Pr
     if not labelled:
         raise InputError(f"the {name} set has no labelled case; at least one is needed.")
     items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
+    if not kept:
+        return Dataset(items, bundle.preprocessing())
     progress(f"reading {len(items)} {name} cases", 0.0)
-    try:
+    with unwrapped():
         return CacheDataset(items, bundle.preprocessing(), num_workers=None, progress=False)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Lets an error of ours out of what MONAI wraps around it."""
+    try:
+        yield
     except RuntimeError as error:
         cause: BaseException = error
-        while cause.__cause__ is not None:  # MONAI wraps what a transform raises
+        while cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, UncertaintySegError):
             raise cause from None

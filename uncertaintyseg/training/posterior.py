@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
 from monai.data import DataLoader, Dataset
 from torch import Tensor
 
-from uncertaintyseg.inference.window import MomentsInferer
+from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter
-from uncertaintyseg.training.loading import as_tensors
+from uncertaintyseg.training.loading import as_tensors, unwrapped
 
 Volumes = Collection[tuple[Tensor, Tensor]]
 """Images `[1, channels, *spatial]` and class indices `[1, 1, *spatial]`; may be read again."""
@@ -28,7 +29,9 @@ class LabelledVolumes:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return (as_tensors(batch, self.device) for batch in self.loader)
+        with unwrapped():
+            for batch in self.loader:
+                yield as_tensors(batch, self.device)
 
 
 class WindowedFeatures:
@@ -40,14 +43,13 @@ class WindowedFeatures:
     Args:
         network: whose features.
         volumes: images and labels.
-        inferer: knows the size of the windows.
+        layout: of the model's windows; here they do not overlap more than they must.
         report: called after each window.
     """
 
-    def __init__(
-        self, network: Segmenter, volumes: Volumes, inferer: MomentsInferer, report: Callable[[], None]
-    ) -> None:
-        self.network, self.volumes, self.inferer, self.report = network, volumes, inferer, report
+    def __init__(self, network: Segmenter, volumes: Volumes, layout: WindowLayout, report: Callable[[], None]) -> None:
+        self.network, self.volumes, self.report = network, volumes, report
+        self.layout = replace(layout, overlap=0.0)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         with torch.no_grad():
@@ -56,26 +58,20 @@ class WindowedFeatures:
                 self.report()
 
     def _parts(self, image: Tensor, label: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        window = self.inferer.fitting(image.shape[2:], self.network.divisor)
-        missing = [max(side - size, 0) for side, size in zip(window, image.shape[2:], strict=True)]
-        before = [side // 2 for side in missing]
-        both = [n for b, m in zip(reversed(before), reversed(missing), strict=True) for n in (b, m - b)]
-        padded = torch.nn.functional.pad(image, both, mode="replicate")
-        axes = zip(padded.shape[2:], window, before, image.shape[2:], strict=True)
+        plan = self.layout.over(image.shape[2:], self.network.divisor)
+        axes = zip(plan.starts, plan.window, plan.before, plan.shape, strict=True)
         for pieces in product(*(list(_pieces(*axis)) for axis in axes)):
-            read, kept, where = zip(*pieces, strict=True)
-            features, _ = self.network.extract(padded[(..., *read)])
+            corner, kept, where = zip(*pieces, strict=True)
+            features, _ = self.network.extract(plan.patch(image[0], corner))
             yield features[(..., *kept)].float(), label[(slice(None), 0, *where)]
 
 
-def _pieces(padded: int, window: int, before: int, size: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Windows along one axis: where each lies in the padded image, its new voxels in itself, and those in the image."""
+def _pieces(starts: Sequence[int], window: int, before: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Windows along one axis: where each begins in the padded image, its new voxels in itself, those in the image."""
     done = 0
-    while done < size:
-        start = min(done + before, padded - window)
-        first = done + before - start
+    for start in starts:
         last = min(start + window - before, size)
-        yield slice(start, start + window), slice(first, first + last - done), slice(done, last)
+        yield start, slice(done + before - start, last + before - start), slice(done, last)
         done = last
 
 
@@ -83,7 +79,7 @@ def fit_posterior(
     network: Segmenter,
     training: Volumes,
     validation: Volumes,
-    inferer: MomentsInferer,
+    layout: WindowLayout,
     progress: Progress = lambda stage, fraction: None,
 ) -> dict[str, float]:
     """Fit a network's head to the features of its frozen backbone; the network is in evaluation mode afterwards.
@@ -92,7 +88,7 @@ def fit_posterior(
         network: whose head is `fitted`.
         training: labelled volumes on the network's device.
         validation: labelled volumes that choose what the training set cannot.
-        inferer: knows the windows that the model reads volumes in.
+        layout: of the windows that the model reads volumes in.
         progress: called with a line of text and the fraction done.
 
     Returns:
@@ -111,5 +107,5 @@ def fit_posterior(
             f"fitting {network.head.name}, {done} volumes read", min(done / (len(training) + len(validation)), 1.0)
         )
 
-    streams = (WindowedFeatures(network, volumes, inferer, report) for volumes in (training, validation))
+    streams = (WindowedFeatures(network, volumes, layout, report) for volumes in (training, validation))
     return network.head.fit(*streams)

@@ -15,20 +15,32 @@ from torch import Tensor
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.predictor import checked_device
-from uncertaintyseg.inference.window import MomentsInferer
+from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled
 
 
 class ProbabilityInferer(Inferer):
-    """E[p] over sliding windows, `[B, C, *spatial]`."""
+    """E[p] over the windows of a model, `[B, C, *spatial]`."""
 
-    def __init__(self, moments: MomentsInferer) -> None:
+    def __init__(self, layout: WindowLayout) -> None:
         super().__init__()
-        self.moments = moments
+        self.layout = layout
 
-    def __call__(self, inputs: Tensor, network: torch.nn.Module) -> Tensor:  # type: ignore[override]
-        return self.moments(inputs, network).moments.probability
+    def __call__(self, inputs: Tensor, network: Segmenter) -> Tensor:  # type: ignore[override]
+        average = MomentAverage(network, network.head.classes)
+        return torch.stack([averaged(volume, network, average, self.layout)["probability"] for volume in inputs])
+
+
+def averaged(volume: Tensor, network: Segmenter, average: MomentAverage, layout: WindowLayout) -> dict[str, Tensor]:
+    """What windows average over a volume `[channels, *spatial]`, whole: `[k, *spatial]` by name."""
+    plan, found = layout.over(volume.shape[1:], network.divisor), {}
+    for slab in run_windows(volume, plan, average, volume.device):
+        for name, value in slab.values.items():
+            if name not in found:
+                found[name] = value.new_empty((len(value), *plan.shape))
+            found[name].movedim(slab.axis + 1, 1)[:, slab.planes.start : slab.planes.stop] = value
+    return found
 
 
 class Scores:
@@ -58,7 +70,7 @@ def make_evaluator(bundle: Bundle, network: Segmenter, device: str, cases: Cache
         device=torch.device(device),
         val_data_loader=DataLoader(cases, num_workers=0),
         network=network,
-        inferer=ProbabilityInferer(MomentsInferer(bundle.setting("window"), bundle.setting("overlap"))),
+        inferer=ProbabilityInferer(WindowLayout.of(bundle, network.divisor)),
         prepare_batch=as_tensors,
         decollate=False,
     )

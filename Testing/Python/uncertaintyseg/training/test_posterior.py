@@ -14,6 +14,7 @@ from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.window import MomentsInferer
 from uncertaintyseg.training.fit import UNFINISHED, fit
 from uncertaintyseg.training.posterior import WindowedFeatures
@@ -107,14 +108,16 @@ def test_a_refused_fit_leaves_earlier_weights_alone(trained, cases, tmp_path):
     assert Bundle.load(report.bundle.folder).checksum == report.bundle.checksum
 
 
+@pytest.mark.parametrize("kind", ["monai", "nnunet"])
 @pytest.mark.parametrize("shape", [(30, 13, 12), (5, 24, 9), (7, 3, 2), (24, 24, 12)])
-def test_every_voxel_is_read_once_with_its_own_label(tiny_bundle, shape):
+def test_every_voxel_is_read_once_with_its_own_label(tiny_bundle, shape, kind):
     """The one feature of this backbone is the intensity, so that features say where they come from."""
     backbone = {"_target_": "Testing.Python.uncertaintyseg.tiny.IntensityBackbone"}
     network = tiny_bundle("deterministic", 2, backbone=backbone).network()
     image = torch.arange(float(np.prod(shape))).reshape(1, 1, *shape)
     read = []
-    stream = WindowedFeatures(network, [(image, image.long())], MomentsInferer((12, 8, 8)), lambda: read.append(1))
+    layout = WindowLayout((12, 8, 8), 0.5, kind)
+    stream = WindowedFeatures(network, [(image, image.long())], layout, lambda: read.append(1))
     for _ in range(2):
         features, labels = zip(*((f.flatten(), t.flatten()) for f, t in stream), strict=True)
         assert torch.equal(torch.cat(features).long(), torch.cat(labels))
@@ -126,7 +129,7 @@ def test_a_volume_of_one_window_has_the_features_of_inference(tiny_bundle):
     network = tiny_bundle("deterministic").network()
     image = torch.randn(1, 1, 17, 11, 8)
     inferer = MomentsInferer((24, 24, 12), keep_features=True)
-    stream = WindowedFeatures(network, [(image, torch.zeros(image.shape).long())], inferer, lambda: None)
+    stream = WindowedFeatures(network, [(image, torch.zeros(image.shape).long())], inferer.layout, lambda: None)
     (features, _), *more = stream
     assert not more
     assert torch.allclose(features, inferer(image, network).features, atol=1e-5)
