@@ -52,7 +52,7 @@ def test_the_shift_of_the_label_is_that_of_the_averages(head, options, phantoms,
     for case in cases[4:5]:
         volume = imported.preprocessing()({"image": case.image})["image"].as_tensor()
         windows = plan.over(volume.shape[1:], start.divisor)
-        shape = [
+        shape = [starts[-1] - starts[0] + side for starts, side in zip(windows.starts, windows.window, strict=True)]
             n - s[0] + w
             for n, s, w in zip([s[-1] for s in windows.starts], windows.starts, windows.window, strict=True)
         ]
