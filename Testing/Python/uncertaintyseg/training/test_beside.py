@@ -53,9 +53,6 @@ def test_the_shift_of_the_label_is_that_of_the_averages(head, options, phantoms,
         volume = imported.preprocessing()({"image": case.image})["image"].as_tensor()
         windows = plan.over(volume.shape[1:], start.divisor)
         shape = [starts[-1] - starts[0] + side for starts, side in zip(windows.starts, windows.window, strict=True)]
-            n - s[0] + w
-            for n, s, w in zip([s[-1] for s in windows.starts], windows.starts, windows.window, strict=True)
-        ]
         logits, p = torch.zeros(2, 3, *shape, dtype=torch.float64)
         for x in windows.starts[0]:
             for y in windows.starts[1]:
