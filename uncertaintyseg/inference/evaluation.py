@@ -23,9 +23,11 @@ from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 from uncertaintyseg.metrics.overlap import TOLERANCE_MM, class_averages, confusion_matrix, overlap
 from uncertaintyseg.metrics.raters import rater_scores, summary
 from uncertaintyseg.metrics.scopes import BOUNDARY_MM, error_scopes
+from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.wire import Structure
 
 Progress = Callable[[str, float], None]
+_MEAN_OF_VOXELS = (negative_log_likelihood, brier_score)
 SAMPLES = 16
 """Whole segmentations drawn of a case that several raters drew (METHODS 2.5: at most 20)."""
 
@@ -96,10 +98,9 @@ class _Scores:
         label = read_case_label(case, self.ids, like=scan)
         reference = label[0].numpy()
         self.unmatched |= set(label.meta.get("unmatched", ()))
-        probability = _probability([prediction.maps[f"probability_{name}"] for name in self.ids])
         spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
         self.model = prediction.provenance.model
-        self.calibration.update(probability, reference)
+        nll, brier = self._said(prediction, reference)
         scopes = error_scopes(scan[0].numpy(), reference, spacing)
         self.detection.update(_risks(prediction.maps, self.ids), prediction.label != reference, scopes)
         structures = {
@@ -116,8 +117,8 @@ class _Scores:
                     row.name: _holds(row, int((reference == row.id).sum()) * millilitre)
                     for row in prediction.structures
                 },
-                "nll": negative_log_likelihood(probability, reference),
-                "brier": brier_score(probability, reference),
+                "nll": nll,
+                "brier": brier,
                 "certainty": certainty(entropy, reference > 0, classes),
                 "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids),
                 "score": prediction.case_score,
@@ -125,6 +126,16 @@ class _Scores:
                 "seconds": round(seconds, 4),
             }
         )
+
+    def _said(self, prediction: Prediction, reference: np.ndarray) -> tuple[float, float]:
+        """NLL and Brier score of a case, and its voxels into the calibration: all classes, but few planes at a time."""
+        maps, totals = [prediction.maps[f"probability_{name}"] for name in self.ids], np.zeros(2)
+        for box in slabs(reference.shape, classes=len(maps) + 1):
+            probability, true = _probability([values[box] for values in maps]), reference[box]
+            self.calibration.update(probability, true)
+            totals += true.size * np.array([measure(probability, true) for measure in _MEAN_OF_VOXELS])
+        nll, brier = totals / reference.size
+        return float(nll), float(brier)
 
     def result(self) -> dict[str, Any]:
         """All of it as JSON has it."""

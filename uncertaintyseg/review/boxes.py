@@ -23,10 +23,10 @@ def box_of(mask: np.ndarray) -> Box:
     return tuple(box)
 
 
-def slabs(shape: Sequence[int]) -> Iterator[Box]:
-    """Boxes that cover a volume: whole planes across its first axis, at most `SLAB` voxels or one plane."""
+def slabs(shape: Sequence[int], classes: int = 1) -> Iterator[Box]:
+    """Boxes that cover a volume: whole planes across its first axis, at most `SLAB` voxels x classes or one plane."""
     rest = tuple(slice(0, size) for size in shape[1:])
-    planes = max(1, SLAB // max(1, int(np.prod(shape[1:]))))
+    planes = max(1, SLAB // max(1, classes * int(np.prod(shape[1:]))))
     for start in range(0, shape[0], planes):
         yield (slice(start, min(start + planes, shape[0])), *rest)
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uncertaintyseg.review.boxes import slabs
+
 GRID = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-13.8, 9.2, 399))), [1.0]])
 """Error probabilities that bound the bins, 1e-6 to 0.9999 even in their logit; fixed, as promises need."""
 
@@ -39,6 +41,10 @@ def tally(error_probability: np.ndarray, wrong: np.ndarray) -> Tally:
         error_probability: 1 - p[label] `[*S]`, in [0, 1].
         wrong: bool `[*S]`, where the label is not the reference's.
     """
+    return pooled([_counted(error_probability[box], wrong[box]) for box in slabs(wrong.shape)])
+
+
+def _counted(error_probability: np.ndarray, wrong: np.ndarray) -> Tally:
     said = np.clip(error_probability.reshape(-1).astype(np.float64), 0, 1)
     bins = np.searchsorted(GRID, said, side="left")
     weights = (None, wrong.reshape(-1), said)
