@@ -11,6 +11,7 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.heads.laplace.choice import HeldOut, cheapest
+from uncertaintyseg.heads.laplace.head import block_of
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.logits.weight_noise import WeightNoise
 
@@ -229,3 +230,10 @@ def test_the_cheapest_pair_is_found_between_the_points_of_the_grid():
 
 def test_gaussian_logits_are_what_comes_out():
     assert isinstance(build()(torch.randn(1, FEATURES, 2, 2, 2)).distribution, GaussianLogits)
+
+
+@pytest.mark.parametrize(("classes", "structure"), [(2, "full"), (16, "full"), (17, "kronecker"), (118, "kronecker")])
+def test_many_classes_get_a_posterior_that_does_not_grow_with_their_square(classes, structure):
+    assert LaplaceHead(4, classes).structure == structure
+    assert LaplaceHead(4, classes, structure="diagonal").structure == "diagonal"
+    assert 8 * classes**2 * block_of(classes) <= 2**28 < 8 * classes**2 * (block_of(classes) + 1)
