@@ -19,7 +19,8 @@ from uncertaintyseg.data.layouts import Case, read_cases, read_split
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.evaluation import evaluate
-from uncertaintyseg.inference.predictor import Predictor, predictor_for
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.predictors import predictor_for
 
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 SPLITS = {"hippocampus": "msd_hippocampus", "phantom": "phantom"}

@@ -49,10 +49,10 @@ def warm_predictor(
         InputError: A method, option or device that does not exist.
     """
     from uncertaintyseg.inference.crf import CRF  # noqa: PLC0415 - torch belongs to the worker
-    from uncertaintyseg.inference.predictor import Predictor  # noqa: PLC0415
+    from uncertaintyseg.inference.predictors import load_predictor  # noqa: PLC0415
 
     def load() -> Predictor:
-        return Predictor(
+        return load_predictor(
             bundle_with(Path(folder), checksum),
             device,
             method=method,

@@ -58,7 +58,7 @@ def audit(
         from uncertaintyseg.data.label_map import read_label_map
         from uncertaintyseg.data.layouts import read_cases, with_labels
         from uncertaintyseg.inference.audit import audit as look_at
-        from uncertaintyseg.inference.predictor import Predictor
+        from uncertaintyseg.inference.predictors import load_predictor
 
         cases = read_cases(data)
         cases = cases if labels is None else with_labels(cases, labels)
@@ -71,7 +71,7 @@ def audit(
             if output is not None:
                 _write_map(audited, output)
 
-        result = look_at(Predictor(bundle, device), cases, mapping, by=by, keep=keep, progress=progress)
+        result = look_at(load_predictor(bundle, device), cases, mapping, by=by, keep=keep, progress=progress)
     if picture is not None:
         views.draw(picture)
     if output is not None:

@@ -50,11 +50,11 @@ def calibrate(
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.calibrating import calibrate as measure
         from uncertaintyseg.inference.calibrating import write_calibration
-        from uncertaintyseg.inference.predictor import Predictor
+        from uncertaintyseg.inference.predictors import load_predictor
         from uncertaintyseg.training.versions import installed
 
         chosen = chosen_cases(read_cases(data), cases)
-        found = measure(Predictor(bundle, device), chosen, progress, data=name or cases or data.resolve().name)
+        found = measure(load_predictor(bundle, device), chosen, progress, data=name or cases or data.resolve().name)
     write_calibration(installed(bundle, output) if output else bundle, found)
     if picture:
         from uncertaintyseg.cli.calibration_picture import calibration_picture

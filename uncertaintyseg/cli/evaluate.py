@@ -58,7 +58,7 @@ def evaluate(
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.evaluation import evaluate as measure
-        from uncertaintyseg.inference.predictor import predictor_for
+        from uncertaintyseg.inference.predictors import predictor_for
 
         predictor = predictor_for(
             bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,

@@ -58,7 +58,7 @@ def predict(
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.crf import CRF
-        from uncertaintyseg.inference.predictor import predictor_for
+        from uncertaintyseg.inference.predictors import predictor_for
 
         predictor = predictor_for(
             bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,

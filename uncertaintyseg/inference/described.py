@@ -68,6 +68,7 @@ def map_infos(
     open_error: bool,
     alone: bool,
     without_variances: bool,
+    notes: Mapping[str, str],
 ) -> dict[str, MapInfo]:
     """Unit, range and source of each map.
 
@@ -80,6 +81,7 @@ def map_infos(
             or was wrong more often.
         alone: whether only one answer was heard, so that nothing could disagree.
         without_variances: whether the structures' own variances were left out for want of room.
+        notes: further ones, by name of the map.
     """
     own = {} if method else head.extra_maps()
     source: Source = head.source
@@ -87,7 +89,7 @@ def map_infos(
         source = "total" if head.stochastic else PASSES[method].source
     classes = len(bundle.labels) + 1
     found = {name: own.get(name) or map_info(name, classes, source) for name in names}
-    notes: dict[str, str] = {}
+    notes = dict(notes)
     if without_variances:
         notes["variance"] = (
             f"Of all classes together; variance_<structure> is carried up to {MOST_VARIANCES} classes, or for "

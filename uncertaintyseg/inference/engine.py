@@ -95,6 +95,7 @@ class Engine:
         average: Average,
         keeper: ShapeKeeper | None = None,
         *,
+        part: tuple[int, int] = (0, 1),
         progress: Progress = lambda stage, fraction: None,
         seconds: dict[str, float],
     ) -> Iterator[Chunk]:
@@ -106,11 +107,12 @@ class Engine:
             plan: as of `over`.
             average: as of `average`.
             keeper: is shown the finished planes and their features.
+            part: how many networks are done already of how many, for the progress.
             progress: called with how many windows are done, and the fraction of the whole prediction.
             seconds: gets the wall time of "network", and of "crf".
         """
         image = volume.as_tensor()
-        slabs = run_windows(image, plan, average, self.device, progress=window_progress(progress))
+        slabs = run_windows(image, plan, average, self.device, progress=window_progress(progress, *part))
         slabs = each_timed(seconds, "network", slabs)
         if keeper is not None:
             slabs = keeper.watching(slabs)

@@ -22,7 +22,8 @@ from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
 from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
-from uncertaintyseg.inference.methods import ensemble_members, make_passes, model_with, options_of
+from uncertaintyseg.inference.looking import Asked, Look
+from uncertaintyseg.inference.methods import make_passes, options_of
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.spread import ShapeKeeper, Spread
 from uncertaintyseg.inference.stream import (
@@ -93,7 +94,7 @@ class Predictor:
         if threshold is not None and threshold not in THRESHOLDS:
             raise InputError(f"there is no threshold '{threshold}'; there are {', '.join(THRESHOLDS)}.")
         self.network = self.bundle.network().to(self.device)
-        self._preprocessing = self.bundle.preprocessing()
+        self.preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
         self.layout = WindowLayout.of(self.bundle, self.network.divisor, halvings)
         runner: Network = self.network
@@ -101,7 +102,7 @@ class Predictor:
             members = [self._member(other) for other in others]
             runner = make_passes(method, self.network, spacing=self._spacing, options=self.options, others=members)
             self.options |= {"models": [other.name for other in others]} if others else {}
-        self._engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
+        self.engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
 
     @property
     def title(self) -> str:
@@ -162,19 +163,10 @@ class Predictor:
             progress("reading the scan", 0.0)
             scan = read_channels(image, len(self.bundle.config.get("channels") or [1]))
             box = boxed(region, scan.shape[1:])
-            carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES
-            average = self._engine.average([item.id for item in labels] if carried else [])
-            on_disk = self._check_need(scan, average, labels, Path(scratch or gettempdir()))
-            volume = self._preprocessing({"image": scan})["image"]
-        store = Scratch(scratch, on_disk=on_disk)
-        with timed(seconds, "maps"), pooled_features(self.network.backbone) as features:
-            found, keeper = self._gathered(
-                scan, volume, average, labels, box, store, progress=progress, seconds=seconds
-            )
-        seconds["maps"] -= seconds["network"] + seconds.get("crf", 0.0)
-        with timed(seconds, "samples"):
-            progress("drawing plausible segmentations", 0.8)
-            spread = self._spread(keeper, volume, samples, seed)
+        carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES
+        asked = Asked(labels, structures is not None, carried, box, scratch, samples, seed)
+        look = self._look(scan, asked, progress, seconds)
+        found, spread = look.found, look.spread
         with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration
@@ -197,23 +189,22 @@ class Predictor:
         progress("done", 1.0)
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,
-            open_error=bool(self.threshold or calibration or self.bundle.config.get("regions")),
-            alone=isinstance(average, LogitAverage) and not average.several,
-            without_variances=not average.variances,
+            open_error=bool(self.threshold or calibration or self.bundle.config.get("regions") or look.merged),
+            alone=look.alone, without_variances=not carried, notes=look.notes,
         )  # fmt: skip
-        asked = asked_for(
+        params = asked_for(
             self.method, self.options, self.threshold, self.crf,
             structures=structures and list(structures), region=region and [list(part) for part in region],
         )  # fmt: skip
         made = provenance(
             self.bundle, self.network.head, seconds,
-            params=asked, samples=shapes.count if shapes else None, seed=seed, window=self.layout.window,
+            params=params, samples=shapes.count if shapes else None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
         )  # fmt: skip
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
-            case_scores=scores, features=features.vector, risk_coverage=curve, guarantee=promise,
-            guarantee_reason=reason, alternative=found.alternative, scratch=store,
+            case_scores=scores, features=look.features, risk_coverage=curve, guarantee=promise,
+            guarantee_reason=reason, alternative=found.alternative, scratch=look.store,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -244,6 +235,25 @@ class Predictor:
             InputError: for a folder without scans, or a scan that cannot be used.
         """
         return [self.predict(case.image).save(Path(output) / case.id) for case in read_cases(images)]
+
+    def _look(self, scan: MetaTensor, asked: Asked, progress: Progress, seconds: dict[str, float]) -> Look:
+        """Run the network, and bring what it says to the scan's grid."""
+        labels = asked.labels
+        average = self.engine.average([item.id for item in labels] if asked.carried else [])
+        with timed(seconds, "read"):
+            on_disk = self._check_need(scan, average, labels, Path(asked.scratch or gettempdir()))
+            volume = self.preprocessing({"image": scan})["image"]
+        store = Scratch(asked.scratch, on_disk=on_disk)
+        with timed(seconds, "maps"), pooled_features(self.network.backbone) as features:
+            found, keeper = self._gathered(
+                scan, volume, average, labels, asked.box, store, progress=progress, seconds=seconds
+            )
+        seconds["maps"] -= seconds["network"] + seconds.get("crf", 0.0)
+        with timed(seconds, "samples"):
+            progress("drawing plausible segmentations", 0.8)
+            spread = self._spread(keeper, volume, asked.samples, asked.seed)
+        alone = isinstance(average, LogitAverage) and not average.several
+        return Look(found, spread, store, features.vector, alone)
 
     def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], scratch: Path) -> bool:
         """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
@@ -289,8 +299,8 @@ class Predictor:
         **report: Any,
     ) -> tuple[Gathered, ShapeKeeper | str]:
         """What the network says on the scan's grid, and the keeper of what whole shapes are drawn from."""
-        grid, plan = self._engine.over(scan, volume, box)
-        keeper = self._engine.keeper(volume.shape[1:], scratch)
+        grid, plan = self.engine.over(scan, volume, box)
+        keeper = self.engine.keeper(volume.shape[1:], scratch)
         watching = keeper if isinstance(keeper, ShapeKeeper) else None
         if isinstance(average, MomentAverage):
             average.features = watching is not None
@@ -298,7 +308,7 @@ class Predictor:
             scan.shape[1:], grid.planes_axis(plan.axis), [item.id for item in labels], scratch,
             covered=grid.covered, cut=CUT if scratch.on_disk else 0.0, label_by=self.threshold,
         )  # fmt: skip
-        for chunk in self._engine.chunks(volume, grid, plan, average, watching, **report):
+        for chunk in self.engine.chunks(volume, grid, plan, average, watching, **report):
             gatherer.add(chunk)
         return gatherer.finish(), keeper
 
@@ -310,44 +320,6 @@ class Predictor:
                 if f"{measure}_{item.id}" in found.boxes:
                     maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
         return maps | {name: value for name, value in found.maps.items() if name not in maps}
-
-
-def predictor_for(
-    bundle: Bundle,
-    method: str | None,
-    folders: Sequence[Path] = (),
-    *,
-    options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    crf: CRF | None = None,
-    threshold: str | None = None,
-) -> Predictor:
-    """Any method on a model: passes around it, or the model of the same task that has the head `method`.
-
-    The members of an "ensemble" are this model and those named in the option `models`; by default every other trained
-    model of the task whose backbone was trained by itself.
-
-    Args:
-        bundle: the model.
-        method: a name of `inference.methods`; None is the model as it is.
-        folders: where further models are.
-        options: of passes.
-        device: torch device.
-        crf: as of `Predictor`.
-        threshold: as of `Predictor`.
-
-    Raises:
-        InputError: for an unknown method or option.
-        BundleError: when there is no model with that head, or no second member of an ensemble.
-    """
-    given = dict(options or {})
-    bundle, passes = model_with(bundle, method, *folders)
-    if given and passes is None:
-        raise InputError(f"{bundle.name}: '{next(iter(given))}' would be fixed when its head is trained, not here.")
-    others = []
-    if passes == "ensemble":
-        others = ensemble_members(bundle, given.pop("models", None), *folders)
-    return Predictor(bundle, device, method=passes, options=given, others=others, crf=crf, threshold=threshold)
 
 
 def checked_device(name: str) -> str:

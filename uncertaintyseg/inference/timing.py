@@ -14,14 +14,24 @@ _FIRST, _SHARE = 0.05, 0.75
 """Of a prediction: what is done before the first window, and what the windows are."""
 
 
-def window_progress(progress: Progress) -> Callable[[int, int], None]:
-    """Tells how many windows are done, and how long the rest will take where that is minutes."""
+def window_progress(progress: Progress, part: int = 0, parts: int = 1) -> Callable[[int, int], None]:
+    """Tells how many windows are done, and how long the rest will take where that is minutes.
+
+    Args:
+        progress: gets it in words, and the fraction done.
+        part: how many networks are done already.
+        parts: how many there are, each with about as many windows.
+    """
+    which = f"part {part + 1} of {parts}, " if parts > 1 else ""
     start = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
-        minutes = (time.perf_counter() - start) / done * (total - done) / 60
+        minutes = (time.perf_counter() - start) / done * (total * (parts - part) - done) / 60
         left = f", about {minutes:.0f} min left" if minutes >= 1 else ""
-        progress(f"running the network, {done} of {total} windows{left}", _FIRST + _SHARE * done / total)
+        progress(
+            f"running the network, {which}{done} of {total} windows{left}",
+            _FIRST + _SHARE * (part + done / total) / parts,
+        )
 
     return tell
 

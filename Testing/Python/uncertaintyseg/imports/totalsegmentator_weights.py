@@ -28,6 +28,8 @@ FOLDERS = {
     297: "Dataset297_TotalSegmentator_total_3mm_1559subj",
     298: "Dataset298_TotalSegmentator_total_6mm_1559subj",
 }
+PATCHES = {"total": 96, "total_fast": 64}
+"""Sides of windows that hold all of the scan below, for answers that do not hang on how windows are added up."""
 _FEATURES, _MOST = 4, 8
 _STRIDES = [[1, 1, 1], [2, 2, 2]]
 _KERNELS = [[3, 3, 3], [3, 3, 3]]
@@ -99,6 +101,8 @@ def _network(classes: int, seed: int) -> nn.Module:
             if value.ndim > 1 and "seg_layers" not in name:
                 scale = math.sqrt(2 / value[0].numel())
                 value.copy_(torch.from_numpy(scale * random.standard_normal(value.shape)))
+            elif name.endswith("conv.bias") or "transpconvs" in name:
+                value.copy_(torch.from_numpy(random.standard_normal(value.shape) / 10))
         for layer in network.decoder.seg_layers:
             layer.weight.copy_(torch.from_numpy(random.standard_normal(layer.weight.shape)))
             layer.bias.copy_(torch.from_numpy(random.standard_normal(layer.bias.shape) / 2))

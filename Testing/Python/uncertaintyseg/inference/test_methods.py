@@ -14,7 +14,8 @@ from uncertaintyseg.inference.bundle import INFERENCE
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.methods import make_passes, methods, model_with
 from uncertaintyseg.inference.passes import PASSES
-from uncertaintyseg.inference.predictor import Predictor, predictor_for
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.predictors import predictor_for
 from uncertaintyseg.measures import MEASURES
 
 QUICK = {

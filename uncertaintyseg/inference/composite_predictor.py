@@ -1,0 +1,108 @@
+"""The predictor of a model that is put together from several networks (docs/adr/0014)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.data import MetaTensor
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.composite import NAMES, CompositeGatherer
+from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.features import pooled_features
+from uncertaintyseg.inference.looking import Asked, Look
+from uncertaintyseg.inference.predictor import Predictor, checked_device
+from uncertaintyseg.inference.spread import Spread
+from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, LogitAverage, Scratch
+from uncertaintyseg.inference.timing import Progress, timed
+from uncertaintyseg.measures import MEASURES
+
+_NO_SHAPES = "none: several networks make this model, and share no noise to draw shapes from"
+
+
+class CompositePredictor(Predictor):
+    """A composite model, ready for many scans: its parts run one after another, the last first.
+
+    The label is the parts' merge, in which a later one wins, and the maps are those of `composite.Joint`. Parts that
+    hold none of the structures that were named do not run.
+
+    Args:
+        bundle: or the path of its folder.
+        device: torch device.
+        method: passes to run each part with, as of `Predictor`.
+        options: of these passes.
+        others: none: there is no ensemble of composites.
+        crf: none: it would need all classes at once.
+        threshold: none: the label is the merge.
+        halvings: as of `Predictor`.
+
+    Raises:
+        BundleError: when a part is missing or damaged.
+        InputError: for a device or method that does not exist, or what a composite cannot do.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        method: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        others: Sequence[Bundle] = (),
+        crf: CRF | None = None,
+        threshold: str | None = None,
+        halvings: int = 0,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        for asked, what in ((others, "an ensemble"), (crf, "a CRF"), (threshold, "a threshold")):
+            if asked:
+                raise InputError(f"{self.bundle.name} is put together from several networks: {what} is not possible.")
+        self.device, self.method, self.crf, self.threshold = checked_device(device), method, None, None
+        given: dict[str, Any] = {"method": method, "options": options, "halvings": halvings}
+        self._parts = [Predictor(part, self.device, **given) for part in self.bundle.parts]
+        first = self._parts[0]  # stands for all where one is needed
+        self.options, self.network, self.layout = first.options, first.network, first.layout
+
+    def _look(self, scan: MetaTensor, asked: Asked, progress: Progress, seconds: dict[str, float]) -> Look:
+        ids = [part.labels for part in self.bundle.uncertainty.parts or []]
+        wanted = {label.id for label in asked.labels}
+        chosen = [place for place in reversed(range(len(ids))) if not asked.named or wanted & set(ids[place])]
+        channels = len(MEASURES) + len(NAMES) + 2 + len(wanted) * (1 + asked.carried)
+        store = Scratch(asked.scratch, on_disk=4 * channels * scan[0].numel() > IN_MEMORY_BYTES)
+        cut, alone, gatherer = CUT if store.on_disk else 0.0, True, None
+        with timed(seconds, "maps"):
+            for number, place in enumerate(chosen):
+                part, own = self._parts[place], ids[place]
+                volume = part.preprocessing({"image": scan})["image"]
+                carried = [c for c, whole in enumerate(own, start=1) if asked.carried and whole in wanted]
+                average = part.engine.average([0, *carried])
+                alone = alone and isinstance(average, LogitAverage) and not average.several
+                grid, plan = part.engine.over(scan, volume, asked.box)
+                if gatherer is None:
+                    gatherer = CompositeGatherer(scan.shape[1:], store, covered=grid.covered, cut=cut)
+                gatherer.begin(own, wanted, grid.planes_axis(plan.axis))
+                report: dict[str, Any] = {"progress": progress, "seconds": seconds, "part": (number, len(chosen))}
+                with pooled_features(part.network.backbone) as features:
+                    for chunk in part.engine.chunks(volume, grid, plan, average, **report):
+                        gatherer.add(chunk)
+            progress("putting the parts together", 0.8)
+            found = gatherer.finish()
+        seconds["maps"] -= seconds["network"]
+        spread = Spread(None, None, _NO_SHAPES)
+        left_out = sorted(set(range(len(ids))) - set(chosen))
+        return Look(found, spread, store, features.vector, alone, True, _notes(left_out, len(ids)))
+
+
+def _notes(left_out: Sequence[int], parts: int) -> dict[str, str]:
+    """What a look does not know that left parts out."""
+    if not left_out:
+        return {}
+    which = ", ".join(str(place + 1) for place in left_out)
+    text = (
+        f"Of the {parts} networks of this model, number {which} did not run, since none of the structures that were "
+        "named are theirs. What they would have found counts as background here, or as what other networks say."
+    )
+    return dict.fromkeys(("error_probability", "predictive_entropy", "margin_risk"), text)
