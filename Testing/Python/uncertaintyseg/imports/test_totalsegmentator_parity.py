@@ -1,6 +1,6 @@
-"""Label and maps against the answers that the real TotalSegmentator gave, kept by `Testing/proof/totalsegmentator.py`.
+"""Label and maps against the answers that the real TotalSegmentator gave (`Testing/proof/test_g_totalsegmentator.py`).
 
-It ran as it is, on the weights and the scan of `totalsegmentator_weights`. nnU-Net adds windows up in half precision: so
+It ran as it is, on the weights and the scan of `totalsegmentator_weights`. nnU-Net adds windows up in half precision:
 where two classes of a network are all but equal, its label is the luck of rounding; everywhere else labels are equal.
 """
 
