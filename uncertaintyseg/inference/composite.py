@@ -177,15 +177,20 @@ class CompositeGatherer:
             seen = 1.0 if chunk.inside is None else chunk.inside.float().cpu().numpy()
             self._valid.transpose(self._order)[where] = seen
 
-    def finish(self) -> Gathered:
-        """What was gathered; nothing can be added afterwards."""
+    def finish(self, *, alone: bool) -> Gathered:
+        """What was gathered; nothing can be added afterwards.
+
+        Args:
+            alone: whether each part gave one answer, so that the variance is 0, and not what rounding leaves.
+        """
         self._finish_boxes()
         maps = {name: self._zeros(name, False) for name in MEASURES}
         alternative = self._zeros("alternative", True)
         for plane in range(self._shape[0]):
             joint = Joint(**{name: torch.from_numpy(array[plane]) for name, array in self._joint.items()})
             for name, value in joint.maps().items():
-                maps[name][plane] = value.numpy()
+                if not (alone and name == "variance"):
+                    maps[name][plane] = value.numpy()
             possible = (joint.label == 0) & (joint.first >= CUT)
             alternative[plane] = torch.where(possible, joint.structure, 0).numpy()
         if self._valid is not None and not self._valid.all():

@@ -89,7 +89,7 @@ class CompositePredictor(Predictor):
                     for chunk in part.engine.chunks(volume, grid, plan, average, **report):
                         gatherer.add(chunk)
             progress("putting the parts together", 0.8)
-            found = gatherer.finish()
+            found = gatherer.finish(alone=alone)
         seconds["maps"] -= seconds["network"]
         spread = Spread(None, None, _NO_SHAPES)
         left_out = sorted(set(range(len(ids))) - set(chosen))
