@@ -23,8 +23,8 @@ from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictors import load_predictor
 
 ANSWERS = Path(__file__).with_name("answers")
-_TIE = 0.02
-"""Logits closer than this are all but equal in half precision."""
+_TIE = 0.05
+"""Logits closer than this are all but equal: sums of weighted logits near 10, and the weights, are off by 1 in 2048."""
 
 
 class Run(NamedTuple):
