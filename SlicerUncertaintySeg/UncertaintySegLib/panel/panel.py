@@ -10,6 +10,7 @@ from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
 
 _PUMP_MILLISECONDS = 30
+_MINUTES_FROM = 120.0  # seconds
 _READING = ("Server", "Cases", "Segment", "Report", "Risk")  # what comes first for those who only look
 
 
@@ -103,4 +104,6 @@ def _progress_text(state) -> str:
     stage = state.stage or _("Working")
     if state.eta_s is None:
         return _("{stage}...").format(stage=stage)
-    return _("{stage}... about {seconds:.0f} s left").format(stage=stage, seconds=state.eta_s)
+    minutes = state.eta_s >= _MINUTES_FROM
+    text = _("{stage}... about {minutes:.0f} min left") if minutes else _("{stage}... about {seconds:.0f} s left")
+    return text.format(stage=stage, seconds=state.eta_s, minutes=state.eta_s / 60)
