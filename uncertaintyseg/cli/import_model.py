@@ -59,11 +59,14 @@ def import_model(
     console.print(table)
     more = "" if output in (None, user_models()) else f" --models {output}"
     console.print(f"The model is in {bundle.folder}. Next:")
+    of_one_network = (
+        f"uncertaintyseg predict {bundle.name} SCAN --method tta{more}",
+        f"uncertaintyseg train {bundle.name} DATA --head laplace --output runs{more}",
+    )
     for line in (
         f"uncertaintyseg predict {bundle.name} SCAN --output prediction{more}",
-        f"uncertaintyseg predict {bundle.name} SCAN --method tta{more}",
         f"uncertaintyseg audit DATA --model {bundle.name}{more}",
-        f"uncertaintyseg train {bundle.name} DATA --head laplace --output runs{more}",
+        *(() if bundle.uncertainty.parts else of_one_network),
         f"uncertaintyseg serve --studies STUDIES{more}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)

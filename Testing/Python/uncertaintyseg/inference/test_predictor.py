@@ -306,7 +306,7 @@ def test_structures_that_are_named_get_maps_and_rows_and_the_label_keeps_all(tin
     for name in some.maps:
         assert np.array_equal(some.maps[name], whole.maps[name]), name
     assert some.provenance.params == {"structures": ["lesion"]}
-    with pytest.raises(InputError, match="'spleen' was asked for; this model has organ, lesion"):
+    with pytest.raises(InputError, match="no structure 'spleen': it has organ, lesion"):
         predictor.predict(scan, structures=["spleen"])
 
 
