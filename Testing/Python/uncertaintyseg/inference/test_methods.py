@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -154,7 +155,7 @@ def test_a_crf_and_a_threshold_change_the_label_and_are_recorded(tiny_bundle, sc
     assert abs((cut.label > 0).mean() - 0.05) < 0.02
     assert drawn.provenance.params["crf"]["weight"] == 10.0
     assert cut.provenance.params == {"threshold": "percentile"}
-    own = [cut.maps["probability_organ"], cut.maps["probability_lesion"]]
+    own = [np.asarray(cut.maps[f"probability_{name}"]) for name in ("organ", "lesion")]
     p = torch.stack([torch.from_numpy(value) for value in (1 - own[0] - own[1], *own)])
     risk = 1 - p.gather(0, torch.from_numpy(cut.label).long()[None])[0]
     assert torch.allclose(risk, torch.from_numpy(cut.maps["error_probability"]), atol=1e-5)
