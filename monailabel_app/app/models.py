@@ -175,8 +175,8 @@ def _patterns(bundle: Bundle) -> list[str]:
 
 
 def is_trainable(bundle: Bundle) -> bool:
-    """Whether a bundle says how it is trained."""
-    return (bundle.folder / TRAINING).is_file()
+    """Whether a bundle says how it is trained; an imported network says only how heads on it are."""
+    return (bundle.folder / TRAINING).is_file() and not bundle.imported
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

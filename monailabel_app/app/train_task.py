@@ -21,7 +21,9 @@ from uncertaintyseg.training.versions import list_versions
 class TrainParams(Params):
     """How to train. `max_epochs` and `pretrained` are MONAI Label's names for two of them."""
 
-    scope: Literal["whole", "head"] = Field("whole", description="'head' leaves the backbone as it is: minutes.")
+    scope: Literal["whole", "head"] | None = Field(
+        None, description="'head' leaves the backbone as it is: minutes. By default the most that the model has."
+    )
     warm_start: bool = Field(
         True, validation_alias=AliasChoices("warm_start", "pretrained"), description="Begin with the weights in use."
     )
@@ -57,7 +59,12 @@ class BundleTrainTask(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """Return what a client may choose; a list holds the choices, as MONAI Label's clients read it."""
-        return {"scope": ["whole", "head"], "max_epochs": 0, "pretrained": True}
+        return {"scope": self._scopes, "max_epochs": 0, "pretrained": True}
+
+    @property
+    def _scopes(self) -> list[str]:
+        """What can be trained, the most first: of a head on another model's network only the head."""
+        return ["head"] if self.bundle.uncertainty.base else ["whole", "head"]
 
     def stats(self) -> dict[str, Any]:
         """Return the training state: versions, oldest first, and which is in use."""
@@ -83,7 +90,7 @@ class BundleTrainTask(TrainTask):
             training=cases.training,
             validation=cases.validation,
             models=str(self._models.home),
-            scope=params.scope,
+            scope=params.scope or self._scopes[0],
             warm_start=params.warm_start,
             device=self._device,
             changes={name: value for name, value in changes.items() if value is not None},

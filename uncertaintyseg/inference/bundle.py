@@ -153,6 +153,11 @@ class Bundle:
         return self.uncertainty.modality
 
     @property
+    def imported(self) -> bool:
+        """Whether it is somebody else's network as it came, without a head of ours; it is run, never trained."""
+        return self.uncertainty.origin is not None and self.uncertainty.base is None
+
+    @property
     def weights(self) -> Path:
         """Path of its weights; the file may not exist before training."""
         return self.folder / WEIGHTS

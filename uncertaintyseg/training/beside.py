@@ -9,10 +9,9 @@ import torch
 from monai.data import CacheDataset
 from torch import Tensor
 
-from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.stream import MomentAverage, WindowLayout
-from uncertaintyseg.inference.stream.averages import Contribution
+from uncertaintyseg.inference.stream import LogitAverage, MomentAverage, WindowLayout
+from uncertaintyseg.inference.stream.averages import Contribution, answers
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.posterior import LabelledVolumes
 from uncertaintyseg.training.validation import Scores, averaged
@@ -20,7 +19,7 @@ from uncertaintyseg.training.validation import Scores, averaged
 
 @dataclass(frozen=True)
 class Shift:
-    """How far a head moves the label of its base, on the model's grid of the validation cases.
+    """How far a head moves the label of its base as `predict` makes it, on the model's grid of the validation cases.
 
     Attributes:
         base: name of the base.
@@ -41,7 +40,9 @@ class Shift:
 def score_beside(
     bundle: Bundle, network: Segmenter, base: Bundle | None, cases: CacheDataset, device: str
 ) -> tuple[dict[str, float], Shift | None]:
-    """Scores of a network whose backbone is its base's, and the shift of its label, in one pass over the cases.
+    """Scores of a network whose backbone is its base's, and the shift of its label, in one reading of the cases.
+
+    Each window goes through the backbone once, and once more for each mirroring that the base averages over.
 
     Args:
         bundle: of the network.
@@ -54,11 +55,12 @@ def score_beside(
         "dice" and "nll" as of `validation.validate`, and the shift; None without a base, or where its head reads taps.
     """
     network.eval()
-    start = base and base.network().head.to(device)
-    compared = start is not None and not start.taps
+    start = base and base.network().to(device)
+    compared = start is not None and not start.head.taps
     average = MomentAverage(network, network.head.classes)
     if compared:
-        average = _Beside(network, start, logits=base.config.get("average") == "logits")
+        logits = base.config.get("average") == "logits"
+        average = _Beside(network, start, logits=logits, mirrors=base.config.get("mirrors") or () if logits else ())
     scores, moved, foreground = Scores(network.head.classes), 0, 0
     for image, label in LabelledVolumes(cases, torch.device(device)):
         found = averaged(image[0], network, average, WindowLayout.of(bundle, network.divisor))
@@ -72,15 +74,21 @@ def score_beside(
 
 
 class _Beside(MomentAverage):
-    """Averages the moments of a network's head and, of the same features, what its base averages, as "base"."""
+    """Averages the moments of a network's head and, as "base", what its base does: also over its mirrorings."""
 
-    def __init__(self, network: Segmenter, start: Head, variances: Sequence[int] = (), *, logits: bool) -> None:
-        super().__init__(network, network.head.classes, variances, features=True)
+    def __init__(self, network: Segmenter, start: Segmenter, *, logits: bool, mirrors: Sequence[int]) -> None:
+        super().__init__(network, network.head.classes, features=True)
         self.start, self.logits = start, logits
+        self.mirrored = LogitAverage([start], self.classes, mirrors=mirrors).members[1:]
 
     def read(self, patch: Tensor) -> Iterator[Contribution]:
-        for planes, share, values in super().read(patch):
+        share = 1 / (1 + len(self.mirrored))
+        for planes, whole, values in super().read(patch):
             kept = {name: value for name, value in values.items() if name != "features"}
-            distribution = self.start(values["features"][None].float()).distribution
-            base = distribution.mean if self.logits else distribution.moments().probability
-            yield Contribution(planes, share, kept | {"base": base[0]})
+            yield Contribution(planes, whole, kept)
+            distribution = self.start.head(values["features"][None].float()).distribution
+            own = distribution.mean if self.logits else distribution.moments().probability
+            yield Contribution(planes, share, {"base": own[0]})
+        for network, axes in self.mirrored:
+            for planes, output, _ in answers(network, patch, self.classes, axes):
+                yield Contribution(planes, share, {"base": output.distribution.mean[0]})

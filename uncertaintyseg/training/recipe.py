@@ -45,8 +45,15 @@ class Recipe(BaseModel):
         """The recipe of a bundle, with some settings changed; None changes nothing.
 
         Raises:
-            BundleError: when train.json is missing, or a field of it is wrong.
+            BundleError: when train.json is missing, or a field of it is wrong; and for an imported network, whose
+                train.json is only what heads on it begin with.
         """
+        if bundle.imported:
+            raise BundleError(
+                f"'{bundle.name}' is an imported network: how it was trained is known where it came from, so it is not "
+                "trained here. Train a head on it, which leaves it as it is (uncertaintyseg train "
+                f"{bundle.name} DATA --head laplace), or train it there and import it again."
+            )
         path = bundle.folder / TRAINING
         try:
             section = read_config(path)["recipe"]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from monailabel_app.app.models import Models, Tasks
+from monailabel_app.app.models import Models, Tasks, describe
+from monailabel_app.app.train_task import BundleTrainTask
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
+from Testing.Python.uncertaintyseg.training.test_derived import write_imported
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import METADATA, TRAINING, Bundle
 from uncertaintyseg.training.variant import with_head
@@ -114,3 +116,12 @@ def test_a_head_whose_base_changes_is_refused_by_name(tiny_server):
         assert f"this temperature model needs 'foreign_deterministic', which {why}" in reply.json()["detail"]
         shutil.rmtree(base.folder, ignore_errors=True)
     shutil.rmtree(derived.folder)
+
+
+def test_an_imported_network_is_not_offered_to_train_and_of_one_with_a_head_only_the_head_is(tmp_path):
+    imported = write_imported(tmp_path)
+    assert not describe(imported).trainable
+    made = with_head(imported, "laplace", tmp_path)
+    assert describe(made).trainable
+    task = BundleTrainTask(made, {}, None, "cpu", lambda name, answer: None)
+    assert task.config()["scope"] == ["head"]

@@ -142,7 +142,11 @@ class KroneckerCurvature(Curvature):
 
     def _add(self, augmented: Tensor, probability: Tensor) -> None:
         self.inputs += (augmented @ augmented.T).cpu().double()
-        self.outputs += _contrast_curvature(probability).sum(-1).cpu().double()
+        p = probability.double()
+        directions = contrasts(self.classes).to(p)
+        along = directions.T @ p
+        total = directions.T @ (p.sum(1)[:, None] * directions) - along @ along.T  # no voxel's matrix by itself
+        self.outputs += total.cpu()
         self.__dict__.pop("_decomposed", None)
 
     @cached_property

@@ -134,7 +134,7 @@ class MomentAverage(Average):
         self.network, self.features = network, features
 
     def read(self, patch: Tensor) -> Iterator[Contribution]:
-        for planes, output, features in _answers(self.network, patch, self.classes):
+        for planes, output, features in answers(self.network, patch, self.classes):
             kept = {"features": features[0]} if self.features and features is not None else {}
             own = {name: value[0] for name, value in output.maps.items()}
             yield Contribution(planes, 1.0, self._moments(output.distribution.moments()) | own | kept)
@@ -189,7 +189,7 @@ class LogitAverage(Average):
 
     def read(self, patch: Tensor) -> Iterator[Contribution]:
         for network, axes in self.members:
-            for planes, output, _ in _answers(network, patch, self.classes, axes):
+            for planes, output, _ in answers(network, patch, self.classes, axes):
                 logits = output.distribution.mean
                 own = {}
                 if self.several:
@@ -221,7 +221,7 @@ class LogitAverage(Average):
         return OnScan(probability, maps, label)
 
 
-def _answers(
+def answers(
     network: Network, patch: Tensor, classes: int, mirrored: Sequence[int] = ()
 ) -> Iterator[tuple[slice, HeadOutput, Tensor | None]]:
     """What a network says of the planes of a window, block by block where its head reads each voxel alone.

@@ -58,6 +58,13 @@ def test_passes_find_doubt_between_themselves(command, own, tmp_path, method):
     assert 0.001 < spread.max() <= np.log(3)
 
 
+def test_training_the_network_itself_is_refused_and_a_head_is_offered(command, own):
+    command("import", REAL, "--name", "hippo", "--no-mirroring")
+    message = command("train", "hippo", SCANS, "--split", "msd_hippocampus", "--output", own).message
+    assert "'hippo' is an imported network" in message
+    assert "uncertaintyseg train hippo DATA --head laplace" in message
+
+
 def test_an_imported_network_audits_labels(command, own, tmp_path):
     command("import", REAL, "--name", "hippo", "--no-mirroring")
     for kind in ("images", "labels"):

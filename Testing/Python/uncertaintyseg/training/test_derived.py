@@ -185,6 +185,19 @@ def test_the_network_of_a_base_is_not_trained_with_a_head(imported, cases, tmp_p
     assert np.isfinite(result.record.after["nll"])
 
 
+def test_an_imported_network_is_not_trained_itself_and_the_message_says_what_to_do(imported, cases):
+    models, why = imported.folder.parent, r"'foreign_deterministic' is an imported network.*--head laplace"
+    for train in (
+        lambda: fit(imported, cases[:1], cases[3:4], models),
+        lambda: retrain(imported, cases[:1], cases[3:4], models),
+        lambda: retrain(imported, cases[:1], cases[3:4], models, scope="head"),
+        lambda: learn(imported, cases[:1], start_from=None, steps=1, learning_rate=0.1, seed=0),
+    ):
+        with pytest.raises(BundleError, match=why):
+            train()
+    assert Bundle.load(imported.folder).checksum == imported.checksum
+
+
 def test_segwithu_reads_the_two_taps_above_the_last(tmp_path):
     imported = write_imported(tmp_path / "models", filters=(4, 8, 8, 8))
     made = with_head(imported, "segwithu", tmp_path / "models")

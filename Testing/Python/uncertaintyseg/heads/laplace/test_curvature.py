@@ -101,6 +101,19 @@ def test_the_kronecker_posterior_inverts_the_product_of_the_means(classes):
     assert np.abs(np.einsum("cfdg->fdg", covariance)).max() < 1e-10  # nothing along the common shift
 
 
+def test_the_kronecker_curvature_of_many_classes_holds_no_matrix_a_voxel():
+    classes, count = 118, 4096
+    rng = np.random.default_rng(0)
+    logits = torch.tensor(rng.normal(scale=3, size=(classes, count)), dtype=torch.float32)
+    curvature = make_curvature("kronecker", FEATURES, classes)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        curvature.add(torch.ones(FEATURES, count), logits.softmax(0))
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert largest < 16 * classes * count < 4 * classes**2 * count / 25  # bytes; the last: matrices of all, in float32
+    p, q = logits.softmax(0).double().numpy(), contrasts(classes).numpy()
+    assert np.allclose(curvature.outputs, q.T @ (np.diag(p.sum(1)) - p @ p.T) @ q, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("structure", CURVATURES)
 def test_the_occam_term_is_a_log_determinant(structure):
     curvature = summed(structure, 2)
