@@ -21,6 +21,8 @@ SPLIT_NAMES = ("train", "validation", "calibration", "test")
 DATA_VARIABLE = "UNCERTAINTYSEG_DATA"
 """Environment variable naming the folder that holds real data sets."""
 
+IGNORED = -1
+"""In a label that was read, voxels of which nobody said what they are: they count for nothing."""
 _SPLITS = Path(__file__).parent / "splits"
 _CHECKOUT = Path(__file__).parents[2]
 _TOTALSEGMENTATOR_IMAGES = ("ct.nii.gz", "mri.nii.gz")
@@ -73,7 +75,9 @@ def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[C
     return [replace(case, label=labels.get(case.id)) for case in cases]
 
 
-def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None) -> MetaTensor:
+def read_case_label(
+    case: Case, ids: Mapping[str, int], *, like: MetaTensor | None = None, ignore: int | None = None
+) -> MetaTensor:
     """Read the label of a case, merging a folder of binary volumes into one.
 
     Args:
@@ -81,6 +85,7 @@ def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | No
         ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
             where structures overlap.
         like: The scan, whose grid the label must share.
+        ignore: Id that marks voxels as not labelled, in a volume; they become `IGNORED`.
 
     Returns:
         int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
@@ -91,7 +96,11 @@ def read_case_label(case: Case, ids: Mapping[str, int], *, like: MetaTensor | No
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
     if not case.label.is_dir():
-        return read_label(case.label, ids.values(), like=like)
+        if ignore is None:
+            return read_label(case.label, ids.values(), like=like)
+        label = read_label(case.label, [*ids.values(), ignore], like=like)
+        label[label == ignore] = IGNORED
+        return label
     if not ids:
         raise InputError(f"{case.label}: name at least one structure to read from this folder")
     volumes = volumes_in(case.label)

@@ -63,6 +63,7 @@ class Uncertainty(BaseModel):
         maps: names of the risk maps.
         labels: the structures.
         modality: of the scans it was made for, where its maker says so.
+        ignore: id that marks voxels of a label as not labelled: nothing is learnt from them, and nothing judged there.
         origin: where an imported model came from: "source", "folder" (its name), "folds", "trainer",
             "checkpoint_sha256", "trusted".
         base: the model it was derived from, where it stores only its own tensors.
@@ -76,6 +77,7 @@ class Uncertainty(BaseModel):
     maps: list[str]
     labels: list[Label]
     modality: Modality | None = None
+    ignore: int | None = None
     origin: dict[str, Any] | None = None
     base: Base | None = None
     parts: list[Part] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from uncertaintyseg import __version__
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label
 from uncertaintyseg.data.scan import read_scan, write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, Bundle
@@ -18,7 +18,6 @@ from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.calibration import Calibration, TalliedCase, check_enough, make_calibration
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.tally import tally
-from uncertaintyseg.wire import Label
 
 Progress = Callable[[str, float], None]
 
@@ -50,7 +49,7 @@ def calibrate(
         about = prediction.provenance
         if about.params:
             raise InputError(f"{predictor.title}: a model is calibrated as it is, without {', '.join(about.params)}.")
-        tallied.append(_tallied(case, prediction, predictor.bundle.labels))
+        tallied.append(_tallied(case, prediction, predictor.bundle))
     progress("done", 1.0)
     return make_calibration(
         tallied,
@@ -74,18 +73,22 @@ def write_calibration(bundle: Bundle, calibration: Calibration) -> None:
     write_bytes(bundle.folder / CALIBRATION, calibration.model_dump_json().encode())
 
 
-def _tallied(case: Case, prediction: Prediction, labels: Sequence[Label]) -> TalliedCase:
-    ids = {item.name: item.id for item in labels}
+def _tallied(case: Case, prediction: Prediction, bundle: Bundle) -> TalliedCase:
+    ids = {item.name: item.id for item in bundle.labels}
     try:
-        reference = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
+        label = read_case_label(case, ids, like=read_scan(case.image), ignore=bundle.uncertainty.ignore)
     except InputError as error:
         raise InputError(f"case {case.id}: {error}") from error
-    voxels = int(np.count_nonzero(reference))
+    reference = label[0].numpy()
+    voxels = int(np.count_nonzero(reference > 0))
     probabilities = {name: prediction.maps[f"probability_{name}"] for name in ids}
-    own = label_error(prediction.label, probabilities, labels)  # not the map, which may be recalibrated already
+    own = label_error(prediction.label, probabilities, bundle.labels)  # not the map, which may be recalibrated already
+    wrong, known = prediction.label != reference, reference != IGNORED
+    if not known.all():
+        own, wrong = own[known], wrong[known]
     return TalliedCase(
         id=case.id,
-        tally=tally(own, prediction.label != reference),
+        tally=tally(own, wrong),
         reference_voxels=voxels,
         reference_ml=voxels * voxel_volume_ml(prediction.affine),
     )

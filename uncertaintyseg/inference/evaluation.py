@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
-from uncertaintyseg.data.layouts import Case, read_case_label, read_case_raters
+from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label, read_case_raters
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
@@ -65,7 +65,8 @@ def evaluate(
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
-    scores = _Scores({item.name: item.id for item in predictor.bundle.labels})
+    ids = {item.name: item.id for item in predictor.bundle.labels}
+    scores = _Scores(ids, predictor.bundle.uncertainty.ignore)
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
         start = time.perf_counter()
@@ -84,8 +85,8 @@ def evaluate(
 class _Scores:
     """What is known of the cases so far: a row a case, and pooled voxels."""
 
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        self.ids = ids
+    def __init__(self, ids: Mapping[str, int], ignore: int | None = None) -> None:
+        self.ids, self.ignore = ids, ignore
         self.rows: list[dict[str, Any]] = []
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
@@ -95,26 +96,27 @@ class _Scores:
     def add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
         """Score a prediction against the reference and the raters of its case; `drawn` is read only for raters."""
         scan = read_scan(case.image)
-        label = read_case_label(case, self.ids, like=scan)
-        reference = label[0].numpy()
+        label = read_case_label(case, self.ids, like=scan, ignore=self.ignore)
+        reference, known, own = label[0].numpy(), None, prediction.label
+        if IGNORED in reference:  # nothing is judged there: background on both sides, and no voxel of any mean
+            known = reference != IGNORED
+            reference, own = np.where(known, reference, 0), np.where(known, own, 0)
         self.unmatched |= set(label.meta.get("unmatched", ()))
         spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
         self.model = prediction.provenance.model
-        nll, brier = self._said(prediction, reference)
+        nll, brier = self._said(prediction, reference, known)
         scopes = error_scopes(scan[0].numpy(), reference, spacing)
-        self.detection.update(_risks(prediction.maps, self.ids), prediction.label != reference, scopes)
-        structures = {
-            name: overlap(prediction.label == i, reference == i, spacing)._asdict() for name, i in self.ids.items()
-        }
+        self.detection.update(*_known(known, _risks(prediction.maps, self.ids), own != reference, scopes))
+        structures = {name: overlap(own == i, reference == i, spacing)._asdict() for name, i in self.ids.items()}
         entropy, classes = prediction.maps["predictive_entropy"], len(self.ids) + 1
         self.rows.append(
             {
                 "id": case.id,
                 "dice": {name: row["dice"] for name, row in structures.items()},
                 "structures": structures,
-                "classes": class_averages(confusion_matrix(prediction.label, reference, classes)),
+                "classes": class_averages(confusion_matrix(*_known(known, own, reference), classes)),
                 "in_volume_95": {
-                    row.name: _holds(row, int((reference == row.id).sum()) * millilitre)
+                    row.name: _holds(row, int((reference == row.id).sum()) * millilitre) if known is None else None
                     for row in prediction.structures
                 },
                 "nll": nll,
@@ -127,14 +129,18 @@ class _Scores:
             }
         )
 
-    def _said(self, prediction: Prediction, reference: np.ndarray) -> tuple[float, float]:
+    def _said(self, prediction: Prediction, reference: np.ndarray, known: np.ndarray | None) -> tuple[float, float]:
         """NLL and Brier score of a case, and its voxels into the calibration: all classes, but few planes at a time."""
         maps, totals = [prediction.maps[f"probability_{name}"] for name in self.ids], np.zeros(2)
         for box in slabs(reference.shape, classes=len(maps) + 1):
             probability, true = _probability([values[box] for values in maps]), reference[box]
-            self.calibration.update(probability, true)
-            totals += true.size * np.array([measure(probability, true) for measure in _MEAN_OF_VOXELS])
-        nll, brier = totals / reference.size
+            if known is not None:
+                probability, true = probability[:, known[box]], true[known[box]]
+            if true.size:
+                self.calibration.update(probability, true)
+                totals += true.size * np.array([measure(probability, true) for measure in _MEAN_OF_VOXELS])
+        voxels = reference.size if known is None else np.count_nonzero(known)
+        nll, brier = totals / voxels if voxels else np.full(2, np.nan)
         return float(nll), float(brier)
 
     def result(self) -> dict[str, Any]:
@@ -190,6 +196,15 @@ def _risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dic
     """The maps that say where the label may be wrong, so not those of single structures."""
     own = {"valid"} | {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
     return {name: values for name, values in maps.items() if name not in own}
+
+
+def _known(known: np.ndarray | None, *parts: Any) -> Iterator[Any]:
+    """What arrays `[*S]`, or mappings of them, hold where something is known: flat; as they are where all is."""
+    for part in parts:
+        if isinstance(part, Mapping):
+            yield dict(zip(part, _known(known, *part.values()), strict=True))
+        else:
+            yield part if known is None or part is None else part[known]
 
 
 def _against_raters(

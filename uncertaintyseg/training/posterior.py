@@ -10,12 +10,14 @@ import torch
 from monai.data import DataLoader, Dataset
 from torch import Tensor
 
+from uncertaintyseg.data.layouts import IGNORED
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, unwrapped
 
 Volumes = Collection[tuple[Tensor, Tensor]]
-"""Images `[1, channels, *spatial]` and class indices `[1, 1, *spatial]`; may be read again."""
+"""Images `[1, channels, *spatial]` and class indices or `IGNORED` `[1, 1, *spatial]`; may be read again."""
 Progress = Callable[[str, float], None]
 
 
@@ -38,7 +40,8 @@ class WindowedFeatures:
     """The features of volumes, window by window as inference sees them, each voxel once.
 
     Iterating gives features `[1, F, *part]` and class indices `[1, *part]`; it starts anew every time, so that a head
-    may read the stream more than once and no volume's features are held as a whole.
+    may read the stream more than once and no volume's features are held as a whole. Voxels marked as not labelled are
+    left out.
 
     Args:
         network: whose features.
@@ -62,8 +65,24 @@ class WindowedFeatures:
         axes = zip(plan.starts, plan.window, plan.before, plan.shape, strict=True)
         for pieces in product(*(list(_pieces(*axis)) for axis in axes)):
             corner, kept, where = zip(*pieces, strict=True)
+            target = label[(slice(None), 0, *where)]
+            known = target[0] != IGNORED
+            if not known.any():
+                continue
             features, _ = self.network.extract(plan.patch(image[0], corner))
-            yield features[(..., *kept)].float(), label[(slice(None), 0, *where)]
+            features = features[(..., *kept)].float()
+            if not known.all():
+                features, target = self._known(features, target, known)
+            yield features, target
+
+    def _known(self, features: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """The labelled voxels in a row, `[1, F, n, 1, 1]` and `[1, n, 1, 1]`."""
+        if not self.network.head.voxelwise:
+            raise InputError(
+                "some voxels of the cases are marked as not labelled, and this head reads voxels together, so they "
+                "can not be left out: fit temperature, or laplace on the deterministic head."
+            )
+        return features[:, :, known][..., None, None], target[:, known][..., None, None]
 
 
 def _pieces(starts: Sequence[int], window: int, before: int, size: int) -> Iterator[tuple[int, slice, slice]]:

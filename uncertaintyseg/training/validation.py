@@ -12,7 +12,7 @@ from monai.inferers import Inferer
 from monai.metrics import DiceMetric
 from torch import Tensor
 
-from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.layouts import IGNORED, Case
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.predictor import checked_device
 from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows
@@ -51,10 +51,12 @@ class Scores:
         self._nll: list[Tensor] = []
 
     def update(self, probability: Tensor, target: Tensor) -> None:
-        """Add cases: E[p] `[B, C, *spatial]`, class indices `[B, 1, *spatial]`."""
-        self._dice(probability.argmax(1, keepdim=True), target)
+        """Add cases: E[p] `[B, C, *spatial]`, class indices or `IGNORED` `[B, 1, *spatial]`."""
+        known = target != IGNORED
+        target = target.where(known, 0)
+        self._dice(probability.argmax(1, keepdim=True).where(known, 0), target)
         own = probability.gather(1, target).clamp_min(1e-12)
-        self._nll.append(-own.log().flatten(1).mean(1))
+        self._nll.append(-(own.log() * known).flatten(1).sum(1) / known.flatten(1).sum(1))
 
     def compute(self) -> dict[str, float]:
         """The scores so far; resets."""

@@ -105,6 +105,7 @@ def inference_config(training: Training, *, mirrors: tuple[int, ...] = (), overl
         "data": plan.data.model_dump(),
         "segmentation": plan.segmentation.model_dump(),
         "probabilities": plan.probabilities.model_dump(),
+        **({} if labels.ignore is None else {"ignore": labels.ignore}),
     }
     return {
         "bundle_root": ".",
@@ -149,6 +150,7 @@ def metadata(training: Training, name: str) -> dict[str, Any]:
             "maps": [*MEASURES, *structures],
             "labels": [label.model_dump() for label in as_labels(labels.names)],
             "modality": training.modality,
+            **({} if labels.ignore is None else {"ignore": labels.ignore}),
             "origin": {
                 "source": "nnunet",
                 "folder": training.name,

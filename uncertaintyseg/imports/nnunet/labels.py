@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,11 +22,13 @@ class Labels:
         renamed: names that had to be changed, as they came.
         regions: the class id that each sigmoid channel of nested regions adds inside the one before; None for a
             network whose channels are background and structures, with a softmax.
+        ignore: id that marks voxels of a label as not labelled; the network has no channel for it.
     """
 
     names: list[str]
     renamed: dict[str, str]
     regions: list[int] | None
+    ignore: int | None = None
 
     @property
     def channels(self) -> int:
@@ -38,14 +40,28 @@ def read_labels(dataset: Mapping[str, Any]) -> Labels:
     """The labels of a dataset.json.
 
     Raises:
-        BundleError: for labels that are not 0 (background), 1, 2, ..., or regions that are not nested.
+        BundleError: for labels that are not 0 (background), 1, 2, ..., or regions that are not nested; or an `ignore`
+            that is not one id after all others, as nnU-Net has it.
     """
-    labels = dataset.get("labels")
+    found = _read(dataset.get("labels"), dataset.get("regions_class_order"))
+    if _IGNORE not in dataset["labels"]:
+        return found
+    ignore = _ids(_IGNORE, dataset["labels"][_IGNORE])
+    if ignore != [len(found.names) + 1]:
+        raise BundleError(
+            f"dataset.json: 'ignore' is {dataset['labels'][_IGNORE]!r}; nnU-Net has it as the one id after all others, "
+            f"{len(found.names) + 1}."
+        )
+    return replace(found, ignore=ignore[0])
+
+
+def _read(labels: object, order: object) -> Labels:
+    """The structures, without `ignore`."""
     if not isinstance(labels, Mapping) or labels.get("background") != 0:
         raise BundleError("dataset.json has no 'labels' with \"background\": 0, as nnU-Net v2 needs it.")
     members = {str(name): _ids(name, value) for name, value in labels.items() if name not in {"background", _IGNORE}}
     if any(len(ids) > 1 for ids in members.values()):
-        return _regions(members, dataset.get("regions_class_order"))
+        return _regions(members, order)
     by_id = {ids[0]: name for name, ids in members.items()}
     if sorted(by_id) != list(range(1, len(members) + 1)) or not members:
         raise BundleError(

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_fill_holes, find_objects
 
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label
 from uncertaintyseg.imports.nnunet.normalization import normalise
 from uncertaintyseg.imports.nnunet.plans import Resampling
 from uncertaintyseg.imports.nnunet.resampling import (
@@ -47,6 +47,7 @@ class Preprocess(MapTransform):
         data: how scans are resampled, as of `plans.Resampling`.
         segmentation: how labels are.
         probabilities: how what the network says is brought back.
+        ignore: id that marks voxels of a label as not labelled; `layouts.IGNORED` in what comes out.
 
     Raises:
         InputError: for a file that cannot be used; the message names it.
@@ -64,9 +65,10 @@ class Preprocess(MapTransform):
         data: Mapping[str, Any],
         segmentation: Mapping[str, Any],
         probabilities: Mapping[str, Any],
+        ignore: int | None = None,
     ) -> None:
         super().__init__(("image", "label"), allow_missing_keys=True)
-        self.labels, self.spacing = dict(labels), tuple(spacing)
+        self.labels, self.spacing, self.ignore = dict(labels), tuple(spacing), ignore
         self.axes = [2 - axis for axis in transpose]  # stored arrays are z, y, x, ours x, y, z
         self.to_ras, self.schemes, self.masked, self.intensities = to_ras, schemes, masked, intensities
         self.data, self.segmentation = Resampling(**data), Resampling(**segmentation)
@@ -96,7 +98,9 @@ class Preprocess(MapTransform):
             label = self._label(Path(data["label"]), scan)[box]
             label[(label == 0) & ~mask] = _OUTSIDE
             label = resample_label(label, shape, spacing, self.spacing, self.segmentation)
-            data["label"] = _meta_tensor(np.maximum(label, 0)[None], grid, scan)
+            label[label == _OUTSIDE] = 0
+            label[label == self.ignore] = IGNORED
+            data["label"] = _meta_tensor(label[None], grid, scan)
         return data
 
     def _turned(self, scan: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +117,9 @@ class Preprocess(MapTransform):
         """Class ids int16 with the grid's axes, before any resampling."""
         case = Case("", Path(scan.meta["filename_or_obj"]), path)
         like = MetaTensor(scan.as_tensor()[:1], affine=scan.affine, meta={"filename_or_obj": str(case.image)})
-        label = read_case_label(case, self.labels, like=like)
+        label = read_case_label(case, self.labels, like=like, ignore=self.ignore)
         array, affine = label.as_tensor().numpy().astype(np.int16), label.affine.numpy().astype(np.float64)
+        array[array == IGNORED] = self.ignore or 0  # a class of its own while it is resampled
         if self.to_ras:
             array, _ = _to_ras(array, affine)
         return array[0].transpose(self.axes).copy()

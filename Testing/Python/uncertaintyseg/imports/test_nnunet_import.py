@@ -236,6 +236,7 @@ def test_another_number_of_classes_is_refused(training, models):
     ("labels", "words"),
     [
         ({"background": 0, "a": 1, "b": 3}, ("1, 3", "without gaps")),
+        ({"background": 0, "a": 1, "b": 2, "ignore": 7}, ("'ignore' is 7", "after all others, 3")),
         ({"a": 1, "b": 2}, ("background",)),
         ({"background": 0, "a": "1", "b": 2}, ("'a' is '1'",)),
         ({"background": 0, "a": [1, 2], "b": [2, 3]}, ("regions_class_order",)),
