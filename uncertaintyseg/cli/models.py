@@ -43,17 +43,12 @@ def listing(context: typer.Context, models: MoreModels = None, as_json: AsJson =
             ]
         )
         return
-    table = Table(Column("model", no_wrap=True), "structures", "weights", "calibrated", "from", "description")
+    table = Table(Column("model", no_wrap=True), "structures", Column("calibrated", no_wrap=True), "from")
     for bundle in bundles.values():
-        table.add_row(
-            bundle.name,
-            _structures(bundle),
-            bundle.checksum[:12] or "untrained",
-            _calibrated(bundle),
-            _origin(bundle),
-            bundle.description,
-        )
+        calibrated = _calibrated(bundle) if bundle.checksum else "untrained"
+        table.add_row(bundle.name, _structures(bundle), calibrated, _origin(bundle))
     console.print(table)
+    console.print("Checksums and descriptions: uncertaintyseg models --json")
 
 
 @models.command()
@@ -82,7 +77,7 @@ def remove(
 
 def _structures(bundle: Bundle) -> str:
     names = [label.name for label in bundle.labels]
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:6])} and {len(names) - 6} more"
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _calibrated(bundle: Bundle) -> str:

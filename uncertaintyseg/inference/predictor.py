@@ -241,7 +241,7 @@ class Predictor:
         labels = asked.labels
         average = self.engine.average([item.id for item in labels] if asked.carried else [])
         with timed(seconds, "read"):
-            on_disk = self._check_need(scan, average, labels, Path(asked.scratch or gettempdir()))
+            on_disk = self._check_need(scan, average, labels, asked)
             volume = self.preprocessing({"image": scan})["image"]
         store = Scratch(asked.scratch, on_disk=on_disk)
         with timed(seconds, "maps"), pooled_features(self.network.backbone) as features:
@@ -255,10 +255,15 @@ class Predictor:
         alone = isinstance(average, LogitAverage) and not average.several
         return Look(found, spread, store, features.vector, alone)
 
-    def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], scratch: Path) -> bool:
+    def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], asked: Asked) -> bool:
         """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
         extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
         shape = [max(1, round(side / size)) for side, size in zip(extent, self._spacing, strict=True)]
+        ratios = np.divide(shape, scan.shape[1:])
+        box = asked.box and [
+            slice(int(part.start * ratio), max(1, round(part.stop * ratio)))
+            for part, ratio in zip(asked.box, ratios, strict=True)
+        ]
         head, features = self.network.head, self.network.backbone.features
         own = 0 if self.method else len(head.extra_maps())
         scalars = 4 * (len(MEASURES) + own + 1) + 2 + (12 if self.threshold else 0)
@@ -266,7 +271,7 @@ class Predictor:
         on_disk = (scalars + 4 * boxes) * scan[0].numel() > IN_MEMORY_BYTES
         kept = features if not (self.method or self.crf) and head.coherent and ShapeKeeper.fits(features, shape) else 0
         found = need(
-            self.layout.over(shape, self.network.divisor),
+            self.layout.over(shape, self.network.divisor, box),
             average,
             scan.shape[1:],
             features=features,
@@ -278,7 +283,7 @@ class Predictor:
             whole=4 * average.classes if self.crf else 0,
         )
         size = " x ".join(f"{side:.0f}" for side in extent)
-        found.check(f"{scan.meta['filename_or_obj']}: {size} mm", self.device, scratch)
+        found.check(f"{scan.meta['filename_or_obj']}: {size} mm", self.device, Path(asked.scratch or gettempdir()))
         return on_disk
 
     def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
