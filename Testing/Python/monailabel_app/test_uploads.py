@@ -112,7 +112,11 @@ def test_only_the_header_is_expanded(tmp_path):
     assert peak < 5e6
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", gzip.compress(b"not an image"), gzip.compress(nifti())[:60]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an image", gzip.compress(b"not an image"), gzip.compress(nifti())[:60]],
+    ids=["empty", "text", "zipped text", "cut short"],  # workers must agree on names, and gzip writes the time
+)
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 def test_a_file_that_is_no_image_or_cut_short_is_named(tmp_path, suffix, content):
     path = tmp_path / f"scan{suffix}"
