@@ -199,7 +199,7 @@ def map_steps(
     Args:
         array: Of any shape.
         value_range: Smallest and largest value the measure can take.
-        upward: Round up, so that no step stands for less than the value.
+        upward: Round up, so that no step stands for less than the value, in single precision.
 
     Raises:
         InputError: A voxel is NaN or lies outside the range by more than rounding.
@@ -218,9 +218,11 @@ def map_steps(
     slope = (high - low) / _MAX_LABEL if high > low else 1.0
     if upward:  # NIfTI keeps the slope in single precision, which may round it down
         slope = float(np.nextafter(np.float32(slope), np.float32(np.inf)))
-    steps = (values.astype(np.float64) - low) / slope if upward else (values - low) / slope
-    rounded = np.ceil(steps) if upward else np.rint(steps)
-    return np.clip(rounded, 0, _MAX_LABEL).astype(np.uint16), slope, low
+    steps = np.clip(np.rint((values - low) / slope), 0, _MAX_LABEL).astype(np.uint16)
+    if upward:  # in single precision, as values are read: what was stored once is stored as the same step again
+        said = steps.astype(np.float32) * np.float32(slope) + np.float32(low)
+        steps += (said < values) & (steps < _MAX_LABEL)
+    return steps, slope, low
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
