@@ -51,7 +51,7 @@ def answers(spleen, models, tmp_path, grid, changes=None):
     "grid",
     [
         SAME,
-        Grid(shape=(18, 20, 24), spacing=(2.0, 1.5, 1.5), codes="IRA"),
+        Grid(shape=(18, 20, 24), spacing=(1.5, 2.0, 1.5), codes="IRA"),
         Grid(shape=(10, 24, 9), spacing=(1.5, 1.5, 2.0)),
     ],
     ids=["flipped", "turned", "smaller than a window"],
