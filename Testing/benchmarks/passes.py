@@ -15,7 +15,7 @@ from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
-from uncertaintyseg.inference.foreign import StockNetwork
+from uncertaintyseg.imports.stock import StockNetwork
 from uncertaintyseg.inference.passes import PASSES, Passes
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.segmenter import Network, Segmenter

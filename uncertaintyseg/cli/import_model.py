@@ -17,8 +17,8 @@ def import_model(
         Path,
         typer.Argument(
             metavar="FOLDER_OR_FILE",
-            help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip; or the word totalsegmentator, for what "
-            "TotalSegmentator has downloaded.",
+            help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip; the word totalsegmentator, for what "
+            "TotalSegmentator has downloaded; a MONAI bundle; or a TorchScript file.",
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the new model; by default after its data set.")] = None,
@@ -34,15 +34,51 @@ def import_model(
     task: Annotated[
         str | None, typer.Option(help="Which of TotalSegmentator's tasks: total (by default), total_fast, ...")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run what a MONAI bundle's configuration runs: you trust its maker.")
+    ] = False,
+    labels: Annotated[
+        str | None, typer.Option(help="TorchScript, MONAI: names of the structures, such as 1=liver,2=spleen.")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help="TorchScript, MONAI: voxel sizes that the network takes, in mm: 1.5,1.5,2.")
+    ] = None,
+    patch: Annotated[
+        str | None, typer.Option(help="TorchScript, MONAI: voxels that the network takes at once: 96,96,96.")
+    ] = None,
+    normalization: Annotated[
+        str | None,
+        typer.Option(
+            help="TorchScript: none, zscore, nonzero (zscore of the voxels that are not 0), unit (the scan's range to "
+            "0..1), ct:LOW,HIGH or percentile:LOW,HIGH (to 0..1, cut off)."
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="TorchScript: what the network ends with: none (logits), softmax or sigmoid.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="TorchScript: names of the image channels, if there are several: T1,T2.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a trained network: afterwards it is a model like any other, with risk maps and guided correction.
 
-    Nothing is trained and nothing of the folder is run.
+    Nothing is trained, and nothing is run that came with the network, unless you trust a MONAI bundle with --trust.
 
     Example: uncertaintyseg import Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres --name hippo
+
+    Example: uncertaintyseg import totalsegmentator --task total_fast
+
+    Example: uncertaintyseg import spleen_ct_segmentation, which lists what this MONAI bundle runs and asks for --trust
+
+    Example: uncertaintyseg import brain.ts --labels brain --spacing 1,1,1 --patch 96,96,96 --normalization zscore
+    --activation softmax
     """
-    options = {"fold": fold, "task": task, "mirroring": None if mirroring else False}
+    options = {
+        "fold": fold, "task": task, "mirroring": None if mirroring else False, "trust": trust or None,
+        "labels": labels, "spacing": spacing, "patch": patch, "normalization": normalization,
+        "activation": activation, "channels": channels,
+    }  # fmt: skip
     with progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.imports import import_model
@@ -88,6 +124,7 @@ def what_was_found(bundle: Bundle) -> dict[str, Any]:
         "patch": config.get("window"),
         "mirroring": config.get("mirrors") or [],
         "size_mb": round(size / 1e6, 1),
+        **({"runs": origin["runs"]} if "runs" in origin else {}),
     }
 
 

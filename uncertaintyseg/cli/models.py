@@ -89,4 +89,5 @@ def _origin(bundle: Bundle) -> str:
     base, origin = bundle.uncertainty.base, bundle.uncertainty.origin
     if base:
         return f"head on {base.name}"
-    return f"{origin['source']}: {origin['folder']}" if origin else "this package"
+    # Of several networks there is no one folder, but the task that they make up.
+    return f"{origin['source']}: {origin.get('folder') or origin['task']}" if origin else "this package"

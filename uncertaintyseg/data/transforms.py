@@ -9,8 +9,8 @@ from typing import Any
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import Case, read_case_label
-from uncertaintyseg.data.scan import read_scan
 
 
 class ReadCased(MapTransform):
@@ -18,19 +18,20 @@ class ReadCased(MapTransform):
 
     Args:
         labels: Name to class id of the structures; names find the files where a label is a folder of binary volumes.
+        channels: How many channels a scan has, one file each.
 
     Raises:
         InputError: For a file that cannot be used; the message names it.
     """
 
-    def __init__(self, labels: Mapping[str, int]) -> None:
+    def __init__(self, labels: Mapping[str, int], channels: int = 1) -> None:
         super().__init__(("image", "label"), allow_missing_keys=True)
-        self.labels = dict(labels)
+        self.labels, self.channels = dict(labels), channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = dict(data)
         if not isinstance(data["image"], MetaTensor):
-            data["image"] = read_scan(data["image"])
+            data["image"] = read_channels(data["image"], self.channels)
         if "label" in data:
             case = Case("", data["image"].meta["filename_or_obj"], Path(data["label"]))
             data["label"] = read_case_label(case, self.labels, like=data["image"])

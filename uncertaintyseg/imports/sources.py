@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.imports.monai import MONAI_BUNDLE
 from uncertaintyseg.imports.nnunet import NNUNET
 from uncertaintyseg.imports.source import Progress, Source
+from uncertaintyseg.imports.torchscript import TORCHSCRIPT
 from uncertaintyseg.imports.totalsegmentator import TOTALSEGMENTATOR
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.own_models import checked_name
 
-SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR)
+SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR, MONAI_BUNDLE, TORCHSCRIPT)
 
 
 def import_model(

@@ -115,7 +115,8 @@ class Joint:
 
 NAMES = tuple(field.name for field in fields(Joint))
 """Of the fields of `Joint`."""
-_WHOLE_NUMBERS = ("structure", "label")
+WHOLE_NUMBERS = ("structure", "label")
+"""Those of them that are ids, one byte each."""
 
 
 def fresh(name: str) -> float:
@@ -135,7 +136,7 @@ class CompositeGatherer:
 
     def __init__(self, shape: Sequence[int], scratch: Scratch, *, covered: bool, cut: float) -> None:
         self._shape, self._scratch, self._cut = tuple(shape), scratch, cut
-        self._joint = {name: self._zeros(f"joint_{name}", name in _WHOLE_NUMBERS) for name in NAMES}
+        self._joint = {name: self._zeros(f"joint_{name}", name in WHOLE_NUMBERS) for name in NAMES}
         for name, array in self._joint.items():
             if fresh(name):
                 array[:] = fresh(name)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
+import numpy as np
 from monai.data import MetaTensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.composite import NAMES, CompositeGatherer
+from uncertaintyseg.inference.composite import NAMES, WHOLE_NUMBERS, CompositeGatherer
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
-from uncertaintyseg.inference.predictor import Predictor, checked_device
+from uncertaintyseg.inference.predictor import Predictor, checked_device, sized
 from uncertaintyseg.inference.spread import Spread
-from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, LogitAverage, Scratch
+from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, Average, LogitAverage, Need, Scratch
 from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
 
@@ -70,16 +74,18 @@ class CompositePredictor(Predictor):
         ids = [part.labels for part in self.bundle.uncertainty.parts or []]
         wanted = {label.id for label in asked.labels}
         chosen = [place for place in reversed(range(len(ids))) if not asked.named or wanted & set(ids[place])]
-        channels = len(MEASURES) + len(NAMES) + 2 + len(wanted) * (1 + asked.carried)
-        store = Scratch(asked.scratch, on_disk=4 * channels * scan[0].numel() > IN_MEMORY_BYTES)
-        cut, alone, gatherer = CUT if store.on_disk else 0.0, True, None
+        averages = {}
+        for place in chosen:
+            carried = [c for c, whole in enumerate(ids[place], start=1) if asked.carried and whole in wanted]
+            averages[place] = self._parts[place].engine.average([0, *carried])
+        on_disk = self._check_parts(scan, averages, len(wanted) * (1 + asked.carried), asked)
+        store = Scratch(asked.scratch, on_disk=on_disk)
+        cut, gatherer = CUT if store.on_disk else 0.0, None
+        alone = all(isinstance(average, LogitAverage) and not average.several for average in averages.values())
         with timed(seconds, "maps"):
-            for number, place in enumerate(chosen):
+            for number, (place, average) in enumerate(averages.items()):
                 part, own = self._parts[place], ids[place]
                 volume = part.preprocessing({"image": scan})["image"]
-                carried = [c for c, whole in enumerate(own, start=1) if asked.carried and whole in wanted]
-                average = part.engine.average([0, *carried])
-                alone = alone and isinstance(average, LogitAverage) and not average.several
                 grid, plan = part.engine.over(scan, volume, asked.box)
                 if gatherer is None:
                     gatherer = CompositeGatherer(scan.shape[1:], store, covered=grid.covered, cut=cut)
@@ -94,6 +100,19 @@ class CompositePredictor(Predictor):
         spread = Spread(None, None, _NO_SHAPES)
         left_out = sorted(set(range(len(ids))) - set(chosen))
         return Look(found, spread, store, features.vector, alone, True, _notes(left_out, len(ids)))
+
+    def _check_parts(self, scan: MetaTensor, averages: Mapping[int, Average], boxes: int, asked: Asked) -> bool:
+        """Whether the maps go to files; raises `InputError` where the largest part, and the whole, take too much."""
+        bytes_of = np.dtype(np.float32).itemsize
+        scalars = bytes_of * (len(MEASURES) + len(NAMES) - len(WHOLE_NUMBERS) + 1) + len(WHOLE_NUMBERS) + 1
+        on_disk = (scalars + bytes_of * boxes) * scan[0].numel() > IN_MEMORY_BYTES
+        needs = [
+            self._parts[place].need(scan, average, asked.box, scalars=scalars, boxes=boxes, on_disk=on_disk)
+            for place, average in averages.items()
+        ]
+        largest = Need(*(max(getattr(one, field.name) for one in needs) for field in fields(Need)))
+        largest.check(sized(scan), self.device, Path(asked.scratch or gettempdir()))
+        return on_disk
 
 
 def _notes(left_out: Sequence[int], parts: int) -> dict[str, str]:

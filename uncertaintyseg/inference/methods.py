@@ -67,7 +67,7 @@ def model_with(bundle: Bundle, method: str | None, *folders: Path) -> tuple[Bund
 
     Raises:
         InputError: for an unknown method.
-        BundleError: when no trained model of the task has that head.
+        BundleError: when no trained model of the task has that head, or the model is a composite.
     """
     if method is None or method in PASSES:
         return bundle, method
@@ -75,6 +75,11 @@ def model_with(bundle: Bundle, method: str | None, *folders: Path) -> tuple[Bund
         raise InputError(f"there is no method '{method}'; there are {', '.join([*HEADS, *PASSES])}.")
     if bundle.head == method:
         return bundle, None
+    if bundle.uncertainty.parts:
+        raise BundleError(
+            f"{bundle.name} is put together from {len(bundle.uncertainty.parts)} networks and takes no {method} head; "
+            "take a model of one network."
+        )
     siblings = [other for other in find_bundles(*folders).values() if (other.task, other.head) == (bundle.task, method)]
     trained = [other for other in siblings if other.checksum]
     if not trained:

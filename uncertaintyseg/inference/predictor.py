@@ -34,6 +34,7 @@ from uncertaintyseg.inference.stream import (
     Gatherer,
     LogitAverage,
     MomentAverage,
+    Need,
     Scratch,
     WindowLayout,
     need,
@@ -257,34 +258,46 @@ class Predictor:
 
     def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], asked: Asked) -> bool:
         """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
-        extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
-        shape = [max(1, round(side / size)) for side, size in zip(extent, self._spacing, strict=True)]
-        ratios = np.divide(shape, scan.shape[1:])
-        box = asked.box and [
-            slice(int(part.start * ratio), max(1, round(part.stop * ratio)))
-            for part, ratio in zip(asked.box, ratios, strict=True)
-        ]
-        head, features = self.network.head, self.network.backbone.features
-        own = 0 if self.method else len(head.extra_maps())
+        own = 0 if self.method else len(self.network.head.extra_maps())
         scalars = 4 * (len(MEASURES) + own + 1) + 2 + (12 if self.threshold else 0)
         boxes = len(labels) + len(average.variances)
         on_disk = (scalars + 4 * boxes) * scan[0].numel() > IN_MEMORY_BYTES
-        kept = features if not (self.method or self.crf) and head.coherent and ShapeKeeper.fits(features, shape) else 0
-        found = need(
+        found = self.need(scan, average, asked.box, scalars=scalars, boxes=boxes, on_disk=on_disk)
+        found.check(sized(scan), self.device, Path(asked.scratch or gettempdir()))
+        return on_disk
+
+    def need(
+        self,
+        scan: MetaTensor,
+        average: Average,
+        region: Sequence[slice] | None,
+        *,
+        scalars: int,
+        boxes: int,
+        on_disk: bool,
+    ) -> Need:
+        """What a scan, or a region of it, takes; other arguments as of `stream.need`."""
+        extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
+        shape = [max(1, round(side / size)) for side, size in zip(extent, self._spacing, strict=True)]
+        ratios = np.divide(shape, scan.shape[1:])
+        box = region and [
+            slice(int(part.start * ratio), max(1, round(part.stop * ratio)))
+            for part, ratio in zip(region, ratios, strict=True)
+        ]
+        head, features = self.network.head, self.network.backbone.features
+        shapes = not (self.method or self.crf) and head.coherent and ShapeKeeper.fits(features, shape)
+        return need(
             self.layout.over(shape, self.network.divisor, box),
             average,
             scan.shape[1:],
             features=features,
-            kept=kept,
-            own=own,
+            kept=features if shapes else 0,
+            own=0 if self.method else len(head.extra_maps()),
             scalars=scalars,
             boxes=boxes,
             on_disk=on_disk,
             whole=4 * average.classes if self.crf else 0,
         )
-        size = " x ".join(f"{side:.0f}" for side in extent)
-        found.check(f"{scan.meta['filename_or_obj']}: {size} mm", self.device, Path(asked.scratch or gettempdir()))
-        return on_disk
 
     def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
         """Volume intervals and Dice from coherent samples, or the reason why there are none."""
@@ -325,6 +338,12 @@ class Predictor:
                 if f"{measure}_{item.id}" in found.boxes:
                     maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
         return maps | {name: value for name, value in found.maps.items() if name not in maps}
+
+
+def sized(scan: MetaTensor) -> str:
+    """A scan's name with its size, for people."""
+    extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
+    return f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} mm"
 
 
 def checked_device(name: str) -> str:

@@ -6,15 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from uncertaintyseg import __version__
+from uncertaintyseg.imports import configs
 from uncertaintyseg.imports.names import model_name
 from uncertaintyseg.imports.nnunet.folder import opened
 from uncertaintyseg.imports.nnunet.training import Training, read_training
-from uncertaintyseg.imports.palette import as_labels
 from uncertaintyseg.imports.source import Progress
 from uncertaintyseg.imports.writing import check_free, write_model
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.measures import MEASURES
 
 _ROOM = "uncertaintyseg.imports."
 _PAPER = (
@@ -78,17 +76,14 @@ def inference_config(training: Training, *, mirrors: tuple[int, ...] = (), overl
         overlap: of windows, 1 - nnU-Net's step.
     """
     plan, labels = training.configuration, training.labels
-    classes = len(labels.names) + 1
-    network: dict[str, Any] = {
-        "_target_": "uncertaintyseg.segmenter.Segmenter",
-        "backbone": {
+    network = configs.segmenter(
+        {
             "_target_": f"{_ROOM}nnunet.backbone.UNetBackbone",
             "in_channels": len(training.channels),
             **training.architecture.model_dump(exclude_none=True),
         },
-        "head": "deterministic",
-        "classes": classes,
-    }
+        len(labels.names) + 1,
+    )
     if labels.regions:
         network |= {"_target_": f"{_ROOM}nnunet.regions.RegionSegmenter", "regions": labels.regions}
     if len(training.folds) > 1:
@@ -107,85 +102,41 @@ def inference_config(training: Training, *, mirrors: tuple[int, ...] = (), overl
         "probabilities": plan.probabilities.model_dump(),
         **({} if labels.ignore is None else {"ignore": labels.ignore}),
     }
-    return {
-        "bundle_root": ".",
-        "dataset_dir": "",
-        "output_dir": "$@bundle_root + '/eval'",
-        "device": "cpu",
-        "spacing": list(plan.spacing),
-        "window": list(plan.patch_size),
-        "overlap": overlap,
-        "layout": "nnunet",
-        "average": "logits",
-        "mirrors": list(mirrors),
+    return configs.inference(
+        spacing=plan.spacing,
+        window=plan.patch_size,
+        overlap=overlap,
+        network=network,
+        preprocessing=[preprocess],
+        channels=training.channels,
+        layout="nnunet",
+        mirrors=list(mirrors),
         **({} if training.mirroring is None else {"symmetries": list(training.mirroring)}),
-        **({"channels": training.channels} if len(training.channels) > 1 else {}),
         **({"regions": labels.regions} if labels.regions else {}),
-        "network_def": network,
-        "preprocessing": {"_target_": "Compose", "transforms": [preprocess]},
-        "predictor": {
-            "_target_": "uncertaintyseg.inference.predictor.Predictor", "bundle": "@bundle_root", "device": "@device",
-        },
-        "run": ["$@predictor.predict_folder(@dataset_dir, @output_dir)"],
-    }  # fmt: skip
+    )
 
 
 def metadata(training: Training, name: str) -> dict[str, Any]:
     """The metadata.json of a training. Whatever stands in it, nothing of it is evaluated."""
     labels = training.labels
-    structures = [f"{kind}_{item}" for item in labels.names for kind in ("probability", "variance")]
     folds = f"fold {training.folds[0]}" if len(training.folds) == 1 else f"{len(training.folds)} folds"
-    return {
-        "version": "0.1.0",
-        "name": name,
-        "task": f"Segmentation of {', '.join(labels.names[:8])}",
-        "description": f"Imported from nnU-Net: {training.configuration.name}, {folds}, {training.trainer}.",
-        "authors": "see where the network came from",
-        "required_packages_version": {"uncertaintyseg": __version__},
-        "intended_use": "Research and teaching. Not for clinical decisions.",
-        "references": [_PAPER],
-        "uncertainty": {
-            "task": name,
-            "head": "deterministic",
-            "maps": [*MEASURES, *structures],
-            "labels": [label.model_dump() for label in as_labels(labels.names)],
-            "modality": training.modality,
-            **({} if labels.ignore is None else {"ignore": labels.ignore}),
-            "origin": {
-                "source": "nnunet",
-                "folder": training.name,
-                "folds": training.folds,
-                "trainer": training.trainer,
-                "configuration": training.configuration.name,
-                "checkpoint_sha256": training.checkpoint_sha256,
-                "renamed": labels.renamed,
-                "trusted": False,
-            },
-        },
+    origin = {
+        "source": "nnunet",
+        "folder": training.name,
+        "folds": training.folds,
+        "trainer": training.trainer,
+        "configuration": training.configuration.name,
+        "checkpoint_sha256": training.checkpoint_sha256,
+        "renamed": labels.renamed,
+        "trusted": False,
     }
+    text = f"Imported from nnU-Net: {training.configuration.name}, {folds}, {training.trainer}."
+    about = configs.metadata(name, text, labels.names, origin, training.modality) | {"references": [_PAPER]}
+    if labels.ignore is not None:
+        about["uncertainty"]["ignore"] = labels.ignore
+    return about
 
 
 def training_config(training: Training) -> dict[str, Any]:
     """The train.json from which heads on this network take crop and augmentation."""
-    both = {"keys": ["image", "label"]}
-    flips = [
-        {"_target_": "RandFlipd", **both, "spatial_axis": axis, "prob": 0.5} for axis in training.mirroring or ()
-    ]  # fmt: skip
-    return {
-        "recipe": {
-            "stage": "head",
-            "backbone": "frozen",
-            "crop": list(training.configuration.patch_size),
-            "batch_size": 2,
-            "seed": 0,
-        },
-        "crop": "@recipe#crop",
-        "augmentation": {
-            "_target_": "Compose",
-            "transforms": [
-                {"_target_": "SpatialPadd", **both, "spatial_size": "@crop"},
-                {"_target_": "RandSpatialCropd", **both, "roi_size": "@crop", "random_size": False},
-                *flips,
-            ],
-        },
-    }
+    return configs.training(training.configuration.patch_size, training.mirroring or ())

@@ -19,9 +19,9 @@ from torch import Tensor
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import Bundle
 
-Kind = Literal["monai", "nnunet"]
+Kind = Literal["monai", "nnunet", "sliding", "sliding_constant"]
 _SIGMA = 1 / 8
-"""Standard deviation of the Gaussian that weights a window, in sides of the window; both kinds have it."""
+"""Standard deviation of the Gaussian that weights a window, in sides of the window."""
 
 
 def halved(window: Sequence[int], divisor: int | Sequence[int], times: int) -> tuple[int, ...]:
@@ -42,7 +42,9 @@ class WindowLayout:
         kind: "monai": a volume smaller than the window is one window, padded with its border only to what the network
             needs, as padding enters the statistics of instance normalisation; steps and Gaussian are MONAI's. "nnunet":
             as nnU-Net 2 does, with windows of one size, zeros around smaller volumes, even steps, and a Gaussian
-            without MONAI's floor; in single precision, where nnU-Net has half.
+            without MONAI's floor; in single precision, where nnU-Net has half. "sliding": all as MONAI's
+            `SlidingWindowInferer` does with a Gaussian, so windows of one size and zeros around smaller volumes; in
+            "sliding_constant" all voxels of a window count alike.
     """
 
     window: tuple[int, ...]
@@ -58,12 +60,12 @@ class WindowLayout:
         """
         kind = bundle.config.get("layout") or "monai"
         if kind not in get_args(Kind):
-            raise BundleError(f"{bundle.name}: 'layout' is '{kind}'; it must be {' or '.join(get_args(Kind))}.")
+            raise BundleError(f"{bundle.name}: 'layout' is '{kind}'; it must be one of {', '.join(get_args(Kind))}.")
         return cls(halved(bundle.setting("window"), divisor, halvings), float(bundle.setting("overlap")), kind)
 
     def fitting(self, shape: Sequence[int], divisor: int | Sequence[int]) -> list[int]:
         """The window for a volume."""
-        if self.kind == "nnunet":
+        if self.kind != "monai":
             return list(self.window)
         divisors = [divisor] * len(shape) if isinstance(divisor, int) else list(divisor)
         window = [min(size, -(-axis // d) * d) for size, axis, d in zip(self.window, shape, divisors, strict=True)]
@@ -88,7 +90,7 @@ class WindowLayout:
         return WindowPlan(tuple(shape), window, tuple(starts), before, self.kind)
 
     def _starts(self, size: int, side: int) -> list[int]:
-        if self.kind == "monai":
+        if self.kind != "nnunet":
             step = side if size == side else max(int(side * (1 - self.overlap)), 1)
             return [part[0].start for part in dense_patch_slices((size,), (side,), (step,))]
         count = math.ceil((size - side) / (side * (1 - self.overlap)))
@@ -148,13 +150,15 @@ class WindowPlan:
         patch = volume[tuple(box)][None]
         if not any(map(any, missing)):
             return patch
-        mode = "constant" if self.kind == "nnunet" else "replicate"
+        mode = "replicate" if self.kind == "monai" else "constant"
         return F.pad(patch, [n for pair in reversed(missing) for n in pair], mode=mode)
 
     @cached_property
     def weights(self) -> Tensor:
         """How much each voxel of a window counts, `[*window]`, positive."""
-        if self.kind == "monai":
+        if self.kind == "sliding_constant":
+            return torch.ones(self.window)
+        if self.kind != "nnunet":
             return compute_importance_map(self.window, mode="gaussian", sigma_scale=_SIGMA)
         gaussian = np.ones((1,) * len(self.window))
         for axis, side in enumerate(self.window):

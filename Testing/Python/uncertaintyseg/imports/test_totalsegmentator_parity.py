@@ -15,6 +15,7 @@ import pytest
 from scipy.special import entr
 
 from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import PATCHES, lay_out, write_ct
+from uncertaintyseg.data.scan import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.inference.bundle import Bundle
@@ -134,3 +135,12 @@ def test_what_a_merge_cannot_do_is_refused(run):
         load_predictor(run.bundle, crf=CRF())
     with pytest.raises(InputError, match="a threshold is not possible"):
         load_predictor(run.bundle, threshold="otsu")
+
+
+def test_a_scan_that_takes_more_than_there_is_is_refused_before_anything_runs(run, tmp_path):
+    write_volume(tmp_path / "microns.nii.gz", np.arange(2.0**17).reshape(64, 64, 32), np.diag([500, 500, 900, 1]))
+    stages: list[str] = []
+    tell = lambda stage, fraction: stages.append(stage)  # noqa: E731
+    with pytest.raises(InputError, match=r"microns\.nii\.gz: 32000 x 32000 x 28800 mm: needs \d+\.\d GB of memory"):
+        load_predictor(run.bundle).predict(tmp_path / "microns.nii.gz", progress=tell)
+    assert stages == ["reading the scan"]

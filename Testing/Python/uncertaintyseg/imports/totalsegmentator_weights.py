@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.imports import import_model
 from uncertaintyseg.imports.totalsegmentator.tasks import Task, task
+from uncertaintyseg.inference.bundle import Bundle
 
 FOLDERS = {
     291: "Dataset291_TotalSegmentator_part1_organs_1559subj",
@@ -173,3 +176,24 @@ def _plans(name: str, chosen: Task, patch: int) -> dict[str, Any]:
             }
         },
     }  # fmt: skip
+
+
+def import_composite(folder: Path) -> tuple[Bundle, list[Path]]:
+    """The smallest composite there is, TotalSegmentator's `total_mr` of two networks, and ten cases for it.
+
+    Args:
+        folder: gets `models`, `weights`, and `data` with `images` and `labels`.
+
+    Returns:
+        The model, and its scans; their labels are drawn at random from the ids 0 to 4, and so mostly wrong.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOTALSEG_WEIGHTS_PATH", str(lay_out(folder / "weights", "total_mr", patch=32)))
+        bundle = import_model(Path("totalsegmentator"), output=folder / "models", task="total_mr")
+    whole = read_scan(write_ct(folder / "whole.nii.gz"))
+    body, random = whole[0].numpy()[10:22, 12:24, 8:18], np.random.default_rng(0)
+    scans = [folder / "data" / "images" / f"case_{number}.nii.gz" for number in range(10)]
+    for number, scan in enumerate(scans):
+        write_volume(scan, body + 10 * number, whole.affine)
+        write_volume(folder / "data" / "labels" / scan.name, random.integers(0, 5, body.shape, np.uint8), whole.affine)
+    return bundle, scans

@@ -9,7 +9,7 @@ from torch import nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.foreign import StockNetwork
+from uncertaintyseg.imports.stock import StockNetwork
 from uncertaintyseg.inference.passes.base import seeded
 from uncertaintyseg.inference.passes.dropout import LAYERS, DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.noise import Noise

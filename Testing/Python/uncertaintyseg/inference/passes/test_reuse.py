@@ -8,7 +8,7 @@ from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
 from uncertaintyseg.backbones import DynUNetBackbone
-from uncertaintyseg.inference.foreign import StockNetwork
+from uncertaintyseg.imports.stock import StockNetwork
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.reuse import Prefix, evaluating, hooked

@@ -42,6 +42,15 @@ def test_the_averages_are_those_of_monai(shape, overlap):
     assert torch.allclose(whole(volume, layout.over(shape, 4)), wanted[0], atol=2e-6)
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("sliding", "gaussian"), ("sliding_constant", "constant")])
+@pytest.mark.parametrize("shape", [(8, 8, 8), (20, 13, 8), (3, 4, 5), (5, 24, 9)])
+def test_the_averages_are_those_of_monai_also_with_windows_of_one_size(shape, kind, mode):
+    volume = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    wanted = sliding_window_inference(volume[None], (8, 8, 8), 1, Remember().predict, overlap=0.25, mode=mode)
+    plan = WindowLayout((8, 8, 8), 0.25, kind).over(shape, 4)
+    assert torch.allclose(whole(volume, plan), wanted[0], atol=2e-6)
+
+
 @pytest.mark.parametrize("shape", [(8, 12, 10), (9, 30, 17), (5, 24, 9), (41, 12, 33)])
 @pytest.mark.parametrize("overlap", [0.5, 0.2])
 def test_steps_and_weights_are_those_of_nnunet(shape, overlap):
@@ -106,5 +115,5 @@ def test_the_size_of_slabs_changes_no_bit(size):
 def test_a_layout_that_does_not_exist_is_refused(tiny_bundle):
     bundle = tiny_bundle()
     bundle.config["layout"] = "spiral"
-    with pytest.raises(BundleError, match="'layout' is 'spiral'; it must be monai or nnunet"):
+    with pytest.raises(BundleError, match="'layout' is 'spiral'; it must be one of monai, nnunet"):
         WindowLayout.of(bundle, 4)

@@ -11,7 +11,9 @@ from safetensors.torch import save_model
 from torch import nn
 
 from uncertaintyseg.errors import BundleError, InputError
-from uncertaintyseg.inference.foreign import StockNetwork, from_monai_bundle, from_torchscript
+from uncertaintyseg.imports.monai import from_monai_bundle
+from uncertaintyseg.imports.stock import StockNetwork
+from uncertaintyseg.imports.torchscript import from_torchscript
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.window import MomentsInferer
@@ -216,7 +218,7 @@ def test_weights_of_another_network_are_refused(bundle, weights):
 def test_a_checkpoint_that_would_run_code_is_refused(bundle):
     folder, net = bundle()
     torch.save(net, folder / "models" / "model.pt")
-    with pytest.raises(BundleError, match=r"model\.pt is damaged or holds more than tensors"):
+    with pytest.raises(BundleError, match=r"model\.pt .* holds more than tensors"):
         from_monai_bundle(folder)
 
 
@@ -224,7 +226,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(bundle):
 def test_damaged_weights_are_refused(bundle, weights):
     folder, _ = bundle(weights=weights)
     (folder / "models" / weights).write_bytes(b"no weights")
-    with pytest.raises(BundleError, match=rf"{weights} is"):
+    with pytest.raises(BundleError, match=rf"{weights}.* is"):
         from_monai_bundle(folder)
 
 

@@ -1,0 +1,68 @@
+"""Every command on a model that is put together from several networks."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import import_composite
+
+
+@pytest.fixture(scope="module")
+def composite(tmp_path_factory):
+    return import_composite(tmp_path_factory.mktemp("composite"))
+
+
+@pytest.fixture(autouse=True)
+def own(composite, monkeypatch) -> None:
+    monkeypatch.setenv("UNCERTAINTYSEG_MODELS", str(composite[0].folder.parent))
+
+
+@pytest.fixture
+def predict(command, composite, tmp_path):
+    def run(*options: str) -> dict:
+        bundle, scans = composite
+        ended = command("predict", bundle.name, scans[0], "--output", tmp_path / "out", "--json", *options)
+        assert ended.code == 0, ended.err
+        return ended.json
+
+    return run
+
+
+def test_it_is_listed_with_the_task_it_makes_up(command, composite):
+    ended = command("models")
+    assert ended.code == 0, ended.err
+    assert composite[0].name in ended.err
+    (found,) = [entry for entry in command("models", "--json").json if entry["name"] == composite[0].name]
+    assert found["origin"]["task"] == "total_mr"
+
+
+def test_named_structures_alone_get_maps(predict):
+    report = predict("--structures", "liver,spleen")
+    assert {row["name"] for row in report["structures"]} == {"liver", "spleen"}
+    assert {name for name in report["maps"] if name.startswith("probability_")} == {
+        "probability_liver",
+        "probability_spleen",
+    }
+
+
+def test_outside_a_region_of_interest_nothing_is_said(predict, tmp_path):
+    report = predict("--roi", "2,8,3,9,2,8")
+    assert "valid" in report["maps"]
+    valid = np.asarray(nib.load(tmp_path / "out" / "valid.nii.gz").dataobj) > 0
+    expected = np.zeros(valid.shape, bool)
+    expected[2:8, 3:9, 2:8] = True
+    assert np.array_equal(valid, expected)
+
+
+def test_passes_give_answers_that_disagree(predict, tmp_path):
+    predict("--method", "noise", "--option", "passes=2")
+    variance = np.asarray(nib.load(tmp_path / "out" / "variance.nii.gz").dataobj)
+    assert variance.max() > 0
+
+
+def test_a_head_is_refused_with_the_reason(command, composite):
+    bundle, scans = composite
+    message = command("predict", bundle.name, scans[0], "--method", "low_rank").message
+    assert "put together from 2 networks" in message
