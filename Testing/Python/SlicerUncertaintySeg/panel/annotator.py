@@ -61,6 +61,7 @@ class Annotator:
         combo_box.setCurrentIndex(texts.index(text))
 
     def run(self) -> None:
+        self.wait()  # segments that are there already are matched by the server first
         self.click(self.segment.ui.runButton)
         self.wait()
 
