@@ -117,7 +117,8 @@ def test_keys_in_haste_do_one_thing_after_the_other(user, full_server, tmp_path)
     user.wait()
     (sent,) = sent_labels(full_server, tmp_path)
     np.testing.assert_array_equal(sent, drawn)
-    assert full_server.count("POST", "/activelearning/") == 2
+    # the second Shift+N is passed over while the first is under way; on a slow machine that may be over by then
+    assert full_server.count("POST", "/activelearning/") in {2, 3}
     assert user.state.result is None
 
 
