@@ -303,7 +303,7 @@ class Bundle:
 
     def _built(self, name: str) -> Any:
         try:
-            return self.config.get_parsed_content(name)
+            return self.config.get_parsed_content(name, lazy=False)  # anew: MONAI would hand out one network twice
         except (ImportError, KeyError, RuntimeError, ValueError) as error:
             cause: BaseException = error
             while cause.__cause__ is not None:  # MONAI wraps what went wrong
