@@ -229,3 +229,10 @@ def test_an_unknown_model_is_answered_with_the_known_ones(folder):
 def test_a_models_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BundleError, match=r"no model folder .*absent"):
         find_bundles(tmp_path / "absent")
+
+
+def test_every_network_it_builds_is_a_new_one(folder):
+    tiny.give_random_weights(folder)
+    bundle = Bundle.load(folder)
+    trained, fresh = bundle.network(), bundle.network(weights=False)
+    assert not torch.equal(trained.head.mean.weight, fresh.head.mean.weight)
