@@ -175,6 +175,7 @@ def refine_own_segmentation(way: Walk, head: str) -> None:
     segment.modelComboBox.setCurrentText(head)
     segment.startComboBox.setCurrentIndex(segment.startComboBox.count - 1)
     segment.segmentationComboBox.setCurrentNode(segmentation)
+    way.wait()  # the server says which segment is which label
     way.press("Segment", "runButton")
     way.press("Regions", "nextButton")
 

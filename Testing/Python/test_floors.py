@@ -97,7 +97,7 @@ def test_only_the_demo_looks_at_the_viewer():
 def test_the_command_line_starts_without_viewer_server_or_network():
     heavy = sorted({"torch", "monai", "UncertaintySegLib", "slicer_host", "slicer", "monailabel"})
     program = f"import sys, uncertaintyseg.cli; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.strip() == "[]"
 
 

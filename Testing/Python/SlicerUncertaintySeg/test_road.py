@@ -110,12 +110,13 @@ def test_a_totalsegmentator_label_is_reviewed_corrected_and_submitted(annotator,
     edit.ui.insideRiskCheckBox.setChecked(False)
     edit.editor.setCurrentSegmentID(segments.GetSegmentIdBySegmentName(worst.structure))
     before = drawn(annotator)
-    edit.editor.paint(worst.ras_mm, 9.0)
+    correct = edit.editor.erase if worst.kind == "extra" else edit.editor.paint
+    correct(worst.ras_mm, 9.0)
     annotator.desktop.wait_until(lambda: edit.reviewing.text.startswith("Reviewed:"), 240)
     after = drawn(annotator)
     assert (after != before).sum() > 0
     ids = {label.name: label.id for label in state.result.labels}
-    assert set(after[after != before].tolist()) == {ids[worst.structure]}
+    assert set(after[after != before].tolist()) == {0 if worst.kind == "extra" else ids[worst.structure]}
 
     edit.button.collapsed = False
     annotator.desktop.process_events()

@@ -31,7 +31,7 @@ fetch, make_phantoms = load("fetch"), load("make_phantoms")
 
 def test_make_phantoms_runs_as_a_script(tmp_path):
     command = [sys.executable, SCRIPTS / "make_phantoms.py", tmp_path / "p", "--count", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert "2 cases" in done.stderr
     assert [case.id for case in read_cases(tmp_path / "p")] == ["phantom_000", "phantom_001"]
 

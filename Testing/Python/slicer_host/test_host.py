@@ -19,7 +19,7 @@ def test_there_is_one_host(host):
 
 def test_the_scene_comes_without_qt():
     code = "import sys, slicer_host; slicer_host.start().slice_view('Red').image(); print('PySide6' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert done.stdout.strip() == "False"
 
 

@@ -153,7 +153,7 @@ def test_a_killed_slicer_loses_nothing_that_was_saved(shown, phantom_case, tmp_p
     program = [sys.executable, "-c", textwrap.dedent(_EDITS_UNTIL_KILLED)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [*program, str(phantom_case.scan), str(phantom_case.label), str(tmp_path / "drafts")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
     for line in process.stdout:
         if int(line) >= 7:
             break

@@ -169,7 +169,7 @@ while not got:
 print(courier._child._process.pid, courier._child._folder, flush=True)
 os.kill(os.getpid(), 9)
 """
-    crashed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    crashed = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=30)
     pid, folder = crashed.stdout.split()
     deadline = time.monotonic() + 10
     while alive(pid):

@@ -97,7 +97,7 @@ while not (lines and lines[-1].startswith("pids")):
 print(lines[-1], server._folder, flush=True)
 os.kill(os.getpid(), 9)
 """
-    crashed = subprocess.run([sys.executable, "-c", slicer], capture_output=True, text=True, timeout=30)
+    crashed = subprocess.run([sys.executable, "-c", slicer], capture_output=True, encoding="utf-8", timeout=30)
     *pids, folder = crashed.stdout.split()[1:]
     assert len(pids) == 2
     wait_for(lambda: not any(alive(pid) for pid in pids))

@@ -245,7 +245,7 @@ try:
 finally:
     sys.exit("torch" in sys.modules)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert json.loads(result.stdout)
 
 

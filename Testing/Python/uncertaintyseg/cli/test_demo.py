@@ -21,7 +21,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "out"
     command = [sys.executable, "-m", "uncertaintyseg.cli", "demo", "--cases", "2", "--output", str(folder)]
     environment = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow", **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300)
     assert done.returncode == 0, done.stderr + (folder / "server.log").read_text()[-3000:]
     return folder
 
@@ -53,14 +53,14 @@ def test_the_corrected_label_is_saved_on_the_grid_of_its_scan(demo_folder: Path)
 
 
 def test_the_demo_leaves_no_server_behind(demo_folder: Path) -> None:
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8", check=True).stdout
     assert str(demo_folder) not in running
 
 
 def test_a_folder_with_other_content_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     command = [sys.executable, "-m", "uncertaintyseg.cli", "demo", "--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]

@@ -380,7 +380,7 @@ main()
 
 def run_without(*blocked: str, arguments: list[str]) -> subprocess.CompletedProcess:
     program = BLOCK.format(blocked=set(blocked), arguments=arguments)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=300)
 
 
 def test_the_import_needs_no_nnunet(training, models):

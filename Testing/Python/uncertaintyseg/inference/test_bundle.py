@@ -58,7 +58,7 @@ def test_reading_the_metadata_needs_no_torch(folder):
         "import sys; from uncertaintyseg.inference.bundle import Bundle, find_bundles; "
         f"Bundle.load({str(folder)!r}).checksum; find_bundles(); print('torch' in sys.modules, 'monai' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.split() == ["False", "False"]
 
 

@@ -162,7 +162,7 @@ def peak(nodes, rank):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(peak(32, 2), peak(512, 2), peak(32, 64))
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     few, many_nodes, high_rank = map(float, result.stdout.split())
     volume = 3 * 48**3 * 4 / 2**20
     assert many_nodes - few < 10 * volume  # at 512 nodes at once it would be 1000 of them
