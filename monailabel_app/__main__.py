@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, action="append", default=[], help="folder with more bundles; repeatable")
     parser.add_argument("--cache", type=Path, help="folder for results, by default in the user's cache")
     parser.add_argument("--cache-gb", type=float, default=10.0, help="oldest results go beyond this size")
-    parser.add_argument("--device", default="cpu", help="torch device of the worker, such as cpu or cuda")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto: a GPU where there is one")
     parser.add_argument("--token-file", type=Path, help="tokens that `uncertaintyseg token` made")
     parser.add_argument("--ssl-certfile", type=Path, help="TLS certificate, PEM")
     parser.add_argument("--ssl-keyfile", type=Path, help="its key, PEM")

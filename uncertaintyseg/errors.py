@@ -9,6 +9,10 @@ class InputError(UncertaintySegError):
     """A scan, a label or an argument that cannot be used."""
 
 
+class TooLargeError(InputError):
+    """A scan that takes more memory than the device has; another device may have it."""
+
+
 class StorageError(InputError):
     """A file that cannot be written for want of room; what was there before is untouched (507)."""
 

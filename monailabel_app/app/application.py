@@ -45,6 +45,7 @@ from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle, user_models
+from uncertaintyseg.inference.device import chosen_device
 from uncertaintyseg.training.versions import restore
 from uncertaintyseg.wire import Label
 
@@ -100,7 +101,7 @@ class UncertaintySegApp(MONAILabelApp):
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
         home = folders[-1] if folders else user_models()
         self.models = Models(folders, home)
-        self.device = self.conf.get("device", "cpu")
+        self.device = chosen_device(self.conf.get("device", "auto"))
         return Tasks(
             self.models,
             lambda bundle: BundleInferTask(bundle, self.models, self.queue, self.results, self.scores, self.device),

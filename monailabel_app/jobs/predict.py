@@ -12,6 +12,7 @@ from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.warm import release, warm_predictor
 from monailabel_app.jobs.work import Report, Work
+from uncertaintyseg.errors import TooLargeError
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ class Predict(Work):
         for device, halvings in self._attempts():
             try:
                 return self._predict(report, device, halvings, failed)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
+            except (MemoryError, RuntimeError, TooLargeError) as error:
+                if not (is_out_of_memory(error) or (isinstance(error, TooLargeError) and device != "cpu")):
+                    raise  # on the CPU the figures are told, for nothing else is left
                 failed = failed or f"out of memory on {device} with the model's own windows"
                 logger.warning("%s: out of memory on %s, windows halved %d times", self.image, device, halvings)
             release()

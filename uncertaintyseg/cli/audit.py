@@ -39,7 +39,7 @@ def audit(
     top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the worst places in.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for audit.csv, audit.json and a map a case.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:

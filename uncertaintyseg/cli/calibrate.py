@@ -33,7 +33,7 @@ def calibrate(
         Path | None, typer.Option(help="Folder of models to put a calibrated copy in; by default beside the weights.")
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:

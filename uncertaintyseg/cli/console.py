@@ -23,7 +23,7 @@ console = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 MoreModels = Annotated[list[Path] | None, typer.Option("--models", help="Folder with more models; repeatable.")]
-Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto: a GPU where there is one.")]
 Method = Annotated[
     str | None, typer.Option(help="Any name that `uncertaintyseg methods` lists; by default the model's own head.")
 ]

@@ -42,7 +42,7 @@ def evaluate(
     crf: Crf = False,
     threshold: Threshold = None,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw reliability and error detection in.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:

@@ -42,7 +42,7 @@ def predict(
     threshold: Threshold = None,
     structures: Structures = None,
     roi: Roi = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:

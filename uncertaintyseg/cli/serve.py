@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from uncertaintyseg.cli.console import Device
+
 _WHO = "Who may reach it"
 
 
@@ -21,7 +23,7 @@ def serve(
     models: Annotated[list[Path] | None, typer.Option(help="Folder with more bundles; repeatable.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for results; by default in the user's cache.")] = None,
     cache_gb: Annotated[float, typer.Option(min=0, help="The least recently used results go beyond this size.")] = 10,
-    device: Annotated[str, typer.Option(help="Torch device, such as cpu or cuda.")] = "cpu",
+    device: Device = "auto",
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond loopback with tokens and TLS.", rich_help_panel=_WHO)
     ] = "127.0.0.1",

@@ -40,7 +40,7 @@ def simulate(
     resume: Annotated[bool, typer.Option(help="Go on from what is there.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 2,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown on stdout.")] = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +56,7 @@ def simulate(
         progress("loading", 0.0)
         from uncertaintyseg.active.strategies import STRATEGIES, find_strategy
         from uncertaintyseg.data.layouts import read_cases
-        from uncertaintyseg.inference.predictor import checked_device
+        from uncertaintyseg.inference.device import checked_device
         from uncertaintyseg.simulation import loop, report
         from uncertaintyseg.simulation.settings import Settings, configs_of, parts_for_simulation
         from uncertaintyseg.training.recipe import Recipe

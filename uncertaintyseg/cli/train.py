@@ -46,7 +46,7 @@ def train(
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
-    device: Device = "cpu",
+    device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:

@@ -20,6 +20,7 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
+from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
@@ -344,18 +345,3 @@ def sized(scan: MetaTensor) -> str:
     """A scan's name with its size, for people."""
     extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
     return f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} mm"
-
-
-def checked_device(name: str) -> str:
-    """The name itself, when torch can compute there.
-
-    Raises:
-        InputError: when it cannot.
-    """
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device '{name}' cannot be used here; use cpu, or cuda with a CUDA build of torch."
-        ) from error
-    return name

@@ -22,7 +22,7 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import INFERENCE, WEIGHTS, Bundle, find_bundle
-from uncertaintyseg.inference.predictor import checked_device
+from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uncertaintyseg.data.layouts import IGNORED, Case
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.predictor import checked_device
+from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled

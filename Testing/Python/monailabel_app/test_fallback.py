@@ -15,6 +15,7 @@ from monailabel_app.jobs import Predict, ResultStore, Worker
 from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.work import Report
 from Testing.Python.uncertaintyseg.tiny import SPACING, give_random_weights, write_bundle
+from uncertaintyseg.errors import TooLargeError
 from uncertaintyseg.inference.bundle import Bundle
 
 KEY = "a" * 64
@@ -66,7 +67,10 @@ def work(bundle, scan, tmp_path) -> Cramped:
     return Cramped(KEY, str(scan), str(bundle.folder), bundle.checksum, 0, 2, "cpu", str(tmp_path), spare=2**40)
 
 
-def test_with_enough_memory_nothing_is_done_otherwise(worker, work):
+def test_what_does_not_fit_at_all_is_a_memory_error_and_the_worker_goes_on_with_nothing_done_otherwise(worker, work):
+    """First of all: in a process that has computed before there is memory that the limit does not count."""
+    with pytest.raises(MemoryError, match="out of memory on cpu"):
+        worker.submit(replace(work, spare=4 * MIB)).result()
     assert worker.submit(work).result() == KEY
     provenance = ResultStore(Path(work.results)).report(KEY).risk.provenance
     assert provenance.window == (96, 96, 96)
@@ -85,16 +89,28 @@ def test_smaller_windows_stand_in_under_another_key_and_the_result_says_so(worke
     assert worker.submit(work).result() == KEY  # with memory again, in the same process
 
 
-def test_what_does_not_fit_at_all_is_a_memory_error_and_the_worker_goes_on(worker, work):
-    with pytest.raises(MemoryError, match="out of memory on cpu"):
-        worker.submit(replace(work, spare=4 * MIB)).result()
-    assert worker.submit(work).result() == KEY
-
-
 def test_devices_come_in_the_order_asked_for_and_the_cpu_last(work):
     assert list(replace(work, device="cuda")._attempts()) == [
         ("cuda", 0), ("cuda", 1), ("cuda", 2), ("cpu", 0), ("cpu", 1), ("cpu", 2),
     ]  # fmt: skip
+
+
+def test_what_a_gpu_is_too_small_for_is_done_on_the_cpu_and_what_nothing_is_large_enough_for_is_told(work, monkeypatch):
+    tried = []
+
+    def predict(self, report, device, halvings, failed):
+        tried.append((device, halvings))
+        if device == "cuda" or device in full:
+            raise TooLargeError(f"needs 9.0 GB of memory on {device}")
+        return failed
+
+    monkeypatch.setattr(Cramped, "_predict", predict)
+    full = set()
+    assert "out of memory on cuda" in replace(work, device="cuda").run(lambda *_: None)
+    assert tried == [("cuda", 0), ("cuda", 1), ("cuda", 2), ("cpu", 0)]
+    full = {"cpu"}
+    with pytest.raises(TooLargeError, match=r"needs 9\.0 GB of memory on cpu"):
+        replace(work, device="cuda").run(lambda *_: None)
 
 
 @pytest.mark.parametrize(

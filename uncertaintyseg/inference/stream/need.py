@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import TooLargeError
 from uncertaintyseg.inference.stream.averages import Average
 from uncertaintyseg.inference.stream.grid import CHUNK_BYTES
 from uncertaintyseg.inference.stream.layout import WindowPlan
@@ -55,7 +55,7 @@ class Need:
             scratch: folder of the files.
 
         Raises:
-            InputError: with the figures, and the ways out.
+            TooLargeError: with the figures, and the ways out.
         """
         on_cpu = torch.device(device).type != "cuda"
         checks = [("memory", self.host + (self.device if on_cpu else 0), free_memory())]
@@ -65,10 +65,11 @@ class Need:
             checks.append((f"room in {scratch}", self.disk, shutil.disk_usage(scratch).free))
         for what, needed, free in checks:
             if needed > free:
-                raise InputError(
+                on_other = "" if on_cpu else "compute on the CPU (--device cpu), "
+                raise TooLargeError(
                     f"{name}: needs {_gb(needed)} of {what}, {_gb(free)} are free. Crop it, name a region of interest "
-                    "or only some structures, or make room; if it is larger than a body, are the voxel sizes in its "
-                    "header in mm?"
+                    f"or only some structures, {on_other}or make room; if it is larger than a body, are the voxel "
+                    "sizes in its header in mm?"
                 )
 
 
