@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 import nibabel as nib
@@ -28,7 +29,11 @@ def python(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("totalsegmentator") / "venv"
     venv.create(folder, with_pip=True)
     found = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run([found, "-m", "pip", "install", "-q", *WANTED], check=True)
+    index = os.environ.get("TORCH_INDEX_URL")
+    # our torch: another one would be downloaded with gigabytes for CUDA, and its sums may differ
+    torch = [f"torch=={version('torch')}", *(["--index-url", index] if index else [])]
+    for wanted in (torch, WANTED):
+        subprocess.run([found, "-m", "pip", "install", "-q", *wanted], check=True)
     return found
 
 
