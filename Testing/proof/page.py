@@ -6,6 +6,7 @@ import ast
 import datetime as dt
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -49,17 +50,34 @@ class Proof:
 
 
 def write_page(path: Path, proofs: list[Proof], *, quick: bool) -> None:
-    """Write the page; `quick` is said on it."""
-    lines = ["# Proof", "", f"`make proof` wrote this page: {_when()}, {_machine()}, {_commit()}."]
+    """Write the page; sections of other letters stay as they are on it."""
+    sections = _sections(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    sections |= {proof.letter: _section(proof, quick=quick) for proof in proofs}
+    title = (
+        '# Proof\n\n`make proof` wrote this page; `make proof ARGS="--only a,c"` writes some of its sections anew.\n'
+    )
+    path.write_text("\n".join([title, *(sections[letter] for letter in sorted(sections))]), encoding="utf-8")
+
+
+def _sections(page: str) -> dict[str, str]:
+    """Those of a page by their letter."""
+    return {part[4]: part.rstrip() + "\n" for part in re.split(r"(?m)^(?=## \(\w\) )", page) if part.startswith("## (")}
+
+
+def _section(proof: Proof, *, quick: bool) -> str:
+    """What a proof said, when and where; `quick` is said."""
+    lines = [
+        f"## ({proof.letter}) {' '.join(proof.titles)}",
+        "",
+        f"{proof.outcome()}: {_when()}, {_machine()}, {_commit()}.",
+    ]
     if quick:
-        lines += ["", "A quick run, for work on the proofs: durations and counts are smaller than in a full one."]
-    for proof in proofs:
-        lines += ["", f"## ({proof.letter}) {' '.join(proof.titles)}", "", f"{proof.outcome()}."]
-        lines += [f"Skipped: {reason}." for reason in proof.skips()]
-        lines += [f"FAILED: `{case.get('name')}`" for outcome in ("failure", "error") for case in proof.named(outcome)]
-        if figures := proof.figures():
-            lines += ["", "| figure | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines.append("A quick run, for work on the proofs: durations and counts are smaller than in a full one.")
+    lines += [f"Skipped: {reason}." for reason in proof.skips()]
+    lines += [f"FAILED: `{case.get('name')}`" for outcome in ("failure", "error") for case in proof.named(outcome)]
+    if figures := proof.figures():
+        lines += ["", "| figure | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures)]
+    return "\n".join(lines) + "\n"
 
 
 def _when() -> str:
