@@ -277,6 +277,19 @@ class ModelVersion(_Wire):
     seconds: float | None = Field(None, description="Wall time of the training.")
 
 
+class LabelShift(_Wire):
+    """How far a head moves the label of the model that it was put on, counted on the model's grid of labelled cases."""
+
+    base: str = Field(description="Name of that model.")
+    voxels: int = Field(ge=0, description="That have another label, of the cases that the head was validated on.")
+    foreground: int = Field(ge=0, description="Voxels that the base labels as a structure.")
+
+    @property
+    def percent(self) -> float:
+        """Of the base's foreground."""
+        return 100 * self.voxels / max(self.foreground, 1)
+
+
 class Model(_Wire):
     """One model of a server."""
 
@@ -293,6 +306,9 @@ class Model(_Wire):
     versions: list[ModelVersion]
     calibrated: bool
     calibration: str = Field(description="On what the weights in use are calibrated, or why they are not.")
+    label_shift: LabelShift | None = Field(
+        None, description="Of a head on another model's network; null where nobody has counted it for these weights."
+    )
 
 
 class RestoreRequest(_Wire):

@@ -15,6 +15,7 @@ from uncertaintyseg.inference.bundle import (
     CALIBRATION,
     INFERENCE,
     METADATA,
+    SHIFT,
     TRAINING,
     WEIGHTS,
     Bundle,
@@ -26,7 +27,7 @@ from uncertaintyseg.training.versions import list_versions
 logger = logging.getLogger(__name__)
 
 _PER_STRUCTURE = ("probability", "variance")
-_FILES = (METADATA, INFERENCE, TRAINING, WEIGHTS, CALIBRATION)
+_FILES = (METADATA, INFERENCE, TRAINING, WEIGHTS, CALIBRATION, SHIFT)
 _Stamp = tuple[tuple[int, int] | None, ...]
 T = TypeVar("T")
 
@@ -165,6 +166,7 @@ def describe(bundle: Bundle) -> wire.Model:
         versions=versions,
         calibrated=calibration is not None,
         calibration=f"{calibration.n} cases: {calibration.data}" if calibration else reason,
+        label_shift=bundle.label_shift,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -88,7 +87,7 @@ def train(
                 "epochs": report.epochs,
                 "validation": report.validation,
                 "seconds": round(report.seconds, 1),
-                "label_shift": report.shift and {**asdict(report.shift), "percent": report.shift.percent},
+                "label_shift": report.shift and {**report.shift.model_dump(), "percent": report.shift.percent},
             }
         )
         return

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.inference.weights import load_weights, save_weights
-from uncertaintyseg.wire import Label, Modality
+from uncertaintyseg.wire import Label, LabelShift, Modality
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -29,6 +29,7 @@ METADATA = Path("configs") / "metadata.json"
 INFERENCE = Path("configs") / "inference.json"
 TRAINING = Path("configs") / "train.json"
 CALIBRATION = Path("calibration.json")
+SHIFT = Path("label_shift.json")
 
 
 class Base(BaseModel):
@@ -88,6 +89,13 @@ class Uncertainty(BaseModel):
         if [label.id for label in labels] != list(range(1, len(labels) + 1)):
             raise ValueError("ids must be 1, 2, 3, ... in this order: they are the network's class indices")
         return labels
+
+
+class CountedShift(BaseModel):
+    """A label shift on disk, and the checksum of the weights that it was counted with."""
+
+    weights_checksum: str
+    shift: LabelShift
 
 
 @dataclass(frozen=True)
@@ -237,6 +245,15 @@ class Bundle:
         if found.weights_checksum != self.checksum:
             return None, "uncalibrated: calibration.json belongs to other weights"
         return found, None
+
+    @property
+    def label_shift(self) -> LabelShift | None:
+        """How far its head moves the label of the model it was put on; None where nobody counted for these weights."""
+        try:
+            kept = CountedShift.model_validate_json((self.folder / SHIFT).read_bytes())
+        except (OSError, ValidationError):  # it is told, and nothing depends on it
+            return None
+        return kept.shift if kept.weights_checksum == self.checksum else None
 
     @cached_property
     def config(self) -> ConfigParser:

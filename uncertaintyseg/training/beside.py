@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from monai.data import CacheDataset
 from torch import Tensor
 
-from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.inference.bundle import SHIFT, Bundle, CountedShift
 from uncertaintyseg.inference.stream import LogitAverage, MomentAverage, WindowLayout
 from uncertaintyseg.inference.stream.averages import Contribution, answers
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.posterior import LabelledVolumes
 from uncertaintyseg.training.validation import Scores, averaged
-
-
-@dataclass(frozen=True)
-class Shift:
-    """How far a head moves the label of its base as `predict` makes it, on the model's grid of the validation cases.
-
-    Attributes:
-        base: name of the base.
-        voxels: that have another label.
-        foreground: voxels that the base labels as a structure.
-    """
-
-    base: str
-    voxels: int
-    foreground: int
-
-    @property
-    def percent(self) -> float:
-        """Of the base's foreground."""
-        return 100 * self.voxels / max(self.foreground, 1)
+from uncertaintyseg.wire import LabelShift
 
 
 def score_beside(
     bundle: Bundle, network: Segmenter, base: Bundle | None, cases: CacheDataset, device: str
-) -> tuple[dict[str, float], Shift | None]:
+) -> tuple[dict[str, float], LabelShift | None]:
     """Scores of a network whose backbone is its base's, and the shift of its label, in one reading of the cases.
 
     Each window goes through the backbone once, and once more for each mirroring that the base averages over.
@@ -52,7 +33,8 @@ def score_beside(
         device: torch device.
 
     Returns:
-        "dice" and "nll" as of `validation.validate`, and the shift; None without a base, or where its head reads taps.
+        "dice" and "nll" as of `validation.validate`, and how far the label of the base as `predict` makes it is moved;
+        None without a base, or where its head reads taps.
     """
     network.eval()
     start = base and base.network().to(device)
@@ -70,7 +52,18 @@ def score_beside(
             before = found["base"].argmax(0)
             moved += int((probability[0].argmax(0) != before).sum())
             foreground += int((before > 0).sum())
-    return scores.compute(), Shift(base.name, moved, foreground) if compared else None
+    shift = LabelShift(base=base.name, voxels=moved, foreground=foreground) if compared else None
+    return scores.compute(), shift
+
+
+def keep_shift(bundle: Bundle, shift: LabelShift | None) -> Bundle:
+    """Write what `label_shift` of a bundle is for its present weights, None removes what was there; returns it."""
+    if shift is None:
+        (bundle.folder / SHIFT).unlink(missing_ok=True)
+    else:
+        counted = CountedShift(weights_checksum=bundle.checksum, shift=shift)
+        write_bytes(bundle.folder / SHIFT, counted.model_dump_json(indent=2).encode())
+    return bundle
 
 
 class _Beside(MomentAverage):

@@ -21,12 +21,12 @@ from monai.utils import set_determinism
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.laplace import LaplaceHead
-from uncertaintyseg.inference.bundle import INFERENCE, WEIGHTS, Bundle, find_bundle
+from uncertaintyseg.inference.bundle import CALIBRATION, INFERENCE, SHIFT, WEIGHTS, Bundle, find_bundle
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
-from uncertaintyseg.training.beside import Shift, score_beside
+from uncertaintyseg.training.beside import keep_shift, score_beside
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
@@ -34,6 +34,7 @@ from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
 from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
 from uncertaintyseg.training.validation import make_evaluator
+from uncertaintyseg.wire import LabelShift
 
 Progress = Callable[[str, float], None]
 UNFINISHED = Path("training")
@@ -59,7 +60,7 @@ class FitReport:
     validation: dict[str, float]
     epochs: int
     seconds: float
-    shift: Shift | None = None
+    shift: LabelShift | None = None
 
 
 class Keeper:
@@ -142,7 +143,7 @@ def fit(
         found = fit_posterior(network, *volumes, WindowLayout.of(target, network.divisor), progress)
         scores, shift = score_beside(target, network, base, held_out, device)
         target.save(network)
-        fitted = Bundle.load(target.folder)
+        fitted = keep_shift(Bundle.load(target.folder), shift)
         return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift)
 
     evaluator = make_evaluator(target, network, device, held_out)
@@ -188,6 +189,7 @@ def fit(
     trained, shift = Bundle.load(target.folder), None
     if recipe.backbone == "frozen" and base:
         shift = score_beside(trained, trained.network().to(device), base, held_out, device)[1]
+    keep_shift(trained, shift)
     return FitReport(
         trained,
         keeper.state["epoch"],
@@ -208,7 +210,9 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
     folder = output.resolve() / bundle.name
     if folder != bundle.folder:
         try:
-            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, UNFINISHED.name, "calibration.json", "versions")
+            ignored = shutil.ignore_patterns(
+                WEIGHTS.parent.name, UNFINISHED.name, CALIBRATION.name, SHIFT.name, "versions"
+            )
             shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {folder} ({error.strerror}): choose another output folder.") from error

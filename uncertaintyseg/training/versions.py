@@ -16,13 +16,14 @@ from filelock import FileLock
 
 from uncertaintyseg.data.scan import write_bytes
 from uncertaintyseg.errors import BundleError, InputError
-from uncertaintyseg.inference.bundle import CALIBRATION, METADATA, WEIGHTS, Bundle
+from uncertaintyseg.inference.bundle import CALIBRATION, METADATA, SHIFT, WEIGHTS, Bundle
 from uncertaintyseg.wire import ModelVersion
 
 VERSIONS = Path("versions")
 RECORD = "record.json"
 _STAGING = ".staging"
 _LOCK = ".versions.lock"
+_OF_WEIGHTS = (CALIBRATION, SHIFT)
 _NOT_COPIED = shutil.ignore_patterns(str(VERSIONS), "training")
 
 
@@ -142,18 +143,23 @@ def _keep(target: Bundle, source: Bundle, record: ModelVersion) -> int:
 
 
 def _switch(target: Bundle, number: int) -> Bundle:
-    """Put a version into use, with the calibration that belongs to it."""
-    in_use = target.folder / CALIBRATION
-    for version in list_versions(target):
-        if version.checksum == target.checksum and in_use.is_file():
-            write_bytes(_folder(target, version.number) / target.name / CALIBRATION, in_use.read_bytes())
+    """Put a version into use, with the calibration and the label shift that belong to it."""
+    replaced = [version for version in list_versions(target) if version.checksum == target.checksum]
+    for version in replaced:
+        _take_along(target.folder, _folder(target, version.number) / target.name)
     version = _folder(target, number) / target.name
     write_bytes(target.folder / WEIGHTS, (version / WEIGHTS).read_bytes())
-    if (version / CALIBRATION).is_file():
-        write_bytes(in_use, (version / CALIBRATION).read_bytes())
-    else:
-        in_use.unlink(missing_ok=True)
+    _take_along(version, target.folder)
+    for name in _OF_WEIGHTS:
+        if not (version / name).is_file():
+            (target.folder / name).unlink(missing_ok=True)
     return Bundle.load(target.folder)
+
+
+def _take_along(source: Path, target: Path) -> None:
+    for name in _OF_WEIGHTS:
+        if (source / name).is_file():
+            write_bytes(target / name, (source / name).read_bytes())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -55,6 +55,12 @@ def measures(result: InferResult | None) -> list[Measure]:
     return [measure for _order, measure in sorted(found.values(), key=lambda pair: pair[0])]
 
 
+def omitted(result: InferResult | None) -> list[tuple[str, str]]:
+    """Return what a result has no map of for every structure, as it would be listed, and why."""
+    found = result.omitted.items() if result is not None else ()
+    return [(overlay.title(name.replace("<structure>", "structure")), reason) for name, reason in found]
+
+
 class RiskLogic:
     """Shows the maps of the session's result.
 

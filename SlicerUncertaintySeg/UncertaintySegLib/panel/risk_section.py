@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.plausible import PlausibleLogic
-from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures
+from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures, omitted
 from UncertaintySegLib.panel.plausible_box import PlausibleBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.structure_table import StructureTable
@@ -217,6 +217,9 @@ class RiskSection(Section):
         wanted = self.session.scene.wanted
         chosen = next((m.key for m in self._measures if m.map_name(logic.structure) == wanted), None)
         fill(ui.mapComboBox, choices if self._measures else {}, chosen)
+        left_out = "; ".join(f"{title}: {reason}" for title, reason in omitted(self._shown_result))
+        ui.omittedLabel.setText(_("Not for every structure. {what}.").format(what=left_out))
+        ui.omittedLabel.setVisible(bool(left_out))
         self.table.show(logic.structures, self.session.scene.structure_colors())
 
     def _refresh_map(self) -> None:

@@ -11,7 +11,7 @@ from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_discard_edits
-from UncertaintySegLib.server.replies import Model
+from UncertaintySegLib.server.replies import LabelShift, Model
 
 _MODEL, _SAVED, _SCENE = "model", "saved", "scene"
 
@@ -152,6 +152,16 @@ def _short_name(model: Model) -> str:
     return model.name[len(prefix) :] if model.task and model.name.startswith(prefix) else model.name
 
 
+def _moved(shift: LabelShift) -> str:
+    if not shift.voxels:
+        return _("Its label is that of {base}: no voxel moved in the validation cases.").format(base=shift.base)
+    text = _(
+        "Its label is not quite that of {base}: {voxels} voxels moved in the validation cases, {percent:.2g} % of the "
+        "structures."
+    )
+    return text.format(base=shift.base, voxels=shift.voxels, percent=100 * shift.voxels / max(shift.foreground, 1))
+
+
 def _about(model: Model) -> str:
     lines = [model.description] if model.description else []
     lines.append(_("Labels: {names}.").format(names=", ".join(label.name for label in model.labels)))
@@ -163,4 +173,6 @@ def _about(model: Model) -> str:
         ))  # fmt: skip
         text = _("Calibrated on {data}.") if model.calibrated else _("Not calibrated: {data}.")
         lines.append(text.format(data=model.calibration.rstrip(".")))
+    if model.label_shift is not None:
+        lines.append(_moved(model.label_shift))
     return "\n".join(lines)

@@ -34,10 +34,19 @@ class Label:
 
 
 @dataclass(frozen=True)
+class LabelShift:
+    """How many voxels of labelled cases a head moves of the label of its base; `foreground` is the base's."""
+
+    base: str
+    voxels: int
+    foreground: int
+
+
+@dataclass(frozen=True)
 class Model:
     """One model on the server. `head` and `bundle` are None where the server is a stock MONAI Label app.
 
-    `calibration` says on what cases it is calibrated, or why it is not.
+    `calibration` says on what cases it is calibrated, or why it is not; `label_shift` is None where nobody has counted.
     """
 
     name: str
@@ -52,6 +61,7 @@ class Model:
     version: int | None = None
     calibrated: bool = False
     calibration: str = ""
+    label_shift: LabelShift | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +239,7 @@ class InferResult:
 
     Attributes:
         key: Of the result on the server.
+        omitted: Kinds of maps that it has not for every structure, such as "variance_<structure>", and why.
         regions: Where to look, worst first.
         remaining_error_ml: What is expected to be wrong, None in results of old.
         risk_coverage: The curve of this case, by threshold.
@@ -243,6 +254,7 @@ class InferResult:
     maps: dict[str, MapInfo]
     structures: tuple[Structure, ...]
     provenance: dict[str, Any]
+    omitted: dict[str, str] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
     remaining_error_ml: float | None = None
     risk_coverage: tuple[RiskCoveragePoint, ...] = ()
@@ -355,12 +367,7 @@ def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]
 @_tolerant
 def parse_info(data: dict[str, Any]) -> ServerInfo:
     """Make a `ServerInfo` from the reply of `GET /info/`, of a stock MONAI Label server as well."""
-    models = {
-        name: parse(
-            Model, entry, name=name, labels=parse_labels(entry.get("labels") or {}, entry.get("label_details") or ())
-        )
-        for name, entry in (data.get("models") or {}).items()
-    }
+    models = {name: _parse_model(name, entry) for name, entry in (data.get("models") or {}).items()}
     strategies = data.get("strategies") or {}
     return ServerInfo(
         name=str(data.get("name", "MONAI Label")),
@@ -369,6 +376,12 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
         strategies={name: str((entry or {}).get("description", "")) for name, entry in strategies.items()},
         ranking=frozenset(name for name, entry in strategies.items() if (entry or {}).get("reads")),
     )
+
+
+def _parse_model(name: str, entry: dict[str, Any]) -> Model:
+    labels = parse_labels(entry.get("labels") or {}, entry.get("label_details") or ())
+    shift = parse(LabelShift, entry["label_shift"]) if entry.get("label_shift") else None
+    return parse(Model, entry, name=name, labels=labels, label_shift=shift)
 
 
 def _folder_name(key: str) -> str:

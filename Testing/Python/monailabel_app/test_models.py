@@ -14,7 +14,9 @@ from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
 from Testing.Python.uncertaintyseg.training.test_derived import write_imported
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import METADATA, TRAINING, Bundle
+from uncertaintyseg.training.beside import keep_shift
 from uncertaintyseg.training.variant import with_head
+from uncertaintyseg.wire import LabelShift
 
 
 @pytest.fixture
@@ -125,3 +127,11 @@ def test_an_imported_network_is_not_offered_to_train_and_of_one_with_a_head_only
     assert describe(made).trainable
     task = BundleTrainTask(made, {}, None, "cpu", lambda name, answer: None)
     assert task.config()["scope"] == ["head"]
+
+
+def test_how_far_a_head_moves_the_label_is_described_as_soon_as_it_is_counted(folder):
+    models = Models([folder], folder)
+    assert describe(models["tiny_deterministic"]).label_shift is None
+    shift = LabelShift(base="other", voxels=1, foreground=2)
+    keep_shift(models["tiny_deterministic"], shift)
+    assert describe(models["tiny_deterministic"]).label_shift == shift

@@ -85,6 +85,18 @@ def test_what_the_server_remarks_on_a_map_stands_below_it(user, result, session)
     assert user.ui.sourceLabel.text.endswith(f"weights ab12cd. {remark}")
 
 
+def test_maps_that_the_result_leaves_out_are_named_where_maps_are_chosen(user, result, session, tmp_path):
+    assert not user.ui.omittedLabel.isVisible()
+    reason = "carried up to 16 classes, or for structures named in the request"
+    less = dataclasses.replace(result, omitted={"variance_<structure>": reason})
+    session.show_result(less, None, {}, base=result)
+    assert user.ui.omittedLabel.isVisible()
+    assert user.ui.omittedLabel.text == f"Not for every structure. Variance of structure: {reason}."
+    user.picture(tmp_path / "omitted.png")
+    session.close_case()
+    assert not user.ui.omittedLabel.isVisible()
+
+
 def test_maps_are_listed_by_what_they_say_and_one_entry_stands_for_all_structures(user, result):
     combo_box = user.ui.mapComboBox
     assert [combo_box.itemText(index) for index in range(combo_box.count)] == [

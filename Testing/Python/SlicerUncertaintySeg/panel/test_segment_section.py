@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from Testing.Python.SlicerUncertaintySeg.scene.test_intake_labels import add_seg
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.segment_section import SegmentSection
 from UncertaintySegLib.scene import intake_labels
+from UncertaintySegLib.server.replies import LabelShift
 
 SCENE = "a segmentation of the scene"
 
@@ -63,6 +66,27 @@ def test_the_chosen_model_is_told_about(annotator, server, tmp_path):
     assert all(label.rgb for label in annotator.segment.model.labels)
     assert annotator.segment.ui.runButton.text == "Segment"
     annotator.picture(tmp_path / "model.png")
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        (
+            (1234, 45678),
+            "Its label is not quite that of total: 1234 voxels moved in the validation cases, 2.7 % of the structures.",
+        ),
+        ((0, 45678), "Its label is that of total: no voxel moved in the validation cases."),
+        (None, None),
+    ],
+)
+def test_how_far_a_head_moves_the_label_is_told(annotator, shift, said):
+    state = annotator.session.state
+    known = LabelShift("total", *shift) if shift else None
+    models = {name: replace(model, label_shift=known) for name, model in state.info.models.items()}
+    state.info = replace(state.info, models=models)
+    annotator.session.changed.emit()
+    lines = annotator.segment.ui.aboutLabel.text.splitlines()
+    assert (lines[-1] == said) if said else not any("Its label" in line for line in lines)
 
 
 def test_run_shows_the_label_and_the_first_map(annotator, server, host):

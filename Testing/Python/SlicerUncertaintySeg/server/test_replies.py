@@ -62,6 +62,22 @@ def test_a_stock_server_has_models_without_heads():
     assert info.strategies == {}
 
 
+def test_how_far_a_head_moves_the_label_is_said_by_servers_that_know_it():
+    entry = {"labels": {"spleen": 1}, "head": "laplace", "label_shift": {"base": "total", "voxels": 3, "foreground": 9}}
+    models = {"heads": entry, "plain": {**entry, "label_shift": None}, "older": {"labels": {"spleen": 1}}}
+    found = replies.parse_info({"models": models}).models
+    assert found["heads"].label_shift == replies.LabelShift("total", 3, 9)
+    assert found["plain"].label_shift is None
+    assert found["older"].label_shift is None
+
+
+def test_what_a_result_leaves_out_has_a_reason():
+    data = a_result()
+    assert replies.parse_result(data).omitted == {}
+    data["risk"]["omitted"] = {"variance_<structure>": "too many"}
+    assert replies.parse_result(data).omitted == {"variance_<structure>": "too many"}
+
+
 @pytest.mark.parametrize("lacking", ["risk", "label", "label_names"])
 def test_what_is_missing_is_named(lacking):
     data = a_result()

@@ -7,11 +7,14 @@ import torch
 
 from Testing.Python.uncertaintyseg.training.test_derived import write_imported
 from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.beside import keep_shift
 from uncertaintyseg.training.fit import fit
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.variant import with_head
+from uncertaintyseg.wire import LabelShift
 
 
 @pytest.fixture
@@ -73,3 +76,16 @@ def test_the_shift_of_the_label_is_against_the_base_as_predict_runs_it_mirrored(
     assert report.shift.foreground == pytest.approx(foreground, abs=2)
     assert report.shift.voxels == pytest.approx(voxels, abs=2)
     assert report.shift.percent == pytest.approx(100 * report.shift.voxels / report.shift.foreground)
+    assert report.bundle.label_shift == report.shift
+    assert imported.label_shift is None
+
+
+def test_a_shift_is_told_of_the_weights_it_was_counted_with_alone(tmp_path):
+    bundle = write_imported(tmp_path)
+    shift = LabelShift(base="other", voxels=1, foreground=2)
+    keep_shift(bundle, shift)
+    assert Bundle.load(bundle.folder).label_shift == shift
+    write_imported(tmp_path, seed=1)
+    assert Bundle.load(bundle.folder).label_shift is None
+    (bundle.folder / "label_shift.json").write_text("{")
+    assert Bundle.load(bundle.folder).label_shift is None

@@ -70,10 +70,11 @@ def test_the_same_weights_are_one_version(shipped, candidate, models):
     assert len(list_versions(published)) == 2
 
 
-def test_a_calibration_goes_and_comes_with_its_weights(shipped, candidate, models):
-    (shipped.folder / "calibration.json").write_text("old")
+@pytest.mark.parametrize("name", ["calibration.json", "label_shift.json"])
+def test_what_belongs_to_weights_goes_and_comes_with_them(shipped, candidate, models, name):
+    (shipped.folder / name).write_text("old")
     published = publish(candidate(1), models, RECORD, replaces=shipped)
-    in_use = published.folder / "calibration.json"
+    in_use = published.folder / name
     assert not in_use.exists()
     in_use.write_text("new")
     restore(published, 1)
