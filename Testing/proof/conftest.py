@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from Testing.proof.folders import Folder
+from Testing.Python.conftest import shared_data
 from Testing.Python.servers import SERVE, launch, scans
 
-__all__ = ["launch", "scans"]  # fixtures of the server's own tests
+__all__ = ["launch", "scans", "shared_data"]  # fixtures of the other tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
