@@ -12,6 +12,7 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS, make_head
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundles, read_config
 from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.segmenter import Network
 
@@ -122,10 +123,20 @@ def options_of(bundle: Bundle, method: str, options: Mapping[str, Any]) -> dict[
 
     A model that names `symmetries` in its inference.json was trained to be indifferent to these and no others; without
     that, test-time augmentation takes all flips.
+
+    Raises:
+        InputError: for test-time augmentation that would be one pass, with no variance to show, for the model names no
+            symmetry at all, as TotalSegmentator's do.
     """
     symmetries = bundle.config.get("symmetries")
     takes = method in PASSES and "symmetries" in _options(PASSES[method])
-    return ({"symmetries": symmetries} if takes and symmetries is not None else {}) | dict(options)
+    found = ({"symmetries": symmetries} if takes and symmetries is not None else {}) | dict(options)
+    if method == Augmented.name and symmetries == [] and Augmented.count(**found) == 1:
+        raise InputError(
+            f"{bundle.name} was trained without mirroring, so that 'tta' would be a single pass: name other scales "
+            "(--option scales=[0.75,1,1.25]), or use 'dropout_injection' or 'noise'."
+        )
+    return found
 
 
 def make_passes(

@@ -56,10 +56,42 @@ def test_outside_a_region_of_interest_nothing_is_said(predict, tmp_path):
     assert np.array_equal(valid, expected)
 
 
-def test_passes_give_answers_that_disagree(predict, tmp_path):
-    predict("--method", "noise", "--option", "passes=2")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("noise", "--option", "passes=2"),
+        ("dropout_injection", "--option", "passes=4", "--option", "p=0.2"),
+        ("tta", "--option", "scales=[0.75,1]"),
+    ],
+    ids=["noise", "dropout", "tta"],
+)
+def test_passes_give_answers_that_disagree(predict, options, tmp_path):
+    predict("--method", *options)
     variance = np.asarray(nib.load(tmp_path / "out" / "variance.nii.gz").dataobj)
     assert variance.max() > 0
+
+
+def test_mirroring_that_it_was_not_trained_for_is_no_pass_and_said(command, composite):
+    bundle, scans = composite
+    message = command("predict", bundle.name, scans[0], "--method", "tta").message
+    assert "trained without mirroring" in message
+    assert "scales=[0.75,1,1.25]" in message
+
+
+def test_it_is_evaluated_and_labels_are_audited(command, composite):
+    bundle, scans = composite
+    data = scans[0].parents[1]
+    evaluated = command("evaluate", bundle.name, data, "--json").json
+    assert evaluated["n"] == len(scans)
+    assert {"spleen", "gallbladder"} <= set(evaluated["structures"])
+    assert evaluated["structures"]["spleen"]["dice"]["mean"] < 0.5  # random labels
+    audited = command("audit", data, "--model", bundle.name, "--json").json
+    assert (audited["n"], audited["failed"]) == (len(scans), {})
+    errors = [row["expected_error_ml"] for row in audited["structures"]]
+    assert errors == sorted(errors, reverse=True)
+    assert {row["name"] for row in audited["structures"][:20]} <= {
+        label.name for label in bundle.labels if label.id < 5
+    }
 
 
 def test_a_head_is_refused_with_the_reason(command, composite):
