@@ -51,12 +51,12 @@ class Reviewing:
         if result is None or not self.editing.is_possible:
             return
         try:
-            draft = self.safekeeping.save(anyway=True)
+            file = self.safekeeping.label_file()
         except SceneError as error:
             self.session.fail(error)
             return
         self.cancel()
-        self._ask(draft.path, result.key)
+        self._ask(file, result.key)
 
     def recall(self, key: str) -> None:
         """Ask what a result, of which only the key is known, says of the label: after a restart."""

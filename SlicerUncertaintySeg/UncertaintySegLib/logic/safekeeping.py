@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -12,6 +13,7 @@ from UncertaintySegLib.logic.drafts import Draft, Drafts
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.scene import segments
 from UncertaintySegLib.server.replies import parse_labels
 
 
@@ -33,6 +35,7 @@ class Safekeeping:
         self._unsaved = False
         self._trouble = ""
         self._replaced: Draft | None = None
+        self._drawn, self._handed_over = 0, -1
         editing.edited.connect(self._note)
         editing.redrawn.connect(self._note)
         session.case_leaving.connect(self._on_leaving)
@@ -77,6 +80,33 @@ class Safekeeping:
         self.session.scene.edited = self._unsaved
         self.editing.remove_helpers()
         self._leave()
+
+    def hand_over(self) -> Draft | None:
+        """Save what is drawn, to be sent as the case's label."""
+        draft = self.save(anyway=True)
+        self._handed_over = self._drawn
+        return draft
+
+    def take_back(self) -> None:
+        """Let what was handed over be a draft again, for it is not sent."""
+        self._handed_over = -1
+
+    def label_file(self) -> Path | None:
+        """Return a file of what is drawn, saved before; one that is sent or on its way does not become a draft again.
+
+        Raises:
+            SceneError: It cannot be written.
+        """
+        if self._handed_over != self._drawn:
+            draft = self.save(anyway=True)
+            return None if draft is None else draft.path
+        file = self.session.folder / "uploads" / "reviewed.nii"
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            segments.write_ids(self.editing.ids, self.session.scene.scan, file)
+        except OSError as error:
+            raise SceneError(str(error)) from error
+        return file
 
     def sent(self, draft: Draft) -> None:
         """Forget a draft that the server has now, unless more was drawn since."""
@@ -124,8 +154,8 @@ class Safekeeping:
         state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
         session.history.clear()  # what was undone here was not of this label
         state.opened -= draft.seconds_open
-        scene.edited = self._unsaved = True
-        self._replaced = draft
+        self._note()
+        scene.edited, self._replaced = True, draft
         self.restored.emit()
         session.say(_("The draft of {case} from {time} is restored.").format(case=draft.case, time=draft.time))
 
@@ -148,10 +178,11 @@ class Safekeeping:
 
     def _leave(self) -> None:
         self.drafts.leave()
-        self._unsaved, self._replaced = False, None
+        self._unsaved, self._replaced, self._handed_over = False, None, -1
 
     def _note(self) -> None:
         self._unsaved = True
+        self._drawn += 1
 
     def _draft(self) -> Draft:
         session, state = self.session, self.session.state

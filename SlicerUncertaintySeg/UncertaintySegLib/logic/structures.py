@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
@@ -50,6 +50,13 @@ _ERROR = Column(
     lambda row: _volume_or_none(row.expected_error_ml),
     lambda row: row.expected_error_ml,
 )
+_INTERVAL = Column(
+    _("Volume, mL\n[95 %]"),
+    _("Volume, and the interval that holds it with 95 % probability under the model."),
+    _interval,
+    lambda row: row.volume_ml,
+)
+_VOLUME = replace(_INTERVAL, heading=_("Volume,\nmL"), tooltip=_("Volume. This model gives no interval for it."))
 _COLUMNS = (
     Column(
         _("Structure"),
@@ -57,12 +64,7 @@ _COLUMNS = (
         lambda row: f"⚠ {row.name}" if row.flag else row.name,
         lambda row: row.name.lower(),
     ),
-    Column(
-        _("Volume, mL\n[95 %]"),
-        _("Volume, and the interval that holds it with 95 % probability under the model."),
-        _interval,
-        lambda row: row.volume_ml,
-    ),
+    _INTERVAL,
     Column(
         _("Mean\nrisk"),
         _("Mean error probability inside the structure."),
@@ -96,7 +98,10 @@ _REVIEW_COLUMNS = (
 def columns(structures: Sequence[Structure]) -> tuple[Column, ...]:
     """Return the columns that these structures fill."""
     reviewed = any(row.excess_error_ml is not None or row.anomaly_score is not None for row in structures)
-    return _COLUMNS + _REVIEW_COLUMNS if reviewed else _COLUMNS
+    found = _COLUMNS + _REVIEW_COLUMNS if reviewed else _COLUMNS
+    if any(row.volume_ml_95 is not None for row in structures):
+        return found
+    return tuple(_VOLUME if column is _INTERVAL else column for column in found)
 
 
 def ordered_at_first(structures: Sequence[Structure]) -> list[Structure]:

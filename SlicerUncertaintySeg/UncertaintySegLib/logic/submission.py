@@ -122,7 +122,7 @@ class Submission:
             if self.session.obstacle:
                 raise SceneError(self.session.obstacle)
             raise SceneError(_("There is no segmentation to submit: run a model first."))
-        return self.safekeeping.save(anyway=True)
+        return self.safekeeping.hand_over()
 
     def _on_sent(self, draft: Draft, left_out: list[str], then_next: bool, _answer: dict[str, Any]) -> None:
         session = self.session
@@ -142,6 +142,7 @@ class Submission:
     def _on_failed(self, draft: Draft, params: dict[str, Any], error: Exception) -> None:
         unreachable = isinstance(error, ServerError) and error.status is None
         if not (unreachable and self.safekeeping.wait(draft, params)):
+            self.safekeeping.take_back()
             self.session.fail(error)
             return
         text = _("The server cannot be reached: the label of {case} waits here and is sent as soon as it answers.")

@@ -43,7 +43,7 @@ class RegionsTable:
         header.setMinimumSectionSize(24)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        table.setTextElideMode(qt.Qt.ElideRight)
+        table.setTextElideMode(qt.Qt.ElideMiddle)
         table.cellClicked.connect(lambda row, _column: select(row))
 
     def show(
@@ -71,8 +71,8 @@ class RegionsTable:
             f"{row + 1}",
             region.structure,
             self._kinds.get(region.kind, region.kind),
-            f"{region.volume_ml:.2f}",
-            f"{region.expected_error_ml:.3f}",
+            _ml(region.volume_ml, 2),
+            _ml(region.expected_error_ml, 3),
             self._states[item.state],
         )
         for column, text in enumerate(texts):
@@ -85,3 +85,8 @@ class RegionsTable:
             if item.state != OPEN:
                 cell.setForeground(qt.QBrush(qt.QColor(128, 128, 128)))
             self._table.setItem(row, column, cell)
+
+
+def _ml(volume: float, digits: int) -> str:
+    """Return a volume; the width of decimals that nobody reads is left to the names."""
+    return f"{volume:.0f}" if volume >= 100 else f"{volume:.{digits}f}"

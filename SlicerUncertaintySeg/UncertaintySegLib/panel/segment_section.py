@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
+from UncertaintySegLib.logic.structures import FEW
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_discard_edits
 from UncertaintySegLib.server.replies import LabelShift, Model
 
 _MODEL, _SAVED, _SCENE = "model", "saved", "scene"
+_NAMED = 4  # labels of a model that has many; the tool tip has all of them
+_BREAKS = re.compile(r"[/_]+")  # where a line may end in the name of a folder, which would widen the panel
 
 
 class SegmentSection(Section):
@@ -99,6 +104,7 @@ class SegmentSection(Section):
         model = self.model
         self._match()
         ui.aboutLabel.setText(_about(model) if model else _("Connect to a server to see its models."))
+        ui.aboutLabel.setToolTip(", ".join(label.name for label in model.labels) if model else "")
         ui.existingWidget.setVisible(self._start == _SCENE)
         for widget in (ui.taskComboBox, ui.modelComboBox, ui.startComboBox):
             widget.setEnabled(model is not None and not self.session.busy)
@@ -152,6 +158,14 @@ def _short_name(model: Model) -> str:
     return model.name[len(prefix) :] if model.task and model.name.startswith(prefix) else model.name
 
 
+def _labels(model: Model) -> str:
+    names = [label.name for label in model.labels]
+    if len(names) <= FEW:
+        return _("Labels: {names}.").format(names=", ".join(names))
+    text = _("{count} labels: {names} and {more} more.")
+    return text.format(count=len(names), names=", ".join(names[:_NAMED]), more=len(names) - _NAMED)
+
+
 def _moved(shift: LabelShift) -> str:
     if not shift.voxels:
         return _("Its label is that of {base}: no voxel moved in the validation cases.").format(base=shift.base)
@@ -163,8 +177,8 @@ def _moved(shift: LabelShift) -> str:
 
 
 def _about(model: Model) -> str:
-    lines = [model.description] if model.description else []
-    lines.append(_("Labels: {names}.").format(names=", ".join(label.name for label in model.labels)))
+    lines = [_BREAKS.sub("\\g<0>\u200b", model.description)] if model.description else []
+    lines.append(_labels(model))
     if model.head:
         version = _("version {number}, ").format(number=model.version) if model.version is not None else ""
         weights = (model.checksum or _("none"))[:8]

@@ -36,7 +36,7 @@ class StructureTable:
         self._column, self._descending = -1, False
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        table.setTextElideMode(qt.Qt.ElideRight)
+        table.setTextElideMode(qt.Qt.ElideMiddle)
         header = table.horizontalHeader()
         header.setSectionsClickable(True)
         header.sectionClicked.connect(self._sort)

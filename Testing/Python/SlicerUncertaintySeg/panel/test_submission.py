@@ -109,6 +109,33 @@ def test_submit_sends_the_label_as_drawn_with_what_it_came_from(connected, wire_
     assert not list((tmp_path / "drafts").glob("*/draft.json"))
 
 
+def test_a_review_that_falls_due_while_the_label_is_sent_makes_no_draft_of_it(connected, wire_server, tmp_path):
+    wire_server.delays["/datastore/label"] = 1.5
+    connected.choose("organ")
+    connected.erase((26, 7, 11), 5.0)
+    connected.click(connected.ui.submitButton)
+    connected.section.reviewing.review()  # as its timer does
+    connected.wait(lambda: not connected.session.busy)
+    assert not connected.scene.edited
+    connected.section.reviewing.review()
+    connected.reviewed()
+    assert not list((tmp_path / "drafts").glob("*/draft.json"))
+    connected.erase((26, 33, 11), 5.0)
+    connected.section.on_autosave()
+    assert len(list((tmp_path / "drafts").glob("*/draft.json"))) == 1
+
+
+def test_a_review_that_falls_due_while_the_label_is_sent_lets_it_wait(connected, tmp_path):
+    connected.session.url = "http://127.0.0.1:9"
+    connected.choose("organ")
+    connected.erase((26, 7, 11), 5.0)
+    connected.click(connected.ui.submitButton)
+    connected.section.reviewing.review()
+    connected.wait(lambda: not connected.session.busy)
+    assert "waits here" in connected.session.state.message
+    assert connected.ui.waitingLabel.text == "1 label waits to be sent."
+
+
 def test_segments_that_no_model_has_are_named_as_left_out(connected):
     connected.scene.segmentation.GetSegmentation().AddEmptySegment("", "stent")
     connected.click(connected.ui.submitButton)
