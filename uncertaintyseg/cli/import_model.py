@@ -11,6 +11,8 @@ from rich.table import Table
 from uncertaintyseg.cli.console import AsJson, console, print_json, progress_bar
 from uncertaintyseg.inference.bundle import Bundle, user_models
 
+_OF_ONE_NETWORK = ("trainer", "folds", "channels", "spacing", "patch")
+
 
 def import_model(
     given: Annotated[
@@ -90,6 +92,11 @@ def import_model(
         print_json({"name": bundle.name, "folder": str(bundle.folder), "checksum": bundle.checksum, **found})
         return
     table = Table("", f"{bundle.name}", show_lines=False)
+    if found["parts"]:  # which have folds, patch and the like of their own
+        found = {key: value for key, value in found.items() if value is not None or key not in _OF_ONE_NETWORK}
+        found["parts"] = f"{len(found['parts'])} parts: {', '.join(found['parts'])}"
+    else:
+        del found["parts"]
     for key, value in found.items():
         table.add_row(key, _in_words(value))
     console.print(table)
@@ -122,6 +129,7 @@ def what_was_found(bundle: Bundle) -> dict[str, Any]:
         "channels": config.get("channels"),
         "spacing": config.get("spacing"),
         "patch": config.get("window"),
+        "parts": [part.name for part in bundle.parts],
         "mirroring": config.get("mirrors") or [],
         "size_mb": round(size / 1e6, 1),
         **({"runs": origin["runs"]} if "runs" in origin else {}),

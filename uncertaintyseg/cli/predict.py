@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from uncertaintyseg.cli.console import (
     AsJson,
@@ -28,6 +29,10 @@ from uncertaintyseg.cli.console import (
     warn_of_modality,
 )
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.wire import Structure
+
+_FEW = 20
+"""So many structures are printed whatever they are, in the model's order."""
 
 
 def predict(
@@ -72,15 +77,32 @@ def predict(
     if as_json:
         print_json(report)
         return
-    table = Table("structure", "volume mL", "95 % interval", "mean risk", "expected Dice", "look at it because")
-    for row in prediction.structures:
+    table = Table(
+        Column("structure", no_wrap=True),
+        "volume mL",
+        "95 % interval",
+        "mean risk",
+        "expected Dice",
+        "look at it because",
+    )
+    rows = _shown(prediction.structures)
+    for row in rows:
         interval = "{:.2f} to {:.2f}".format(*row.volume_ml_95) if row.volume_ml_95 else "-"
         risk, dice = (("-" if value is None else f"{value:.3f}") for value in (row.mean_risk, row.expected_dice))
         table.add_row(row.name, f"{row.volume_ml:.2f}", interval, risk, dice, row.flag or "")
     console.print(table)
+    if len(rows) < len(prediction.structures):
+        console.print(f"{len(prediction.structures) - len(rows)} structures not found; --json has them all.")
     for region in prediction.regions[:3]:
         where = "{:.0f}, {:.0f}, {:.0f}".format(*region.ras_mm)
         console.print(
             f"{region.rank}. {region.structure}, {region.kind}: {region.expected_error_ml:.2f} mL at RAS {where} mm"
         )
     console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")
+
+
+def _shown(structures: Sequence[Structure]) -> list[Structure]:
+    """The rows to print: of many those that were found, the largest expected error first."""
+    if len(structures) <= _FEW:
+        return list(structures)
+    return sorted((row for row in structures if row.volume_ml), key=lambda row: -(row.expected_error_ml or 0.0))

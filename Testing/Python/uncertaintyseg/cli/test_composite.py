@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import import_composite
+from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import import_composite, lay_out
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,35 @@ def test_it_is_listed_with_the_task_it_makes_up(command, composite):
     assert composite[0].name in ended.err
     (found,) = [entry for entry in command("models", "--json").json if entry["name"] == composite[0].name]
     assert found["origin"]["task"] == "total_mr"
+
+
+def test_its_import_names_the_parts_and_nothing_that_only_a_network_has(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(lay_out(tmp_path / "weights", "total_mr", patch=32)))
+    ended = command("import", "totalsegmentator", "--task", "total_mr", "--output", tmp_path / "models")
+    assert ended.code == 0, ended.err
+    assert "2 parts: " in ended.err
+    rows = {line.split("│")[1].strip() for line in ended.err.splitlines() if line.startswith("│")}
+    assert rows >= {"source", "labels", "parts"}
+    assert not rows & {"folds", "patch"}
+
+
+def test_of_many_structures_those_found_are_printed_with_the_largest_error_first(command, predict, composite, tmp_path):
+    report = predict()
+    bundle, scans = composite
+    ended = command("predict", bundle.name, scans[0], "--output", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    errors = {row["name"]: row["expected_error_ml"] for row in report["structures"] if row["volume_ml"]}
+    printed = [line.split("│")[1].strip() for line in ended.err.splitlines() if line.startswith("│")]
+    printed = [name for name in printed if name in bundle_names(bundle)]
+    assert set(printed) == set(errors)
+    assert [errors[name] for name in printed] == sorted(errors.values(), reverse=True)
+    assert f"{len(bundle.labels) - len(errors)} structures not found; --json has them all." in ended.err
+
+
+def test_few_structures_are_all_printed(command, composite, tmp_path):
+    bundle, scans = composite
+    ended = command("predict", bundle.name, scans[0], "--output", tmp_path / "out", "--structures", "liver,spleen")
+    assert "not found; --json" not in ended.err
 
 
 def test_named_structures_alone_get_maps(predict):
@@ -98,3 +127,7 @@ def test_a_head_is_refused_with_the_reason(command, composite):
     bundle, scans = composite
     message = command("predict", bundle.name, scans[0], "--method", "low_rank").message
     assert "put together from 2 networks" in message
+
+
+def bundle_names(bundle) -> set[str]:
+    return {label.name for label in bundle.labels}
