@@ -113,7 +113,7 @@ DAMAGES = (
     Damage(11, "liver", "a third cut off", third_cut_off),
     Damage(13, "spleen", "a hole of 24 mm", with_hole),
 )
-"""Fixed before any network was looked at; one slab that is held out, number 7, is left as it is."""
+"""Fixed before any audit was run; one slab that is held out, number 7, is left as it is."""
 NUMBERS = {name: number for number, name in enumerate(STRUCTURES, start=1)}
 
 
