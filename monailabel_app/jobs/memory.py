@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "failed to allocate")
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "failed to allocate",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

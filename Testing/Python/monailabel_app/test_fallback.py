@@ -119,6 +119,7 @@ def test_what_a_gpu_is_too_small_for_is_done_on_the_cpu_and_what_nothing_is_larg
         (MemoryError(), True),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
+        (RuntimeError("unable to mmap 1 bytes from file <model.safetensors>: Cannot allocate memory (12)"), True),
         (RuntimeError("std::bad_alloc"), True),
         (RuntimeError("shapes differ"), False),
         (ValueError("out of memory"), False),
