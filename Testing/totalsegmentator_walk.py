@@ -19,7 +19,7 @@ import slicer
 from slicer_host import desktop
 from uncertaintyseg.cli.demo.server import running_server
 from uncertaintyseg.data.label_map import label_names
-from walkthrough import MODULE, SCREENSHOTS, Walk, look_at_surfaces, shrink
+from walkthrough import SCREENSHOTS, Walk, connected, look_at_surfaces, shrink
 
 MODEL = "totalsegmentator_total_fast"
 CASE = "ct"
@@ -46,12 +46,7 @@ def walk(url: str, model: str, label: Path, folder: Path) -> Walk:
         label: A label map or segmentation of the scan.
         folder: For the pictures.
     """
-    desktop.start()
-    folder.mkdir(parents=True, exist_ok=True)
-    way = Walk(desktop.load_module(MODULE), folder)
-    way.ui("Server").serverLineEdit.setText(url)
-    way.ui("Server").clientIdLineEdit.setText("anna")
-    way.press("Server", "connectButton")
+    way = connected(url, folder)
     segment = way.ui("Segment")
     tasks = [segment.taskComboBox.itemText(place) for place in range(segment.taskComboBox.count)]
     task = max((task for task in tasks if model.startswith(task)), key=len)

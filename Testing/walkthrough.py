@@ -92,6 +92,17 @@ class Walk:
         self.pictures[name] = desktop.screenshot(self.folder / f"{name}.png", SIZE)
 
 
+def connected(url: str, folder: Path) -> Walk:
+    """Open the module and connect it to a server; pictures will go to the folder."""
+    desktop.start()
+    folder.mkdir(parents=True, exist_ok=True)
+    way = Walk(desktop.load_module(MODULE), folder)
+    way.ui("Server").serverLineEdit.setText(url)
+    way.ui("Server").clientIdLineEdit.setText("anna")
+    way.press("Server", "connectButton")
+    return way
+
+
 def walk(url: str, model: str, folder: Path) -> Walk:
     """Do the tutorial's steps 3 to 10 on a running server.
 
@@ -100,13 +111,7 @@ def walk(url: str, model: str, folder: Path) -> Walk:
         model: To run.
         folder: For the pictures.
     """
-    desktop.start()
-    folder.mkdir(parents=True, exist_ok=True)
-    way = Walk(desktop.load_module(MODULE), folder)
-
-    way.ui("Server").serverLineEdit.setText(url)
-    way.ui("Server").clientIdLineEdit.setText("anna")
-    way.press("Server", "connectButton")
+    way = connected(url, folder)
     way.step("03_connected", "Server")
 
     task, _, head = model.partition("_")

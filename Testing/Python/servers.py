@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import nibabel as nib
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +84,12 @@ class Server:
     def infer(self, model: str, image: str, **params) -> dict:
         """The end of an inference job."""
         return self.ended(self.job(kind="infer", model=model, image=image, params=params))
+
+    def volume(self, url: str) -> nib.Nifti1Image:
+        """A label or map that a result names."""
+        reply = self.http.get(url)
+        assert reply.status_code == 200, reply.text
+        return nib.Nifti1Image.from_bytes(gzip.decompress(reply.content))
 
     def cancel(self, job_id: str) -> httpx.Response:
         return self.http.delete(f"/uncertainty/v1/jobs/{job_id}")

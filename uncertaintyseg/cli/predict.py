@@ -92,7 +92,11 @@ def predict(
         table.add_row(row.name, f"{row.volume_ml:.2f}", interval, risk, dice, row.flag or "")
     console.print(table)
     if len(rows) < len(prediction.structures):
-        console.print(f"{len(prediction.structures) - len(rows)} structures not found; --json has them all.")
+        missed = sum(row.expected_error_ml or 0.0 for row in prediction.structures if row not in rows)
+        console.print(
+            f"{len(prediction.structures) - len(rows)} structures not found, {missed:.2f} mL expected to be missed of "
+            "them; --json has them all."
+        )
     for region in prediction.regions[:3]:
         where = "{:.0f}, {:.0f}, {:.0f}".format(*region.ras_mm)
         console.print(

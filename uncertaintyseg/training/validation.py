@@ -98,6 +98,7 @@ def validate(
         BundleError: for weights that are missing or do not fit.
     """
     held_out = read_labelled(bundle, cases, "validation", progress)
-    evaluator = make_evaluator(bundle, bundle.network().to(checked_device(device)), device, held_out)
+    device = checked_device(device)
+    evaluator = make_evaluator(bundle, bundle.network().to(device), device, held_out)
     evaluator.run()
     return evaluator.scores.compute()

@@ -186,7 +186,7 @@ def _about(model: Model) -> str:
             head=model.head, version=version, weights=weights
         ))  # fmt: skip
         text = _("Calibrated on {data}.") if model.calibrated else _("Not calibrated: {data}.")
-        lines.append(text.format(data=model.calibration.rstrip(".")))
+        lines.append(text.format(data=model.calibration.removeprefix("uncalibrated: ").rstrip(".")))
     if model.label_shift is not None:
         lines.append(_moved(model.label_shift))
     return "\n".join(lines)

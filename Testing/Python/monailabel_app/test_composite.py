@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 
 import nibabel as nib
@@ -32,31 +31,25 @@ def result(composite, composite_server) -> dict:
     return job["result"]
 
 
-def fetched(server, url: str) -> nib.Nifti1Image:
-    reply = server.http.get(url)
-    assert reply.status_code == 200, reply.text
-    return nib.Nifti1Image.from_bytes(gzip.decompress(reply.content))
-
-
 def test_the_server_names_its_structures(composite, composite_server):
     model = composite_server.http.get("/info/").json()["models"][composite[0].name]
     assert model["labels"] == {label.name: label.id for label in composite[0].labels}
 
 
 def test_a_scan_gets_its_label_and_a_map_of_any_structure(composite, composite_server, result):
-    label = np.asarray(fetched(composite_server, result["label"]).dataobj)
+    label = np.asarray(composite_server.volume(result["label"]).dataobj)
     assert label.shape == (12, 12, 10)
     names = {item.id: item.name for item in composite[0].labels}
     found = names[int(label[label > 0][0])]
     url = f"/uncertainty/v1/results/{result['risk']['result']}/maps/probability_{found}.nii.gz"
-    probability = fetched(composite_server, url).get_fdata()
+    probability = composite_server.volume(url).get_fdata()
     assert probability.shape == label.shape
     assert 0 < probability.max() <= 1
 
 
 def test_an_edited_label_is_reviewed(composite, composite_server, result, tmp_path):
     bundle = composite[0]
-    image = fetched(composite_server, result["label"])
+    image = composite_server.volume(result["label"])
     label = np.asarray(image.dataobj).astype(np.uint8)
     label[:6] = 0
     nib.Nifti1Image(label, image.affine).to_filename(tmp_path / "label.nii.gz")
@@ -73,7 +66,7 @@ def test_an_edited_label_is_reviewed(composite, composite_server, result, tmp_pa
 
 
 def test_a_region_and_some_structures_are_looked_at_alone(composite, composite_server, result):
-    label = np.asarray(fetched(composite_server, result["label"]).dataobj)
+    label = np.asarray(composite_server.volume(result["label"]).dataobj)
     names = {item.id: item.name for item in composite[0].labels}
     found = names[int(label[label > 0][0])]
     roi = [[0, 8], [2, 12], [0, 10]]
@@ -81,7 +74,7 @@ def test_a_region_and_some_structures_are_looked_at_alone(composite, composite_s
     assert job["state"] == "done", job
     risk = job["result"]["risk"]
     assert [row["name"] for row in risk["structures"]] == [found]
-    inside = np.asarray(fetched(composite_server, job["result"]["label"]).dataobj)
+    inside = np.asarray(composite_server.volume(job["result"]["label"]).dataobj)
     assert inside.shape == label.shape
     box = tuple(slice(*span) for span in roi)
     outside = np.ones(label.shape, bool)

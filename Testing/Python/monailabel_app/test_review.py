@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 
@@ -18,19 +17,13 @@ def base(server, image) -> dict:
     return job["result"]
 
 
-def volume(server, url: str) -> nib.Nifti1Image:
-    reply = server.http.get(url)
-    assert reply.status_code == 200, reply.text
-    return nib.Nifti1Image.from_bytes(gzip.decompress(reply.content))
-
-
 def read(server, url: str) -> np.ndarray:
-    return np.asarray(volume(server, url).dataobj)
+    return np.asarray(server.volume(url).dataobj)
 
 
 def ask(server, base: dict, label: np.ndarray, folder: Path, *, affine=None, name="label.nii.gz", **params):
     path = folder / "label.nii.gz"
-    affine = volume(server, base["label"]).affine if affine is None else affine
+    affine = server.volume(base["label"]).affine if affine is None else affine
     nib.Nifti1Image(label.astype(np.uint8), affine).to_filename(path)
     url = f"/uncertainty/v1/results/{base['risk']['result']}/review"
     with path.open("rb") as file:
@@ -72,7 +65,7 @@ def test_edits_are_right_and_another_persons_label_is_not(server, base, label, c
     assert edited["risk"]["remaining_error_ml"] < before < given["risk"]["remaining_error_ml"]
     error = read(server, edited["risk"]["maps"]["error_probability"]["url"])
     assert not error[cut != label].any()
-    doubted = volume(server, given["risk"]["maps"]["error_probability"]["url"]).get_fdata()
+    doubted = server.volume(given["risk"]["maps"]["error_probability"]["url"]).get_fdata()
     assert doubted[cut != label].mean() > 0.5
     worst = given["risk"]["regions"][0]
     assert worst["kind"] == "missed"
@@ -81,7 +74,7 @@ def test_edits_are_right_and_another_persons_label_is_not(server, base, label, c
         assert np.array_equal(read(server, result["label"]), cut)
         assert result["risk"]["guarantee"] is None
         assert result["risk"]["guarantee_reason"]
-        heat = volume(server, result["risk"]["maps"]["anomaly"]["url"]).get_fdata()
+        heat = server.volume(result["risk"]["maps"]["anomaly"]["url"]).get_fdata()
         assert heat[cut != label].mean() > 0.3
         assert not heat[cut == label].any()
         assert all(row["anomaly_score"] > 0 for row in result["risk"]["structures"])
@@ -170,7 +163,7 @@ def test_what_cannot_be_reviewed_is_refused(server, base, label, tmp_path, chang
 
 
 def test_a_label_elsewhere_in_space_is_refused_and_a_turned_one_is_turned_back(server, base, label, tmp_path):
-    affine = volume(server, base["label"]).affine
+    affine = server.volume(base["label"]).affine
     moved = affine.copy()
     moved[:3, 3] += 5
     assert ask(server, base, label, tmp_path, affine=moved).status_code == 400
