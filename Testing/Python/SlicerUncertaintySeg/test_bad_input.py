@@ -117,8 +117,10 @@ def test_keys_in_haste_do_one_thing_after_the_other(user, full_server, tmp_path)
     user.wait()
     (sent,) = sent_labels(full_server, tmp_path)
     np.testing.assert_array_equal(sent, drawn)
-    # the second Shift+N is passed over while the first is under way; on a slow machine that may be over by then
-    assert full_server.count("POST", "/activelearning/") in {2, 3}
+    # how many of the keys come while something is under way, and are passed over, is the machine's speed
+    asked = [path for _, path, _ in full_server.requests if path.startswith(("/activelearning/", "/datastore/image"))]
+    assert 2 <= full_server.count("POST", "/activelearning/") <= 5
+    assert [path.startswith("/activelearning/") for path in asked] == [True, False] * (len(asked) // 2), asked
     assert user.state.result is None
 
 
