@@ -340,13 +340,13 @@ def drawn_labels(logits: GaussianLogits, voxels: Tensor, count: int, generator: 
         return torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
     own = covariance.own()
-    diagonal, factor = (None, None) if own is None else own.marginal(voxels)
+    marginal = None if own is None else own.marginal(voxels).item(0)
     for shared in covariance.shared_noise(count, voxels, generator):
         draw = mean + shared
-        if diagonal is not None:
-            draw = draw + diagonal[0].sqrt() * normal(*mean.shape)
-        if factor is not None:
-            draw = draw + torch.einsum("ckn,kn->cn", factor[0], normal(*factor.shape[2:]))
+        if marginal is not None:
+            draw = draw + marginal.diagonal.sqrt() * normal(*mean.shape)
+            if marginal.factor is not None:
+                draw = draw + torch.einsum("ckn,kn->cn", marginal.factor, normal(*marginal.factor.shape[1:]))
         yield (draw[0] > 0).long() if len(draw) == 1 else most_likely(draw)
 
 

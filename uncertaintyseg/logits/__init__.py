@@ -1,7 +1,7 @@
 """Distributions over logits and their voxel moments."""
 
 from uncertaintyseg.logits.conditioned import Conditioned
-from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Marginal, Sum
+from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Sum
 from uncertaintyseg.logits.ensemble import LogitEnsemble, Weighting
 from uncertaintyseg.logits.gaussian import GaussianLogits, LogitDistribution
 from uncertaintyseg.logits.moments import Moments, most_likely

@@ -15,7 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from uncertaintyseg.logits.covariance import ALL, Covariance, Marginal, Voxels
+from uncertaintyseg.logits.covariance import ALL, Covariance, Voxels
+from uncertaintyseg.logits.marginal import Marginal
 from uncertaintyseg.logits.quadrature import unrolled_cholesky
 
 _BLOCK = 2**14
@@ -97,10 +98,11 @@ class Conditioned(Covariance):
         count = self.shape[2:].numel()
         index = torch.arange(count, device=self.seen.device)[voxels] if isinstance(voxels, slice) else voxels
         parts = [self._marginal(part) for part in index.split(_BLOCK)]
-        return Marginal(*(torch.cat(values, dim=-1) for values in zip(*parts, strict=True)))
+        return Marginal(*(torch.cat([getattr(part, name) for part in parts], -1) for name in ("diagonal", "factor")))
 
     def _marginal(self, voxels: Tensor) -> Marginal:
-        diagonal, factor = self.prior.marginal(voxels)
+        prior = self.prior.marginal(voxels)
+        diagonal, factor = prior.diagonal, prior.factor
         learned = self._learned(voxels)
         weighted = learned * self._sizes[:, None]
 

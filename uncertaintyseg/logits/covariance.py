@@ -11,30 +11,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.logits.marginal import Marginal
 
 Voxels = slice | Tensor
 ALL = slice(None)
 Noise = Literal["voxel", "cube", "volume"]
-
-
-class Marginal(NamedTuple):
-    """Covariance of single voxels: `diagonal` `[B, C, n]` plus `factor` `[B, C, K, n]` times its transpose."""
-
-    diagonal: Tensor
-    factor: Tensor | None
-
-    def dense(self) -> Tensor:
-        """Sigma `[B, n, C, C]`; for tests and small sets of voxels only."""
-        sigma = torch.diag_embed(self.diagonal.transpose(1, 2))
-        if self.factor is None:
-            return sigma
-        return sigma + torch.einsum("bckn,bdkn->bncd", self.factor, self.factor)
 
 
 class Covariance(ABC):
@@ -236,9 +223,13 @@ class Sum(Covariance):
         return any(part.shared for part in self.parts)
 
     def marginal(self, voxels: Voxels = ALL) -> Marginal:
-        diagonals, factors = zip(*(part.marginal(voxels) for part in self.parts), strict=True)
-        factors = [factor for factor in factors if factor is not None]
-        return Marginal(torch.stack(diagonals).sum(0), torch.cat(factors, dim=2) if factors else None)
+        parts = [part.marginal(voxels) for part in self.parts]
+        factored = [part for part in parts if part.rank]
+        if len(factored) == 1:
+            (only,) = factored
+            return only.plus(sum(part.diagonal for part in parts if part is not only))
+        diagonal = torch.stack([part.diagonal for part in parts]).sum(0)
+        return Marginal(diagonal, torch.cat([part.factor for part in factored], dim=2) if factored else None)
 
     def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
         return torch.stack([part.difference_variance(voxels) for part in self.parts]).sum(0)

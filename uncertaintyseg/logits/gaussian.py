@@ -11,7 +11,8 @@ from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.logits import closed_form, quadrature
-from uncertaintyseg.logits.covariance import ALL, Covariance, Diagonal, Marginal, Sum
+from uncertaintyseg.logits.covariance import ALL, Covariance, Diagonal, Sum
+from uncertaintyseg.logits.marginal import Marginal
 from uncertaintyseg.logits.moments import Moments, most_likely
 
 TRAINING_NODES = 16
@@ -91,8 +92,8 @@ class GaussianLogits:
         parts = [part for part in self._parts if part not in self._drawn]
         if not parts:
             return None
-        diagonal, factor = _voxels_last(Sum(*parts).marginal())
-        flat = quadrature.cholesky(diagonal, torch.zeros_like(diagonal[0]), factor)
+        marginal = _voxels_last(Sum(*parts).marginal())
+        flat = quadrature.cholesky(marginal.diagonal, torch.zeros_like(marginal.diagonal[0]), marginal.factor)
         return flat.unflatten(-1, (self.mean.shape[0], -1))
 
     def moments(self, nodes: int | None = None) -> Moments:
@@ -136,23 +137,15 @@ class GaussianLogits:
         probability = self.mean.new_empty(batch, classes, total)
         second, entropy = torch.empty_like(probability), self.mean.new_empty(batch, total)
         for b in range(batch):
-            active = []
             for start in range(0, total, _TAIL_BLOCK):
                 block = slice(start, start + _TAIL_BLOCK)
-                p, s, h, error = quadrature.tail_moments(*self._at(b, block))
+                p, s, h = _moments_of(*self._at(b, block), nodes)
                 probability[b, :, block], second[b, :, block], entropy[b, block] = p, s, h
-                active.append((error > quadrature.TAIL).nonzero()[:, 0] + start)
-            competing = min(classes, quadrature.TOP + 1)
-            for voxels in torch.cat(active).split(max(1, _NODE_BLOCK // (nodes * competing))):
-                p, s, h = _competition(*self._at(b, voxels), nodes)
-                probability[b, :, voxels], second[b, :, voxels], entropy[b, voxels] = p, s, h
         shape = (batch, -1, *spatial)
         return Moments(probability.reshape(shape), second.reshape(shape), entropy.reshape(shape))
 
     def _at(self, b: int, voxels: slice | Tensor) -> tuple[Tensor, Marginal]:
-        marginal = self.covariance.marginal(voxels)
-        factor = None if marginal.factor is None else marginal.factor[b]
-        return self.mean.flatten(2)[b, :, voxels], Marginal(marginal.diagonal[b], factor)
+        return self.mean.flatten(2)[b, :, voxels], self.covariance.marginal(voxels).item(b)
 
     def expected_cross_entropy(self, target: Tensor) -> Tensor:
         """E[-ln softmax(eta)_t] `[B, *spatial]` at each voxel, differentiable (METHODS 1.2; 1.5).
@@ -195,37 +188,44 @@ class GaussianLogits:
 
 def _voxels_last(marginal: Marginal) -> Marginal:
     """`[B, C, (K,) n]` to `[C, (K,) B n]`."""
-    factor = None if marginal.factor is None else marginal.factor.permute(1, 2, 0, 3).flatten(2)
+    factor = marginal.factor
+    if factor is not None:
+        factor = factor.permute(1, 2, 0, 3).flatten(2)
     return Marginal(marginal.diagonal.transpose(0, 1).flatten(1), factor)
 
 
-def _competition(mean: Tensor, marginal: Marginal, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """E[p], E[p^2] `[C, n]` and E[H] `[n]` at active voxels, nodes spent on the classes that compete there."""
+def _moments_of(mean: Tensor, marginal: Marginal, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """E[p], E[p^2] `[C, n]` and E[H] `[n]`: the expansion, and nodes where it is off by too much.
+
+    Nodes are spent on the classes that compete at a voxel; on all where the others could hold too much together.
+    """
     top = most_likely(mean)
-    if mean.shape[0] <= quadrature.TOP + 1:
-        return _competition_of_all(mean, marginal, top, nodes)
-    p, second, _, _ = quadrature.tail_moments(mean, marginal)
-    # The top class always competes: its own share of the expansion may be 0 where the others' exceed 1.
-    classes = p.scatter(0, top[None], 2.0).topk(quadrature.TOP + 1, dim=0).indices
-    left_over = p.scatter(0, classes, 0.0).sum(0).clamp_max_(1)
-    factor = marginal.factor
-    if factor is not None:
-        factor = factor.gather(0, classes[:, None].expand(-1, factor.shape[1], -1))
-    chosen = Marginal(marginal.diagonal.gather(0, classes), factor)
-    inner = quadrature.differences(mean.gather(0, classes), chosen, torch.zeros_like(top))
-    p_in, second_in, entropy = quadrature.softmax_moments(*inner, nodes)
-    kept = 1 - left_over
-    p.scatter_(0, classes, p_in * kept)
-    second.scatter_(0, classes, second_in * kept.square())
-    many = (left_over > quadrature.REST).nonzero()[:, 0]
-    if len(many):
-        factor = None if marginal.factor is None else marginal.factor[..., many]
-        marginal = Marginal(marginal.diagonal[:, many], factor)
-        p[:, many], second[:, many], entropy[many] = _competition_of_all(mean[:, many], marginal, top[many], nodes)
+    p, second, entropy, error = quadrature.tail_moments(mean, top, marginal.difference_variances(top))
+    active = (error > quadrature.TAIL).nonzero()[:, 0]
+    if len(mean) > quadrature.TOP + 1:
+        # The top class always competes: its own share of the expansion may be 0 where the others' exceed 1.
+        shares = p[:, active].scatter_(0, top[None, active], 2.0)
+        classes = shares.topk(quadrature.TOP + 1, dim=0).indices
+        rest = shares.scatter_(0, classes, 0.0).sum(0)
+        few, kept = rest <= quadrature.REST, 1 - rest
+        size = _node_block(nodes, len(classes))
+        blocks = (part.split(size, -1) for part in (active[few], classes[:, few], kept[few]))
+        for voxels, chosen, share in zip(*blocks, strict=True):
+            inner = mean[:, voxels].gather(0, chosen), marginal.at(voxels).of_classes(chosen)
+            p_in, second_in, entropy[voxels] = _at_nodes(*inner, torch.zeros_like(voxels), nodes)
+            p[chosen, voxels], second[chosen, voxels] = p_in * share, second_in * share.square()
+        active = active[~few]
+    for voxels in active.split(_node_block(nodes, len(mean))):
+        found = _at_nodes(mean[:, voxels], marginal.at(voxels), top[voxels], nodes)
+        p[:, voxels], second[:, voxels], entropy[voxels] = found
     return p, second, entropy
 
 
-def _competition_of_all(mean: Tensor, marginal: Marginal, top: Tensor, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+def _node_block(nodes: int, classes: int) -> int:
+    return max(1, _NODE_BLOCK // (nodes * classes))
+
+
+def _at_nodes(mean: Tensor, marginal: Marginal, top: Tensor, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
     p, second, entropy = quadrature.softmax_moments(*quadrature.differences(mean, marginal, top), nodes)
-    order = torch.cat([top[None], quadrature.all_but(top, mean.shape[0])])
+    order = torch.cat([top[None], quadrature.all_but(top, len(mean))])
     return torch.empty_like(p).scatter_(0, order, p), torch.empty_like(p).scatter_(0, order, second), entropy

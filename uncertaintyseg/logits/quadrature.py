@@ -17,8 +17,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm, qmc
 from torch import Tensor
 
-from uncertaintyseg.logits.covariance import Marginal
-from uncertaintyseg.logits.moments import most_likely
+from uncertaintyseg.logits.marginal import Marginal
 
 TAIL = 3e-4
 """Voxels where the expansion of `tail_moments` is provably off by less than this in E[p] get no nodes."""
@@ -27,6 +26,8 @@ TOP = 7
 REST = 5e-4
 """Where the others could hold more than this together, every class competes."""
 _PIVOT = 1e-10
+_EXTREME = 80.0
+"""Of exponents: e^-80 is nothing beside a probability, and not denormal, which takes exp ten times as long."""
 
 
 def default_nodes(classes: int) -> int:
@@ -122,9 +123,9 @@ def softmax_moments(delta: Tensor, cholesky: Tensor, count: int) -> tuple[Tensor
     """E[p], E[p^2] `[D + 1, n]` and E[H] `[n]` of the softmax of (0, delta + L z); the reference class comes first."""
     size, voxels = delta.shape
     nodes = _nodes_like(delta, count)
-    # With the most likely class as reference delta is rarely positive; the clamp only keeps exp finite.
+    # With the most likely class as reference delta is rarely positive; the clamp keeps exp finite and no denormal.
     drawn = nodes @ cholesky.transpose(0, 1).reshape(size, -1)
-    logits = drawn.view(len(nodes), size, voxels).add_(delta).clamp_max_(80)
+    logits = drawn.view(len(nodes), size, voxels).add_(delta).clamp_(-_EXTREME, _EXTREME)
     p = logits.exp()
     reference = p.sum(1).add_(1).reciprocal_()
     p.mul_(reference[:, None])
@@ -152,22 +153,22 @@ def _logits(delta: Tensor, cholesky: Tensor, count: int) -> Tensor:
     return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
 
 
-def tail_moments(mean: Tensor, marginal: Marginal) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def tail_moments(mean: Tensor, top: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """E[p], E[p^2] `[C, n]`, E[H] `[n]` to first order in the classes' odds, and a bound on their error in E[p] `[n]`.
 
     For d_c = eta_c - eta_top ~ N(m, v), e^d_c (1 - sum_k e^d_k) <= p_c <= e^d_c, and the moments of e^d are those of a
     log-normal: E[p_c] is off by at most the rivals' summed E[e^(2 d)] times their number, whatever the covariances.
+
+    Args:
+        mean: logits, `[C, n]`.
+        top: the most likely class, `[n]`.
+        variance: v, `[C, n]` (`Marginal.difference_variances`).
     """
-    top = most_likely(mean)[None]
+    top, v = top[None], variance
     m = mean - mean.gather(0, top)
-    v = marginal.diagonal + marginal.diagonal.gather(0, top)
-    if marginal.factor is not None:
-        rank = marginal.factor.shape[1]
-        reference = marginal.factor.gather(0, top[:, None].expand(-1, rank, -1))
-        v = v + (marginal.factor - reference).square_().sum(1)
-    p = torch.exp(m + v / 2).clamp_max_(1).scatter_(0, top, 0)
+    p = torch.exp((m + v / 2).clamp_(-_EXTREME, 0)).scatter_(0, top, 0)
     entropy = ((1 - m - v).clamp_min_(0) * p).sum(0)
-    square = torch.exp(2 * (m + v)).scatter_(0, top, 0)
+    square = torch.exp((2 * (m + v)).clamp_(-_EXTREME, _EXTREME)).scatter_(0, top, 0)
     error = (mean.shape[0] - 1) * square.sum(0)
     second = torch.minimum(square, p)
     rest = (1 - p.sum(0)).clamp_min_(0)[None]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.logits.covariance import ALL, Covariance, Marginal, Voxels
+from uncertaintyseg.logits.covariance import ALL, Covariance, Voxels
+from uncertaintyseg.logits.marginal import DirectedMarginal, Marginal
 from uncertaintyseg.logits.quadrature import unrolled_cholesky
 
 _BLOCK = 2**12
@@ -145,8 +146,8 @@ class SeparableWeightNoise(WeightNoise):
         variance = self._of_directions(voxels)
         if self.directions is None:
             return Marginal(variance, None)
-        factor = self.directions[:, :, None] * variance.sqrt()[:, None]
-        return Marginal(factor.new_zeros(()).expand(*factor.shape[:2], factor.shape[-1]), factor)
+        nothing = variance.new_zeros(()).expand(len(variance), len(self.directions), variance.shape[-1])
+        return DirectedMarginal(nothing, self.directions, variance)
 
     def difference_variance(self, voxels: Voxels = ALL) -> Tensor:
         return torch.einsum("j,bjn->bn", self._ends().square(), self._of_directions(voxels))

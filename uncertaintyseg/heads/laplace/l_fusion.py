@@ -23,8 +23,8 @@ def logit_variance(
     if isinstance(distribution, GaussianLogits):
         if distribution.covariance is None:
             return torch.zeros_like(distribution.mean)
-        diagonal, factor = distribution.covariance.marginal()
-        variance = diagonal if factor is None else diagonal + factor.square().sum(2)
+        marginal = distribution.covariance.marginal()
+        variance = marginal.diagonal if marginal.factor is None else marginal.diagonal + marginal.factor.square().sum(2)
         return variance.reshape(distribution.mean.shape)
     first, second = 0.0, 0.0
     for draw in distribution.sample(samples, generator):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.logits import Covariance, GaussianLogits, Sum, closed_form, most_likely, quadrature
-from uncertaintyseg.logits.covariance import Marginal
+from uncertaintyseg.logits.marginal import Marginal
 from uncertaintyseg.measures import predictive_entropy
 from uncertaintyseg.wire import MapInfo
 
@@ -81,8 +81,7 @@ def split_maps(mean: Tensor, aleatoric: Covariance, epistemic: Covariance) -> di
 
 
 def _at(covariance: Covariance, b: int, voxels: Tensor) -> Marginal:
-    diagonal, factor = covariance.marginal(voxels)
-    return Marginal(diagonal[b], None if factor is None else factor[b])
+    return covariance.marginal(voxels).item(b)
 
 
 def _split_of_two(mean: Tensor, aleatoric: Marginal, epistemic: Marginal, unsettled: Tensor) -> tuple[Tensor, Tensor]:
