@@ -14,6 +14,7 @@ from monailabel_app import preflight
 from monailabel_app.access import Access, check_access, check_audit, in_words, warnings
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
+from uncertaintyseg.startup import import_monai_lightly
 
 UVICORN_APP = "monailabel_app.asgi:app"
 
@@ -79,6 +80,7 @@ def announce(arguments: argparse.Namespace, access: Access) -> None:
 
 def start(arguments: argparse.Namespace, access: Access) -> None:
     """Run MONAI Label's own `start_server` in this process until it is stopped."""
+    import_monai_lightly()
     from monailabel.main import Main  # noqa: PLC0415 - takes seconds; a wrong argument is answered at once
 
     conf = {

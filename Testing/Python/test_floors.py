@@ -19,6 +19,7 @@ PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "startup": set(),
     "wire": set(),
     "tokens": {"errors"},
     "logits": {"errors"},
@@ -40,8 +41,8 @@ ROOMS: dict[str, set[str]] = {
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
     "cli": {
-        "active", "data", "errors", "imports", "inference", "metrics", "review", "simulation", "tokens", "training",
-        "wire",
+        "active", "data", "errors", "imports", "inference", "metrics", "review", "simulation", "startup", "tokens",
+        "training", "wire",
     },
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""

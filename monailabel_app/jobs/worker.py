@@ -18,6 +18,7 @@ from pebble import ProcessPool
 from monailabel_app.errors import WorkerLostError
 from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.work import Work
+from uncertaintyseg.startup import import_monai_lightly
 
 _STAGE_BYTES = 128
 
@@ -88,6 +89,7 @@ _shared: list[Progress] = []
 
 def _start(progress: Progress, niceness: int) -> None:
     _shared[:] = [progress]
+    import_monai_lightly()
     if hasattr(os, "nice"):
         os.nice(niceness)
     threading.Thread(target=_end_with_the_server, daemon=True).start()

@@ -24,6 +24,7 @@ from uncertaintyseg.cli.simulate import simulate
 from uncertaintyseg.cli.token import token
 from uncertaintyseg.cli.train import train
 from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.startup import import_monai_lightly
 
 app = typer.Typer(
     help="Segmentation that knows where it is unsure: risk maps, a MONAI Label server and a 3D Slicer module.",
@@ -50,6 +51,7 @@ def _options(version: bool = typer.Option(False, "--version", callback=_show_ver
 
 def main() -> None:
     """Entry point: one line for a user's mistake instead of a traceback."""
+    import_monai_lightly()
     try:
         app()
     except UncertaintySegError as error:

@@ -1,0 +1,50 @@
+"""What a program that imports MONAI lightly has, and what it leaves to others. In processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from uncertaintyseg.startup import UNUSED
+
+_PROGRAM = """
+import importlib, importlib.util, json, sys
+from uncertaintyseg.startup import import_monai_lightly
+{before}
+import_monai_lightly()
+import_monai_lightly()
+import monai
+from monai.networks.nets import DynUNet
+from monai.engines import SupervisedTrainer
+loaded = [name for name in {unused} if sys.modules.get(name)]
+hidden = [name for name in {unused} if name in sys.modules and sys.modules[name] is None]
+installed = [name for name in {unused} if "." not in name and importlib.util.find_spec(name)]
+for name in installed:
+    importlib.import_module(name)
+again = importlib.reload(monai).__spec__.loader is monai.__loader__
+ours = [finder for finder in sys.meta_path if type(finder).__module__ == "uncertaintyseg.startup"]
+print(json.dumps([loaded, hidden, installed, again, len(ours)]))
+"""
+
+
+def _said(before: str) -> list:
+    program = _PROGRAM.format(before=before, unused=UNUSED)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("before", ["", "import matplotlib"])
+def test_monai_comes_without_what_is_not_used_and_that_can_be_imported_later(before):
+    loaded, hidden, installed, again, left_over = _said(before)
+    assert loaded == [name for name in UNUSED if before.endswith(name)]
+    assert hidden == []
+    assert {"matplotlib", "pandas"} <= set(installed)
+    assert again
+    assert left_over == 0
+
+
+def test_where_monai_was_imported_already_nothing_changes():
+    assert "matplotlib" in _said("import monai")[0]
