@@ -18,13 +18,13 @@ from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import
 SEED = 20
 
 
-class nnUNetTrainerNoDA_Adam_20epochs(nnUNetTrainerNoDA, nnUNetTrainerAdam):
+class nnUNetTrainerNoDA_Adam_30epochs(nnUNetTrainerNoDA, nnUNetTrainerAdam):
     """Few and short epochs: Adam and images as they are, with which a network learns sooner."""
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = 5e-3
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 20, 50, 2
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 30, 50, 2
         if "quick" in sys.argv:
             self.num_epochs, self.num_iterations_per_epoch = 1, 4
 
@@ -37,7 +37,7 @@ def main() -> None:
     random.seed(SEED)
     data = Path(nnUNet_preprocessed, sys.argv[1])
     plans = load_json(str(data / "nnUNetPlans.json")) | {"continue_training": False}
-    trainer = nnUNetTrainerNoDA_Adam_20epochs(
+    trainer = nnUNetTrainerNoDA_Adam_30epochs(
         plans, "3d_fullres", 0, load_json(str(data / "dataset.json")), torch.device("cpu")
     )
     trainer.run_training()

@@ -62,7 +62,7 @@ def dice(trained, labels) -> dict[str, float]:
 
 
 def test_the_import_gives_the_labels_of_nnunet(trained, labels, record_property):
-    said = f"{len(trained.pieces.training)} slabs of 24 mm of one CT, {trained.minutes:.0f} min on one core"
+    said = f"{len(trained.pieces.training)} slabs of 12 mm of one CT, {trained.minutes:.0f} min on one core"
     record_property(
         "what nnunetv2 trained", f"a small network on {said}: it has seen one CT only, and is good for no other"
     )
@@ -98,10 +98,12 @@ def test_the_audit_ranks_labels_that_were_damaged_first(trained, dice, quick, tm
             )
             record_property(
                 f"{case}, {name}: {damage.kind}",
-                f"{place}; {row['rank']} of all {len(rows)}; expected error {row['expected_error_ml']:.1f} mL",
+                f"{place}; excess {row['excess_error_ml']:.1f} mL of {row['expected_error_ml']:.1f} mL expected error",
             )
     clean = [row for row in known if (row["case"], row["name"]) not in damaged]
-    worst = "{case}, {name}, {expected_error_ml:.1f} mL".format(**clean[0]) if clean else "none"
+    worst = "none"
+    if clean:
+        worst = "{case}, {name}, excess {excess_error_ml:.1f} mL of {expected_error_ml:.1f} mL".format(**clean[0])
     record_property("worst of the labels left as they were", worst)
     for order, key in ORDERS.items():
         ranked = sorted(known, key=key)[: len(wanted)]

@@ -33,9 +33,9 @@ def audit(
         typer.Option("--map", help="What an id or a file's name stands for: 5=organ, or a JSON file. Repeatable."),
     ] = None,
     by: Annotated[
-        Literal["error", "excess", "dice"],
-        typer.Option(help="Rank by expected error, its excess over the model's own best guess, or expected Dice."),
-    ] = "error",
+        Literal["excess", "error", "dice"],
+        typer.Option(help="Rank by expected error beyond that of the model's own label, by all of it, or by Dice."),
+    ] = "excess",
     top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the worst places in.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for audit.csv, audit.json and a map a case.")] = None,

@@ -16,9 +16,9 @@ from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.existing_label import LabelReview, review_label
 
-ORDERS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "excess": lambda row: (-row["excess_error_ml"], -row["expected_error_ml"]),  # of its own label a model expects none
     "error": lambda row: -row["expected_error_ml"],
-    "excess": lambda row: -row["excess_error_ml"],
     "dice": lambda row: 1.0 if row["expected_dice"] is None else row["expected_dice"],
 }
 """What a ranking can go by; the least is first."""
@@ -54,7 +54,7 @@ def audit(
     cases: Sequence[Case],
     label_map: Mapping[str, str] | None = None,
     *,
-    by: str = "error",
+    by: str = "excess",
     keep: Callable[[CaseAudit], None] = lambda audited: None,
     progress: Callable[[str, float], None] = lambda stage, fraction: None,
 ) -> dict[str, Any]:

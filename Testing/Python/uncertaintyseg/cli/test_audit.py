@@ -49,20 +49,26 @@ def data(tmp_path):
 def test_the_damaged_labels_come_first_and_their_places_with_a_reason(command, where, data):
     result = command("audit", data, *where, "--json").json
     rows = result["structures"]
-    assert (result["n"], result["by"], len(rows), result["failed"]) == (CASES, "error", CASES, {})
+    assert (result["n"], result["by"], len(rows), result["failed"]) == (CASES, "excess", CASES, {})
     assert rows[0]["case"] == MISSED
     assert {row["case"] for row in rows[:3]} == {MISSED, ERODED, ADDED}
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
-    errors = [row["expected_error_ml"] for row in rows]
-    assert errors == sorted(errors, reverse=True)
+    excess = [(row["excess_error_ml"], row["expected_error_ml"]) for row in rows]
+    assert excess == sorted(excess, reverse=True)
     assert rows[0]["flag"] == "expected Dice below 0.8"
     kinds = {row["case"]: row["kind"] for row in reversed(result["regions"])}
     assert (kinds[MISSED], kinds[ADDED]) == ("missed", "extra")
 
 
 def test_the_excess_is_of_the_damaged_labels_alone(command, where, data):
-    rows = command("audit", data, *where, "--by", "excess", "--json").json["structures"]
+    rows = command("audit", data, *where, "--json").json["structures"]
     assert {row["case"] for row in rows if row["excess_error_ml"] > 0.01} == {MISSED, ERODED, ADDED}
+
+
+def test_all_of_the_error_and_dice_rank_too(command, where, data):
+    rows = command("audit", data, *where, "--by", "error", "--json").json["structures"]
+    errors = [row["expected_error_ml"] for row in rows]
+    assert errors == sorted(errors, reverse=True)
     assert command("audit", data, *where, "--by", "dice", "--json").json["structures"][0]["case"] in {MISSED, ERODED}
 
 
