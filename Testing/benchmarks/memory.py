@@ -44,7 +44,7 @@ from uncertaintyseg.segmenter import Segmenter
 
 FEATURES = 16
 SURE = 500.0
-"""Factor on random output weights: some 94 % of the voxels are then 99 % sure of their class, as many as by the network of
+"""Factor on random output weights: 94 % of the voxels are then 99 % sure of their class, as many as by the network of
 `make proof ARGS="--only h"` on its CT."""
 
 
