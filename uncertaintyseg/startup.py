@@ -2,8 +2,8 @@
 
 MONAI imports whatever it finds of the packages that it may work with: experiment loggers, plots, tables. It takes each
 for absent where it cannot be imported, so they are hidden while it is imported, and only then. A program that calls
-`import_monai_lightly` gives MONAI's own features of them up (`MLFlowHandler`, `CSVDataset`, `monai.visualize`); a
-library that is imported must not do that to others, so nothing here happens by itself.
+`import_monai_lightly` gives MONAI's own features of them up (`MLFlowHandler`, the TensorBoard handlers, `CSVDataset`,
+plots); a library that is imported must not do that to others, so nothing here happens by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-UNUSED = ("matplotlib", "mlflow", "pandas", "sklearn", "tensorboard", "torch.utils.tensorboard", "transformers")
+UNUSED = ("matplotlib", "mlflow", "pandas", "sklearn", "tensorboard", "torch.utils.tensorboard")
 
 
 def import_monai_lightly() -> None:

@@ -111,7 +111,7 @@ def _show(result: dict[str, Any], top: int) -> None:
         table.add_row(str(row["rank"]), row["case"], row["name"], *figures, dice, row["flag"] or "")
     console.print(table)
     console.print("Error and its excess over the model's own best guess are expected mL, the Dice is the expected one.")
-    places = Table("", "case", "structure", "kind", "error", "RAS mm", title="Worst places")
+    places = Table("", "case", "structure", "kind", "error", "RAS mm", title="Worst places, by expected error")
     for row in result["regions"][: min(top, 10)]:
         where = "{:.0f}, {:.0f}, {:.0f}".format(*row["ras_mm"])
         places.add_row(

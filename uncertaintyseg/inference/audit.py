@@ -58,7 +58,7 @@ def audit(
     keep: Callable[[CaseAudit], None] = lambda audited: None,
     progress: Callable[[str, float], None] = lambda stage, fraction: None,
 ) -> dict[str, Any]:
-    """Rank labels, case by case and structure by structure, by the error that a model expects in them.
+    """Rank labels, case by case and structure by structure, by the error that a model sees in them.
 
     Args:
         predictor: of the model; best one that has not learnt from these labels.
@@ -70,8 +70,8 @@ def audit(
 
     Returns:
         The JSON of `uncertaintyseg audit`: `structures` (`wire.LabelledStructure` with case and rank) and `regions`
-        (`wire.Region` with case), both worst first; `unmatched`: names in the labels that are no structure of the
-        model; and `failed`: messages of the cases that cannot be used.
+        (`wire.Region` with case, by expected error), both worst first; `unmatched`: names in the labels that are no
+        structure of the model; and `failed`: messages of the cases that cannot be used.
 
     Raises:
         InputError: when there is no labelled case, or none that can be used.

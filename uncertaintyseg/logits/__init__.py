@@ -15,7 +15,6 @@ __all__ = [
     "LogitDistribution",
     "LogitEnsemble",
     "LowRank",
-    "Marginal",
     "Moments",
     "Sum",
     "Weighting",

@@ -77,7 +77,7 @@ class DirectedMarginal(Marginal):
 
     Args:
         diagonal: d, `[B, C, n]`; `[C, n]` of one item.
-        directions: D, `[C, K]`.
+        directions: D, `[C, K]`; contrasts, for what all classes share takes digits from their differences.
         variance: v, `[B, K, n]` (`[K, n]`), not negative.
     """
 

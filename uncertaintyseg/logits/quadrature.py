@@ -96,15 +96,17 @@ def unrolled_cholesky(entry: Callable[[int, int], Tensor], size: int) -> Tensor:
     zero = torch.zeros_like(entry(0, 0))
     rounding = _rounding(zero)
     rows: list[list[Tensor]] = []
+    inverse: list[Tensor] = []  # of the pivots; 0 where one is nothing but rounding, which a division would magnify
     for r in range(size):
         row: list[Tensor] = []
         for c in range(r):
             inner = sum((row[k] * rows[c][k] for k in range(c)), start=zero)
-            row.append((entry(r, c) - inner) / rows[c][c])
+            row.append((entry(r, c) - inner) * inverse[c])
         inner = sum((value.square() for value in row), start=zero)
         variance = entry(r, r)
-        # A singular covariance leaves a pivot that is nothing but rounding, and later rows are divided by it.
-        row.append((variance - inner).clamp_min(rounding * variance + _PIVOT).sqrt())
+        left, least = variance - inner, rounding * variance + _PIVOT
+        row.append(left.clamp_min(least).sqrt())
+        inverse.append(torch.where(left > least, row[-1].reciprocal(), zero))
         rows.append(row)
     return torch.stack([torch.stack([*row, *[zero] * (size - len(row))]) for row in rows])
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm, qmc
 
 from Testing.Python.uncertaintyseg.logits import oracles
 from uncertaintyseg.logits import Diagonal, GaussianLogits, LowRank, Sum, quadrature
@@ -96,6 +97,23 @@ def test_voxels_without_nodes_are_off_by_less_than_promised():
     found = {name: value[quiet][:400] for name, value in flat(distribution).items()}
     for name, tolerance in zip(NAMES, (quadrature.TAIL, 2 * quadrature.TAIL, 1e-3), strict=True):
         assert np.abs(found[name] - truth[name]).max() < tolerance
+
+
+@pytest.mark.parametrize(("classes", "rank"), [(6, 1), (8, 3), (12, 3), (15, 4), (20, 5)])
+def test_fewer_directions_than_classes_are_no_worse_for_it(classes, rank):
+    """Most pivots of the Cholesky factor are rounding then; what is divided by them is rounding enlarged."""
+    torch.manual_seed(0)
+    factor, mean = torch.randn(1, classes, rank, 400, 1, 1), torch.randn(1, classes, 400, 1, 1)
+    found = GaussianLogits(mean, LowRank(factor)).moments()
+    z = torch.from_numpy(norm.ppf(qmc.Sobol(rank, seed=3).random(2**12).clip(1e-9, 1 - 1e-9)))
+    f, m = factor[0, ..., 0, 0].double(), mean[0, ..., 0, 0].double()
+    truth = torch.zeros_like(m)
+    for part in z.split(256):
+        truth += (m[None] + torch.einsum("crn,zr->zcn", f, part)).softmax(1).sum(0) / len(z)
+    error = (found.probability[0, ..., 0, 0] - truth).abs()
+    assert error.max() < 0.08
+    assert error.square().mean().sqrt() < 0.012
+    assert torch.isfinite(found.expected_entropy).all()
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1e-5, 1e-3])
