@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,3 +200,9 @@ def test_a_room_looks_down_only(room):
             if parts[0] == "uncertaintyseg" and parts[-1] != parts[0] and parts[1] in {*ROOMS} - {room, *ROOMS[room]}:
                 found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not found
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_has_what_it_says_that_it_offers(room):
+    module = importlib.import_module(f"uncertaintyseg.{room}")
+    assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
