@@ -116,7 +116,7 @@ def test_it_is_evaluated_and_labels_are_audited(command, composite):
     assert evaluated["structures"]["spleen"]["dice"]["mean"] < 0.5  # random labels
     audited = command("audit", data, "--model", bundle.name, "--json").json
     assert (audited["n"], audited["failed"]) == (len(scans), {})
-    errors = [row["expected_error_ml"] for row in audited["structures"]]
+    errors = [row["excess_error_ml"] for row in audited["structures"]]
     assert errors == sorted(errors, reverse=True)
     assert {row["name"] for row in audited["structures"][:20]} <= {
         label.name for label in bundle.labels if label.id < 5
