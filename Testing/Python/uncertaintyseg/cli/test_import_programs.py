@@ -69,18 +69,8 @@ def test_a_bundle_shows_what_it_runs_and_is_used_once_trusted(command, own, data
     assert found["labels"] == ["spleen"]
     assert "Spacingd" in found["runs"]
     scan = data / "images" / "case_0.nii.gz"
-    report = command(
-        "predict",
-        "spleen",
-        scan,
-        "--output",
-        tmp_path / "out",
-        "--method",
-        "dropout_injection",
-        "--option",
-        "passes=3",
-        "--json",
-    )
+    passes = ("--method", "dropout_injection", "--option", "passes=3")
+    report = command("predict", "spleen", scan, "--output", tmp_path / "out", *passes, "--json")
     assert report.code == 0, report.err
     assert report.json["case_scores"]["mutual_information"] > 0
 
