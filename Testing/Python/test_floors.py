@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "data": {"errors"},
     "segmenter": {"backbones", "errors", "heads"},
     "metrics": {"errors"},
-    "active": {"errors", "wire"},
+    "active": {"errors", "metrics", "wire"},
     "review": {"errors", "logits", "metrics", "wire"},
     "inference": {
         "active", "backbones", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter",

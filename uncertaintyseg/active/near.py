@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.ndimage import find_objects
 
+from uncertaintyseg.metrics.arrays import check_shapes
+
 Box = tuple[slice, ...]
 SLAB = 1 << 22
 """Voxels at a time."""
@@ -25,7 +27,12 @@ def means_near(
 
     Both a slab of planes at a time, each with as many planes around it as are near. Where nothing is labelled the means
     are over the volume.
+
+    Raises:
+        InputError: for a map of another shape than the label's.
     """
+    for name, values in maps.items():
+        check_shapes(f"the map '{name}'", values.shape, label.shape)
     reach = [int(np.ceil(near_mm / step)) for step in spacing]
     whole: dict[str, _Mean] = {name: _Mean() for name in maps}
     each: dict[int, _Mean] = {}

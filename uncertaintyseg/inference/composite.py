@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.inference.stream.boxes import StructureBoxes
-from uncertaintyseg.inference.stream.gatherer import CUT, Gathered, largest
+from uncertaintyseg.inference.stream.gatherer import CUT, Gathered
 from uncertaintyseg.inference.stream.grid import Chunk
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume
+from uncertaintyseg.logits import largest
 from uncertaintyseg.measures import MEASURES
 
 

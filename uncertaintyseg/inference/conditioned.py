@@ -24,7 +24,7 @@ from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.reviewing import probabilities_of
 from uncertaintyseg.inference.state import affine_of
-from uncertaintyseg.logits import GaussianLogits, Moments, most_likely
+from uncertaintyseg.logits import Conditioned, GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition
@@ -329,12 +329,21 @@ def drawn_labels(logits: GaussianLogits, voxels: Tensor, count: int, generator: 
     """Class indices `[n]` of some voxels in each of `count` whole segmentations.
 
     Args:
-        logits: of one volume; one channel for two classes.
+        logits: of one volume, `[1, C, *voxels]`; one channel for two classes.
         voxels: flat indices, `[n]`.
         count: how many.
         generator: of the draws.
+
+    Raises:
+        InputError: for logits of several volumes.
     """
+    if len(logits.mean) != 1:
+        raise InputError(f"the logits {tuple(logits.mean.shape)} are of {len(logits.mean)} volumes, not of one.")
     mean, covariance = logits.mean.flatten(2)[0, :, voxels], logits.covariance
+    if not isinstance(covariance, Conditioned):  # nothing is shared with what was clicked: no click moved a voxel
+        draws = (draw.flatten(2)[0, :, voxels] for draw in logits.sample(count, generator))
+        yield from map(_labels, draws)
+        return
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
@@ -347,7 +356,12 @@ def drawn_labels(logits: GaussianLogits, voxels: Tensor, count: int, generator: 
             draw = draw + marginal.diagonal.sqrt() * normal(*mean.shape)
             if marginal.factor is not None:
                 draw = draw + torch.einsum("ckn,kn->cn", marginal.factor, normal(*marginal.factor.shape[1:]))
-        yield (draw[0] > 0).long() if len(draw) == 1 else most_likely(draw)
+        yield _labels(draw)
+
+
+def _labels(logits: Tensor) -> Tensor:
+    """Class indices `[n]` of logits `[C, n]`; one channel for two classes."""
+    return (logits[0] > 0).long() if len(logits) == 1 else most_likely(logits)
 
 
 def _moments(clicked: Clicked) -> Moments:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.wire import Label
 
 
@@ -34,11 +36,12 @@ def shape_spread(draws: Iterable[Tensor], label: Tensor, labels: Sequence[Label]
         label: class indices `[*S]`.
         labels: the structures.
         voxel_ml: volume of a voxel.
+
+    Raises:
+        InputError: for a draw of another shape than the label's, or classes without a structure.
     """
     classes = len(labels) + 1
-    rows = label.flatten().long() * classes
-    pairs = torch.stack([torch.bincount(rows + draw.flatten(), minlength=classes**2) for draw in draws])
-    counts = pairs.reshape(-1, classes, classes).cpu().numpy()  # draw, class in the label, class in the draw
+    counts = np.stack([_pairs(label, draw, classes) for draw in draws])
     drawn = counts.sum(1)
     low, high = np.percentile(drawn * voxel_ml, [2.5, 97.5], axis=0)
     both, total = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2) + drawn
@@ -48,3 +51,12 @@ def shape_spread(draws: Iterable[Tensor], label: Tensor, labels: Sequence[Label]
         dice={item.name: float(np.nanmean(dice[:, item.id])) for item in labels if total[:, item.id].any()},
         count=len(counts),
     )
+
+
+def _pairs(label: Tensor, draw: Tensor, classes: int) -> np.ndarray:
+    """Voxels of each class in the label (rows) and in a draw (columns), `[classes, classes]`."""
+    check_shapes("a draw", draw.shape, label.shape)
+    found = torch.bincount(label.flatten().long() * classes + draw.flatten(), minlength=classes**2)
+    if len(found) > classes**2 or max(int(label.max()), int(draw.max())) >= classes:
+        raise InputError(f"a label or draw has a class beyond the {classes - 1} structures and the background.")
+    return found.reshape(classes, classes).cpu().numpy()

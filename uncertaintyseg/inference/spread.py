@@ -13,9 +13,9 @@ from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.shapes import ShapeSpread, shape_spread
 from uncertaintyseg.inference.state import POSSIBLE, InferenceState
-from uncertaintyseg.inference.stream.gatherer import largest
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.stream.windows import Slab
+from uncertaintyseg.logits import largest
 from uncertaintyseg.wire import Label
 
 FEATURE_BYTES = 2**31

@@ -15,6 +15,7 @@ from torch import Tensor
 from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.heads import Head
 from uncertaintyseg.logits import most_likely
+from uncertaintyseg.metrics.arrays import check_shapes
 
 MARGIN = 8
 """Voxels kept around the foreground: a plausible shape may reach so far beyond it."""
@@ -30,11 +31,17 @@ class InferenceState:
         features: float16 `[F, *region]`, in memory or memory-mapped.
         region: where it lies in the model's grid.
         affine: of the model's grid, 4x4, voxel to RAS+ mm.
+
+    Raises:
+        InputError: for features that are not those of the region.
     """
 
     features: np.ndarray
     region: tuple[slice, slice, slice]
     affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_shapes("a feature", self.features.shape[1:], [part.stop - part.start for part in self.region])
 
     @classmethod
     def around_foreground(cls, features: np.ndarray, possible: np.ndarray, affine: ArrayLike) -> InferenceState | None:

@@ -4,7 +4,7 @@ from uncertaintyseg.logits.conditioned import Conditioned
 from uncertaintyseg.logits.covariance import Basis, Covariance, Diagonal, LowRank, Sum
 from uncertaintyseg.logits.ensemble import LogitEnsemble, Weighting
 from uncertaintyseg.logits.gaussian import GaussianLogits, LogitDistribution
-from uncertaintyseg.logits.moments import Moments, most_likely
+from uncertaintyseg.logits.moments import Moments, largest, most_likely
 
 __all__ = [
     "Basis",
@@ -18,5 +18,6 @@ __all__ = [
     "Moments",
     "Sum",
     "Weighting",
+    "largest",
     "most_likely",
 ]

@@ -7,15 +7,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uncertaintyseg.errors import InputError
 
-def most_likely(mean: Tensor) -> Tensor:
-    """Index of the largest of the few classes `[C, *voxels]` at each voxel; torch's argmax is slow on a short axis."""
-    best, index = mean[0], torch.zeros(mean.shape[1:], dtype=torch.long, device=mean.device)
-    for c in range(1, mean.shape[0]):
-        better = mean[c] > best
-        best = torch.where(better, mean[c], best)
+
+def largest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of few channels `[C, *voxels]` at each voxel, and the index, uint8, of the first that has it.
+
+    torch's own max and argmax are slow on a short axis.
+    """
+    best, index = values[0].clone(), torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
+    for c in range(1, len(values)):
+        better = values[c] > best
+        torch.maximum(best, values[c], out=best)
         index.masked_fill_(better, c)
-    return index
+    return best, index
+
+
+def most_likely(values: Tensor) -> Tensor:
+    """Index of the likeliest class at each voxel, int64 `[*voxels]`, of equal ones the first.
+
+    Args:
+        values: logits or probabilities of one volume, `[C, *voxels]`, two classes or more; no batch axis.
+
+    Raises:
+        InputError: for one channel: a batch of one volume, or a sigmoid logit, of which class 0 would always win.
+    """
+    if len(values) < 2:
+        raise InputError(f"values of shape {tuple(values.shape)} are no [C, *voxels] of 2 classes or more.")
+    return largest(values)[1].long()
 
 
 @dataclass(frozen=True)
@@ -29,11 +48,21 @@ class Moments:
         probability: E[p], `[B, C, *spatial]`.
         second_moment: E[p^2], `[B, C, *spatial]`.
         expected_entropy: E[H(p)] in nats, `[B, 1, *spatial]`.
+
+    Raises:
+        InputError: for shapes that do not fit together.
     """
 
     probability: Tensor
     second_moment: Tensor
     expected_entropy: Tensor
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.probability.shape)
+        wanted = {"probability": shape, "second_moment": shape, "expected_entropy": (*shape[:1], 1, *shape[2:])}
+        found = {name: tuple(getattr(self, name).shape) for name in wanted}
+        if len(shape) < 3 or found != wanted:
+            raise InputError(f"moments of shapes {found} are no [B, C, *spatial] twice and [B, 1, *spatial].")
 
     @property
     def variance(self) -> Tensor:

@@ -29,13 +29,13 @@ def bounding_box(mask: np.ndarray, spacing: Sequence[float], margin_mm: float = 
 
 
 def check_shapes(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
-    """Refuse an array that does not lie on the reference's grid.
+    """Refuse an array that does not lie on the grid of another.
 
     Raises:
         InputError: when the shapes differ.
     """
     if tuple(found) != tuple(wanted):
-        raise InputError(f"{what} has shape {tuple(found)}, the reference {tuple(wanted)}: bring both onto one grid.")
+        raise InputError(f"{what} has shape {tuple(found)}, not {tuple(wanted)}: bring both onto one grid.")
 
 
 def check_finite(what: str, values: np.ndarray) -> None:

@@ -229,8 +229,10 @@ def condition(
         error: e.
 
     Raises:
-        InputError: as of `propagate`, or for a reach that is not positive.
+        InputError: as of `propagate`, for a reach that is not positive, or for logits of several volumes.
     """
+    if len(prior.mean) != 1:
+        raise InputError(f"the logits {tuple(prior.mean.shape)} are of {len(prior.mean)} volumes: clicks are on one.")
     if not reach_mm > 0:
         raise InputError(f"'reach_mm' is {reach_mm:g}: a click must be heard some way.")
     clicks = sorted(set(zip(voxels.tolist(), classes.tolist(), strict=True)))

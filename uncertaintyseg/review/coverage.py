@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.pieces import pieces_above
 from uncertaintyseg.wire import RiskCoveragePoint
@@ -35,7 +36,11 @@ def review_curve(
         calibration: of the model, if it holds for this error probability.
         also: a threshold to include, such as a guarantee's.
         valid: bool `[X, Y, Z]`, where the model saw the scan; None is everywhere.
+
+    Raises:
+        InputError: for arrays of different shapes.
     """
+    check_shapes("'valid'", (error_probability if valid is None else valid).shape, error_probability.shape)
     thresholds, bands = (UNCALIBRATED, None) if calibration is None else _steps(calibration, also)
     voxels = error_probability.size if valid is None else max(int(np.count_nonzero(valid)), 1)
     points = []

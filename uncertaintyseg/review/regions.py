@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.boxes import Box, islands, moved, parts, slabs
 from uncertaintyseg.wire import Label, Region
 
@@ -74,7 +75,11 @@ def regions(
         alternative: the structure that each background voxel most likely is instead, `[X, Y, Z]`, 0 for none; where
             it is not known it is found in the probabilities.
         limit: regions at most.
+
+    Raises:
+        InputError: for an error probability of another shape than the label's.
     """
+    check_shapes("the error probability", error_probability.shape, label.shape)
     affine = np.asarray(affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     owner = _owners(label, error_probability, probabilities, labels, alternative)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.ndimage import binary_erosion
 
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.agreement import POSSIBLE, Agreement, agreement, counts, size_of
 from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.wire import Label, Structure
@@ -41,6 +42,9 @@ def structure_table(
         intervals: 95 % interval of each structure's volume in mL by id, or None.
         interval_method: how they were made, or why there are none.
         valid: where the model saw the scan, `[*S]`; None is everywhere.
+
+    Raises:
+        InputError: for arrays of different shapes.
     """
     given = label, probabilities, error_probability, labels, voxel_ml, intervals, interval_method
     return [row for row, _ in rows_with_agreement(*given, valid=valid)]
@@ -63,6 +67,11 @@ def rows_with_agreement(
     Args: as there, and
         right: bool `[*S]`, where a person found the label right (`agreement`).
     """
+    beside = {"the error probability": error_probability, "'valid'": valid, "what was found right": right}
+    beside |= {f"the probability of {item.name}": probabilities[item.name] for item in labels}
+    for what, values in beside.items():
+        if values is not None:
+            check_shapes(what, values.shape, label.shape)
     found = counts(label, error_probability, right, size_of([item.id for item in labels]))
     cut_off = _at_face(label) | _outside(label, valid)
     for item in labels:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.boxes import slabs
 
 GRID = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-13.8, 9.2, 399))), [1.0]])
@@ -40,7 +41,11 @@ def tally(error_probability: np.ndarray, wrong: np.ndarray) -> Tally:
     Args:
         error_probability: 1 - p[label] `[*S]`, in [0, 1].
         wrong: bool `[*S]`, where the label is not the reference's.
+
+    Raises:
+        InputError: for arrays of different shapes.
     """
+    check_shapes("the error probability", error_probability.shape, wrong.shape)
     return pooled([_counted(error_probability[box], wrong[box]) for box in slabs(wrong.shape)])
 
 

@@ -51,8 +51,8 @@ def l_fusion_map(
     Args:
         laplace: of the Laplace head.
         dropout: of the dropout head, on the same voxels.
-        measure: the single map U~ whose variance over voxels is s, one number a case; None for s = 1. It scales the
-            map of a case, and does not change which of its voxels rank first.
+        measure: the single map U~ `[B, 1, *spatial]` whose variance over voxels is s, one number a case; None for
+            s = 1. It scales the map of a case, and does not change which of its voxels rank first.
         entropy_of: "pooled" takes the entropy of (E p_L + E p_D) / 2; "difference" that of softmax(E eta_L - E eta_D),
             as the paper writes it, which is largest where the heads AGREE.
         mean_gap: add (E eta_L - E eta_D)^2 to the variance, which the paper's formula does not see.
@@ -60,12 +60,14 @@ def l_fusion_map(
         generator: of those draws.
 
     Raises:
-        InputError: for distributions of different logits, or an unknown `entropy_of`.
+        InputError: for distributions of different logits, a measure on other voxels, or an unknown `entropy_of`.
     """
     if laplace.mean.shape != dropout.mean.shape:
         shapes = f"{tuple(laplace.mean.shape)} and {tuple(dropout.mean.shape)}"
         raise InputError(f"the two heads have logits of shapes {shapes}: L-FUSION needs the same voxels and classes.")
     gap = laplace.mean - dropout.mean
+    if measure is not None and measure.shape != gap[:, :1].shape:
+        raise InputError(f"the measure has shape {tuple(measure.shape)}, not {tuple(gap[:, :1].shape)}.")
     variance = sum(logit_variance(part, samples, generator) for part in (laplace, dropout))
     if mean_gap:
         variance = variance + gap.square()

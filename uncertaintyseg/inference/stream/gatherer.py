@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.stream.boxes import StructureBoxes
@@ -15,6 +14,7 @@ from uncertaintyseg.inference.stream.grid import Chunk
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.thresholding import threshold
 from uncertaintyseg.inference.volumes import BoxVolume
+from uncertaintyseg.logits import largest
 
 CUT = 1 / 65535
 """Probabilities below one step of what they are stored in; where boxes are worth it, they count as 0."""
@@ -126,13 +126,3 @@ class Gatherer:
 
     def _turned(self, array: np.ndarray) -> np.ndarray:
         return array.transpose(np.argsort(self.order))
-
-
-def largest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of few channels `[C, *]` at each voxel, and the index of the first that has it."""
-    best, index = values[0].clone(), torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
-    for c in range(1, len(values)):
-        better = values[c] > best
-        torch.maximum(best, values[c], out=best)
-        index.masked_fill_(better, c)
-    return best, index

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle, write_phantoms, write_threshold_bundle
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, spread
+from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, drawn_labels, spread
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.logits import GaussianLogits, LowRank
+from uncertaintyseg.review.conditioning import condition
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +175,14 @@ def test_every_voxel_of_a_scribble_takes_its_class(case):
     stroke = [Click((x, j, k), 1, stroke=True) for x in range(max(i - 4, 0), i + 1)]
     label = case.given(stroke).label
     assert all(label[s.voxel] == 1 for s in stroke)
+
+
+def test_where_no_voxel_shares_noise_with_the_clicked_one_shapes_are_drawn_from_the_prior():
+    factor = torch.randn(1, 3, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    factor[..., 0] = 0  # as where all features of a voxel are 0
+    prior = GaussianLogits(torch.zeros(1, 3, 4, 4, 4), LowRank(factor))
+    clicked = condition(prior, torch.tensor([0]), torch.tensor([1]), (1, 1, 1))
+    voxels = torch.arange(1, 64, 5)
+    drawn = list(drawn_labels(clicked.logits, voxels, 3, torch.Generator().manual_seed(1)))
+    wanted = [draw[0].argmax(0).flatten()[voxels] for draw in prior.sample(3, torch.Generator().manual_seed(1))]
+    assert all(torch.equal(one, other) for one, other in zip(drawn, wanted, strict=True))

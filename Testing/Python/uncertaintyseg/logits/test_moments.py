@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uncertaintyseg.logits import Moments, most_likely
+from uncertaintyseg.logits import Moments, largest, most_likely
 
 
-@pytest.mark.parametrize("classes", [1, 2, 7])
+@pytest.mark.parametrize("classes", [2, 3, 7])
 def test_the_most_likely_class_is_the_first_of_the_largest(classes):
     values = torch.randint(3, (classes, 4, 5, 6), generator=torch.Generator().manual_seed(0)).float()
     assert torch.equal(most_likely(values), torch.from_numpy(values.numpy().argmax(0)))
+    assert torch.equal(largest(values)[0], values.amax(0))
 
 
 def test_stacking_loses_nothing():
