@@ -106,6 +106,13 @@ class Guarantee(_Wire):
     text: str = Field(description="The promise in one sentence.")
 
 
+class Promise(_Wire):
+    """Answer of GET /uncertainty/v1/results/{key}/guarantee."""
+
+    guarantee: Guarantee | None = Field(description="For the alpha and delta that were asked for.")
+    guarantee_reason: str | None = Field(None, description="Why nothing can be promised of this result at all.")
+
+
 class Provenance(_Wire):
     """Everything needed to make the same maps again, bit for bit on the same device."""
 
@@ -150,6 +157,11 @@ class Risk(_Wire):
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
     provenance: Provenance
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration holds for this label and its error probability."""
+        return any(point.expected_error is not None for point in self.risk_coverage)
 
 
 class InferResult(_Wire):

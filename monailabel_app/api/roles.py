@@ -43,6 +43,7 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /uncertainty/v1/models",
         "GET /uncertainty/v1/models/{name}",
         "GET /uncertainty/v1/results/{key}",
+        "GET /uncertainty/v1/results/{key}/guarantee",
         "GET /uncertainty/v1/results/{key}/label.nii.gz",
         "GET /uncertainty/v1/results/{key}/maps/{name}.nii.gz",
         "GET /uncertainty/v1/results/{key}/samples/{name}.nii.gz",

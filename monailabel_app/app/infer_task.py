@@ -135,7 +135,13 @@ class BundleInferTask(InferTask):
     def submit_infer(self, image: Path, image_id: str | None, params: InferParams, *, picked: bool = False) -> InferJob:
         """Queue one inference; an image `picked` for its risk gets no promise."""
         step = self.step(image, image_id, params)
-        return self._queue.submit(InferJob(self.bundle.name, step, self._record, picked=picked))
+
+        def record(step: Step, report: Report) -> None:
+            self._record(step, report)
+            if picked:
+                self._store.mark_picked(report.risk.result)
+
+        return self._queue.submit(InferJob(self.bundle.name, step, record, picked=picked))
 
     def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
         """Queue the scoring of images by id; `known` scores join the result."""

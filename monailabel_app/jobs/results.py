@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 ROUTE = "/uncertainty/v1/results"
 _STATE = "state"
+_PICKED = "picked"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
 _NO_VARIANCE = "carried up to 16 classes, or for structures named in the request"
@@ -113,6 +115,15 @@ class ResultStore:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         return report
+
+    def mark_picked(self, key: str) -> None:
+        """Note that the scan of a result was picked for its risk; that outlives the server."""
+        with contextlib.suppress(FileNotFoundError):  # evicted, and the note with it
+            (self.folder(key) / _PICKED).touch()
+
+    def was_picked(self, key: str) -> bool:
+        """Whether that was noted."""
+        return (self.folder(key) / _PICKED).is_file()
 
     def label_path(self, key: str) -> Path:
         """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.review.calibration import Calibration
@@ -60,13 +60,19 @@ def hoeffding_bentkus(mean: np.ndarray, n: int, alpha: float) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         some = np.where(m > 0, m * np.log(m / alpha), 0.0)
         kl = some + (1 - m) * np.log((1 - m) / (1 - alpha))
-    bentkus = math.e * binom.cdf(np.ceil(n * np.asarray(mean) - 1e-9), n, alpha)
+    bentkus = math.e * bdtr(np.ceil(n * np.asarray(mean) - 1e-9), n, alpha)
     return np.where(np.asarray(mean) >= alpha, 1.0, np.minimum(np.exp(-n * kl), np.minimum(bentkus, 1.0)))
 
 
 def reachable(n: int, delta: float | None = None) -> float:
     """Smallest bound that n cases without any loss could promise: 1/(n+1), or 1 - delta^(1/n) with a confidence."""
     return 1 / (n + 1) if delta is None else 1 - delta ** (1 / n)
+
+
+def cases_needed(alpha: float, delta: float | None = None) -> float:
+    """Cases without any loss that could promise a bound, a whole number: the least n with `reachable` <= alpha."""
+    least = 1 / alpha - 1 if delta is None else math.log(delta) / math.log1p(-alpha)
+    return float(max(np.ceil(least - 1e-9), 1))
 
 
 def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | None = None) -> Guarantee:
@@ -87,15 +93,16 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
     least = reachable(calibration.n, delta)
     if alpha < least - _SLACK:
         raise OutOfReachError(
-            f"at most {_percent(alpha)} cannot be promised with {calibration.n} calibration cases; {_percent(least)} "
-            "is the least that so many could promise."
+            f"{_bound(alpha, delta)} cannot be promised with {calibration.n} calibration cases: it would "
+            f"take {cases_needed(alpha, delta):.7g} or more; {_percent(least)} is the least that {calibration.n} could "
+            "promise."
         )
     losses = calibration.losses
     index = crc_threshold(losses, alpha) if delta is None else rcps_threshold(losses, alpha, delta)
     if index is None:
-        raise OutOfReachError(f"at most {_percent(alpha)} could be promised only if the whole scan were reviewed.")
+        raise OutOfReachError(f"{_bound(alpha, delta)} could be promised only if the whole scan were reviewed.")
     threshold = calibration.thresholds[index]
-    often = "on average" if delta is None else f"on average, with {_percent(1 - delta)} confidence,"
+    often = "on average" if delta is None else f"on average, {_confidence(delta)},"
     return Guarantee(
         kind="crc" if delta is None else "rcps",
         alpha=alpha,
@@ -105,7 +112,7 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
         reachable_alpha=round(least, 6),
         text=(
             f"If every voxel with an error probability above {_percent(threshold)} is reviewed and corrected, what "
-            f"stays wrong is {often} at most {_percent(alpha)} of the true volume, for cases like the {calibration.n} "
+            f"stays wrong is {often} {_bound(alpha)} of the true volume, for cases like the {calibration.n} "
             f"of {calibration.data}."
         ),
     )
@@ -125,6 +132,14 @@ def _last(holds: np.ndarray) -> int | None:
     """Index before the first that does not hold; None where that is the first."""
     first = int(np.argmin(holds)) if not holds.all() else holds.size
     return first - 1 if first else None
+
+
+def _bound(alpha: float, delta: float | None = None) -> str:
+    return f"at most {100 * alpha:.10g} %" + ("" if delta is None else f" {_confidence(delta)}")
+
+
+def _confidence(delta: float) -> str:
+    return f"with {100 * (1 - delta):.10g} % confidence"
 
 
 def _percent(share: float) -> str:

@@ -13,6 +13,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.review.promise import (
     OutOfReachError,
+    cases_needed,
     crc_threshold,
     guarantee,
     hoeffding_bentkus,
@@ -83,6 +84,16 @@ def test_without_any_loss_exactly_what_is_reachable_is_promised(n, delta):
     assert reachable(40, 0.1) == pytest.approx(0.056, abs=5e-4)
 
 
+@pytest.mark.parametrize("delta", [None, 0.3, 0.1, 0.01, 1e-6])
+@pytest.mark.parametrize("alpha", [0.001, 0.02, 0.05, 1 / 3, 0.5])
+def test_so_many_cases_as_are_said_to_be_needed_are_enough_and_one_less_is_not(alpha, delta):
+    n = int(cases_needed(alpha, delta))
+    assert guarantee(calibration_of(np.zeros((n, 101))), alpha, delta).threshold == 1
+    if n > 1:
+        with pytest.raises(OutOfReachError, match=f"with {n - 1} calibration cases: it would take {n} or more"):
+            guarantee(calibration_of(np.zeros((n - 1, 101))), alpha, delta)
+
+
 @pytest.mark.parametrize("delta", [None, 0.1])
 def test_where_everything_is_wrong_only_a_review_of_everything_helps(delta):
     hopeless = calibration_of(np.ones((40, 101)))
@@ -97,11 +108,13 @@ def test_a_promise_says_in_one_sentence_what_it_promises_and_for_whom():
         "what stays wrong is on average at most 10 % of the true volume, for cases like the 40 of made up."
     )
     sure = guarantee(calibration_of(beta_losses(np.random.default_rng(0), 40)), 0.15, 0.1)
-    assert "with 90 % confidence," in sure.text
+    assert "with 90 % confidence at most 15 % of" in sure.text.replace(",", "")
     assert sure.threshold < 1
+    assert "with 99.99 % confidence" in guarantee(calibration_of(np.zeros((400, 101))), 0.1234567, 1e-4).text
+    assert "at most 12.34567 % of" in guarantee(calibration_of(np.zeros((400, 101))), 0.1234567, 1e-4).text
 
 
-@pytest.mark.parametrize(("alpha", "delta"), [(0, None), (1, None), (-0.1, None), (0.1, 0), (0.1, 1.5)])
+@pytest.mark.parametrize(("alpha", "delta"), [(0, None), (1, None), (-0.1, None), (0.1, 0), (0.1, 1.5), (np.nan, None), (0.1, np.nan)])
 def test_bounds_are_shares(alpha, delta):
     with pytest.raises(InputError, match="not between 0 and 1"):
         guarantee(calibration_of(np.zeros((20, 101))), alpha, delta)
