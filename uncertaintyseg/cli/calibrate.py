@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ALPHAS = (0.02, 0.05, 0.1, 0.15)
 DELTA = 0.1
+Bound = tuple[float, float | None]
+"""Alpha and delta."""
 
 
 def calibrate(
@@ -32,6 +35,11 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option(help="Folder of models to put a calibrated copy in; by default beside the weights.")
     ] = None,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option(help="Bound to say a promise for, such as 0.08; repeatable. By default 0.02, 0.05, 0.1, 0.15."),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="Beside the average, promise with confidence 1 - DELTA.")] = DELTA,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
     device: Device = "auto",
     models: MoreModels = None,
@@ -53,6 +61,11 @@ def calibrate(
         from uncertaintyseg.inference.predictors import load_predictor
         from uncertaintyseg.training.versions import installed
 
+        from uncertaintyseg.review.promise import check_bound
+
+        bounds = [(bound, sure) for bound in alpha or ALPHAS for sure in (None, delta)]
+        for bound in bounds:
+            check_bound(*bound)
         chosen = chosen_cases(read_cases(data), cases)
         found = measure(load_predictor(bundle, device), chosen, progress, data=name or cases or data.resolve().name)
     write_calibration(installed(bundle, output) if output else bundle, found)
@@ -61,30 +74,29 @@ def calibrate(
 
         calibration_picture(found, bundle.name, picture)
     if as_json:
-        print_json(_summary(bundle.name, found))
+        print_json(_summary(bundle.name, found, bounds))
         return
-    _show(bundle.name, found)
+    _show(bundle.name, found, bounds)
 
 
-def _promises(calibration: Calibration) -> list[dict[str, Any]]:
-    """What is promised at some bounds, on average and with confidence; or the reason why not."""
+def _promises(calibration: Calibration, bounds: Sequence[Bound]) -> list[dict[str, Any]]:
+    """What is promised at some bounds, or the reason why not."""
     from uncertaintyseg.review.promise import OutOfReachError, guarantee
 
     rows: list[dict[str, Any]] = []
-    for alpha in ALPHAS:
-        for delta in (None, DELTA):
-            row: dict[str, Any] = {"alpha": alpha, "delta": delta, "guarantee": None, "reason": None, "reviewed": None}
-            try:
-                promise = guarantee(calibration, alpha, delta)
-                at = calibration.thresholds.index(promise.threshold)
-                row |= {"guarantee": promise.model_dump(), "reviewed": float(calibration.mean_reviewed[at])}
-            except OutOfReachError as error:
-                row["reason"] = str(error)
-            rows.append(row)
+    for alpha, delta in bounds:
+        row: dict[str, Any] = {"alpha": alpha, "delta": delta, "guarantee": None, "reason": None, "reviewed": None}
+        try:
+            promise = guarantee(calibration, alpha, delta)
+            at = calibration.thresholds.index(promise.threshold)
+            row |= {"guarantee": promise.model_dump(), "reviewed": float(calibration.mean_reviewed[at])}
+        except OutOfReachError as error:
+            row["reason"] = str(error)
+        rows.append(row)
     return rows
 
 
-def _summary(model: str, calibration: Calibration) -> dict[str, Any]:
+def _summary(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> dict[str, Any]:
     recalibration = calibration.recalibration
     mean, low, high = calibration.band.tolist()
     return {
@@ -98,18 +110,18 @@ def _summary(model: str, calibration: Calibration) -> dict[str, Any]:
             "threshold": calibration.thresholds, "expected_error": mean, "lo": low, "hi": high,
             "reviewed": calibration.mean_reviewed.tolist(),
         },
-        "promises": _promises(calibration),
+        "promises": _promises(calibration, bounds),
     }  # fmt: skip
 
 
-def _show(model: str, calibration: Calibration) -> None:
+def _show(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> None:
     title = f"{model}, {calibration.n} cases: volume left wrong / true volume"
     table = Table("at most", "how sure", "review above", "share of the scan", title=title)
-    for row in _promises(calibration):
-        sure = "on average" if row["delta"] is None else f"with {1 - row['delta']:.0%} confidence"
+    for row in _promises(calibration, bounds):
+        sure = "on average" if row["delta"] is None else f"with {100 * (1 - row['delta']):.10g} % confidence"
         promise = row["guarantee"]
         shown = [f"{promise['threshold']:.3f}", f"{row['reviewed']:.1%}"] if promise else ["cannot be promised", ""]
-        table.add_row(f"{row['alpha']:.0%}", sure, *shown)
+        table.add_row(f"{100 * row['alpha']:.10g} %", sure, *shown)
     console.print(table)
     recalibration = calibration.recalibration
     console.print(

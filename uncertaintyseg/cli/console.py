@@ -42,6 +42,12 @@ Roi = Annotated[
     str | None,
     typer.Option(help="Look there only: x0,x1,y0,y1,z0,z1, first voxel and one after the last of the scan's axes."),
 ]
+Alpha = Annotated[
+    float | None, typer.Option(help="Promise at most this share of the true volume to stay wrong; 0.05 by default.")
+]
+Delta = Annotated[
+    float | None, typer.Option(help="Promise it with confidence 1 - DELTA, such as 0.1; by default on average.")
+]
 ModelName = Annotated[str, typer.Argument(help="Name as `uncertaintyseg models` prints it.", show_default=False)]
 
 

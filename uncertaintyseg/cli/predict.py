@@ -10,8 +10,10 @@ import typer
 from rich.table import Column, Table
 
 from uncertaintyseg.cli.console import (
+    Alpha,
     AsJson,
     Crf,
+    Delta,
     Device,
     Method,
     ModelName,
@@ -47,6 +49,8 @@ def predict(
     threshold: Threshold = None,
     structures: Structures = None,
     roi: Roi = None,
+    alpha: Alpha = None,
+    delta: Delta = None,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -64,14 +68,19 @@ def predict(
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.predictors import predictor_for
+        from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
         predictor = predictor_for(
             bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
             threshold=threshold,
         )  # fmt: skip
+        bound, (calibration, _) = ALPHA if alpha is None else alpha, predictor.calibration
+        check_bound(bound, delta)
+        if calibration and (alpha, delta) != (None, None):
+            guarantee(calibration, bound, delta)  # who asks for what is out of reach learns it now
         prediction = predictor.predict(
             image, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
-            progress=progress,
+            alpha=bound, delta=delta, progress=progress,
         )  # fmt: skip
         report = prediction.save(output)
     if as_json:
@@ -102,6 +111,8 @@ def predict(
         console.print(
             f"{region.rank}. {region.structure}, {region.kind}: {region.expected_error_ml:.2f} mL at RAS {where} mm"
         )
+    promise = prediction.guarantee
+    console.print(promise.text if promise else f"Nothing is promised: {prediction.guarantee_reason}")
     console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")
 
 

@@ -45,7 +45,7 @@ from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.coverage import review_curve
-from uncertaintyseg.review.promise import promised
+from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import structure_table
 from uncertaintyseg.segmenter import Network
@@ -140,6 +140,8 @@ class Predictor:
         structures: Sequence[str] | None = None,
         region: Sequence[Sequence[int]] | None = None,
         scratch: str | os.PathLike[str] | None = None,
+        alpha: float = ALPHA,
+        delta: float | None = None,
         progress: Progress = lambda stage, fraction: None,
     ) -> Prediction:
         """Segment one scan. Same seed and device: the same result, bit for bit.
@@ -153,11 +155,13 @@ class Predictor:
             region: first voxel and one after the last along each axis of the scan: only there the model looks, and the
                 rest is marked as not seen.
             scratch: folder for the maps of large scans, which stays; None: a temporary one that goes with the result.
+            alpha: bound to promise, as of `review.promise.guarantee`.
+            delta: None: on average; else with confidence 1 - delta.
             progress: called with a stage and the fraction done.
 
         Raises:
-            InputError: for a scan that cannot be used, a structure the model does not have, or a region outside the
-                scan.
+            InputError: for a scan that cannot be used, a structure the model does not have, a region outside the scan,
+                or an alpha or delta that is not between 0 and 1.
         """
         seconds: dict[str, float] = {}
         labels = named(self.bundle.labels, structures)
@@ -186,7 +190,7 @@ class Predictor:
             )
             places = regions(label, error, names, labels, affine)
             scores = case_scores(maps, label, spacing_mm(affine), table, shapes and shapes.dice)
-            promise, reason = promised(calibration, uncalibrated)
+            promise, reason = promised(calibration, uncalibrated, alpha, delta)
             curve = review_curve(error, voxel_ml, calibration, also=promise and promise.threshold, valid=valid)
         progress("done", 1.0)
         info = map_infos(

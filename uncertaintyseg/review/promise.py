@@ -87,9 +87,7 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
         OutOfReachError: when so many cases cannot promise it, or the scan would have to be reviewed as a whole.
         InputError: for an alpha or delta that is not between 0 and 1.
     """
-    for name, value in (("alpha", alpha), ("delta", delta)):
-        if value is not None and not 0 < value < 1:
-            raise InputError(f"{name} = {value:g} is not between 0 and 1.")
+    check_bound(alpha, delta)
     least = reachable(calibration.n, delta)
     if alpha < least - _SLACK:
         raise OutOfReachError(
@@ -118,12 +116,21 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
     )
 
 
-def promised(calibration: Calibration | None, reason: str | None) -> tuple[Guarantee | None, str | None]:
-    """The default promise of a result, or None and why there is none."""
+def check_bound(alpha: float, delta: float | None = None) -> None:
+    """Raise `InputError` unless both are between 0 and 1."""
+    for name, value in (("alpha", alpha), ("delta", delta)):
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"{name} = {value:g} is not between 0 and 1.")
+
+
+def promised(
+    calibration: Calibration | None, reason: str | None, alpha: float = ALPHA, delta: float | None = None
+) -> tuple[Guarantee | None, str | None]:
+    """The promise of a result, or None and why there is none; `reason` says why there is no calibration."""
     if calibration is None:
         return None, reason
     try:
-        return guarantee(calibration), None
+        return guarantee(calibration, alpha, delta), None
     except OutOfReachError as error:
         return None, str(error)
 

@@ -43,6 +43,24 @@ def test_calibrate_tells_people_what_can_be_promised(command, models, data, tmp_
     assert not (tmp_path / "models" / name / CALIBRATION).exists()
 
 
+def test_promises_are_made_at_the_bounds_that_are_asked_for(command, models, data, tmp_path):
+    name, *where = models(seed=2)
+    asked = ["--alpha", 0.3, "--alpha", 0.995, "--delta", 0.2]
+    rows = command("calibrate", name, data, *where, *asked, "--json").json["promises"]
+    assert [(row["alpha"], row["delta"]) for row in rows] == [(0.3, None), (0.3, 0.2), (0.995, None), (0.995, 0.2)]
+    assert rows[3]["guarantee"]["kind"] == "rcps"
+    predict = ["predict", name, data / "images" / "case_40.nii.gz", *where, "--output", tmp_path / "out"]
+    report = command(*predict, "--alpha", 0.995, "--delta", 0.2, "--json").json
+    assert report["guarantee"] == rows[3]["guarantee"]
+    assert rows[3]["guarantee"]["text"] in " ".join(command(*predict, "--alpha", 0.995, "--delta", 0.2).err.split())
+    refused = command(*predict, "--alpha", 0.05, "--delta", 0.2).message
+    assert "at most 5 % with 80 % confidence cannot be promised with 11 calibration cases" in refused
+    assert "it would take 32 or more" in refused
+    assert "alpha = 1.5 is not between 0 and 1" in command(*predict, "--alpha", 1.5).message
+    assert "delta = 0 is not between 0 and 1" in command("calibrate", name, data, *where, "--delta", 0).message
+    assert "Nothing is promised: at most 5 %" in command(*predict).err
+
+
 def test_too_few_cases_are_refused_before_anything_runs(command, models, phantoms):
     assert (
         "needs 10 labelled cases at least, not 6" in command("calibrate", models()[0], phantoms, *models()[1:]).message
