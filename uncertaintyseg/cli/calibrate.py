@@ -59,9 +59,8 @@ def calibrate(
         from uncertaintyseg.inference.calibrating import calibrate as measure
         from uncertaintyseg.inference.calibrating import write_calibration
         from uncertaintyseg.inference.predictors import load_predictor
-        from uncertaintyseg.training.versions import installed
-
         from uncertaintyseg.review.promise import check_bound
+        from uncertaintyseg.training.versions import installed
 
         bounds = [(bound, sure) for bound in alpha or ALPHAS for sure in (None, delta)]
         for bound in bounds:

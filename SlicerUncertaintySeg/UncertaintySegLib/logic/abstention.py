@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
@@ -10,6 +12,7 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene.abstention import Abstention
 from UncertaintySegLib.scene.curve_plot import CurvePlot
+from UncertaintySegLib.server.replies import parse_promise
 
 MAP = "error_probability"
 
@@ -26,7 +29,10 @@ class AbstentionLogic:
         selection: Where on its curve the result stands; call `moved` after moving it.
         overlay, plot: What is in the scene.
         fill, outlines, solid: What of the overlay is wanted: in the slices, as lines there, in 3D.
-        changed: After another result came, or the map.
+        changed: After another result came, another promise, or the map.
+        bound: Alpha, and delta or None, that somebody wants to be promised, of the results that follow as well; None:
+            what the server promises unasked.
+        asking: Whether a promise is on its way.
     """
 
     def __init__(self, session: Session) -> None:
@@ -34,7 +40,8 @@ class AbstentionLogic:
         self.selection = Selection()
         self.overlay = Abstention(session.scene.scene)
         self.plot = CurvePlot(session.scene.scene)
-        self.fill = self.outlines = self.solid = False
+        self.fill = self.outlines = self.solid = self.asking = False
+        self.bound: tuple[float, float | None] | None = None
         self.changed = Signal()
         session.result_changed.connect(self._on_result)
         session.case_opened.connect(self.forget)
@@ -44,6 +51,32 @@ class AbstentionLogic:
     def fetching(self) -> bool:
         """Whether the map is wanted and on its way."""
         return self._is_wanted and MAP in self.session.maps.fetching
+
+    def ask(self, alpha: float, delta: float | None) -> None:
+        """Have another bound promised: at most `alpha` left wrong, on average or with confidence 1 - `delta`."""
+        bound, result = (alpha, delta), self.session.state.result
+        self.bound = bound
+        if result is None or not self.selection.can_ask:
+            return
+
+        def arrived(answer: dict[str, Any]) -> None:
+            if self.session.state.result is result and self.bound == bound:
+                self.asking = False
+                self.session.state.promise = parse_promise(answer)
+                self._take()
+                if self.session.state.review_threshold is not None:
+                    self.moved()
+                    self.rest()
+
+        def failed(error: Exception) -> None:
+            self.asking, self.bound = False, None
+            self.session.fail(error)
+            self.changed.emit()
+
+        self.asking = True
+        arguments = {"result": result.key, "alpha": alpha, "delta": delta}
+        self.session.ask("guarantee", arguments, arrived, quiet=True, failed=failed)
+        self.changed.emit()
 
     def moved(self) -> None:
         """Follow where somebody moved the working point; what is slower than slices and plot waits for `rest`."""
@@ -76,8 +109,16 @@ class AbstentionLogic:
         return self.selection.point is not None and (self.fill or self.outlines or self.solid)
 
     def _on_result(self) -> None:
+        state, self.asking = self.session.state, False
+        self._take()
+        known = state.promise is not None and state.result is not None and state.promise.result == state.result.key
+        if self.bound is not None and not known:
+            self.ask(*self.bound)
+
+    def _take(self) -> None:
+        """Stand on the curve of the result, with what is promised of it."""
         try:
-            self.selection.take(self.session.state.result)
+            self.selection.take(self.session.state.result, self.session.state.promise)
         except UncertaintySegError as error:
             self.session.fail(error)
         self.plot.draw(chart(self.selection), self.session.scene.case or "")

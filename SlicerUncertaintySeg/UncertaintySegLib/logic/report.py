@@ -53,7 +53,7 @@ class Report:
 def selection_of(session: Session) -> Selection:
     """Return where on its curve the shown result stands, at the threshold that the reviewer chose."""
     selection = Selection()
-    selection.take(session.state.result)
+    selection.take(session.state.result, session.state.promise)
     if session.state.review_threshold is not None:
         selection.move_to_threshold(session.state.review_threshold)
     return selection

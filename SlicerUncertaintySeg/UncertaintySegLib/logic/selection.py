@@ -6,7 +6,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
 from UncertaintySegLib.scene.curve_plot import Chart
-from UncertaintySegLib.server.replies import Guarantee, InferResult
+from UncertaintySegLib.server.replies import Guarantee, InferResult, Promise
 
 _PREFIX = "uncalibrated: "
 
@@ -33,33 +33,46 @@ class Selection:
         return self.curve is not None and self.curve.errors is not None and self.guarantee is not None
 
     @property
+    def can_ask(self) -> bool:
+        """Whether calibration cases stand behind the curve, so that another bound can be asked for."""
+        return self.curve is not None and self.curve.errors is not None
+
+    @property
     def is_promised(self) -> bool:
         """Whether the promise holds at the working point: reviewing more than promised keeps it."""
         return self.calibrated and self.point.threshold <= self.guarantee.threshold + SLACK
 
-    def take(self, result: InferResult | None) -> None:
+    def take(self, result: InferResult | None, promise: Promise | None = None) -> None:
         """Stand on the curve of a result: where one stood, else at the promise, else in the middle.
+
+        Who stood at a promise goes to the one that takes its place.
+
+        Args:
+            result: That is shown.
+            promise: To take in place of the result's own, if it is one of this result.
 
         Raises:
             ServerError: The curve is none; there is then no curve.
         """
         before = self.point
+        at_promise = self.calibrated and abs(before.threshold - self.guarantee.threshold) < SLACK
         self.curve = self.point = self.guarantee = None
         self.reason = ""
         if result is None:
             return
-        self.guarantee = result.guarantee
-        self.reason = _without_prefix(result.guarantee_reason or "")
+        said = promise if promise is not None and promise.result == result.key else result
+        self.guarantee = said.guarantee
+        self.reason = _without_prefix(said.guarantee_reason or "")
         if not result.risk_coverage:
             self.reason = self.reason or _("The server sent no risk-coverage curve.")
             return
         self.curve = Curve(result.risk_coverage)
         if not (self.calibrated or self.reason):
             self.reason = _("The server does not say why.")
-        if before is not None:
-            self.move_to_threshold(before.threshold)
-        elif self.calibrated:
+        if self.calibrated and (before is None or at_promise):
             self.move_to_guarantee()
+        elif before is not None:
+            self.move_to_threshold(before.threshold)
         else:
             self.move_to_threshold(self.curve.thresholds[len(self.curve.thresholds) // 2])
 

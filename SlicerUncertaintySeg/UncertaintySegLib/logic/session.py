@@ -19,7 +19,7 @@ from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
 from UncertaintySegLib.server.courier import Courier
-from UncertaintySegLib.server.replies import InferResult, Sample, ServerInfo
+from UncertaintySegLib.server.replies import InferResult, Promise, Sample, ServerInfo
 
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class State:
         accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
         corrections: The clicks on the case, as the errand `condition` takes them.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
+        promise: The last one that was asked for, of the result that it names.
         message, is_error: The status line.
         stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
     """
@@ -66,6 +67,7 @@ class State:
     accepted: list[Box] = field(default_factory=list)
     corrections: dict[str, Any] = field(default_factory=dict)
     review_threshold: float | None = None
+    promise: Promise | None = None
     message: str = ""
     is_error: bool = False
     stage: str = ""

@@ -44,6 +44,7 @@ class SelectionSection(Section):
         ui.errorSlider.valueChanged.connect(self.on_error)
         ui.reviewThresholdSlider.valueChanged.connect(self.on_threshold)
         ui.guaranteeButton.clicked.connect(self.on_guarantee)
+        ui.askButton.clicked.connect(self.on_ask)
         ui.plotButton.clicked.connect(self.on_plot)
         for check_box in (ui.fillCheckBox, ui.outlineCheckBox, ui.solidCheckBox):
             check_box.toggled.connect(self.on_shown)
@@ -97,6 +98,12 @@ class SelectionSection(Section):
         """Go where the promise asks for the least work."""
         self._move(self.logic.selection.move_to_guarantee)
 
+    def on_ask(self, *_arguments) -> None:
+        """Have the server promise the bound that is typed in."""
+        sure = self.ui.confidenceSpinBox.value
+        delta = round(1 - sure / 100, 6) if sure > 0 else None
+        self.logic.ask(round(self.ui.alphaSpinBox.value / 100, 6), delta)
+
     def on_plot(self, *_arguments) -> None:
         """Show the curve in the plot views."""
         if not self.logic.plot.show():
@@ -139,8 +146,19 @@ class SelectionSection(Section):
             (ui.solidCheckBox, self.logic.solid),
         ):
             _set_quietly(check_box, "setChecked", shown)
+        self._show_bound()
         self._show_point()
         self._show_hint()
+
+    def _show_bound(self) -> None:
+        """Let the fields say what is promised, unless somebody waits for what they say."""
+        ui, selection = self.ui, self.logic.selection
+        for widget in (ui.alphaSpinBox, ui.confidenceSpinBox, ui.askButton):
+            widget.setEnabled(selection.can_ask and not self.logic.asking)
+        if selection.guarantee is not None and not self.logic.asking:
+            ui.alphaSpinBox.setValue(100 * selection.guarantee.alpha)
+            delta = selection.guarantee.delta
+            ui.confidenceSpinBox.setValue(0 if delta is None else 100 * (1 - delta))
 
     def _move(self, move: Callable[..., None], *position: float) -> None:
         move(*position)

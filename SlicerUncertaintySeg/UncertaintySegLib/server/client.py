@@ -212,6 +212,12 @@ class Client:
         path, form = _result(key, "review"), {"params": json.dumps(params)}
         return self._transport.upload("POST", path, "label", label, None, form, progress, _WORK_SECONDS)
 
+    def guarantee(self, key: str, alpha: float, delta: float | None = None) -> dict[str, Any]:
+        """Ask for the promise of a result at another bound: `guarantee`, null with a `guarantee_reason`."""
+        query = {name: value for name, value in {"alpha": alpha, "delta": delta}.items() if value is not None}
+        answer = self._transport.json("GET", _result(key, "guarantee"), query)
+        return {"result": key, "guarantee": _part(answer, "guarantee"), "guarantee_reason": answer["guarantee_reason"]}
+
     def samples(self, key: str, count: int, seed: int) -> list[dict[str, Any]]:
         """Draw whole segmentations: `url`, `seed` and `volumes_ml` of each, the smallest first."""
         path, body = _result(key, "samples"), {"count": count, "seed": seed}

@@ -175,6 +175,11 @@ def review(work: Work, result: str, file: str, params: Json | None = None, maps:
     return _fetched(work, raw, maps)
 
 
+def guarantee(work: Work, result: str, alpha: float, delta: float | None = None) -> Json:
+    """Learn what is promised of a result at a bound."""
+    return work.client.guarantee(result, alpha, delta)
+
+
 def samples(work: Work, result: str, count: int, seed: int = 0) -> Json:
     """Draw plausible segmentations and download them."""
     work.say("Drawing plausible segmentations", 0.0)
@@ -242,6 +247,7 @@ ERRANDS: dict[str, Callable[..., Json]] = {
         fetch_maps,
         condition,
         review,
+        guarantee,
         samples,
         submit,
         train,

@@ -220,6 +220,15 @@ class Guarantee:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What is promised of a result, named by its key, at a bound that was asked for; None where nothing can be."""
+
+    result: str
+    guarantee: Guarantee | None = None
+    guarantee_reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """State of a queued, running or ended job. `fraction` is 0 to 1."""
 
@@ -406,5 +415,15 @@ def parse_result(data: dict[str, Any]) -> InferResult:
         provenance=risk["provenance"],
         regions=parse_all(Region, risk.get("regions")),
         risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
-        guarantee=parse(Guarantee, risk["guarantee"]) if risk.get("guarantee") else None,
+        guarantee=_guarantee(risk),
     )
+
+
+@_tolerant
+def parse_promise(data: dict[str, Any]) -> Promise:
+    """Make a `Promise` from what the errand `guarantee` answers."""
+    return parse(Promise, data, guarantee=_guarantee(data))
+
+
+def _guarantee(data: dict[str, Any]) -> Guarantee | None:
+    return parse(Guarantee, data["guarantee"]) if data.get("guarantee") else None

@@ -14,7 +14,16 @@ ROOT = Path(__file__).resolve().parents[3]
 MODULE = ROOT / "SlicerUncertaintySeg"
 SOURCES = sorted(MODULE.rglob("*.py"))
 SECTIONS = sorted(MODULE.glob("UncertaintySegLib/panel/*_section.py"))
-WORKED = {"QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QCheckBox", "QSpinBox", "ctkSliderWidget"}
+WORKED = {
+    "QPushButton",
+    "QToolButton",
+    "QComboBox",
+    "QLineEdit",
+    "QCheckBox",
+    "QSpinBox",
+    "QDoubleSpinBox",
+    "ctkSliderWidget",
+}
 
 
 def test_the_module_is_of_the_librarys_version():

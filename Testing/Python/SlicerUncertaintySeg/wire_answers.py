@@ -80,6 +80,17 @@ def result(key: str, labels: list[dict], regions: list[dict], maps: tuple[str, .
     return {"risk": risk, "label": f"{base}/label.nii.gz", "label_names": names, "labels": labels}
 
 
+def promise(key: str, alpha: float, delta: float | None = None) -> dict:
+    """What is promised of a result at a bound: the laxer it is, the less is to be reviewed."""
+    if key == "p1cked":
+        return {"guarantee": None, "guarantee_reason": "uncalibrated: this case was picked for its risk"}
+    made = {
+        "kind": "crc" if delta is None else "rcps", "alpha": alpha, "delta": delta, "threshold": 4 * alpha,
+        "cases": 40, "reachable_alpha": 0.024, "text": f"If it is reviewed, at most {100 * alpha:g} % stays wrong.",
+    }  # fmt: skip
+    return {"guarantee": made, "guarantee_reason": None}
+
+
 def find_regions(case: dict, labels: list[dict]) -> list[dict]:
     """One region a structure: where the phantom's risk is highest in it, the worst first."""
     label, risk = (nib.load(case[name]) for name in ("label", "risk"))

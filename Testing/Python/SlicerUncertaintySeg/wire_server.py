@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import nibabel as nib
 import numpy as np
 
-from Testing.Python.SlicerUncertaintySeg.wire_answers import STRUCTURES, find_regions, info, result
+from Testing.Python.SlicerUncertaintySeg.wire_answers import STRUCTURES, find_regions, info, promise, result
 
 
 class Wire:
@@ -231,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
             }
         )
 
+    def _guarantee(self, path: str, _body: bytes):
+        asked = {name: float(value) for name, (value,) in parse_qs(urlsplit(self.path).query).items()}
+        self._json(promise(path.split("/")[-2], **asked))
+
     def _result_label(self, _path: str, _body: bytes):
         self._result_file(self.wire.case["label"])
 
@@ -303,6 +307,7 @@ _ROUTES = {
     "/uncertainty/v1/jobs/[^/]+": _Handler._job,
     f"{_RESULTS}/condition": _Handler._condition,
     f"{_RESULTS}/review": _Handler._review,
+    f"{_RESULTS}/guarantee": _Handler._guarantee,
     f"{_RESULTS}/samples": _Handler._samples,
     f"{_RESULTS}/label.nii.gz": _Handler._result_label,
     f"{_RESULTS}/samples/[^/]+": _Handler._result_label,

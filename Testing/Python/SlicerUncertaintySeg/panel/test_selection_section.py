@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE, POINTS
+from UncertaintySegLib.logic.report import selection_of
 from UncertaintySegLib.panel.selection_section import SelectionSection
 
 VIEWS = ("Red", "Yellow", "Green")
@@ -82,6 +84,74 @@ def test_each_slider_moves_the_other_two(section, show_result):
     click(ui.guaranteeButton)
     assert ui.reviewThresholdSlider.value == 0.2
     assert ui.footnoteLabel.isHidden()
+
+
+def test_another_bound_is_promised_for_the_asking(section, show_result, session, wire_server):
+    from slicer_host import desktop
+
+    session.url = wire_server.url
+    ui, logic = section.ui, section.logic
+    assert not ui.askButton.enabled
+    show_result()
+    assert (ui.alphaSpinBox.value, ui.confidenceSpinBox.value, ui.confidenceSpinBox.text) == (5.0, 0.0, "on average")
+    ui.alphaSpinBox.setValue(10.0)
+    ui.confidenceSpinBox.setValue(90.0)
+    assert ui.reviewThresholdSlider.value == 0.2
+    click(ui.askButton)
+    assert not ui.askButton.enabled
+    desktop.wait_until(lambda: not logic.asking, 20)
+    query = {"alpha": "0.1", "delta": "0.1"}
+    assert parse_qs(urlsplit(wire_server.requests[-1][1]).query) == {name: [value] for name, value in query.items()}
+    assert ui.promiseLabel.text == "Guarantee: If it is reviewed, at most 10 % stays wrong."
+    assert (ui.alphaSpinBox.value, ui.confidenceSpinBox.value) == (10.0, 90.0)
+    assert (ui.reviewThresholdSlider.value, ui.coverageSlider.value, ui.errorSlider.value) == (0.4, 99.0, 3.0)
+    assert selection_of(session).guarantee.delta == 0.1
+    ui.reviewThresholdSlider.setValue(0.3)
+    ui.alphaSpinBox.setValue(5.0)
+    ui.confidenceSpinBox.setValue(0.0)
+    click(ui.askButton)
+    desktop.wait_until(lambda: not logic.asking, 20)
+    assert (ui.reviewThresholdSlider.value, ui.confidenceSpinBox.text) == (0.3, "on average")
+    assert ui.promiseLabel.text.startswith("Not guaranteed here. Guaranteed at a threshold of 0.2: If it is")
+
+
+def test_a_bound_that_was_asked_for_is_asked_of_the_next_case_as_well(section, show_result, session, wire_server):
+    from slicer_host import desktop
+
+    session.url = wire_server.url
+    show_result()
+    section.ui.alphaSpinBox.setValue(20.0)
+    click(section.ui.askButton)
+    desktop.wait_until(lambda: not section.logic.asking, 20)
+    show_result(key="n3xt")
+    assert section.logic.asking
+    desktop.wait_until(lambda: not section.logic.asking, 20)
+    assert wire_server.requests[-1][1].startswith("/uncertainty/v1/results/n3xt/guarantee")
+    assert section.ui.promiseLabel.text == "Guarantee: If it is reviewed, at most 20 % stays wrong."
+    assert section.ui.reviewThresholdSlider.value == pytest.approx(0.8)
+    show_result(key="p1cked")
+    desktop.wait_until(lambda: not section.logic.asking, 20)
+    assert section.ui.uncalibratedReasonLabel.text == "This case was picked for its risk"
+    show_result(key="cl1cked", risk_coverage=POINTS.uncalibrated, guarantee=None, guarantee_reason="why")
+    assert not section.logic.asking
+    assert not section.ui.askButton.enabled
+
+
+def test_a_bound_out_of_reach_is_refused_and_the_promise_stays(section, show_result, session, wire_server):
+    from slicer_host import desktop
+
+    session.url = wire_server.url
+    refusal = b'{"detail": "at most 1 % cannot be promised with 40 calibration cases: it would take 99 or more"}'
+    wire_server.refusals["/uncertainty/v1/results/k3y/guarantee"] = (400, refusal)
+    show_result()
+    section.ui.alphaSpinBox.setValue(1.0)
+    click(section.ui.askButton)
+    desktop.wait_until(lambda: session.state.is_error, 20)
+    assert "it would take 99 or more" in session.state.message
+    assert section.ui.promiseLabel.text == f"Guarantee: {GUARANTEE.text}"
+    assert section.ui.alphaSpinBox.value == 5.0
+    show_result(key="n3xt")
+    assert not section.logic.asking
 
 
 @pytest.mark.parametrize(("lowest", "decimals"), [(0.8, 2), (0.9998, 4)])
@@ -304,6 +374,8 @@ def test_nothing_is_cut_off_at_380_pixels(panel, section, show_result, look, tmp
     qt.QApplication.processEvents()
     assert panel.widget.grab().save(str(tmp_path / f"{look}.png"))
     ui = section.ui
-    for widget in (ui.guaranteeButton, ui.plotButton, ui.fillCheckBox, ui.coverageLabel, ui.errorLabel):
+    for field in (ui.alphaSpinBox, ui.confidenceSpinBox):
+        assert field.width >= field.sizeHint().width()
+    for widget in (ui.guaranteeButton, ui.plotButton, ui.askButton, ui.fillCheckBox, ui.coverageLabel, ui.errorLabel):
         assert widget.width >= widget.fontMetrics().horizontalAdvance(widget.text)
     assert panel.widget.width == 380

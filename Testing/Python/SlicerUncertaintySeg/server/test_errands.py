@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from UncertaintySegLib.errors import ServerError
-from UncertaintySegLib.server.replies import parse_case, parse_info, parse_result, parse_sample
+from UncertaintySegLib.server.replies import parse_case, parse_info, parse_promise, parse_result, parse_sample
 
 
 def test_connect_says_what_the_server_offers_and_who_we_are(asker, wire_server):
@@ -95,6 +95,15 @@ def test_a_review_sends_the_label_with_what_is_trusted(asker, wire_server, phant
     assert (content, sent) == (phantom_case.label.read_bytes(), params)
     assert parse_result(answer["result"]).structures[0].anomaly_score == 0.0
     assert set(answer["maps"]) == {"error_probability", "anomaly"}
+
+
+def test_a_promise_comes_for_the_bound_that_is_asked_for(asker, wire_server):
+    sure = parse_promise(asker.ask("guarantee", result="k3y", alpha=0.1, delta=0.2))
+    assert (sure.result, sure.guarantee.kind, sure.guarantee.delta) == ("k3y", "rcps", 0.2)
+    assert wire_server.requests[-1][1] == "/uncertainty/v1/results/k3y/guarantee?alpha=0.1&delta=0.2"
+    assert parse_promise(asker.ask("guarantee", result="k3y", alpha=0.1)).guarantee.kind == "crc"
+    picked = parse_promise(asker.ask("guarantee", result="p1cked", alpha=0.1))
+    assert (picked.guarantee, picked.guarantee_reason) == (None, "uncalibrated: this case was picked for its risk")
 
 
 def test_samples_come_as_files_with_their_volumes(asker):

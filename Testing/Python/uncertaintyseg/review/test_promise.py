@@ -114,7 +114,9 @@ def test_a_promise_says_in_one_sentence_what_it_promises_and_for_whom():
     assert "at most 12.34567 % of" in guarantee(calibration_of(np.zeros((400, 101))), 0.1234567, 1e-4).text
 
 
-@pytest.mark.parametrize(("alpha", "delta"), [(0, None), (1, None), (-0.1, None), (0.1, 0), (0.1, 1.5), (np.nan, None), (0.1, np.nan)])
+@pytest.mark.parametrize(
+    ("alpha", "delta"), [(0, None), (1, None), (-0.1, None), (0.1, 0), (0.1, 1.5), (np.nan, None), (0.1, np.nan)]
+)
 def test_bounds_are_shares(alpha, delta):
     with pytest.raises(InputError, match="not between 0 and 1"):
         guarantee(calibration_of(np.zeros((20, 101))), alpha, delta)
