@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -9,9 +10,9 @@ from contextlib import asynccontextmanager
 from types import FrameType
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from monailabel.app import app
 from monailabel.config import settings
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 from monailabel_app import api
@@ -21,6 +22,7 @@ from monailabel_app.api.audit import audit, audit_job
 from monailabel_app.api.auth import Gate, Login
 from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
+from monailabel_app.api.limits import FORM, BodyLimits
 
 __all__ = ["app"]
 
@@ -32,6 +34,8 @@ def _put_in_front(app: FastAPI) -> None:
     for router in api.routers:
         app.include_router(router)
     app.router.routes.extend(stock)
+    first_last = list(reversed(app.router.routes))  # of two routes of one path OpenAPI keeps the last
+    app.openapi = functools.cache(lambda: get_openapi(title=app.title, version=app.version, routes=first_last))
 
 
 _stock_lifespan = app.router.lifespan_context
@@ -65,8 +69,9 @@ def _protect(app: FastAPI, access: Access) -> None:
     """Put the guards around the routes, the outermost last, in the place of MONAI Label's, which let any page in."""
     app.user_middleware.clear()
     app.state.gate = Gate(access)
+    app.router.form_limits = FORM
+    app.add_middleware(BodyLimits, access=access)
     app.add_middleware(Login, gate=app.state.gate)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=int(access.max_upload_mb * 1e6))
     if access.allow_origins:
         allowed = ["Authorization", "Content-Type", "If-None-Match"]
         app.add_middleware(

@@ -6,12 +6,15 @@ positions in mm (RAS), entropies in nats, probabilities in [0, 1].
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Source = Literal["aleatoric", "epistemic", "total"]
 Modality = Literal["CT", "MR"]
+Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Voxel = tuple[Index, Index, Index]
+"""IJK."""
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobKind = Literal["infer", "condition", "samples", "score", "batch", "train", "calibrate"]
 
@@ -177,12 +180,12 @@ class Corrections(BaseModel):
     """Voxels and what they are: IJK on the grid of the stored scan, by MONAI Label's names or by structure."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, list[tuple[int, int, int]]]
+    __pydantic_extra__: dict[str, list[Voxel]]
 
-    foreground: list[tuple[int, int, int]] = Field(
+    foreground: list[Voxel] = Field(
         default_factory=list, description="Voxels of `label`; a key with a structure's name says the same."
     )
-    background: list[tuple[int, int, int]] = Field(default_factory=list, description="Voxels of no structure.")
+    background: list[Voxel] = Field(default_factory=list, description="Voxels of no structure.")
 
 
 class ConditionRequest(Corrections):
@@ -211,7 +214,7 @@ class ReviewRequest(_Wire):
         description="'edits': where it differs from the model's label a person said so, and that is right; 'none': "
         "the label is somebody else's, and where it differs it may be wrong.",
     )
-    accepted: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = Field(
+    accepted: list[tuple[Voxel, Voxel]] = Field(
         default_factory=list, description="Boxes in which a person found it right: first and last voxel, IJK."
     )
 
@@ -326,7 +329,7 @@ class Model(_Wire):
 class RestoreRequest(_Wire):
     """Body of POST /uncertainty/v1/models/{name}/restore."""
 
-    version: int
+    version: int = Field(ge=0, lt=2**31)
 
 
 class TrainResult(_Wire):

@@ -11,6 +11,7 @@ from monailabel_app.api import (
     datastore,
     dicom,
     infer,
+    logs,
     match,
     model,
     ohif,
@@ -43,5 +44,6 @@ routers = [
     dicom.router,
     sessions.router,
     ohif.router,
+    logs.router,
     unavailable.router,
 ]

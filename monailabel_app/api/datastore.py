@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.endpoints import datastore as stock
 from starlette.background import BackgroundTask
@@ -115,7 +115,7 @@ def update_label_params(app: AppInstance, label: str, tag: str, params: Json = "
 
 
 @router.get("/dataset", summary="All labelled scans as a zip", response_class=FileResponse)
-def dataset(app: AppInstance, limit_cases: int | None = None) -> FileResponse:
+def dataset(app: AppInstance, limit_cases: Annotated[int | None, Query(ge=1, lt=2**31)] = None) -> FileResponse:
     """Zip them in a thread, and leave no copy behind."""
     archive = Path(app.datastore().get_dataset_archive(limit_cases))
     cleanup = BackgroundTask(archive.unlink)

@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from monailabel.config import settings
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 
 from monailabel_app.access import Access
-from monailabel_app.api.guard import too_large
+from monailabel_app.api.limits import too_large
 from monailabel_app.errors import (
     DicomWebError,
     ForbiddenError,
@@ -68,7 +69,8 @@ async def _malformed(_request: Request, error: RequestValidationError) -> JSONRe
 
 async def _http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 413:
-        return too_large(Access.from_conf(settings.MONAI_LABEL_APP_CONF))
+        max_upload = int(Access.from_conf(settings.MONAI_LABEL_APP_CONF).max_upload_mb * 1e6)
+        return too_large(request.scope.get(MAX_BODY_SIZE_SCOPE_KEY, max_upload), max_upload)
     if _is_full(error.__cause__):  # an upload is kept on disk while its form is read
         return _answer(507, _DISK_FULL)
     return await http_exception_handler(request, error)

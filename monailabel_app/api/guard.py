@@ -22,7 +22,7 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: 403 for what only looks like a client of this server, 413 for what is too large.
+    """ASGI middleware: 403 for what only looks like a client of this server.
 
     Without tokens the client itself must be on this machine. MONAI Label alone listens on all interfaces and lets any
     web page read its answers.
@@ -40,8 +40,6 @@ class Guard:
         headers = Headers(scope=scope)
         if reason := self._stranger(scope, headers):
             await JSONResponse({"detail": reason}, 403)(scope, receive, send)
-        elif self._too_large(headers):
-            await too_large(self._access)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -75,10 +73,6 @@ class Guard:
             or _hostname(origin) in self._access.allowed_hosts
         )
 
-    def _too_large(self, headers: Headers) -> bool:
-        length = headers.get("content-length", "")
-        return length.isdecimal() and int(length[:20]) > self._access.max_upload_mb * 1e6
-
 
 class SecurityHeaders:
     """ASGI middleware: headers that keep browsers from guessing types, framing pages and storing scans."""
@@ -99,12 +93,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-def too_large(access: Access) -> JSONResponse:
-    """Return the answer to a request above `max_upload_mb`."""
-    detail = f"more than {access.max_upload_mb:g} MB in one request: crop or compress the scan or raise --max-upload-mb"
-    return JSONResponse({"detail": detail}, 413, headers={"Connection": "close"})
 
 
 def _netloc(url: str) -> str:

@@ -87,7 +87,7 @@ def parse_params(params: str, field: str = "params") -> dict[str, Any]:
     """Return the JSON object of a form field. Raises `InputError` naming the field when it is none."""
     try:
         values = json.loads(params or "{}")
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise InputError(f"{field}: not JSON ({error})") from error
     if not isinstance(values, dict):
         raise InputError(f"{field}: must be a JSON object")

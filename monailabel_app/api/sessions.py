@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.utils.sessions import Sessions
 
@@ -22,7 +22,10 @@ router = APIRouter(prefix="/session", tags=["Session"])
 
 @router.put("/", summary="Create a session with the files of one scan")
 def create(
-    app: AppInstance, files: Annotated[list[UploadFile], File()], expiry: int = 0, uncompress: bool = False
+    app: AppInstance,
+    files: Annotated[list[UploadFile], File()],
+    expiry: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    uncompress: bool = False,
 ) -> dict[str, Any]:
     """Answer with the id under which the scan is kept for `expiry` seconds; one volume, or the slices of a series."""
     if uncompress:  # members of an archive can name files anywhere on this machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,11 +17,12 @@ from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, R
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.described import named
-from uncertaintyseg.inference.methods import ensemble_members, model_with
+from uncertaintyseg.inference.methods import check_options, ensemble_members, model_with, options_of
 from uncertaintyseg.inference.predictor import SAMPLES
 from uncertaintyseg.inference.result_key import result_key
 
-Span = tuple[int, int]
+Voxel = Annotated[int, Field(ge=0, lt=2**31)]
+Span = tuple[Voxel, Voxel]
 
 
 class Params(BaseModel):
@@ -66,7 +67,7 @@ class BatchParams(InferParams):
     """How to infer many images."""
 
     label_tag: str = Field("original", description="Where the labels are saved; never as final ones.")
-    max_batch_size: int = Field(0, ge=0, description="At most so many images; 0 for all.")
+    max_batch_size: int = Field(0, ge=0, lt=2**31, description="At most so many images; 0 for all.")
 
 
 class BundleInferTask(InferTask):
@@ -172,6 +173,8 @@ class BundleInferTask(InferTask):
         options, others = dict(params.options), []
         if method == "ensemble":
             others = ensemble_members(bundle, options.pop("models", None), *self._models.folders)
+        if method is not None:
+            check_options(method, options_of(bundle, method, options))
         structures = None
         if params.structures is not None:
             structures = tuple(item.name for item in named(bundle.labels, params.structures))

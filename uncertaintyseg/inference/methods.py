@@ -12,6 +12,8 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS, make_head
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundles, read_config
 from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.inference.passes.ranges import PASSES as MOST
+from uncertaintyseg.inference.passes.ranges import check_ranges
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.segmenter import Network
@@ -139,6 +141,27 @@ def options_of(bundle: Bundle, method: str, options: Mapping[str, Any]) -> dict[
     return found
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check the options of passes without a network, as far as they do not depend on one.
+
+    Raises:
+        InputError: for an unknown method or option, a number out of its range, or more than 4096 passes in all.
+    """
+    if name not in PASSES:
+        raise InputError(f"there is no method '{name}' that runs on any model; there are {', '.join(PASSES)}.")
+    kind, defaults = PASSES[name], _options(PASSES[name])
+    unknown = [option for option in options if option not in defaults]
+    if unknown:
+        raise InputError(f"the method '{name}' has no option '{unknown[0]}'; it has {', '.join(defaults)}.")
+    check_ranges(kind, options)
+    try:
+        count = kind.count(**defaults | dict(options))
+    except TypeError as error:
+        raise InputError(f"the method '{name}': {error}.") from error
+    if count > MOST:
+        raise InputError(f"the method '{name}' would take {count} passes with these options: {MOST} are the most.")
+
+
 def make_passes(
     name: str, network: Network, *, spacing: Sequence[float], options: Mapping[str, Any], others: Sequence[Network] = ()
 ) -> Network:
@@ -154,13 +177,9 @@ def make_passes(
     Raises:
         InputError: for an unknown method, or options that it cannot take.
     """
-    if name not in PASSES:
-        raise InputError(f"there is no method '{name}' that runs on any model; there are {', '.join(PASSES)}.")
+    check_options(name, options)
     kind = PASSES[name]
     parameters = inspect.signature(kind).parameters
-    unknown = [option for option in options if option not in _options(kind)]
-    if unknown:
-        raise InputError(f"the method '{name}' has no option '{unknown[0]}'; it has {', '.join(_options(kind))}.")
     known: dict[str, Any] = {"spacing": tuple(spacing)} if "spacing" in parameters else {}
     first = [network, *others] if "networks" in parameters else network
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput
+from uncertaintyseg.inference.passes.ranges import PASSES, Range, check_ranges
 from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Source
@@ -27,7 +27,7 @@ class Passes(ABC):
         passes: how many.
 
     Raises:
-        InputError: for fewer than one pass.
+        InputError: for fewer than one pass, or more than 4096.
     """
 
     name: ClassVar[str]
@@ -38,9 +38,8 @@ class Passes(ABC):
     source: ClassVar[Source] = "epistemic"
     """Kind of uncertainty that the passes add to the network's own."""
 
-    def __init__(self, network: Network, *, passes: int) -> None:
-        if not isinstance(passes, int) or passes < 1:
-            raise InputError(f"'passes' is {passes}: give a whole number from 1.")
+    def __init__(self, network: Network, *, passes: Annotated[int, Range(1, PASSES)]) -> None:
+        check_ranges(Passes, {"passes": passes})
         self.network, self.passes = network, passes
 
     @classmethod

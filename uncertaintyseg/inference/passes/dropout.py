@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads.dropout import keep_mask
 from uncertaintyseg.inference.passes.base import Passes, seeded
+from uncertaintyseg.inference.passes.ranges import PASSES, SEED, Range, check_ranges
 from uncertaintyseg.inference.passes.reuse import Prefix, evaluating, hooked
 from uncertaintyseg.logits import LogitDistribution
 from uncertaintyseg.segmenter import Network, Segmenter
@@ -87,7 +88,15 @@ class MCDropout(_RandomLayers):
     paper = "Gal and Ghahramani 2016"
     summary = "the network's own dropout layers, left on"
 
-    def __init__(self, network: Network, *, passes: int = 20, reuse: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        passes: Annotated[int, Range(1, PASSES)] = 20,
+        reuse: bool = True,
+        seed: Annotated[int, Range(0, SEED)] = 0,
+    ) -> None:
+        check_ranges(MCDropout, locals())
         super().__init__(network, passes=passes, reuse=reuse, seed=seed)
         self._layers = [part for part in self.module.modules() if isinstance(part, _DROPOUTS) and part.p > 0]
         if not self._layers:
@@ -120,7 +129,7 @@ class DropoutInjection(_RandomLayers):
         passes: how many; the paper says 30, its code takes 10 (METHODS A45).
         p: probability of dropping.
         granularity: "channel" drops whole feature maps, "element" single values.
-        last: thin only the last so many layers; the others then run once for all passes.
+        last: thin only the last so many layers (all where it is left out); the others then run once for all passes.
         faithful: see above.
         reuse: compute what comes before the first mask once.
         seed: of the masks.
@@ -137,21 +146,18 @@ class DropoutInjection(_RandomLayers):
         self,
         network: Network,
         *,
-        passes: int = 30,
-        p: float = 0.01,
+        passes: Annotated[int, Range(1, PASSES)] = 30,
+        p: Annotated[float, Range(0, 0.99)] = 0.01,
         granularity: Granularity = "channel",
-        last: int | None = None,
+        last: Annotated[int | None, Range(1, 10_000)] = None,
         faithful: bool = False,
         reuse: bool = True,
-        seed: int = 0,
+        seed: Annotated[int, Range(0, SEED)] = 0,
     ) -> None:
+        check_ranges(DropoutInjection, locals())
         super().__init__(network, passes=passes, reuse=reuse, seed=seed)
-        if not 0 <= p < 1:
-            raise InputError(f"'p' is {p}: give a probability of dropping from 0 to below 1.")
         if granularity not in {"channel", "element"}:
             raise InputError(f"'granularity' is '{granularity}'; choose 'channel' or 'element'.")
-        if last is not None and last < 1:
-            raise InputError(f"'last' is {last}: give the number of layers to thin, from 1, or leave it out for all.")
         self.p, self.granularity, self.last, self.faithful = p, granularity, last, faithful
         self._layers: Sequence[nn.Module] | None = None
 

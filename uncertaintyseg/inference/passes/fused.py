@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from uncertaintyseg.inference.passes.base import Passes
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.noise import Noise
+from uncertaintyseg.inference.passes.ranges import SEED, Range, check_ranges
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
 from uncertaintyseg.segmenter import Network
@@ -52,13 +53,14 @@ class Fused(Passes):
         *,
         components: Sequence[str] = ("dropout_injection", "tta", "noise"),
         weighting: str = "inverse",
-        sharpness: float = 1.0,
+        sharpness: Annotated[float, Range(0, 100)] = 1.0,
         faithful: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         spacing: Sequence[float] | None = None,
         symmetries: str | Sequence[int] | None = None,
-        seed: int = 0,
+        seed: Annotated[int, Range(0, SEED)] = 0,
     ) -> None:
+        check_ranges(Fused, locals())
         chosen = _options(components, options or {}, spacing=spacing, symmetries=symmetries, seed=seed)
         self.methods = {name: COMPONENTS[name](network, **own) for name, own in chosen.items()}
         self._ensemble = Checkpoints(tuple(self.methods.values()))
@@ -107,6 +109,7 @@ def _options(
         wrong = [key for key in own if key not in defaults]
         if wrong:
             raise InputError(f"the component '{name}' has no option '{wrong[0]}'; it has {', '.join(defaults)}.")
+        check_ranges(COMPONENTS[name], own)
         given = {key: value for key, value in shared.items() if key in defaults and value is not None}
         found[name] = defaults | given | dict(own)
     return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes, seeded
+from uncertaintyseg.inference.passes.ranges import PASSES, SEED, Range, check_ranges
 from uncertaintyseg.logits import LogitDistribution
 from uncertaintyseg.segmenter import Network
 
@@ -41,17 +42,14 @@ class Noise(Passes):
         self,
         network: Network,
         *,
-        passes: int = 30,
-        sigma: float = 0.05,
-        image_std: float | None = None,
-        value_range: Sequence[float] | None = None,
-        seed: int = 0,
+        passes: Annotated[int, Range(1, PASSES)] = 30,
+        sigma: Annotated[float, Range(0, 100)] = 0.05,
+        image_std: Annotated[float | None, Range(0, 1e6)] = None,
+        value_range: Annotated[Sequence[float] | None, Range(-1e6, 1e6)] = None,
+        seed: Annotated[int, Range(0, SEED)] = 0,
     ) -> None:
+        check_ranges(Noise, locals())
         super().__init__(network, passes=passes)
-        if not (math.isfinite(sigma) and sigma >= 0):
-            raise InputError(f"'sigma' is {sigma}: give a number from 0.")
-        if image_std is not None and not (math.isfinite(image_std) and image_std >= 0):
-            raise InputError(f"'image_std' is {image_std}: give a number from 0, or leave it out to measure it.")
         if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
             raise InputError(f"'value_range' is {list(value_range)}: give the smallest and the largest value.")
         self.sigma, self.image_std, self.value_range, self.seed = sigma, image_std, value_range, seed

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes
+from uncertaintyseg.inference.passes.ranges import Range, check_ranges
 from uncertaintyseg.inference.passes.symmetry import Symmetry, group, shared_divisor, slice_turns
 from uncertaintyseg.logits import LogitDistribution, Moments
 from uncertaintyseg.segmenter import Network
@@ -122,11 +121,12 @@ class Augmented(Passes):
         network: Network,
         *,
         symmetries: str | Sequence[int] = "flips",
-        intensities: Sequence[float] = (1.0,),
-        scales: Sequence[float] = (1.0,),
+        intensities: Annotated[Sequence[float], Range(0.01, 100)] = (1.0,),
+        scales: Annotated[Sequence[float], Range(0.1, 4)] = (1.0,),
         spacing: Sequence[float] | None = None,
         faithful: bool = False,
     ) -> None:
+        check_ranges(Augmented, locals())
         self.augmentations = augmentations(symmetries, intensities, scales, spacing, faithful=faithful)
         super().__init__(network, passes=len(self.augmentations))
         self.transform_prompt: Callable[[Augmentation], None] = lambda augmentation: None
@@ -175,9 +175,8 @@ def augmentations(
 
 
 def _factors(name: str, values: Sequence[float]) -> tuple[float, ...]:
-    distinct = tuple(dict.fromkeys(values))
-    if not distinct or not all(isinstance(value, Real) and 0 < value < math.inf for value in distinct):
-        raise InputError(f"'{name}' must list positive factors; it is {list(values)}.")
+    if not (distinct := tuple(dict.fromkeys(values))):
+        raise InputError(f"'{name}' lists no factor; leave it out, or give 1.")
     return distinct
 
 
