@@ -102,7 +102,7 @@ def test_points_and_scribbles_of_a_stock_inference_correct_it(server, base, cach
 @pytest.mark.parametrize(("body", "status", "words"), [
     ({"background": [[9999, 0, 0]]}, 400, ["background[0]", "outside the scan"]),
     ({"background": [[0, 0, 0], [0, -1, 0]]}, 400, ["background[1]"]),
-    ({"background": [[10**30, 0, 0]]}, 400, ["background[0]"]),
+    ({"background": [[10**30, 0, 0]]}, 422, ["background.0.0"]),
     ({"scribbles": {"background": [[0, 0, 9999]]}}, 400, ["scribbles.background[0]"]),
     ({"foreground": [[0, 0, 0]]}, 400, ["label", "which structure"]),
     ({"foreground": [[0, 0, 0]], "label": "spleen"}, 400, ["label", "spleen"]),
