@@ -20,11 +20,14 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
 from monai.data import MetaTensor
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike
 
 from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
+from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.errors import InputError, StorageError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -34,6 +37,7 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MAX_LABEL = np.iinfo(np.uint16).max
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
+_CHUNK = 2**20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DATA_OFFSET = 352
 """Where the voxels of a NIfTI file begin: behind its header and four bytes that say that nothing else is there."""
@@ -252,26 +256,42 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        image = nib.load(path)
-        if image.get_data_dtype().kind not in "biuf":
-            raise InputError(
-                f"{path}: colour or complex voxels ({image.get_data_dtype()}); give a scan with one channel."
-            )
-        promised = math.prod(image.shape) * image.get_data_dtype().itemsize
-        if promised > path.stat().st_size * _DEFLATE_LIMIT:
-            raise InputError(
-                f"{path}: its header promises {promised / 1e9:.0f} GB of voxels, more than the file can hold: "
-                "copy or export it again."
-            )
-        affine = np.asarray(image.affine, dtype=np.float64)
-        if not (image.header["sform_code"] or image.header["qform_code"]):
-            # The file says nothing about its place. Put it where ITK, and so 3D Slicer, will show it.
-            affine = _LPS_TO_RAS @ np.diag([*image.header.get_zooms()[:3], 1.0])
-        return image.get_fdata(caching="unchanged", dtype=np.float32), affine
+        with ImageOpener(path) as file:
+            header = _nifti_header(file)
+            shape, dtype = header.get_data_shape(), header.get_data_dtype()
+            if dtype.kind not in "biuf":
+                raise InputError(f"{path}: colour or complex voxels ({dtype}); give a scan with one channel.")
+            promised = math.prod(shape) * dtype.itemsize
+            if promised > path.stat().st_size * _DEFLATE_LIMIT:
+                raise InputError(
+                    f"{path}: its header promises {promised / 1e9:.0f} GB of voxels, more than the file can hold: "
+                    "copy or export it again."
+                )
+            array = np.asanyarray(ArrayProxy(file.fobj, header), dtype=np.float32)
+            while file.read(_CHUNK):  # gzip compares its checksum where the stream ends
+                pass
+        return array, _nifti_place(path, header)
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
         raise InputError(
             f"{path}: not a readable NIfTI file, perhaps cut short: copy or export it again. ({error})"
         ) from error
+
+
+def _nifti_header(file: ImageOpener) -> nib.Nifti1Header:
+    """The header alone: nibabel opens no image whose quaternion was rounded."""
+    start = file.read(nib.Nifti2Header.sizeof_hdr)
+    file.seek(0)
+    for kind in (nib.Nifti1Header, nib.Nifti2Header):
+        if kind.may_contain_header(start):
+            return kind.from_fileobj(file)
+    raise ImageFileError("it has no NIfTI header")
+
+
+def _nifti_place(path: Path, header: nib.Nifti1Header) -> np.ndarray:
+    try:
+        return nifti_affine(header)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:

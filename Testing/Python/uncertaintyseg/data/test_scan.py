@@ -98,6 +98,37 @@ def test_a_nifti_without_geometry_lies_where_itk_and_slicer_show_it(tmp_path):
         np.testing.assert_allclose((affine @ [*index, 1])[:3], itk_ras(itk, index), atol=1e-5)
 
 
+def test_two_forms_that_disagree_put_the_scan_where_itk_puts_it(tmp_path):
+    image = nib.Nifti1Image(scan_array(), AFFINE)
+    image.set_sform(AFFINE, 2)
+    image.set_qform(oblique((0, 0, 20), (1, 1, 1), (30, -12, 7)), 1)
+    nib.save(image, tmp_path / "s.nii")
+    itk = sitk.ReadImage(str(tmp_path / "s.nii"))
+    affine = read_scan(tmp_path / "s.nii").affine.numpy()
+    for index in [(0, 0, 0), (5, 4, 3)]:
+        np.testing.assert_allclose((affine @ [*index, 1])[:3], itk_ras(itk, index), atol=1e-5)
+    np.testing.assert_allclose(affine[:3, 3], (30, -12, 7), atol=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3)])
+def test_metres_and_microns_become_millimetres(tmp_path, unit, factor):
+    image = nib.Nifti1Image(scan_array(), np.diag([factor, factor, factor, 1]) @ AFFINE)
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "s.nii.gz")
+    np.testing.assert_allclose(read_scan(tmp_path / "s.nii.gz").affine, AFFINE, atol=1e-4)
+
+
+def test_a_quaternion_that_rounding_made_too_long_is_read(tmp_path):
+    image = nib.Nifti1Image(scan_array(), AFFINE)
+    image.set_sform(None, 0)
+    image.set_qform(AFFINE, 1)
+    nib.save(image, tmp_path / "s.nii")
+    raw = bytearray((tmp_path / "s.nii").read_bytes())
+    raw[256:268] = np.array([0.0, 1.0000004, 0.0], dtype="<f4").tobytes()  # quatern_b, c, d
+    (tmp_path / "s.nii").write_bytes(raw)
+    np.testing.assert_allclose(read_scan(tmp_path / "s.nii").affine, AFFINE @ np.diag([-1, 1, -1, 1]), atol=1e-5)
+
+
 # Refusing
 
 
@@ -117,6 +148,15 @@ def test_a_damaged_gzip_stream_is_named_in_the_error(scan_file):
     data[len(data) // 2] ^= 0xFF
     scan_file.write_bytes(data)
     refused(scan_file, "export it again")
+
+
+def test_a_wrong_checksum_at_the_end_of_a_large_file_is_found(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, np.random.default_rng(0).integers(0, 9, (64, 64, 64)), AFFINE)
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 0xFF
+    path.write_bytes(data)
+    refused(path, "export it again")
 
 
 def test_a_header_that_promises_more_voxels_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path):
