@@ -12,7 +12,7 @@ from common import console, interleaved, machine, seconds, show
 
 from uncertaintyseg.backbones import DynUNetBackbone
 from uncertaintyseg.data.phantom import write_phantoms
-from uncertaintyseg.data.scan import encode_map
+from uncertaintyseg.data.writing import encode_map
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.logits import Moments

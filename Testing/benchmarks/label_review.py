@@ -15,7 +15,7 @@ from scipy import ndimage
 from monailabel_app.app.reviews import review
 from monailabel_app.jobs.results import ResultStore
 from uncertaintyseg import wire
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.prediction import Prediction
 
 SIZES = {(36, 50, 35): 2, (96, 96, 96): 12, (384, 384, 160): 2}

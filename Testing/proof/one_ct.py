@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from uncertaintyseg.data.label_map import label_names
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 SCAN, LABEL = "images/example_ct.nii.gz", "labels/example_seg_fast_force_split.nii.gz"
 STRUCTURES = {

@@ -18,7 +18,7 @@ import pytest
 
 from Testing.Python.servers import SERVE
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 STOCK = Path(monailabel.__file__).parents[1] / "tests"
 ROOT = Path(__file__).resolve().parents[2]

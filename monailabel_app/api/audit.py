@@ -21,7 +21,7 @@ from monailabel.config import settings
 from monailabel_app.access import Access
 from monailabel_app.api.instance import running_app
 from monailabel_app.jobs import Job, Step
-from uncertaintyseg.data.scan import sync_folder
+from uncertaintyseg.data.writing import sync_folder
 from uncertaintyseg.errors import StorageError
 from uncertaintyseg.tokens import Identity, Role
 

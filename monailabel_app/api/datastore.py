@@ -16,7 +16,8 @@ from monailabel_app.api.corrections import note_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.uploads import received
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan, write_volume
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])

@@ -17,7 +17,8 @@ from monailabel_app import preflight
 from monailabel_app.app import repair
 from monailabel_app.app.names import checked_name
 from monailabel_app.errors import NotFoundError
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, write_bytes
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 
 logger = logging.getLogger(__name__)

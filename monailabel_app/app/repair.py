@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monailabel.datastore.local import LocalDatastoreModel
 
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 

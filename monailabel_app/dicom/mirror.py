@@ -11,7 +11,8 @@ from pathlib import Path
 
 from monailabel_app.dicom.series import Series, read_series
 from monailabel_app.dicom.server import DicomWebServer, SeriesEntry
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from monailabel_app.dicom.series import is_uid
 from monailabel_app.dicom.server import DicomWebServer
 from monailabel_app.errors import NotFoundError
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 _SUFFIX = ".dcm"
 

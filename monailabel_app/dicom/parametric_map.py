@@ -10,7 +10,7 @@ from pydicom.sr.codedict import codes
 from monailabel_app.dicom.coding import Source, own_code, text
 from monailabel_app.dicom.series import Series
 from uncertaintyseg import wire
-from uncertaintyseg.data.scan import map_steps
+from uncertaintyseg.data.writing import map_steps
 
 _SERIES_NUMBER = 901
 _UNITS = {"nats": hd.sr.CodedConcept("{nat}", "UCUM", "nats"), "1": codes.UCUM.NoUnits}

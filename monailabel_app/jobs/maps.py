@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel
 
-from uncertaintyseg.data.scan import encode_steps, map_steps
+from uncertaintyseg.data.writing import encode_steps, map_steps
 from uncertaintyseg.inference.volumes import Block, BoxVolume, StepVolume
 from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.review.calibration import MEASURE
@@ -73,7 +73,7 @@ def read_maps(folder: Path, names: Iterable[str]) -> dict[str, StepVolume | BoxV
 
 
 def encoded_map(folder: Path, name: str, affine: np.ndarray) -> bytes:
-    """A map as gzipped NIfTI, as `data.scan.encode_map` makes it.
+    """A map as gzipped NIfTI, as `data.writing.encode_map` makes it.
 
     Raises:
         FileNotFoundError: It is not there (any more).

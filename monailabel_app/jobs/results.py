@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.maps import encoded_map, read_maps, write_maps
 from uncertaintyseg import wire
-from uncertaintyseg.data.scan import encode_map, write_volume
+from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.review.calibration import MEASURE
 
 if TYPE_CHECKING:

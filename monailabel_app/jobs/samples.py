@@ -19,7 +19,7 @@ from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg import wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 _NAME = re.compile(r"(\d{1,19}-\d{1,2})-(\d{1,2})")
 _TABLE = "samples.json"

@@ -84,14 +84,14 @@ def audit(
 
 def _write_map(audited: CaseAudit, folder: Path) -> None:
     """1 - p[label] of a case, to look at over its scan."""
-    from uncertaintyseg.data.scan import encode_map, write_bytes
+    from uncertaintyseg.data.writing import encode_map, write_bytes
 
     heat = encode_map(audited.review.error_probability, audited.prediction.affine, (0.0, 1.0))
     write_bytes(folder.resolve() / f"{audited.id}_label_error.nii.gz", heat)
 
 
 def _write_tables(result: dict[str, Any], folder: Path) -> None:
-    from uncertaintyseg.data.scan import write_bytes
+    from uncertaintyseg.data.writing import write_bytes
 
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")

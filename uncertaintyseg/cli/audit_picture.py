@@ -11,7 +11,7 @@ import numpy as np
 
 from uncertaintyseg.cli.inspection_picture import outline, to_ras
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.promise import OutOfReachError, guarantee
 

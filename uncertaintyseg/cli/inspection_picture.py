@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uncertaintyseg.data.geometry import resample, spacing_mm
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

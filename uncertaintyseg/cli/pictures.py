@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 
 def evaluation_picture(result: dict[str, Any], title: str, path: Path) -> None:

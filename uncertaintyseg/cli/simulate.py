@@ -97,7 +97,7 @@ def _learning_rate(recipe: type[Recipe], bundle: Bundle, folders: list[Path]) ->
 
 def _keep(result: dict[str, Any], output: Path) -> None:
     from uncertaintyseg.cli.simulation_picture import simulation_picture
-    from uncertaintyseg.data.scan import write_bytes
+    from uncertaintyseg.data.writing import write_bytes
 
     write_bytes(output / "results.json", json.dumps(without_nan(result), indent=1).encode())
     simulation_picture(result, output / "curves.png")

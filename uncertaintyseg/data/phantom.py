@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 LABELS = {"organ": 1, "lesion": 2}
 

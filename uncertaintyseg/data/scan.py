@@ -1,18 +1,14 @@
-"""Reading scans and labels with validation, and writing volumes.
+"""Reading scans and labels with validation.
 
 Whatever cannot be used raises `InputError` with a message that names the file and the way out. Geometry is RAS+.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import gzip
 import math
 import os
-import uuid
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 import nibabel as nib
@@ -24,28 +20,18 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
-from numpy.typing import ArrayLike
 
 from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
 from uncertaintyseg.data.nifti_geometry import nifti_affine
-from uncertaintyseg.errors import InputError, StorageError
+from uncertaintyseg.data.writing import MAX_LABEL, NIFTI_SUFFIXES
+from uncertaintyseg.errors import InputError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Files that count as volumes in a folder; a folder of DICOM slices is a volume too."""
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_MAX_LABEL = np.iinfo(np.uint16).max
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _CHUNK = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_DATA_OFFSET = 352
-"""Where the voxels of a NIfTI file begin: behind its header and four bytes that say that nothing else is there."""
-_GZIP_WINDOW = 31
-"""What zlib calls a gzip stream with the largest window; its time stamp is 0."""
-_PLANES_BYTES = 2**25
-"""Of a map as float32, encoded at once."""
-_GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth on maps
 _SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
 
@@ -96,10 +82,10 @@ def read_label(
     path = Path(path)
     array, affine = _read(path)
     if not (
-        np.isfinite(array).all() and (array == np.rint(array)).all() and 0 <= array.min() <= array.max() <= _MAX_LABEL
+        np.isfinite(array).all() and (array == np.rint(array)).all() and 0 <= array.min() <= array.max() <= MAX_LABEL
     ):
         raise InputError(
-            f"{path}: a label holds whole numbers from 0 to {_MAX_LABEL}; is this a scan or a probability map?"
+            f"{path}: a label holds whole numbers from 0 to {MAX_LABEL}; is this a scan or a probability map?"
         )
     label = torch.from_numpy(array.astype(np.int64))
     if known_ids is not None:
@@ -115,125 +101,11 @@ def read_label(
     return _meta_tensor(label, affine, path)
 
 
-def write_volume(path: str | os.PathLike[str], array: ArrayLike | torch.Tensor, affine: ArrayLike) -> None:
-    """Write a NIfTI file atomically: readers see the old file or the whole new one, never a part.
-
-    Args:
-        path: Ends in .nii or .nii.gz; missing folders are made.
-        array: `[X, Y, Z]`. Integers and booleans are stored as uint8 or uint16, floats as float32.
-        affine: 4x4, voxel to RAS+ mm.
-
-    Raises:
-        InputError: The file cannot be written there, or an integer lies outside 0 to 65535.
-    """
-    path = Path(path)
-    if not path.name.lower().endswith(_NIFTI_SUFFIXES):
-        raise InputError(f"{path}: volumes are written as NIfTI; end the name in .nii.gz")
-    array = np.asarray(array)
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
-    elif array.size and not 0 <= array.min() <= array.max() <= _MAX_LABEL:
-        raise InputError(f"{path}: labels must lie between 0 and {_MAX_LABEL}, not {array.min()} to {array.max()}")
-    else:
-        array = array.astype(np.uint8 if not array.size or array.max() <= np.iinfo(np.uint8).max else np.uint16)
-    data = _nifti(array, affine).to_bytes()
-    if path.name.lower().endswith(".gz"):
-        data = gzip.compress(data, _GZIP_LEVEL, mtime=0)
-    write_bytes(path, data)
-
-
-def encode_map(
-    array: ArrayLike | torch.Tensor, affine: ArrayLike, value_range: tuple[float, float], *, upward: bool = False
-) -> bytes:
-    """Encode a map as gzipped NIfTI: uint16 with `scl_slope` and `scl_inter`, so any viewer reads floats.
-
-    The error is below 1e-5 of the range; where the range starts at 0, zeros stay exactly 0. Same map, same bytes. Only
-    some planes are in memory at once, and of anything that reads parts with slices only these.
-
-    Args:
-        array: `[X, Y, Z]`.
-        affine: 4x4, voxel to RAS+ mm.
-        value_range: Smallest and largest value the measure can take.
-        upward: No stored value is below its own: for risks that are held against thresholds.
-
-    Raises:
-        InputError: A voxel is NaN or lies outside the range by more than rounding.
-    """
-    _, slope, low = map_steps(np.zeros(0), value_range, upward=upward)
-
-    def planes(part: slice) -> np.ndarray:
-        return map_steps(array[:, :, part], value_range, upward=upward)[0]
-
-    return _packed(planes, array.shape, affine, slope, low)
-
-
-def encode_steps(steps: np.ndarray, affine: ArrayLike, slope: float, intercept: float) -> bytes:
-    """Encode what `map_steps` made, as `encode_map` does.
-
-    Args:
-        steps: uint16 `[X, Y, Z]`, an array or what gives one for some planes.
-        affine: 4x4, voxel to RAS+ mm.
-        slope: of a step.
-        intercept: value of step 0.
-    """
-    return _packed(lambda part: steps[:, :, part], steps.shape, affine, slope, intercept)
-
-
-def _packed(
-    planes: Callable[[slice], np.ndarray], shape: Collection[int], affine: ArrayLike, slope: float, intercept: float
-) -> bytes:
-    """A gzipped NIfTI file of steps `[X, Y, Z]`, of which some planes are made at a time."""
-    header = _nifti(np.broadcast_to(np.uint16(0), tuple(shape)), affine).header
-    header.set_slope_inter(slope, intercept)
-    header["magic"], header["vox_offset"] = b"n+1", _DATA_OFFSET
-    packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
-    width, height, length = shape
-    depth = max(1, _PLANES_BYTES // max(1, 4 * width * height))
-    slabs = (planes(slice(start, start + depth)) for start in range(0, length, depth))
-    parts = [packer.compress(header.binaryblock.ljust(_DATA_OFFSET, b"\0"))]
-    parts += [packer.compress(slab.tobytes(order="F")) for slab in slabs]
-    return b"".join([*parts, packer.flush()])
-
-
-def map_steps(
-    array: ArrayLike | torch.Tensor, value_range: tuple[float, float], *, upward: bool = False
-) -> tuple[np.ndarray, float, float]:
-    """Return a map as uint16 steps with slope and intercept: `value = slope * step + intercept`.
-
-    Args:
-        array: Of any shape.
-        value_range: Smallest and largest value the measure can take.
-        upward: Round up, so that no step stands for less than the value, in single precision.
-
-    Raises:
-        InputError: A voxel is NaN or lies outside the range by more than rounding.
-    """
-    values = np.asarray(array, dtype=np.float32)
-    low, high = (float(v) for v in value_range)
-    if not np.isfinite(values).all():
-        raise InputError(
-            "the map holds NaN or infinite voxels: check the model's weights and the scan it was made from"
-        )
-    slack = 1e-4 * (high - low) + float(np.spacing(np.float32(max(abs(low), abs(high)))))
-    if values.size and not low - slack <= values.min() <= values.max() <= high + slack:
-        raise InputError(
-            f"the map runs from {values.min():g} to {values.max():g}, outside its range {low:g} to {high:g}"
-        )
-    slope = (high - low) / _MAX_LABEL if high > low else 1.0
-    if upward:  # NIfTI keeps the slope in single precision, which may round it down
-        slope = float(np.nextafter(np.float32(slope), np.float32(np.inf)))
-    steps = np.clip(np.rint((values - low) / slope), 0, _MAX_LABEL).astype(np.uint16)
-    if upward:  # in single precision, as values are read: what was stored once is stored as the same step again
-        said = steps.astype(np.float32) * np.float32(slope) + np.float32(low)
-        steps += (said < values) & (steps < _MAX_LABEL)
-    return steps, slope, low
-
-
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Float32 `[X, Y, Z]` and RAS+ affine, with the checks that scans and labels share."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path.")
-    is_nifti = path.is_file() and path.name.lower().endswith(_NIFTI_SUFFIXES)
+    is_nifti = path.is_file() and path.name.lower().endswith(NIFTI_SUFFIXES)
     array, affine = _read_nifti(path) if is_nifti else _read_itk(path)
     if 0 in array.shape:
         raise InputError(f"{path}: the volume is empty (shape {_by(array.shape)}). Export the scan again.")
@@ -373,52 +245,6 @@ def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTe
 
 def _affine_of(scan: MetaTensor) -> np.ndarray:
     return scan.affine.numpy().astype(np.float64)
-
-
-def _nifti(array: np.ndarray, affine: ArrayLike) -> nib.Nifti1Image:
-    image = nib.Nifti1Image(array, np.asarray(affine, dtype=np.float64))
-    # both forms, as scanner coordinates: nibabel alone leaves the qform unset, which some readers prefer
-    image.set_sform(image.affine, code="scanner")
-    image.set_qform(image.affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    return image
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically, making missing folders; once it returns, a power cut does not undo it.
-
-    Raises:
-        InputError: The file cannot be written there.
-        StorageError: The disk or the quota is full.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise StorageError(f"{path}: the disk is full, so nothing was changed. Make room and try again.") from error
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder with space that you may write to."
-        ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the disk keep the names in a folder, where the system can be asked to (not on Windows)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _by(values: Collection[float]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from uncertaintyseg.data.scan import sync_folder, write_bytes
+from uncertaintyseg.data.writing import sync_folder, write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle
 from uncertaintyseg.inference.weights import save_weights

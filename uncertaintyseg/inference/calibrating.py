@@ -10,7 +10,8 @@ import numpy as np
 from uncertaintyseg import __version__
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label
-from uncertaintyseg.data.scan import read_scan, write_bytes
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, Bundle
 from uncertaintyseg.inference.prediction import Prediction

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from uncertaintyseg.data.cleanup import clean_up
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.scan import encode_map, read_label, write_bytes, write_volume
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.writing import encode_map, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
 from uncertaintyseg.review.existing_label import label_error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import encode_map, map_steps, write_bytes, write_volume
+from uncertaintyseg.data.writing import encode_map, map_steps, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume

@@ -84,7 +84,7 @@ def save_weights(network: nn.Module, path: Path, *, part: str = "", exact: bool 
     """
     from safetensors.torch import save
 
-    from uncertaintyseg.data.scan import write_bytes
+    from uncertaintyseg.data.writing import write_bytes
 
     state = [(name, value) for name, value in _state(network).items() if name.startswith(part)]
     kept = {name for name, _ in state} if exact else {n for n, _ in network.named_buffers(remove_duplicate=False)}

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from uncertaintyseg.active.candidates import Candidate, Pool
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.data.layouts import Case, read_case_label, read_cases
-from uncertaintyseg.data.scan import read_scan, write_bytes
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import METADATA, WEIGHTS, Bundle
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.intervals import mean_of_defined

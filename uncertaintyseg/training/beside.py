@@ -8,7 +8,7 @@ import torch
 from monai.data import CacheDataset
 from torch import Tensor
 
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import SHIFT, Bundle, CountedShift
 from uncertaintyseg.inference.stream import LogitAverage, MomentAverage, WindowLayout
 from uncertaintyseg.inference.stream.averages import Contribution, answers

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, METADATA, SHIFT, WEIGHTS, Bundle
 from uncertaintyseg.wire import ModelVersion

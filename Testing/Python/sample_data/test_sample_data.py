@@ -14,7 +14,7 @@ import pytest
 from monai.apps import DecathlonDataset
 
 from uncertaintyseg.data.layouts import find_real_data, read_cases
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 SCRIPTS = Path(__file__).parents[3] / "sample_data"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from uncertaintyseg.data.phantom import make_phantom
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle
 from uncertaintyseg.inference.weights import save_weights
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uncertaintyseg import __version__
 from uncertaintyseg.cli.demo.tour import MAP, summary
-from uncertaintyseg.data.scan import write_bytes
+from uncertaintyseg.data.writing import write_bytes
 
 if TYPE_CHECKING:
     from uncertaintyseg.cli.demo.tour import Story

@@ -119,7 +119,8 @@ class Tour:
 
     def _correct(self, case: str, visit: Visit) -> tuple[dict[str, float], dict[str, float], int]:
         """Redraw the riskiest voxels after the reference, save the label on the server; Dice before and after."""
-        from uncertaintyseg.data.scan import read_label, read_scan, write_volume
+        from uncertaintyseg.data.scan import read_label, read_scan
+        from uncertaintyseg.data.writing import write_volume
         from uncertaintyseg.metrics.overlap import dice
 
         result = self.client.infer(visit.model, case)  # from the server's cache

@@ -23,7 +23,8 @@ from Testing.Python.monailabel_app.dicom.conftest import SHAPE, hounsfield
 from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, write_series
 from Testing.Python.servers import poll
 from uncertaintyseg import wire
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 FINAL = DefaultLabelTag.FINAL

@@ -22,7 +22,8 @@ from monailabel_app.dicom.segmentation import segmentation
 from monailabel_app.dicom.series import read_series
 from Testing.Python.monailabel_app.dicom.conftest import SHAPE
 from uncertaintyseg import wire
-from uncertaintyseg.data.scan import encode_map, read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.errors import InputError
 
 MODEL = Source("liver_low_rank", "ab" * 32)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 AFFINE = np.diag([3.0, 3.0, 6.0, 1.0])
 AFFINE[:3, 3] = -42, -39, -48

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.bundle import WEIGHTS
 
 AFFINE, SHAPE = np.diag([3.0, 3.0, 6.0, 1.0]), (16, 16, 8)

@@ -13,7 +13,7 @@ import pytest
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.inspection import inspect
 from uncertaintyseg.inference.predictor import Predictor
 

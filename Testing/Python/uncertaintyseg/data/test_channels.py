@@ -7,7 +7,8 @@ import pytest
 
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])

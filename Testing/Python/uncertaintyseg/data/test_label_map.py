@@ -10,7 +10,7 @@ import pytest
 
 from uncertaintyseg.data.label_map import read_label_map, read_mapped_label
 from uncertaintyseg.data.layouts import Case, read_cases, with_labels
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 IDS = {"organ": 1, "lesion": 2}

@@ -18,7 +18,8 @@ from uncertaintyseg.data.layouts import (
     read_split,
 )
 from uncertaintyseg.data.phantom import LABELS, make_phantom, write_phantoms
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 hippocampus = find_real_data("msd_hippocampus")

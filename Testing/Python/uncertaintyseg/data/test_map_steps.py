@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uncertaintyseg.data.scan import map_steps
+from uncertaintyseg.data.writing import map_steps
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50))

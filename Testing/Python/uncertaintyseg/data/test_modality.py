@@ -7,7 +7,8 @@ import pytest
 
 from uncertaintyseg.data.modality import modality_doubt
 from uncertaintyseg.data.phantom import make_phantom
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 CT = (

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from uncertaintyseg.data.layouts import find_real_data
-from uncertaintyseg.data.scan import encode_map, read_label, read_scan, write_volume
+from uncertaintyseg.data.scan import read_label, read_scan
+from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.errors import InputError
 
 AFFINE = np.array([[0.8, 0, 0, -10], [0, 0.8, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])

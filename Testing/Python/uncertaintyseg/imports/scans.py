@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 
 
 @dataclass(frozen=True)

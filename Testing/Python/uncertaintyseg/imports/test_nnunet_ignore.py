@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.calibrating import calibrate
 from uncertaintyseg.inference.evaluation import evaluate

@@ -11,7 +11,8 @@ import torch
 from scipy import ndimage
 
 from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import FOLDERS, lay_out, write_ct
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.imports.totalsegmentator.tasks import names, refused, task

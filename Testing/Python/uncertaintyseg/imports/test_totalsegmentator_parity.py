@@ -15,7 +15,7 @@ import pytest
 from scipy.special import entr
 
 from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import PATCHES, lay_out, write_ct
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.inference.bundle import Bundle

@@ -17,7 +17,8 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.imports.totalsegmentator.tasks import Task, task
 from uncertaintyseg.inference.bundle import Bundle

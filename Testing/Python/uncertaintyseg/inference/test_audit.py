@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from uncertaintyseg.data.layouts import read_cases, with_labels
-from uncertaintyseg.data.scan import read_label, write_volume
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.audit import audit, review_prediction
 from uncertaintyseg.inference.predictor import Predictor

@@ -18,7 +18,8 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.phantom import make_phantom, write_phantoms
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.prediction import Prediction

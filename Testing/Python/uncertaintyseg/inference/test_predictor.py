@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import resample
-from uncertaintyseg.data.scan import read_scan, write_volume
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.bundle import INFERENCE

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.reviewing import MAPS, read_label_of, reviewed

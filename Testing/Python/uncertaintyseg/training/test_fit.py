@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.layouts import Case, read_cases
-from uncertaintyseg.data.scan import read_label, write_volume
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle
 from uncertaintyseg.inference.predictor import Predictor

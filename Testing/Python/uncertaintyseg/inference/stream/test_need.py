@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.stream import MomentAverage, Need, WindowLayout, need
