@@ -131,6 +131,7 @@ class Provenance(_Wire):
     device: str
     dtype: str
     code_version: str
+    numbers: int | None = Field(None, description="Raised with every change of the code that alters a number.")
     calibration: str | None = Field(
         None, description="SHA-256 of the calibration behind the error probability; null where it is the model's own."
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from monailabel_app.jobs.results import Report, ResultStore, gone
-from uncertaintyseg import __version__, wire
+from uncertaintyseg import NUMBERS, wire
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.reviewing import read_label_of, reviewed
 
@@ -63,7 +63,7 @@ def review(store: ResultStore, key: str, path: Path, asked: wire.ReviewRequest) 
 
 
 def _key(label: np.ndarray, params: Mapping[str, Any]) -> str:
-    parts = {"label": hashlib.sha256(label.tobytes()).hexdigest(), "code": __version__, **params}
+    parts = {"label": hashlib.sha256(label.tobytes()).hexdigest(), "numbers": NUMBERS, **params}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.infer_task import BundleInferTask, Params, find_task
 from monailabel_app.app.scores import Scored, Scores
 from monailabel_app.app.stopping import stopping_hint
+from uncertaintyseg import NUMBERS
 from uncertaintyseg.active.acquisition import ACQUISITIONS
 from uncertaintyseg.active.candidates import Candidate, Choice, Pool
 from uncertaintyseg.active.strategies import STRATEGIES
@@ -163,6 +164,7 @@ class Sampling(Strategy):
         for sample in samples:
             before = datastore.get_image_info(sample["id"]).get("strategy")
             note = {"ts": int(time.time()), "client_id": annotator, "model": model, "score": sample["score"]}
+            note["numbers"] = NUMBERS
             notes[sample["id"]] = {"strategy": {**(before if isinstance(before, dict) else {}), self.name: note}}
         self._assignments.take(notes, annotator, minutes, notes)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.jobs.job import MEASURE
+from uncertaintyseg import NUMBERS
 
 _FIELD = "scores"
-_NO_MEASURE = ("checksum", "ts", "features")
+_NO_MEASURE = ("checksum", "numbers", "ts", "features")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ class Scored:
 
 
 class Scores:
-    """Scores by image and model, kept in the datastore's image info. They count only for the weights that made them."""
+    """Scores by image and model, kept in the datastore's image info.
+
+    They count only for the weights and the code (`NUMBERS`) that made them; for others the image has no score.
+    """
 
     def __init__(self, datastore: StudyDatastore) -> None:
         self._datastore = datastore
@@ -47,7 +51,7 @@ class Scores:
                 return
             kept = self._datastore.get_image_info(image).get(_FIELD)
             kept = kept if isinstance(kept, dict) else {}
-            entry = {**scores, "checksum": checksum, "features": _packed(features)}
+            entry = {**scores, "checksum": checksum, "numbers": NUMBERS, "features": _packed(features)}
             old = kept.get(model)
             if isinstance(old, dict) and {**old, "ts": None} == {**entry, "ts": None}:
                 return
@@ -69,7 +73,7 @@ def _read(info: dict[str, Any], model: str, checksum: str) -> Scored | None:
     """The entry of a record; clients may write records, so one that makes no sense counts as none."""
     try:
         entry = info[_FIELD][model]
-        if entry["checksum"] != checksum:
+        if (entry["checksum"], entry["numbers"]) != (checksum, NUMBERS):
             return None
         scores = {name: float(value) for name, value in entry.items() if name not in _NO_MEASURE}
         if not np.isfinite([scores[MEASURE], *scores.values()]).all():

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import Any
 
+from uncertaintyseg import NUMBERS
+
 WINDOW = 10
 SHARE = 0.5
 
@@ -16,7 +18,8 @@ def stopping_hint(records: Iterable[Mapping[str, Any]], strategy: str, model: st
     Args:
         records: of the labelled images.
         strategy: only what it served counts.
-        model: only its scores count; its weights may have changed meanwhile, which is the point.
+        model: only its scores count; its weights may have changed meanwhile, which is the point. How scores are made
+            may not (`NUMBERS`).
 
     Returns:
         A sentence once the mean score of the last ten is below half that of the first ten; else None.
@@ -25,7 +28,9 @@ def stopping_hint(records: Iterable[Mapping[str, Any]], strategy: str, model: st
     for record in records:
         notes = record.get("strategy")
         note = notes.get(strategy) if isinstance(notes, dict) else None
-        if isinstance(note, dict) and note.get("model") == model and isinstance(note.get("score"), (int, float)):
+        if not isinstance(note, dict) or (note.get("model"), note.get("numbers")) != (model, NUMBERS):
+            continue
+        if isinstance(note.get("score"), (int, float)):
             served.append((note.get("ts") or 0, float(note["score"])))
     if len(served) < 2 * WINDOW:
         return None

@@ -15,7 +15,7 @@ from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
-from uncertaintyseg import __version__, wire
+from uncertaintyseg import NUMBERS, wire
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.conditioned import ConditionedCase
@@ -72,7 +72,7 @@ class Condition(Work):
 
 def condition_key(base: str, clicks: Iterable[tuple[int, int, int, int, bool]], reach_mm: float | None) -> str:
     """Key of a result given clicks, whatever their order: a hash of what it depends on (hex SHA-256)."""
-    parts = {"base": base, "clicks": sorted(clicks), "reach_mm": reach_mm, "code": __version__}
+    parts = {"base": base, "clicks": sorted(clicks), "reach_mm": reach_mm, "numbers": NUMBERS}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

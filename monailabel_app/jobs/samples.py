@@ -17,7 +17,7 @@ from monailabel_app.jobs.job import Job, Step
 from monailabel_app.jobs.results import ROUTE, ResultStore, gone
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
-from uncertaintyseg import wire
+from uncertaintyseg import NUMBERS, wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.writing import write_volume
 
@@ -94,7 +94,7 @@ def stored_samples(store: ResultStore, key: str, seed: int, count: int) -> wire.
     """What was drawn of a result before, or None. Raises `NotFoundError` when `key` is no key at all."""
     name = f"{seed}-{count}"
     try:
-        rows = json.loads((store.folder(key) / "samples" / name / _TABLE).read_text(encoding="utf-8"))
+        rows = json.loads((_folder(store, key) / name / _TABLE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return wire.PlausibleLabels(
@@ -110,15 +110,20 @@ def sample_path(store: ResultStore, key: str, name: str) -> Path:
     known = _NAME.fullmatch(name)
     if known is None:
         raise NotFoundError("a plausible segmentation is named seed-count-place, as its url says")
-    path = store.folder(key) / "samples" / known[1] / f"{known[2]}.nii.gz"
+    path = _folder(store, key) / known[1] / f"{known[2]}.nii.gz"
     if not path.is_file():
         raise NotFoundError(f"result {key} has no such segmentation (any more): draw them again")
     return path
 
 
+def _folder(store: ResultStore, key: str) -> Path:
+    """Where the draws of a result lie, those of the same code: a result may be older than what draws from it."""
+    return store.folder(key) / f"samples-{NUMBERS}"
+
+
 def _publish(folder: Path, store: ResultStore, key: str, name: str) -> None:
     """Move a whole folder of draws to its result. Raises `NotFoundError` when that was removed meanwhile."""
-    target = store.folder(key) / "samples"
+    target = _folder(store, key)
     try:
         if not target.parent.is_dir():
             raise gone(key)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from uncertaintyseg import __version__
+from uncertaintyseg import NUMBERS, __version__
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.bundle import Bundle
@@ -129,6 +129,7 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         nodes=default_nodes(classes) if classes > 2 and head.stochastic else None,
         dtype="float32",
         code_version=__version__,
+        numbers=NUMBERS,
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )

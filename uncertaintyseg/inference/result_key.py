@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from uncertaintyseg import __version__
+from uncertaintyseg import NUMBERS
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, Bundle
 from uncertaintyseg.inference.content import content_hash
@@ -50,7 +50,7 @@ def result_key(
         "samples": samples,
         "device": device,
         "dtype": "float32",
-        "code": __version__,
+        "numbers": NUMBERS,
         "calibration": calibration and calibration.checksum,
         **({"asked": dict(asked)} if asked else {}),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from uncertaintyseg import NUMBERS
 from uncertaintyseg.data.layouts import Case, read_split
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     step: int = Field(ge=1, description="Labels a round adds.")
     iterations: int = Field(ge=1, description="Training steps a round; the start set gets three times as many.")
     device: str
+    numbers: int = Field(NUMBERS, description="Of the code; rounds of two that count differently are not one curve.")
 
     def budget(self, number: int) -> int:
         """How many labels there are after a round; round 0 is the start set."""

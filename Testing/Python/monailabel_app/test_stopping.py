@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from monailabel_app.app.stopping import WINDOW, stopping_hint
+from uncertaintyseg import NUMBERS
 
 
-def records(scores: list[float], model: str = "m", strategy: str = "predictive_entropy") -> list[dict]:
-    return [{"strategy": {strategy: {"ts": ts, "score": s, "model": model}}} for ts, s in enumerate(scores)]
+def records(
+    scores: list[float], model: str = "m", strategy: str = "predictive_entropy", numbers: int = NUMBERS
+) -> list[dict]:
+    return [
+        {"strategy": {strategy: {"ts": ts, "score": s, "model": model, "numbers": numbers}}}
+        for ts, s in enumerate(scores)
+    ]
 
 
 def hint(found: list[dict]) -> str | None:
@@ -26,6 +32,12 @@ def test_it_needs_enough_labels_of_the_same_model_and_strategy():
     assert hint(records(falling[1:])) is None
     assert hint(records(falling, model="other")) is None
     assert hint(records(falling, strategy="random")) is None
+
+
+def test_scores_that_other_code_made_are_not_compared_with_those_of_today():
+    falling = [0.4] * WINDOW + [0.1] * WINDOW
+    assert hint(records(falling, numbers=NUMBERS - 1)) is None
+    assert hint(records(falling[:WINDOW], numbers=NUMBERS - 1) + records(falling[WINDOW:])) is None
 
 
 def test_records_without_notes_do_not_count():
