@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from uncertaintyseg.data.geometry import LatticeMap, lattice_map
+from uncertaintyseg.data.grids import grid_difference
 from uncertaintyseg.errors import InputError
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -56,7 +57,10 @@ class Series:
         values = np.asarray(volume)
         lattice = lattice_map(affine, self.affine, self.shape, tolerance=_SAME_GRID_TOLERANCE)
         if lattice is None or not self._covers(values.shape, lattice):
-            raise InputError(f"{name}: its grid is not that of series {self.uid}; use a volume made from that series")
+            differs = grid_difference(affine, values.shape, self.affine, self.shape, other="the series")
+            raise InputError(
+                f"{name}: its grid is not that of series {self.uid}: {differs}. Use a volume made from that series"
+            )
         backwards = [axis for axis, sign in enumerate(lattice.sign) if sign < 0]
         return np.flip(values.transpose(lattice.axes), backwards).transpose(2, 1, 0)
 

@@ -17,11 +17,14 @@ import itertools
 import nibabel as nib
 import numpy as np
 
+from uncertaintyseg.data.grids import axis_angle, skew
 from uncertaintyseg.errors import InputError
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micron; anything else is taken for millimetres
-_SKEW = 1e-4  # of the products of two axes: what ITK takes for rounding
+ITK_SKEW = 1e-4
+"""What ITK takes for rounding, see `grids.skew`."""
+
 _ALIKE = 1e-4  # of direction cosines, and mm: forms that differ by less say the same
 _HALF_TURN = 1e-7  # ITK: a quaternion with a smaller squared real part is a turn by 180 degrees
 _KEPT = 1e-4  # voxels
@@ -67,8 +70,7 @@ def _sform(header: nib.Nifti1Header) -> tuple[np.ndarray, np.ndarray] | None:
     size = np.linalg.norm(rows[:, :3], axis=0)
     if int(header["sform_code"]) <= 0 or not (np.isfinite(rows).all() and size.all()):
         return None
-    axes = rows[:, :3] / size
-    return (axes, rows[:, 3]) if np.abs(axes @ axes.T - np.eye(3)).max() <= _SKEW else None
+    return (rows[:, :3] / size, rows[:, 3]) if skew(rows) <= ITK_SKEW else None
 
 
 def _qform(header: nib.Nifti1Header) -> tuple[np.ndarray, np.ndarray] | None:
@@ -126,19 +128,12 @@ _WAY_OUT = "Repair the header, resample the volume onto a rectangular grid, or c
 def _both(header: nib.Nifti1Header) -> str:
     """What either form says, for a message."""
     rows = np.array([header[f"srow_{axis}"] for axis in "xyz"], dtype=np.float64)
-    sizes = " x ".join(f"{v:g}" for v in np.linalg.norm(rows[:, :3], axis=0))
+    size = np.linalg.norm(rows[:, :3], axis=0)
+    sizes = " x ".join(f"{v:g}" for v in size)
+    angle = f" at {axis_angle(rows):.4g} degrees" if np.isfinite(size).all() and size.all() else ""
     imaginary = ", ".join(f"{header[f'quatern_{axis}']:g}" for axis in "bcd")
     pixdim = " x ".join(f"{v:g}" for v in header["pixdim"][1:4])
     return (
-        f"the sform (code {int(header['sform_code'])}) has axes {sizes} long{_angle(rows[:, :3])}, the qform (code "
+        f"the sform (code {int(header['sform_code'])}) has axes {sizes} long{angle}, the qform (code "
         f"{int(header['qform_code'])}) has voxels {pixdim} large, quaternion {imaginary}"
     )
-
-
-def _angle(columns: np.ndarray) -> str:
-    """The angle between two axes that is farthest from a right one, for a message."""
-    size = np.linalg.norm(columns, axis=0)
-    if not (np.isfinite(columns).all() and size.all()):
-        return ""
-    cosine = np.abs((columns / size).T @ (columns / size) - np.eye(3)).max()
-    return f" at {np.rad2deg(np.arccos(min(1.0, cosine))):.4g} degrees"

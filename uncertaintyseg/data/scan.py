@@ -22,7 +22,8 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
-from uncertaintyseg.data.nifti_geometry import nifti_affine
+from uncertaintyseg.data.grids import axis_angle, grid_difference, rectangular, skew
+from uncertaintyseg.data.nifti_geometry import ITK_SKEW, nifti_affine
 from uncertaintyseg.data.writing import MAX_LABEL, NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
@@ -32,6 +33,7 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _CHUNK = 2**20
+_MOST_SKEW = 1e-3  # direction cosines that were written with three digits
 _SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
 
@@ -123,6 +125,13 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: its affine is singular or not finite, so voxels have no place in space. "
             "Repair the header (sform and qform) or convert from the original DICOM again."
         )
+    if skew(affine) > _MOST_SKEW:
+        raise InputError(
+            f"{path}: its axes stand at {axis_angle(affine):.4g} degrees, and a label or a map on "
+            "such a grid is shown elsewhere by other programs: resample the volume to a rectangular grid first."
+        )
+    if skew(affine) > ITK_SKEW:
+        affine = rectangular(affine)
     return np.ascontiguousarray(array, dtype=np.float32), affine
 
 
@@ -222,10 +231,10 @@ def _onto(label: torch.Tensor, affine: np.ndarray, like: MetaTensor, path: Path)
         shift == (0 if sign > 0 else n - 1) for sign, shift, n in zip(lattice.sign, lattice.shift, turned, strict=True)
     )
     if turned != scan_shape or not starts_at_a_corner:
+        differs = grid_difference(affine, label.shape, scan_affine, scan_shape, other="the scan")
         raise InputError(
-            f"{path}: its grid ({_by(label.shape)}, spacing {_by(spacing_mm(affine))} mm, origin {_by(affine[:3, 3])}) "
-            f"is not that of the scan {like.meta.get('filename_or_obj', '')} ({_by(scan_shape)}, spacing "
-            f"{_by(spacing_mm(scan_affine))} mm, origin {_by(scan_affine[:3, 3])}). Resample the label onto the scan."
+            f"{path}: its grid is not that of the scan {like.meta.get('filename_or_obj', '')}: {differs}. "
+            "Resample the label onto the scan."
         )
     return copy_lattice(label[None], lattice, scan_shape)[0]
 

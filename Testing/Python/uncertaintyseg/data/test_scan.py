@@ -1,9 +1,8 @@
-"""Scans and labels: what is read, what is refused and how it says so, what is written."""
+"""Scans and labels: what is read, what is refused and how it says so."""
 
 from __future__ import annotations
 
 import gzip
-import threading
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from uncertaintyseg.data.layouts import find_real_data
 from uncertaintyseg.data.scan import read_label, read_scan
-from uncertaintyseg.data.writing import encode_map, write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 AFFINE = np.array([[0.8, 0, 0, -10], [0, 0.8, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])
@@ -51,6 +50,34 @@ def scan_file(tmp_path):
 
 
 # Reading
+
+
+def itk_ras(image, index):
+    x, y, z = image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index])
+    return -x, -y, z
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    degrees=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 8)] * 3),
+    origin=st.tuples(*[st.floats(-500, 500)] * 3),
+    flip=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+)
+def test_itk_sees_every_voxel_where_we_put_it(tmp_path_factory, degrees, spacing, origin, flip):
+    path = tmp_path_factory.mktemp("itk") / "v.nii"
+    affine = oblique(degrees, spacing, origin, flip)
+    write_volume(path, scan_array(), affine)
+    image = sitk.ReadImage(str(path))
+    ours = read_scan(path).affine.numpy()
+    for index in [(0, 0, 0), (5, 0, 0), (0, 4, 0), (0, 0, 3), (5, 4, 3)]:
+        at = (affine @ [*index, 1])[:3]
+        np.testing.assert_allclose(itk_ras(image, index), at, atol=2e-3)
+        np.testing.assert_allclose((ours @ [*index, 1])[:3], at, atol=1e-3)
+    sitk.WriteImage(image, str(path.with_suffix(".nrrd")))
+    again = read_scan(path.with_suffix(".nrrd"))
+    np.testing.assert_allclose(again.affine, affine, atol=2e-3)
+    np.testing.assert_array_equal(again[0], scan_array())
 
 
 def test_a_scan_is_one_channel_of_float32_with_its_affine_and_name(scan_file):
@@ -326,14 +353,56 @@ def test_values_that_are_no_class_ids_are_refused(tmp_path, bad):
     refused(tmp_path / "l.nii.gz", "whole numbers", reader=read_label)
 
 
-def test_a_label_on_another_grid_is_refused_with_both_grids(tmp_path, scan_file):
-    scan = read_scan(scan_file)
-    moved = AFFINE.copy()
-    moved[0, 3] += 0.8
-    for name, shape, affine in [("moved", (6, 5, 4), moved), ("cut", (6, 5, 3), AFFINE)]:
-        path = tmp_path / f"{name}.nii.gz"
-        write_volume(path, np.zeros(shape, np.uint8), affine)
-        refused(path, "is not that of the scan", str(scan_file), "6 x 5 x 4", reader=read_label, like=scan)
+ORDERS = [((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (1, -1, 1)), ((1, 0, 2), (-1, -1, -1))]
+
+
+@pytest.mark.parametrize(("axes", "signs"), ORDERS)
+@pytest.mark.parametrize(
+    ("affine", "shape", "differs"),
+    [
+        (oblique((0, 0, 3), (1, 1, 2), (0, 0, 0)), (6, 5, 4), "turned by 3 degrees."),
+        (oblique((2, 0, 0), (1, 1, 2), (0, 0, 0)), (6, 5, 4), "turned by 2 degrees."),
+        (oblique((0, 0, 0), (1, 1, 1), (0, 0, 0)), (6, 5, 4), "spacing 1 x 1 x 1 mm where the scan has 1 x 1 x 2."),
+        (
+            oblique((0, 0, 0), (1, 1, 2), (3, 0, 4.5)),
+            (6, 5, 4),
+            "origin (3, 0, 4.5) mm, 5.41 mm from that of the scan (0, 0, 0).",
+        ),
+        (oblique((0, 0, 0), (1, 1, 2), (0, 0, 0)), (6, 5, 3), "6 x 5 x 3 voxels where the scan has 6 x 5 x 4."),
+        (
+            oblique((0, 0, 10), (2, 1, 2), (0, 0, 0)),
+            (3, 5, 4),
+            "turned by 10 degrees, spacing 2 x 1 x 2 mm where the scan has 1 x 1 x 2, 3 x 5 x 4 voxels where the scan",
+        ),
+    ],
+)
+def test_a_label_on_another_grid_is_refused_with_what_differs(tmp_path, affine, shape, differs, axes, signs):
+    write_volume(tmp_path / "scan.nii", scan_array(), oblique((0, 0, 0), (1, 1, 2), (0, 0, 0)))
+    label = nib.Nifti1Image(np.zeros(shape, np.uint8), affine, dtype=np.uint8)
+    label = label.as_reoriented(np.stack([axes, signs], axis=1))  # whatever the order and direction of its axes
+    write_volume(tmp_path / "label.nii", label.get_fdata().astype(np.uint8), label.affine)
+    message = refused(tmp_path / "label.nii", reader=read_label, like=read_scan(tmp_path / "scan.nii"))
+    assert f"scan.nii: {differs}" in message
+    assert message.endswith(". Resample the label onto the scan.")
+
+
+@pytest.mark.parametrize("degrees", [0.5, 2, 20])
+def test_a_grid_that_is_not_rectangular_is_refused_in_every_format(tmp_path, degrees):
+    image, t = sitk.GetImageFromArray(scan_array()), np.deg2rad(degrees)
+    image.SetDirection([1, np.sin(t), 0, 0, np.cos(t), 0, 0, 0, 1])
+    for name in ("scan.nrrd", "scan.mha"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        refused(tmp_path / name, f"at {90 - degrees:g} degrees", "rectangular")
+
+
+def test_direction_cosines_of_few_digits_are_squared_up(tmp_path):
+    image = sitk.GetImageFromArray(scan_array())
+    image.SetDirection([1, 0.0006, 0, 0, 1, 0, 0, 0, 1])
+    sitk.WriteImage(image, str(tmp_path / "scan.mha"))
+    scan = read_scan(tmp_path / "scan.mha")
+    np.testing.assert_allclose(scan.affine[:3, :3], [[-1, -0.0003, 0], [0.0003, -1, 0], [0, 0, 1]], atol=1e-6)
+    write_volume(tmp_path / "label.nii.gz", np.zeros((4, 5, 6), np.uint8), scan.affine)
+    read_label(tmp_path / "label.nii.gz", like=scan)
 
 
 def test_a_label_stored_along_other_axes_is_turned_onto_its_scan(tmp_path, scan_file):
@@ -345,154 +414,6 @@ def test_a_label_stored_along_other_axes_is_turned_onto_its_scan(tmp_path, scan_
     label = read_label(tmp_path / "l.nii.gz", {1}, like=scan)
     np.testing.assert_array_equal(label[0], drawn)
     assert torch.equal(label.affine, scan.affine)
-
-
-# Writing
-
-
-def itk_ras(image, index):
-    x, y, z = image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index])
-    return -x, -y, z
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    degrees=st.tuples(*[st.floats(-180, 180)] * 3),
-    spacing=st.tuples(*[st.floats(0.3, 8)] * 3),
-    origin=st.tuples(*[st.floats(-500, 500)] * 3),
-    flip=st.tuples(*[st.sampled_from([-1, 1])] * 3),
-)
-def test_itk_sees_every_voxel_where_we_put_it(tmp_path_factory, degrees, spacing, origin, flip):
-    path = tmp_path_factory.mktemp("itk") / "v.nii"
-    affine = oblique(degrees, spacing, origin, flip)
-    write_volume(path, scan_array(), affine)
-    image = sitk.ReadImage(str(path))
-    ours = read_scan(path).affine.numpy()
-    for index in [(0, 0, 0), (5, 0, 0), (0, 4, 0), (0, 0, 3), (5, 4, 3)]:
-        at = (affine @ [*index, 1])[:3]
-        np.testing.assert_allclose(itk_ras(image, index), at, atol=2e-3)
-        np.testing.assert_allclose((ours @ [*index, 1])[:3], at, atol=1e-3)
-    sitk.WriteImage(image, str(path.with_suffix(".nrrd")))
-    again = read_scan(path.with_suffix(".nrrd"))
-    np.testing.assert_allclose(again.affine, affine, atol=2e-3)
-    np.testing.assert_array_equal(again[0], scan_array())
-
-
-@pytest.mark.parametrize(
-    ("array", "stored"),
-    [
-        (np.array([[[True, False]]]), np.uint8),
-        (np.array([[[0, 255]]]), np.uint8),
-        (np.array([[[0, 256]]]), np.uint16),
-        (np.array([[[0.5, 2]]]), np.float32),
-        (torch.tensor([[[0.5, 2]]]), np.float32),
-    ],
-)
-def test_dtypes_are_as_small_as_the_kind_of_values_allows(tmp_path, array, stored):
-    write_volume(tmp_path / "new" / "v.nii.gz", array, AFFINE)
-    image = nib.load(tmp_path / "new" / "v.nii.gz")
-    assert image.get_data_dtype() == stored
-    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 1)
-    np.testing.assert_array_equal(image.get_fdata(), np.asarray(array, np.float64))
-
-
-def test_the_same_volume_gives_the_same_bytes(tmp_path):
-    write_volume(tmp_path / "a.nii.gz", scan_array(), AFFINE)
-    write_volume(tmp_path / "b.nii.gz", scan_array(), AFFINE)
-    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
-
-
-@pytest.mark.parametrize("value", [-1, 65536])
-def test_a_label_out_of_range_is_refused_and_the_old_file_stays(tmp_path, scan_file, value):
-    before = scan_file.read_bytes()
-    with pytest.raises(InputError, match="65535"):
-        write_volume(scan_file, np.full((2, 2, 2), value), AFFINE)
-    assert scan_file.read_bytes() == before
-
-
-def test_a_name_that_is_no_nifti_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"\.nii\.gz"):
-        write_volume(tmp_path / "v.nrrd", scan_array(), AFFINE)
-
-
-def test_a_place_that_cannot_be_written_is_named_and_left_clean(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be written"):
-        write_volume(tmp_path / "file" / "v.nii.gz", scan_array(), AFFINE)
-    (tmp_path / "v.nii.gz").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
-        write_volume(tmp_path / "v.nii.gz", scan_array(), AFFINE)
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "v.nii.gz"}
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path):
-    path, stop, seen = tmp_path / "v.nii.gz", threading.Event(), set()
-    volumes = [np.full((24, 24, 24), v, np.float32) for v in (1, 2)]
-    write_volume(path, volumes[0], AFFINE)
-
-    def write():
-        while not stop.is_set():
-            for volume in volumes:
-                write_volume(path, volume, AFFINE)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for _ in range(60):
-            values = np.unique(decode(path.read_bytes()).get_fdata())
-            assert len(values) == 1
-            seen.add(float(values[0]))
-    finally:
-        stop.set()
-        writer.join()
-    assert seen <= {1.0, 2.0}
-
-
-# Maps
-
-
-def decode(data):
-    return nib.Nifti1Image.from_bytes(gzip.decompress(data))
-
-
-@given(low=st.floats(-5, 5), width=st.floats(1e-6, 100), seed=st.integers(0, 99))
-def test_an_encoded_map_is_off_by_less_than_its_promise(low, width, seed):
-    values = (low + width * np.random.default_rng(seed).random((4, 5, 6))).astype(np.float32)
-    decoded = decode(encode_map(values, AFFINE, (low, low + width))).get_fdata()
-    rounding = 2 * np.spacing(np.float32(abs(low) + width))  # float32 values and offsets
-    assert np.abs(decoded - values).max() <= 1e-5 * width + rounding
-
-
-def test_an_encoded_map_is_uint16_with_slope_and_place(tmp_path):
-    values = np.zeros((4, 5, 6), np.float32)
-    values[1, 2, 3] = np.log(3)
-    data = encode_map(values, AFFINE, (0, np.log(3)))
-    image = decode(data)
-    assert image.get_data_dtype() == np.uint16
-    assert np.count_nonzero(image.get_fdata()) == 1
-    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
-    assert data == encode_map(torch.from_numpy(values), AFFINE, (0, np.log(3)))
-    (tmp_path / "m.nii.gz").write_bytes(data)
-    itk = sitk.ReadImage(str(tmp_path / "m.nii.gz"))
-    assert itk[1, 2, 3] == pytest.approx(np.log(3), abs=1e-5)
-
-
-@pytest.mark.parametrize("value_range", [(0, 1), (0, 0)])
-def test_a_map_of_zeros_stays_zero(value_range):
-    assert not decode(encode_map(np.zeros((4, 5, 6)), AFFINE, value_range)).get_fdata().any()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.1, -0.1])
-def test_a_map_that_breaks_its_range_is_refused(bad):
-    values = np.zeros((4, 5, 6), np.float32)
-    values[0, 0, 0] = bad
-    with pytest.raises(InputError, match="the map"):
-        encode_map(values, AFFINE, (0, 1))
-
-
-def test_rounding_past_the_range_is_clipped():
-    values = np.full((4, 5, 6), 1 + 1e-6, np.float32)
-    assert decode(encode_map(values, AFFINE, (0, 1))).get_fdata().max() == pytest.approx(1, abs=1e-6)
 
 
 # Real scans

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.active.acquisition import ACQUISITIONS, FOREGROUND, NEAR_MM, of_structure
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.scan import write_volume
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
