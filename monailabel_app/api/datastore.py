@@ -15,6 +15,7 @@ from monailabel_app.api.audit import audit
 from monailabel_app.api.corrections import note_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.one_file import send_scan
 from monailabel_app.api.uploads import received
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
 from uncertaintyseg.data.writing import write_volume
@@ -56,8 +57,7 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
 @router.get("/image", summary="Download a scan", response_class=FileResponse)
 def download_image(app: AppInstance, image: str) -> FileResponse:
     """In a thread: a series of a DICOMweb server may have to be fetched first."""
-    path = app.datastore().image_path(image)
-    return FileResponse(path, filename=path.name)
+    return send_scan(app.datastore().image_path(image), image)
 
 
 @router.head("/image", include_in_schema=False)

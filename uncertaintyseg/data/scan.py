@@ -24,6 +24,7 @@ from nibabel.spatialimages import HeaderDataError
 from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
 from uncertaintyseg.data.grids import axis_angle, grid_difference, rectangular, skew
 from uncertaintyseg.data.nifti_geometry import ITK_SKEW, nifti_affine
+from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.writing import MAX_LABEL, NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
@@ -105,8 +106,7 @@ def read_label(
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Float32 `[X, Y, Z]` and RAS+ affine, with the checks that scans and labels share."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path.")
+    scan_files(path)
     is_nifti = path.is_file() and path.name.lower().endswith(NIFTI_SUFFIXES)
     array, affine = _read_nifti(path) if is_nifti else _read_itk(path)
     if 0 in array.shape:

@@ -12,29 +12,25 @@ _SETTLED_NS = 2 * 10**9
 """A file changed more recently is read again: a second change might leave the same time stamp."""
 
 
-def content_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, or of the files of a folder in name order, one after another (hex).
+def content_hash(*files: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, or of several, by their order and the SHA-256 of each (hex).
 
     Raises:
-        OSError: when it cannot be read.
+        OSError: when one cannot be read.
     """
-    path = Path(path)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stats = [file.stat() for file in files]
-    stamps = tuple(
-        (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        for file, stat in zip(files, stats, strict=True)
-    )
-    changed = max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats), default=0)
-    settled = time.time_ns() - changed > _SETTLED_NS
-    return _hashed(stamps) if settled else _hashed.__wrapped__(stamps)
+    if len(files) != 1:
+        return hashlib.sha256("".join(map(content_hash, files)).encode()).hexdigest()
+    path = Path(files[0])
+    stat = path.stat()
+    stamp = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS
+    return _hashed(*stamp) if settled else _hashed.__wrapped__(*stamp)
 
 
 @lru_cache(maxsize=4096)
-def _hashed(stamps: tuple[tuple[str, int, int, int, int], ...]) -> str:
+def _hashed(name: str, *_stamp: int) -> str:
     digest = hashlib.sha256()
-    for name, *_ in stamps:
-        with Path(name).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+    with Path(name).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from uncertaintyseg import NUMBERS
+from uncertaintyseg.data.channels import channel_files
+from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, Bundle
 from uncertaintyseg.inference.content import content_hash
@@ -26,7 +28,7 @@ def result_key(
     """Name of the result that `Predictor.predict` would give: a hash of everything it depends on (hex SHA-256).
 
     Args:
-        image: file, or folder of a DICOM series.
+        image: file, or folder of a DICOM series; all files that belong to it count, see `scan_files`.
         bundle: the model.
         seed: as of `Predictor.predict`.
         samples: as of `Predictor.predict`.
@@ -36,8 +38,9 @@ def result_key(
     Raises:
         InputError: when the scan cannot be read.
     """
+    channels = channel_files(image, len(bundle.config.get("channels") or [1]))
     try:
-        content = content_hash(image)
+        content = content_hash(*(file for channel in channels for file in scan_files(channel)))
     except OSError as error:
         raise InputError(f"{image}: cannot be read ({error.strerror}).") from error
     calibration, _ = bundle.calibration

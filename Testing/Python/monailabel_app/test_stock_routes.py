@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+
+import nibabel as nib
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from monailabel.client.client import MONAILabelClient
 
 
@@ -40,6 +45,23 @@ def test_the_datastore_lists_serves_and_describes_images(server, client, image):
     assert server.http.head("/datastore/image?image=nobody").status_code == 404
     server.http.put(f"/datastore/image/info?image={image}", data={"info": '{"ward": 3}'})
     assert server.http.get(f"/datastore/image/info?image={image}").json()["ward"] == 3
+
+
+def test_a_scan_of_two_files_is_served_whole(server, client, scans):
+    whole = sitk.ReadImage(str(scans[0]))
+    path = server.studies / "detached.mhd"
+    sitk.WriteImage(whole, str(path))
+    try:
+        server.wait_until(lambda: "detached" in server.images())
+        answer = server.http.get("/datastore/image?image=detached")
+        assert 'filename="detached.nii.gz"' in answer.headers["content-disposition"]
+        served = nib.Nifti1Image.from_bytes(gzip.decompress(answer.content))
+        np.testing.assert_array_equal(served.get_fdata().T, sitk.GetArrayFromImage(whole))
+        np.testing.assert_allclose(served.affine, nib.load(scans[0]).affine, atol=1e-5)
+    finally:
+        path.unlink()
+        path.with_suffix(".raw").unlink()
+    server.wait_until(lambda: "detached" not in server.images())
 
 
 def test_labels_can_be_found_downloaded_and_removed(server, client, image, saved_label):

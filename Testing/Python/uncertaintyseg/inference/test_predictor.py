@@ -9,6 +9,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -293,8 +294,31 @@ def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, 
     assert all(len(key) == 64 for key in keys)
     shutil.copy(scan, tmp_path / "copy.nii.gz")
     assert result_key(tmp_path / "copy.nii.gz", tiny_bundle("low_rank", 3), **same) == keys[0]
-    with pytest.raises(InputError, match=r"absent\.nii\.gz: cannot be read"):
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file"):
         result_key(tmp_path / "absent.nii.gz", bundle, **same)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_the_key_of_a_result_is_of_all_files_of_the_scan(tiny_bundle, scan, tmp_path, suffix):
+    bundle, image = tiny_bundle("low_rank", 3), sitk.GetArrayFromImage(sitk.ReadImage(str(scan)))
+    for folder, array in (("a", image), ("b", image[:, :, ::-1]), ("c", image)):
+        one = sitk.GetImageFromArray(array)
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(one, str(tmp_path / folder / f"scan{suffix}"))
+    a, b, c = (tmp_path / folder / f"scan{suffix}" for folder in "abc")
+    assert a.read_bytes() == b.read_bytes()
+    keys = [result_key(path, bundle, seed=0, samples=2, device="cpu") for path in (a, b, c)]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_the_key_of_a_result_is_of_all_channels(tiny_bundle, scan, phantoms, tmp_path):
+    bundle, keys = tiny_bundle("low_rank", 3), []
+    bundle.config["channels"] = ["t1", "t2"]
+    shutil.copy(scan, tmp_path / "case_0000.nii.gz")
+    for second in (scan, phantoms / "images" / "case_1.nii.gz"):
+        shutil.copy(second, tmp_path / "case_0001.nii.gz")
+        keys.append(result_key(tmp_path / "case_0000.nii.gz", bundle, seed=0, samples=2, device="cpu"))
+    assert keys[0] != keys[1]
 
 
 def test_structures_that_are_named_get_maps_and_rows_and_the_label_keeps_all(tiny_bundle, scan):
