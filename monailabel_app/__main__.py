@@ -11,7 +11,8 @@ from pathlib import Path
 import platformdirs
 
 from monailabel_app import preflight
-from monailabel_app.access import Access, check_access, check_audit, in_words, warnings
+from monailabel_app.access import Access, check_access, check_audit
+from monailabel_app.privacy import keep_private
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.startup import import_monai_lightly
@@ -36,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--allowed-host", action="append", default=[], help="name by which clients reach the server")
     parser.add_argument("--allow-origin", action="append", default=[], help="web page that may use it")
     parser.add_argument("--max-upload-mb", type=float, default=Access.max_upload_mb, help="largest request")
+    parser.add_argument("--patience", type=float, default=Access.patience, help="seconds that a slow client may take")
     parser.add_argument("--audit", type=Path, help="folder of the audit log, by default in the user's state")
     return parser.parse_args()
 
@@ -48,12 +50,14 @@ def read_access(arguments: argparse.Namespace) -> Access:
         allow_origins=tuple(arguments.allow_origin),
         behind_proxy=arguments.behind_proxy,
         max_upload_mb=arguments.max_upload_mb,
+        patience=arguments.patience,
         **({"audit": arguments.audit} if arguments.audit else {}),
     )
 
 
 def check(arguments: argparse.Namespace, access: Access) -> None:
     """Raise `UncertaintySegError` for the first thing that would keep the server from starting."""
+    Access.from_conf(access.to_conf())  # numbers in their ranges
     check_access(arguments.host, access, arguments.ssl_certfile, arguments.ssl_keyfile)
     check_audit(access.audit)
     preflight.check_port(arguments.host, arguments.port)
@@ -67,15 +71,6 @@ def writable_app_folder(port: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(__file__).with_name("main.py"), folder / "main.py")
     return folder
-
-
-def announce(arguments: argparse.Namespace, access: Access) -> None:
-    """Say where the server listens, who may use it, where the audit log is and what is unsafe."""
-    scheme = "https" if arguments.ssl_certfile else "http"
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    lines = [f"listening on {scheme}://{host}:{arguments.port}", *in_words(access)]
-    lines += [f"warning: {text}" for text in warnings(arguments.host, access)]
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - what an engineer looks for first
 
 
 def start(arguments: argparse.Namespace, access: Access) -> None:
@@ -111,7 +106,7 @@ def main() -> None:
     except UncertaintySegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command's one message
         raise SystemExit(2) from None
-    announce(arguments, access)
+    keep_private()
     start(arguments, access)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 import tempfile
@@ -34,6 +35,7 @@ class Access:
         behind_proxy: A proxy in front ends TLS.
         max_upload_mb: Largest body of a request, in MB (1e6 bytes).
         audit: Folder of the audit log.
+        patience: Seconds that a client may take to send a header, or pause in sending a body or taking an answer.
     """
 
     token_file: Path | None = None
@@ -42,20 +44,18 @@ class Access:
     behind_proxy: bool = False
     max_upload_mb: float = 1024.0
     audit: Path = field(default_factory=_audit_folder)
+    patience: float = 30.0
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, str]) -> Access:
         """Read what `to_conf` or the user of the stock command wrote. Raises `InputError` naming a wrong value."""
-        try:
-            max_upload_mb = float(conf.get("max_upload_mb") or cls.max_upload_mb)
-        except ValueError as error:
-            raise InputError(f"--conf max_upload_mb {conf['max_upload_mb']}: give a number of MB") from error
         return cls(
             token_file=Path(conf["token_file"]) if conf.get("token_file") else None,
             allowed_hosts=_words(conf.get("allowed_hosts", "")),
             allow_origins=_words(conf.get("allow_origins", "")),
             behind_proxy=conf.get("behind_proxy", "").lower() in ("1", "true", "yes"),
-            max_upload_mb=max_upload_mb,
+            max_upload_mb=_number(conf, "max_upload_mb", cls.max_upload_mb, low=0.001, high=1e6),
+            patience=_number(conf, "patience", cls.patience, low=0.1, high=3600),
             audit=Path(conf["audit"]) if conf.get("audit") else _audit_folder(),
         )
 
@@ -67,6 +67,7 @@ class Access:
             "allow_origins": ",".join(self.allow_origins),
             "behind_proxy": "true" if self.behind_proxy else "",
             "max_upload_mb": str(self.max_upload_mb),
+            "patience": str(self.patience),
             "audit": str(self.audit.resolve()),
         }
 
@@ -152,6 +153,16 @@ def _check_tls(certfile: Path | None, keyfile: Path | None) -> bool:
 
 def _no_password() -> str:
     raise ssl.SSLError("the key asks for a password: store it without one, readable by the server's user only")
+
+
+def _number(conf: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
+    try:
+        value = float(conf.get(name) or default)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InputError(f"--conf {name} {conf[name]}: give a number from {low:g} to {high:g}")
+    return value
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -23,8 +25,11 @@ from monailabel_app.api.auth import Gate, Login
 from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
 from monailabel_app.api.limits import FORM, BodyLimits
+from monailabel_app.connections import announce, running_server, take_hold
+from monailabel_app.privacy import close_to_others, keep_private, log_files, log_in_single_lines
 
 __all__ = ["app"]
+logger = logging.getLogger(__name__)
 
 
 def _put_in_front(app: FastAPI) -> None:
@@ -55,7 +60,14 @@ def _stop_jobs_on(signum: signal.Signals) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    access = Access.from_conf(settings.MONAI_LABEL_APP_CONF)
+    if (server := running_server()) is not None:
+        take_hold(server, access)
+        app.state.announcing = asyncio.create_task(announce(server, access))
+    else:
+        logger.warning("not served by uvicorn itself: let a proxy in front cut off slow clients")
     async with _stock_lifespan(app):
+        close_to_others([*running_app().folders, *log_files()])
         for signum in (signal.SIGINT, signal.SIGTERM):
             _stop_jobs_on(signum)
         running_app().queue.on_submit = audit_job
@@ -85,6 +97,8 @@ def _protect(app: FastAPI, access: Access) -> None:
     app.add_middleware(SecurityHeaders)
 
 
+keep_private()
+log_in_single_lines()
 _put_in_front(app)
 errors.install(app)
 _protect(app, Access.from_conf(settings.MONAI_LABEL_APP_CONF))

@@ -246,6 +246,13 @@ class UncertaintySegApp(MONAILabelApp):
         return describe(restore(find_task(self._infers, name).bundle, version))
 
     @property
+    def folders(self) -> list[Path]:
+        """Where this server keeps what is not the studies' own: logs, results and uploads of sessions."""
+        sessions = self.sessions()
+        uploads = [] if sessions is None else [Path(sessions.store_path)]
+        return [Path(self.app_dir) / "logs", self.results.root, *uploads]
+
+    @property
     def infers(self) -> Mapping[str, BundleInferTask]:
         """Infer tasks by name."""
         return self._infers

@@ -44,6 +44,9 @@ def serve(
         typer.Option(help="Web page that may use it, such as https://ohif.example.org.", rich_help_panel=_WHO),
     ] = None,
     max_upload_mb: Annotated[float, typer.Option(min=1, help="Largest request, in MB.", rich_help_panel=_WHO)] = 1024,
+    patience: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds that a slow client may take.", rich_help_panel=_WHO)
+    ] = 30,
     audit: Annotated[
         Path | None, typer.Option(help="Folder of the audit log; by default in the user's state.", rich_help_panel=_WHO)
     ] = None,

@@ -95,7 +95,7 @@ def test_a_key_that_everyone_may_read_is_refused(pair, tmp_path):
 
 
 def test_options_survive_the_way_through_conf(tokens, tmp_path):
-    access = Access(tokens, ("a.example.org", "b"), ("https://ohif.example.org",), True, 12.5, tmp_path / "audit")
+    access = Access(tokens, ("a.example.org", "b"), ("https://ohif.example.org",), True, 12.5, tmp_path / "audit", 2.5)
     conf = access.to_conf()
     assert Access.from_conf(conf) == access
     assert Access.from_conf({}) == Access()

@@ -70,8 +70,8 @@ def test_promise_1_it_listens_on_every_address_with_tls_only(guarded):
 
 
 def test_the_start_says_where_who_and_what(guarded):
-    lines = guarded.log.splitlines()[:4]
-    assert lines[0].startswith("listening on https://0.0.0.0:")
+    log = guarded.log.splitlines()
+    lines = log[next(number for number, line in enumerate(log) if line.startswith("listening on https://0.0.0.0:")) :]
     assert lines[1] == (
         "for 4 tokens: admin-person (admin), annotator-person (annotator), trainer-person (trainer), "
         "viewer-person (viewer)"
@@ -324,3 +324,9 @@ def test_a_token_withdrawn_while_it_runs_no_longer_counts(guarded):
     assert httpx.get(f"{guarded.url}/info/", headers=headers, verify=context).status_code == 200
     file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("guest")) + "\n")
     assert httpx.get(f"{guarded.url}/info/", headers=headers, verify=context).status_code == 401
+
+
+def test_without_a_proxy_nobody_says_of_himself_where_he_comes_from(guarded):
+    headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": "192.0.2.77", "X-Forwarded-Proto": "http"}
+    assert guarded.clients["nobody"].get("/info/", headers=headers).status_code == 401
+    assert guarded.lines("login_failed")[-1]["address"] == "127.0.0.1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import sys
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+PATIENCE = ["--conf", "patience", "2"]
 STOCK = [sys.executable, "-m", "monailabel.main", "start_server", "--app", "monailabel_app", "--host", "127.0.0.1"]
 
 
@@ -76,7 +78,7 @@ def stock_server(launch, tmp_path_factory):
     made = [ROOT / "monailabel_app" / name for name in ("model", "lib", "logs", "bin")]
     before = {path for path in made if path.exists()}
     folder = tmp_path_factory.mktemp("stock")
-    server = launch([*STOCK, "--conf", "cache", str(folder), "--uvicorn_app", "monailabel_app.asgi:app"])
+    server = launch([*STOCK, "--conf", "cache", str(folder), *PATIENCE, "--uvicorn_app", "monailabel_app.asgi:app"])
     yield server
     for path in set(made) - before:
         shutil.rmtree(path, ignore_errors=True)  # another worker may have been quicker
@@ -86,6 +88,21 @@ def test_the_stock_command_starts_with_our_asgi_app(stock_server):
     assert stock_server.http.get("/info/").json()["name"] == "SlicerUncertaintySeg"
     sample = stock_server.http.post("/activelearning/random", json={}).json()
     assert sample["reason"] == "the studies folder holds no images"
+
+
+@pytest.mark.parametrize("end", ["", "\r\npassword="])
+def test_a_client_that_sends_half_is_cut_off_and_others_are_served(stock_server, end):
+    url = httpx.URL(stock_server.url)
+    header = f"POST /auth/token HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 99\r\n"
+    with socket.create_connection((url.host, url.port), timeout=30) as client:
+        client.sendall(f"{header}Content-Type: application/x-www-form-urlencoded\r\n{end}".encode())
+        assert stock_server.http.get("/info/").status_code == 200
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(1) == b""
+
+
+def test_it_says_where_it_listens_once_it_does(stock_server):
+    assert f"listening on {stock_server.url}" in stock_server.log.read_text().splitlines()
 
 
 def test_it_stops_at_once_although_a_client_waits_for_an_inference(stock_server, big_scan):
