@@ -15,7 +15,7 @@ from monailabel_app.app import UncertaintySegApp
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import Step
 from monailabel_app.jobs.condition import Condition, ConditionJob, condition_key
-from monailabel_app.jobs.results import ROUTE, Report, gone
+from monailabel_app.jobs.results import ROUTE, Report
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 
@@ -41,9 +41,7 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
         NotFoundError: The result or its model is gone.
         InputError: A click is outside the scan, of no structure of the model, or there are too many.
     """
-    report = app.results.report(key)
-    if report is None:
-        raise gone(key)
+    report = app.results.existing(key)
     made_by = report.risk.provenance
     base = made_by.params.get("base", key)  # clicks on a corrected result are clicks on what it came from
     clicks = tuple(sorted(_clicks(corrections, report, app.results.shape(key))))

@@ -35,7 +35,7 @@ def store_map(
     """
     datastore = _dicomweb(app)
     encoded = nib.Nifti1Image.from_bytes(gzip.decompress(app.results.map_bytes(key, name)))
-    risk = app.results.report(key).risk
+    risk = app.results.existing(key).risk
     values, info = encoded.get_fdata(dtype=np.float32), risk.maps[name]
     instance = parametric_map(values, encoded.affine, name, info, datastore.series(image), _source(risk))
     datastore.store(instance)
@@ -55,7 +55,7 @@ def check_series(app: UncertaintySegApp, image: str) -> None:
 
 def segmentation_reply(app: UncertaintySegApp, image: str, key: str) -> Response:
     """Answer an inference of `image` with its label as DICOM SEG. Raises as `DicomWebDatastore.series`."""
-    report = app.results.report(key)
+    report = app.results.existing(key)
     label = read_label(app.results.label_path(key))
     series = _dicomweb(app).series(image)
     instance = segmentation(label[0].numpy(), label.affine.numpy(), report.labels, series, _source(report.risk))

@@ -12,7 +12,7 @@ from monailabel_app.api.uncertainty import Key
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.sampling import was_picked
 from monailabel_app.jobs.job import PICKED
-from monailabel_app.jobs.results import ROUTE, Report, gone
+from monailabel_app.jobs.results import ROUTE, Report
 from uncertaintyseg import wire
 from uncertaintyseg.review.promise import ALPHA
 from uncertaintyseg.review.promise import guarantee as promise
@@ -35,9 +35,7 @@ def guarantee(
 
     400 where so few calibration cases cannot promise that much; the message says how many could.
     """
-    report = app.results.report(key)
-    if report is None:
-        raise gone(key)
+    report = app.results.existing(key)
     reason = _why_not(app, key, report)
     if reason:
         return wire.Promise(guarantee=None, guarantee_reason=reason)

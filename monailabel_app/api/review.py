@@ -17,7 +17,7 @@ from monailabel_app.api.uploads import received
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp, reviews
 from monailabel_app.errors import NotFoundError
-from monailabel_app.jobs.results import ROUTE, gone, infer_result
+from monailabel_app.jobs.results import ROUTE, infer_result
 from monailabel_app.jobs.samples import Draw, SamplesJob, sample_path, stored_samples
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
@@ -84,9 +84,7 @@ def _asked(params: str) -> wire.ReviewRequest:
 
 
 def _submit(app: UncertaintySegApp, key: str, asked: wire.SamplesRequest) -> SamplesJob:
-    report = app.results.report(key)
-    if report is None:
-        raise gone(key)
+    report = app.results.existing(key)
     made_by = report.risk.provenance
     if "base" in made_by.params:
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monailabel_app.jobs.results import Report, ResultStore, gone
+from monailabel_app.jobs.results import Report, ResultStore
 from uncertaintyseg import NUMBERS, wire
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.reviewing import read_label_of, reviewed
@@ -43,7 +43,7 @@ def review(store: ResultStore, key: str, path: Path, asked: wire.ReviewRequest) 
     """
     if len(asked.accepted) > BOXES:
         raise InputError(f"accepted: {len(asked.accepted)} boxes; a request holds {BOXES} at most")
-    report = _report(store, key)
+    report = store.existing(key)
     base = reviewed_result(report.risk.provenance.params, key)
     with _one_at_a_time:
         prediction, labels = store.prediction(base)
@@ -59,16 +59,9 @@ def review(store: ResultStore, key: str, path: Path, asked: wire.ReviewRequest) 
         found = replace(found, provenance=made_by.model_copy(update={"params": params}))
         store.put(new, found, labels, compact=True)
     store.evict(keep=new)
-    return _report(store, new)
+    return store.existing(new)
 
 
 def _key(label: np.ndarray, params: Mapping[str, Any]) -> str:
     parts = {"label": hashlib.sha256(label.tobytes()).hexdigest(), "numbers": NUMBERS, **params}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _report(store: ResultStore, key: str) -> Report:
-    report = store.report(key)
-    if report is None:
-        raise gone(key)
-    return report

@@ -55,7 +55,8 @@ class Condition(Work):
 
         report("moving the segmentation", 0.1)
         try:
-            case = _warm_case(self.results, self.base, self.bundle, self.checksum, self.device)
+            made = ResultStore(Path(self.results)).made(self.base)
+            case = _warm_case(self.results, self.base, made, self.bundle, self.checksum, self.device)
             clicks = [Click((i, j, k), label, stroke) for i, j, k, label, stroke in self.clicks]
             known = {} if self.reach_mm is None else {"reach_mm": self.reach_mm}
             prediction = case.given(clicks, **known).prediction()
@@ -77,7 +78,7 @@ def condition_key(base: str, clicks: Iterable[tuple[int, int, int, int, bool]], 
 
 
 @functools.lru_cache(maxsize=_CASES)
-def _warm_case(results: str, base: str, bundle: str, checksum: str, device: str) -> ConditionedCase:
+def _warm_case(results: str, base: str, made: int, bundle: str, checksum: str, device: str) -> ConditionedCase:  # noqa: ARG001 - `made` tells it from one of old
     """A stored result, ready for clicks. Runs in the worker."""
     from uncertaintyseg.inference.conditioned import ConditionedCase  # noqa: PLC0415
 

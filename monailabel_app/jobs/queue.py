@@ -19,7 +19,7 @@ from monailabel_app.jobs.results import Report, ResultStore
 from monailabel_app.jobs.work import Work
 from monailabel_app.jobs.worker import Worker
 from uncertaintyseg import wire
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import StorageError, UncertaintySegError
 
 logger = logging.getLogger(__name__)
 
@@ -189,8 +189,8 @@ class JobQueue:
             lane.at_work = None
         if not job.steps:
             self._finish(job)
-        if step.work.key:
-            self._store.evict(keep=self._stand_ins.get(step.work.key, step.work.key))
+        if filled := step.work.fills:
+            self._store.evict(keep=self._stand_ins.get(filled, filled))
 
     def _do(self, lane: _Lane, job: Job, step: Step) -> None:
         try:
@@ -230,7 +230,8 @@ class JobQueue:
         if answer != step.work.key:
             self._stand_ins[step.work.key] = answer
         report = self._store.report(answer)
-        assert report is not None
+        if report is None:
+            raise StorageError("the result does not come back from the disk of the cache as it was written: look at it")
         return report
 
     def _finish(self, job: Job, error: Exception | None = None) -> None:

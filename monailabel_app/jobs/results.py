@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.maps import encoded_map, read_maps, write_maps
+from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, without_digest
 from uncertaintyseg import wire
 from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.review.calibration import MEASURE
@@ -37,6 +38,8 @@ _STATE = "state"
 _PICKED = "picked"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
+_OFTEN = 0.02
+"""Share of the limit by which encoded maps may grow before the store is looked through."""
 _NO_VARIANCE = "carried up to 16 classes, or for structures named in the request"
 _NOT_NAMED = "carried for the structures named in the request"
 _UNCALIBRATED = "this model has no calibration yet"
@@ -52,6 +55,7 @@ class Report(BaseModel):
     features: list[float] = Field(default_factory=list)
     affine: list[list[float]]
     bits: Literal[16] = Field(description="Of a voxel of its maps; a result of old that has none is made again.")
+    files: Seal = Field(description="What lies beside it; where that is not so any more the result is made again.")
 
 
 class ResultStore:
@@ -66,6 +70,7 @@ class ResultStore:
         self.root = root
         self._limit_bytes = limit_bytes
         self._evicting = threading.Lock()
+        self._grown = 0  # bytes of encoded maps since the last eviction
         root.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, prediction: Prediction, labels: list[wire.Label], *, compact: bool = False) -> None:
@@ -89,7 +94,7 @@ class ResultStore:
                 write_maps(folder / "maps", prediction)
             if prediction.state is not None:
                 prediction.state.save(folder / _STATE)
-            report = _report(key, prediction, labels)
+            report = _report(key, prediction, labels, sealed(folder))
             (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
             folder.rename(self.folder(key))
         except OSError:
@@ -101,20 +106,39 @@ class ResultStore:
     def report(self, key: str) -> Report | None:
         """Return what is known of a result and mark it as used, or None when it is not here.
 
+        One of whose files any is missing or damaged goes: it is computed again when asked for, and never served.
+
         Raises:
             NotFoundError: `key` is no key at all.
         """
         folder = self.folder(key)
         try:
             report = Report.model_validate_json((folder / "report.json").read_bytes())
-            os.utime(folder)
+            if is_whole(folder, report.files):
+                os.utime(folder)
+                return report
         except FileNotFoundError:
-            return None
-        except ValidationError:
-            logger.warning("result %s is damaged and goes; it is computed again when asked for", key)
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
+            if not folder.is_dir() or (folder / "report.json").exists():  # a folder appears with all that is in it
+                return None
+        except (OSError, ValidationError):
+            pass
+        logger.warning("result %s is damaged and goes; it is computed again when asked for", key)
+        self._remove(folder)
+        return None
+
+    def existing(self, key: str) -> Report:
+        """Return what is known of a result. Raises `NotFoundError` when it is not here."""
+        report = self.report(key)
+        if report is None:
+            raise gone(key)
         return report
+
+    def made(self, key: str) -> int:
+        """Tell a result from one that was made anew under the same key. Raises `NotFoundError` when it is gone."""
+        try:
+            return (self.folder(key) / "report.json").stat().st_mtime_ns
+        except FileNotFoundError as error:
+            raise gone(key) from error
 
     def mark_picked(self, key: str) -> None:
         """Note that the scan of a result was picked for its risk; that outlives the server."""
@@ -127,10 +151,8 @@ class ResultStore:
 
     def label_path(self, key: str) -> Path:
         """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""
-        path = self.folder(key) / "label.nii.gz"
-        if not path.is_file():
-            raise gone(key)
-        return path
+        self.existing(key)
+        return self.folder(key) / "label.nii.gz"
 
     def state_folder(self, key: str) -> Path | None:
         """Where `InferenceState.save` left the state of a result; None when it has none or is gone.
@@ -154,9 +176,7 @@ class ResultStore:
         from uncertaintyseg.inference.prediction import Prediction  # noqa: PLC0415 - torch belongs to the worker
         from uncertaintyseg.inference.state import InferenceState  # noqa: PLC0415
 
-        report = self.report(key)
-        if report is None:
-            raise gone(key)
+        report = self.existing(key)
         try:
             label = np.ascontiguousarray(nib.load(self.label_path(key)).dataobj)
             maps, state = read_maps(self.folder(key) / "maps", report.risk.maps), self.state_folder(key)
@@ -175,26 +195,32 @@ class ResultStore:
         Raises:
             NotFoundError: The result is gone or has no such map.
         """
-        report = self.report(key)
-        if report is None:
-            raise gone(key)
+        report = self.existing(key)
         if name not in report.risk.maps:
             raise NotFoundError(f"no map {name!r} in this result; it has {', '.join(report.risk.maps)}")
         folder = self.folder(key) / "maps"
-        encoded = folder / f"{name}.nii.gz"
+        sent = folder / f"{name}.sent"
         try:
-            if encoded.is_file():
-                return encoded.read_bytes()
+            if f"maps/{name}.nii.gz" in report.files:
+                return (folder / f"{name}.nii.gz").read_bytes()
+            if sent.is_file() and (data := without_digest(sent.read_bytes())) is not None:
+                return data
             data = encoded_map(folder, name, np.array(report.affine))
             temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
-            temporary.write_bytes(data)
-            temporary.replace(encoded)
+            temporary.write_bytes(with_digest(data))
+            temporary.replace(sent)
         except FileNotFoundError as error:  # evicted under us
             raise gone(key) from error
+        self._grown += len(data)
+        if self._grown > self._limit_bytes * _OFTEN:
+            self.evict(keep=key)
         return data
 
     def evict(self, keep: str) -> None:
-        """Remove the least recently used results beyond the limit, never `keep`, and what a killed worker left."""
+        """Remove the least recently used results beyond the limit, never `keep`, and what a killed worker left.
+
+        All that lies in their folders counts: maps as they are sent, and drawn shapes.
+        """
         with self._evicting:
             now = time.time()
             for entry in self.root.glob(".*"):
@@ -204,10 +230,16 @@ class ResultStore:
             folders.sort(key=_modified, reverse=True)
             total = 0
             for folder in folders:
-                total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                total += sum(map(_size, folder.rglob("*")))
                 if total > self._limit_bytes and folder.name != keep:
-                    trash = folder.rename(self.root / f".old-{folder.name}")
-                    shutil.rmtree(trash, ignore_errors=True)
+                    self._remove(folder)
+            self._grown = 0
+
+    def _remove(self, folder: Path) -> None:
+        """Take a result away at once and whole; what another thread took before us is gone as well."""
+        with contextlib.suppress(FileNotFoundError):
+            trash = folder.rename(self.root / f".old-{uuid.uuid4().hex}")
+            shutil.rmtree(trash, ignore_errors=True)
 
     def folder(self, key: str) -> Path:
         """Where a result lies, if it is here. Raises `NotFoundError` when `key` is no key at all."""
@@ -223,7 +255,7 @@ def infer_result(report: Report) -> wire.InferResult:
     return wire.InferResult(risk=report.risk, label=label, label_names=names, labels=report.labels)
 
 
-def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Report:
+def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: Seal) -> Report:
     own = {name: {"url": f"{ROUTE}/{key}/maps/{quote(name)}.nii.gz"} for name in prediction.maps}
     maps = {name: info.model_copy(update=own.get(name)) for name, info in prediction.map_info.items()}
     risk = wire.Risk(
@@ -246,6 +278,7 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label]) -> Repor
         features=prediction.features.tolist(),
         affine=np.asarray(prediction.affine, dtype=float).tolist(),
         bits=16,
+        files=files,
     )
 
 
@@ -260,6 +293,13 @@ def _omitted(maps: Mapping[str, wire.MapInfo], labels: Sequence[wire.Label]) -> 
 def gone(key: str) -> NotFoundError:
     """What to raise for a result that is not in the store."""
     return NotFoundError(f"result {key} is not here (any more): infer the image again")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # just gone
+        return 0
 
 
 def _modified(path: Path) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shutil
 import tempfile
@@ -11,18 +11,35 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.job import Job, Step
 from monailabel_app.jobs.results import ROUTE, ResultStore, gone
+from monailabel_app.jobs.seal import Seal, is_whole, sealed
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg import NUMBERS, wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import StorageError
 
 _NAME = re.compile(r"(\d{1,19}-\d{1,2})-(\d{1,2})")
 _TABLE = "samples.json"
+_SETS = 8
+"""Sets of draws that a result keeps: those asked for last."""
+
+
+class _Table(BaseModel):
+    """What was drawn together.
+
+    Attributes:
+        volumes_ml: of each, by structure.
+        files: the volumes beside it.
+    """
+
+    volumes_ml: list[dict[str, float]]
+    files: Seal
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,11 @@ class Draw(Work):
     """Draw from a result that has a state; the fields from `bundle` on are those of `warm_predictor`."""
 
     key: ClassVar[None] = None
+
+    @property
+    def fills(self) -> str:
+        """The result that the draws lie beside."""
+        return self.result
 
     result: str
     count: int
@@ -56,12 +78,14 @@ class Draw(Work):
             order = sorted(range(self.count), key=lambda number: sum(drawn[number].values()))
             for place, number in enumerate(order):
                 (folder / f"{number}.drawn.nii.gz").rename(folder / f"{place}.nii.gz")
-            (folder / _TABLE).write_text(json.dumps([drawn[number] for number in order]), encoding="utf-8")
+            table = _Table(volumes_ml=[drawn[number] for number in order], files=sealed(folder))
+            (folder / _TABLE).write_text(table.model_dump_json(), encoding="utf-8")
             _publish(folder, store, self.result, f"{self.seed}-{self.count}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         found = stored_samples(store, self.result, self.seed, self.count)
-        assert found is not None
+        if found is None:
+            raise StorageError("what was drawn does not come back from the disk of the cache: look at it")
         return found.model_dump()
 
 
@@ -93,14 +117,12 @@ class SamplesJob(Job):
 def stored_samples(store: ResultStore, key: str, seed: int, count: int) -> wire.PlausibleLabels | None:
     """What was drawn of a result before, or None. Raises `NotFoundError` when `key` is no key at all."""
     name = f"{seed}-{count}"
-    try:
-        rows = json.loads((_folder(store, key) / name / _TABLE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if (table := _whole(_folder(store, key) / name)) is None:
         return None
     return wire.PlausibleLabels(
         samples=[
             wire.PlausibleLabel(url=f"{ROUTE}/{key}/samples/{name}-{place}.nii.gz", seed=seed, volumes_ml=row)
-            for place, row in enumerate(rows)
+            for place, row in enumerate(table.volumes_ml)
         ]
     )
 
@@ -110,10 +132,26 @@ def sample_path(store: ResultStore, key: str, name: str) -> Path:
     known = _NAME.fullmatch(name)
     if known is None:
         raise NotFoundError("a plausible segmentation is named seed-count-place, as its url says")
-    path = _folder(store, key) / known[1] / f"{known[2]}.nii.gz"
-    if not path.is_file():
+    folder, file = _folder(store, key) / known[1], f"{known[2]}.nii.gz"
+    if (table := _whole(folder)) is None or file not in table.files:
         raise NotFoundError(f"result {key} has no such segmentation (any more): draw them again")
-    return path
+    return folder / file
+
+
+def _whole(folder: Path) -> _Table | None:
+    """The table of a set of draws, marked as used; None where it is not there, or was damaged and is gone now."""
+    try:
+        table = _Table.model_validate_json((folder / _TABLE).read_bytes())
+        if is_whole(folder, table.files):
+            os.utime(folder)
+            return table
+    except FileNotFoundError:
+        if not folder.is_dir() or (folder / _TABLE).exists():  # a folder appears with all that is in it
+            return None
+    except (OSError, ValidationError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def _folder(store: ResultStore, key: str) -> Path:
@@ -129,6 +167,8 @@ def _publish(folder: Path, store: ResultStore, key: str, name: str) -> None:
             raise gone(key)
         target.mkdir(exist_ok=True)
         folder.rename(target / name)
+        for old in sorted(target.iterdir(), key=lambda path: path.stat().st_mtime)[:-_SETS]:
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if not target.is_dir():
             raise gone(key) from error

@@ -19,6 +19,11 @@ class Work(ABC):
 
     key: str | None
 
+    @property
+    def fills(self) -> str | None:
+        """Key of the result whose folder it adds to: afterwards older ones may have to go."""
+        return self.key
+
     @abstractmethod
     def run(self, report: Report) -> Any:
         """Do it, in the worker process.

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monailabel_app.errors import NotFoundError
+from monailabel_app.jobs import samples
 from monailabel_app.jobs.results import ResultStore
+from monailabel_app.jobs.seal import sealed
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
@@ -66,7 +68,7 @@ def test_a_stored_result_reads_back(store):
 def test_a_map_is_encoded_once_and_stays_the_same_bytes(store):
     store.put(key(1), prediction(), LABELS)
     first = store.map_bytes(key(1), "predictive_entropy")
-    encoded = next(store.root.rglob("predictive_entropy.nii.gz"))
+    encoded = next(store.root.rglob("predictive_entropy.sent"))
     stamp = encoded.stat().st_mtime_ns
     assert store.map_bytes(key(1), "predictive_entropy") == first
     assert encoded.stat().st_mtime_ns == stamp
@@ -173,6 +175,17 @@ def test_the_least_recently_used_go_first_and_the_new_one_stays(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_maps_as_they_are_sent_count_too(tmp_path):
+    store = ResultStore(tmp_path, limit_bytes=70_000)
+    for n in range(3):
+        store.put(key(n), prediction(n), LABELS)
+        os.utime(tmp_path / key(n), (n, n))
+    for name in ("predictive_entropy", "error_probability"):
+        store.map_bytes(key(2), name)
+    assert store.report(key(0)) is None
+    assert store.report(key(2)) is not None
+
+
 def test_what_a_killed_worker_left_is_removed_after_an_hour(store):
     old, new = store.root / ".new-old", store.root / ".new-new"
     old.mkdir()
@@ -192,3 +205,22 @@ def test_no_text_but_a_key_reaches_the_disk(store, text):
     for read in (store.report, store.label_path, lambda k: store.map_bytes(k, "variance")):
         with pytest.raises(NotFoundError):
             read(text)
+
+
+def test_a_result_keeps_the_sets_of_draws_that_were_asked_for_last(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    store.put(key(1), prediction(), LABELS)
+    for seed in range(12):
+        folder = tmp_path / f"set-{seed}"
+        folder.mkdir()
+        (folder / "0.nii.gz").write_bytes(bytes([seed]))
+        table = samples._Table(volumes_ml=[{"organ": 1.0}], files=sealed(folder))
+        (folder / "samples.json").write_text(table.model_dump_json())
+        os.utime(folder, (seed, seed))
+        if seed:
+            assert samples.stored_samples(store, key(1), 0, 1) is not None  # used each time
+        samples._publish(folder, store, key(1), f"{seed}-1")
+    kept = [seed for seed in range(12) if samples.stored_samples(store, key(1), seed, 1) is not None]
+    assert kept == [0, *range(5, 12)]
+    with pytest.raises(NotFoundError, match="draw them again"):
+        samples.sample_path(store, key(1), "1-1-0")

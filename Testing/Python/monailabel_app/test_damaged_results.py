@@ -1,0 +1,128 @@
+"""Any file of a stored result may be lost, cut short or zeroed: it is made again, never served and never an error."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monailabel_app.jobs.results import ResultStore
+from monailabel_app.jobs.seal import is_whole, sealed, with_digest, without_digest
+from Testing.Python.monailabel_app.test_results import LABELS, key, prediction
+
+RESULTS = "/uncertainty/v1/results"
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (Path.unlink, cut, zero)
+
+
+@pytest.fixture
+def results(tiny_server) -> Path:
+    return tiny_server.folder / "cache" / "results"
+
+
+class Reader:
+    """All that a client can ask of one result, as hashes of what it gets."""
+
+    def __init__(self, server) -> None:
+        self.server, self.http = server, server.http
+        self.image = server.images()[0]
+        self.repeated = 0
+
+    def infer(self, params: str = "{}") -> dict:
+        url = f"/infer/{self.server.model}?image={self.image}&output=json"
+        answer = self.http.post(url, data={"params": params})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["risk"]
+
+    def everything(self) -> dict[str, str]:
+        risk = self.infer()
+        result = f"{RESULTS}/{risk['result']}"
+        click = {"background": [[1, 1, 1]]}
+        moved = self.ask("POST", f"{result}/condition", click).json()
+        drawn = self.ask("POST", f"{result}/samples", {"count": 2}).json()["samples"]
+        urls = [f"{result}/label.nii.gz", *(info["url"] for info in risk["maps"].values())]
+        urls += [moved["label"], moved["risk"]["maps"]["error_probability"]["url"], *(each["url"] for each in drawn)]
+        return {url: hashlib.sha256(self.ask("GET", url).content).hexdigest() for url in urls}
+
+    def ask(self, method: str, url: str, body: dict | None = None):
+        """The answer to a request; where the server says that the result is gone, after one more inference."""
+        answer = self.http.request(method, url, json=body)
+        if answer.status_code == 404:
+            assert "again" in answer.json()["detail"]
+            self.repeated += 1
+            self.infer()
+            if "/samples/" in url:
+                self.http.post(f"{url.split('/samples/', maxsplit=1)[0]}/samples", json={"count": 2})
+            if "/condition" not in url and method == "GET" and self.infer()["result"] not in url:
+                self.http.post(f"{RESULTS}/{self.infer()['result']}/condition", json={"background": [[1, 1, 1]]})
+            answer = self.http.request(method, url, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+
+def test_every_file_of_a_result_can_be_damaged(tiny_server, results):
+    reader = Reader(tiny_server)
+    wanted = reader.everything()
+    folder = results / reader.infer()["result"]
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert {"report.json", "label.nii.gz", "features.npy", "maps.json", "samples.json"} <= {file.name for file in files}
+    for number, file in enumerate(files):  # each damage of each file: the store's own test below
+        DAMAGES[number % len(DAMAGES)](folder / file)
+        before = reader.repeated
+        assert reader.everything() == wanted, file
+        assert reader.repeated - before <= 1, file
+
+
+def test_an_inference_with_corrections_never_fails_for_a_damaged_result(tiny_server, results):
+    reader = Reader(tiny_server)
+    corrected = '{"background": [[1, 1, 1]]}'
+    wanted = reader.infer(corrected)["result"]
+    for damage, name in zip(DAMAGES, ("state/features.npy", "report.json", "state/features.npy"), strict=True):
+        damage(results / reader.infer()["result"] / name)
+        damage(results / wanted / "report.json")
+        assert reader.infer(corrected)["result"] == wanted
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_result_goes_from_the_store_and_can_be_stored_again(tmp_path, damage):
+    store = ResultStore(tmp_path / "results")
+    store.put(key(1), prediction(), LABELS)
+    files = sorted(path for path in store.folder(key(1)).rglob("*") if path.is_file())
+    for path in files:
+        damage(path)
+        assert store.report(key(1)) is None, path
+        assert not list(store.root.iterdir())
+        store.put(key(1), prediction(), LABELS)
+        assert store.report(key(1)) is not None
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_encoding_of_a_map_is_made_again(tmp_path, damage):
+    store = ResultStore(tmp_path / "results")
+    store.put(key(1), prediction(), LABELS)
+    wanted = store.map_bytes(key(1), "predictive_entropy")
+    damage(next(store.root.rglob("*.sent")))
+    assert store.map_bytes(key(1), "predictive_entropy") == wanted
+
+
+def test_a_changed_bit_is_noticed_by_time_and_by_checksum(tmp_path):
+    (tmp_path / "a").write_bytes(b"1234")
+    seal = sealed(tmp_path)
+    assert is_whole(tmp_path, seal)
+    (tmp_path / "a").write_bytes(b"1235")
+    assert not is_whole(tmp_path, seal)
+    assert without_digest(with_digest(b"")) == b""
+    assert without_digest(with_digest(b"1234")[:-1]) is None
+    assert without_digest(b"") is None
