@@ -18,7 +18,7 @@ import slicer
 
 from slicer_host import desktop
 from uncertaintyseg.cli.demo.server import running_server
-from uncertaintyseg.data.label_map import label_names
+from uncertaintyseg.data.segments import segments_in
 from walkthrough import SCREENSHOTS, Walk, connected, look_at_surfaces, shrink
 
 MODEL = "totalsegmentator_total_fast"
@@ -75,11 +75,12 @@ def walk(url: str, model: str, label: Path, folder: Path) -> Walk:
 
 def load_named(label: Path) -> slicer.vtkMRMLSegmentationNode:
     """Load a label, its segments with the names that TotalSegmentator wrote into the file, if any."""
-    node, names = slicer.util.loadSegmentation(str(label)), label_names(label)
+    node = slicer.util.loadSegmentation(str(label))
+    names = {item.value: item.name for item in segments_in(label)}
     contents = node.GetSegmentation()
     for segment_id in contents.GetSegmentIDs() if names else ():
         segment = contents.GetSegment(segment_id)
-        segment.SetName(names[str(segment.GetLabelValue())])
+        segment.SetName(names[segment.GetLabelValue()])
     return node
 
 

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from uncertaintyseg.data.label_map import label_names
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.data.writing import write_volume
 
 SCAN, LABEL = "images/example_ct.nii.gz", "labels/example_seg_fast_force_split.nii.gz"
@@ -132,7 +132,7 @@ class Pieces:
 
     def __init__(self, data: Path, folder: Path) -> None:
         scan, label = nib.load(data / SCAN), nib.load(data / LABEL)
-        names = {name: int(key) for key, name in label_names(data / LABEL).items()}
+        names = {segment.name: segment.value for segment in segments_in(data / LABEL)}
         theirs = np.asarray(label.dataobj)
         self.folder, self.affine = folder, scan.affine
         self.voxels = np.asarray(scan.dataobj).astype(np.float32)

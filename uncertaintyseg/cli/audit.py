@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Column, Table
 
-from uncertaintyseg.cli.console import AsJson, Device, MoreModels, console, print_json, progress_bar, without_nan
+from uncertaintyseg.cli.console import (
+    AsJson,
+    Device,
+    MoreModels,
+    console,
+    print_json,
+    progress_bar,
+    warn_of_left_out,
+    without_nan,
+)
 from uncertaintyseg.inference.bundle import find_bundle
 
 if TYPE_CHECKING:
@@ -72,6 +81,7 @@ def audit(
                 _write_map(audited, output)
 
         result = look_at(load_predictor(bundle, device), cases, mapping, by=by, keep=keep, progress=progress)
+    warn_of_left_out(data, [case.id for case in cases if case.label is None])
     if picture is not None:
         views.draw(picture)
     if output is not None:

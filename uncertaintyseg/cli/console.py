@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from uncertaintyseg.errors import InputError
@@ -79,6 +80,17 @@ def warn_of_modality(bundle: Bundle, image: Path) -> None:
 
     if doubt := modality_doubt(image, bundle.modality):
         console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
+
+
+def warn_of_left_out(data: Path, unlabelled: Sequence[str]) -> None:
+    """Say on stderr which scans of a data set have no label, and which files in its labels/ belong to no scan."""
+    from uncertaintyseg.data.layouts import labels_of_no_scan
+
+    strangers = [path.name for path in labels_of_no_scan(data)]
+    for names, what in ((unlabelled, "without a label"), (strangers, "in labels/ that belong to no scan")):
+        if names:
+            some = ", ".join([*names[:5], *(["..."] if len(names) > 5 else [])])
+            console.print(f"[yellow]Left out:[/yellow] {len(names)} {what}: {escape(some)}", highlight=False)
 
 
 def read_structures(text: str | None) -> list[str] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from uncertaintyseg.cli.console import (
@@ -22,6 +24,7 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    warn_of_left_out,
 )
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
@@ -48,6 +51,8 @@ def evaluate(
 ) -> None:
     """Measure overlap, calibration and error detection of a model on labelled cases.
 
+    A case that cannot be used is reported, the others are evaluated, and the command exits with 1.
+
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
     on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
     """
@@ -65,14 +70,19 @@ def evaluate(
             threshold=threshold,
         )  # fmt: skip
         result = measure(predictor, chosen_cases(read_cases(data), cases), progress)
+    warn_of_left_out(data, result["unlabelled"])
+    for case, message in result["failed"].items():
+        console.print(f"[red]{escape(case)}[/red] was not evaluated: {escape(message)}", highlight=False)
     if picture:
         from uncertaintyseg.cli.pictures import evaluation_picture
 
         evaluation_picture(result, predictor.title, picture)
     if as_json:
         print_json(result)
-        return
-    _show(result, predictor.title)
+    else:
+        _show(result, predictor.title)
+    if result["failed"]:
+        raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any], title: str) -> None:
@@ -111,24 +121,33 @@ def chosen_cases(cases: list[Case], choice: str | None) -> list[Case]:
     if choice is None:
         return cases
     name, _, part = choice.rpartition(":")
-    ids = read_split(name)[part] if name and part in SPLIT_NAMES else _ids_in(Path(choice))
     found = {case.id: case for case in cases}
+    ids = read_split(name)[part] if name and part in SPLIT_NAMES else _ids_in(Path(choice), found)
     absent = [i for i in ids if i not in found]
     if absent:
         raise InputError(f"{choice} names {len(absent)} cases that DATA does not hold, first '{absent[0]}'.")
     return [found[i] for i in ids]
 
 
-def _ids_in(path: Path) -> list[str]:
+def _ids_in(path: Path, known: Collection[str]) -> list[str]:
+    """Of a JSON list, or one a line; a line that is no case may be several of them with spaces between."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(
             f"{path}: no such list of cases. Give a file with ids, or SPLIT:PART such as msd_hippocampus:validation."
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text in UTF-8; save it so.") from error
     if text.lstrip().startswith("["):
         try:
             return [str(i) for i in json.loads(text)]
         except ValueError as error:
             raise InputError(f"{path}: not valid JSON ({error}).") from error
-    return text.split()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [case for line in lines for case in ([line] if line in known else _words(line, known))]
+
+
+def _words(line: str, known: Collection[str]) -> list[str]:
+    words = line.split()
+    return words if any(word in known for word in words) else [line]

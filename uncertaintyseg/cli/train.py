@@ -17,6 +17,7 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    warn_of_left_out,
 )
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
@@ -72,7 +73,9 @@ def train(
             folders.append(bundle.folder.parent)
             bundle = with_head(bundle, head, output, name=name, **read_options(option))
         recipe = Recipe.load(bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator)
-        training, validation = training_parts(read_cases(data), split)
+        cases = read_cases(data)
+        training, validation = training_parts(cases, split)
+        warn_of_left_out(data, [case.id for case in cases if case.label is None])
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             progress=progress,

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
-import torch
 from monai.data import MetaTensor
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.layouts import Case, read_case_label, volumes_in
-from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.segments import Segment, class_ids, read_segments, segments_in
 from uncertaintyseg.errors import InputError
-
-_NAMED_ID = re.compile(r'<Label Key="(\d+)"[^>]*><!\[CDATA\[([^\]]*)\]\]></Label>')
 
 
 def read_label_map(given: Sequence[str], structures: Sequence[str]) -> dict[str, str]:
-    """Which structure of a model an id, or a file of a folder of binary volumes, stands for.
+    """Which structure of a model an id, a segment, or a file of a folder of binary volumes stands for.
 
     Args:
         given: each KEY=STRUCTURE, or a JSON file with {"KEY": "STRUCTURE", ...} or {"STRUCTURE": ID, ...}, which may
-            list more structures than the model has.
+            list more structures than the model has, such as nnU-Net's dataset.json.
         structures: names of the model's structures.
 
     Raises:
@@ -53,8 +45,8 @@ def read_mapped_label(
     Args:
         case: a case with a label.
         ids: the model's class ids by name of the structure.
-        label_map: of `read_label_map`; an empty one goes by names (`named_label_map`), and without names takes ids as
-            the model has them.
+        label_map: of `read_label_map`; an empty one goes by the names of a folder's files or of a volume's segments
+            (`segments`), and without names takes ids as the model has them.
         like: the scan, whose grid the label must share.
 
     Returns:
@@ -64,77 +56,66 @@ def read_mapped_label(
     Raises:
         InputError: as `read_case_label`, or a key of the map is no id.
     """
-    unmatched: list[str] = []
-    if not label_map and case.label is not None:
-        label_map, unmatched = named_label_map(case.label, list(ids))
-    if not label_map or (case.label is not None and case.label.is_dir()):
+    if case.label is None or case.label.is_dir():
+        if not label_map and case.label is not None:
+            volumes = volumes_in(case.label)
+            label_map = match_names(volumes, ids)
+            _check_found(case.label, volumes, label_map, ids)
         files = {key: ids[structure] for key, structure in label_map.items()}
         label = read_case_label(case, files or ids, like=like)
+        given, unmatched = set(label_map.values()), label.meta["unmatched"]
+    elif (segments := segments_in(case.label)) or label_map:
+        classes = _mapped(case.label, segments, ids, label_map) if label_map else class_ids(segments, ids)
+        names = {segment.name for segment in segments}
+        _check_found(case.label, names, classes, ids)
+        label = read_segments(case.label, list(classes), classes, like=like, others=True)
+        given = {name for name, class_id in ids.items() if class_id in classes.values()}
+        unmatched = [] if label_map else sorted(names - {segment.name for segment in classes})
     else:
-        label = _renumbered(case.label, ids, label_map, like)
-    given = set(label_map.values()) or ids.keys()
+        label, given, unmatched = read_case_label(case, ids, like=like), set(ids), []
     label.meta |= {"structures": [name for name in ids if name in given], "unmatched": unmatched}
     return label
 
 
-def named_label_map(label: Path, structures: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """What the names in a label say: those of the files of a folder, or those that TotalSegmentator writes into NIfTI.
+def _mapped(
+    path: Path, segments: Sequence[Segment], ids: Mapping[str, int], label_map: Mapping[str, str]
+) -> dict[Segment, int]:
+    """The classes of the segments whose names are keys of a map, and of the numbers that are."""
+    named = {segment: ids[label_map[segment.name]] for segment in segments if segment.name in label_map}
+    others = label_map.keys() - {segment.name for segment in named}
+    wrong = sorted(key for key in others if not key.isdecimal())
+    if wrong and not segments:
+        raise InputError(f"--map {wrong[0]}={label_map[wrong[0]]}: {path} is one volume, so map ids: 5=NAME.")
+    if any(segment.layer for segment in segments):  # a number alone says nothing
+        return named
+    return named | {Segment(key, int(key)): ids[label_map[key]] for key in others if key.isdecimal()}
 
-    Returns:
-        As of `read_label_map`, and the names that are no structure of the model. Both are empty where there are no
-        names.
 
-    Raises:
-        InputError: when there are names, but none is a structure of the model.
-    """
-    names = {name: name for name in volumes_in(label)} if label.is_dir() else label_names(label)
-    matched = match_names(names.values(), structures)
-    found = {key: matched[name] for key, name in names.items() if name in matched}
-    unmatched = sorted(set(names.values()) - matched.keys())
-    if unmatched and not found:
+def _check_found(label: Path, names: Collection[str], found: Collection, structures: Collection[str]) -> None:
+    if names and not found:
         raise InputError(
-            f"{label}: {', '.join(unmatched[:5])}: no structure of the model, which has {', '.join(structures)}; "
+            f"{label}: {', '.join(sorted(names)[:5])}: no structure of the model, which has {', '.join(structures)}; "
             "say which is which with --map."
         )
-    return found, unmatched
-
-
-def label_names(path: Path) -> dict[str, str]:
-    """Names of ids that a NIfTI label carries in a Caret label table, as TotalSegmentator writes it; {} without one."""
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return {}
-    try:
-        extensions = nib.load(path).header.extensions
-        text = "".join(bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions)
-    except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError):
-        return {}  # reading its voxels will say what is wrong
-    return dict(_NAMED_ID.findall(text))
-
-
-def _renumbered(
-    path: Path, ids: Mapping[str, int], label_map: Mapping[str, str], like: MetaTensor | None
-) -> MetaTensor:
-    wrong = [key for key in label_map if not key.isdecimal()]
-    if wrong:
-        raise InputError(f"--map {wrong[0]}={label_map[wrong[0]]}: {path} is one volume, so map ids: 5=NAME.")
-    theirs = read_label(path, like=like)
-    ours = torch.zeros_like(theirs)
-    for key, structure in label_map.items():
-        ours[theirs == int(key)] = ids[structure]
-    return ours
 
 
 def _table(path: Path, structures: Sequence[str]) -> dict[str, str]:
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))
+        pairs = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"--map {path}: no such file; give one, or KEY=STRUCTURE such as 5=organ.") from error
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file ({error}).") from error
+    if isinstance(pairs, dict) and isinstance(pairs.get("labels"), dict):  # nnU-Net's dataset.json
+        pairs = pairs["labels"]
     if not isinstance(pairs, dict):
-        raise InputError(f'{path}: a label map is an object such as {{"5": "organ"}}.')
-    named = dict((str(value), key) if isinstance(value, int) else (key, value) for key, value in pairs.items())
-    found = {key: structure for key, structure in named.items() if structure in structures}
+        raise InputError(f'{path}: a label map is an object such as {{"5": "organ"}}, or a dataset.json of nnU-Net.')
+    named = {str(v): key for key, v in pairs.items() if isinstance(v, int)}
+    named |= {key: v for key, v in pairs.items() if isinstance(v, str)}
+    matched = match_names(named.values(), structures)
+    if regions := match_names((key for key, v in pairs.items() if isinstance(v, list)), structures):
+        raise InputError(f"{path}: {', '.join(regions)}: regions of several ids; say what each id is, such as 5=NAME.")
+    found = {key: matched[name] for key, name in named.items() if name in matched}
     if not found:
         raise InputError(f"{path}: names none of the model's structures ({', '.join(structures)}).")
     return found

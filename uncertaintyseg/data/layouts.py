@@ -6,7 +6,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label
+from uncertaintyseg.data.segments import class_ids, read_segments, segments_in
 from uncertaintyseg.errors import InputError
 
 SPLIT_NAMES = ("train", "validation", "calibration", "test")
@@ -23,6 +24,9 @@ DATA_VARIABLE = "UNCERTAINTYSEG_DATA"
 
 IGNORED = -1
 """In a label that was read, voxels of which nobody said what they are: they count for nothing."""
+_IGNORED_NAME = "ignore"  # nnU-Net's
+_BESIDE = (("images", "labels"), ("imagesTr", "labelsTr"))
+_LABEL_ENDING = re.compile(r"[._-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
 _SPLITS = Path(__file__).parent / "splits"
 _CHECKOUT = Path(__file__).parents[2]
 _TOTALSEGMENTATOR_IMAGES = ("ct.nii.gz", "mri.nii.gz")
@@ -68,8 +72,8 @@ def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[C
     Raises:
         InputError: No such folder, or no label in it is named after a case.
     """
-    labels = _volumes(Path(folder))
-    if not any(case.id in labels for case in cases):
+    labels = _by_scan(_volumes(Path(folder)), {case.id for case in cases})
+    if not labels:
         example = f"{cases[0].id}.nii.gz" if cases else "<case>.nii.gz"
         raise InputError(f"{folder}: holds no label of these cases; name them after the scans, such as {example}.")
     return [replace(case, label=labels.get(case.id)) for case in cases]
@@ -83,9 +87,9 @@ def read_case_label(
     Args:
         case: A case with a label.
         ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
-            where structures overlap.
+            where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
         like: The scan, whose grid the label must share.
-        ignore: Id that marks voxels as not labelled, in a volume; they become `IGNORED`.
+        ignore: Id that marks voxels as not labelled, in a volume; they become `IGNORED`. A segment may be named so.
 
     Returns:
         int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
@@ -96,6 +100,9 @@ def read_case_label(
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
     if not case.label.is_dir():
+        if segments := segments_in(case.label):
+            named = ids if ignore is None else {_IGNORED_NAME: IGNORED, **ids}
+            return read_segments(case.label, segments, class_ids(segments, named), like=like)
         if ignore is None:
             return read_label(case.label, ids.values(), like=like)
         label = read_label(case.label, [*ids.values(), ignore], like=like)
@@ -135,7 +142,7 @@ def read_case_raters(case: Case, ids: Mapping[str, int], *, like: MetaTensor | N
     Raises:
         InputError: As `read_label`.
     """
-    return (read_label(path, ids.values(), like=like) for path in case.raters)
+    return (read_case_label(replace(case, label=path), ids, like=like) for path in case.raters)
 
 
 def read_split(name_or_path: str | os.PathLike[str]) -> dict[str, list[str]]:
@@ -203,30 +210,58 @@ def find_real_data(name: str) -> Path | None:
     return next((place / name for place in places if (place / name).is_dir()), None)
 
 
+def labels_of_no_scan(folder: str | os.PathLike[str]) -> list[Path]:
+    """The volumes beside the scans of a data set, in labels/ or labelsTr/, that no scan has for its label."""
+    for images, labels in _BESIDE:
+        if (Path(folder) / images).is_dir():
+            used = {case.label for case in _image_and_label_folders(Path(folder))}
+            return sorted(path for path in _volumes(Path(folder) / labels).values() if path not in used)
+    return []
+
+
 def _image_and_label_folders(folder: Path) -> list[Case]:
-    for images, labels in (("images", "labels"), ("imagesTr", "labelsTr")):
+    for images, labels in _BESIDE:
         if (folder / images).is_dir():
-            by_id = _volumes(folder / labels)
-            scans = _first_channels(_volumes(folder / images), by_id)
+            scans, drawn = _volumes(folder / images), _volumes(folder / labels)
+            for name in [name for name in scans if _without_ending(name) in scans.keys() - {name}]:
+                _add(drawn, name, scans.pop(name))  # a label beside its scan
+            scans = _first_channels(scans, drawn.keys() | {_without_ending(name) for name in drawn})
+            by_id = _by_scan(drawn, scans.keys())
             cases = [Case(i, path, by_id.get(i)) for i, path in scans.items()]
             return _with_raters(cases, folder / "raters")
     return []
 
 
-def _first_channels(images: dict[str, Path], labels: Mapping[str, Path]) -> dict[str, Path]:
+def _by_scan(labels: Mapping[str, Path], scans: Collection[str]) -> dict[str, Path]:
+    """Labels by the id of their scan, whose name they have, perhaps with an ending such as _seg."""
+    found: dict[str, Path] = {}
+    for name, path in labels.items():
+        scan = name if name in scans else _without_ending(name)
+        if scan in scans:
+            _add(found, scan, path)
+    return found
+
+
+def _without_ending(name: str) -> str:
+    return _LABEL_ENDING.sub("", name)
+
+
+def _first_channels(images: dict[str, Path], labels: set[str]) -> dict[str, Path]:
     """One file a scan, where labels tell that scans are named as nnU-Net has it: <id>_0000, <id>_0001, ... of <id>."""
     named = {i: re.fullmatch(r"(.+)_(\d{4})", i) for i in images}
-    if not all(named.values()) or labels.keys() & images.keys():
+    if not all(named.values()) or labels & images.keys():
         return images
     first = {match[1]: images[i] for i, match in named.items() if match[2] == "0000"}
-    return first if labels.keys() & first.keys() else images
+    return first if labels & first.keys() else images
 
 
 def _with_raters(cases: list[Case], folder: Path) -> list[Case]:
     """Cases with their raters; strict, since a rater lost to a typing error would change what is measured."""
     raters: dict[str, dict[int, Path]] = {case.id: {} for case in cases}
     for name, path in _volumes(folder).items():
-        match = re.fullmatch(r"(.+)_([1-9]\d*)", name)  # the last number is the rater's, ids may end in one too
+        match = re.fullmatch(
+            r"(.+)_([1-9]\d*)(?:\.seg)?", name
+        )  # the last number is the rater's, ids may end in one too
         if match is None or match[1] not in raters:
             raise InputError(
                 f"{path}: raters/ holds <id>_<n> with n = 1, 2, ..., one for each rater of a scan <id> in images/; "

@@ -10,7 +10,8 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -95,9 +96,22 @@ def read_nrrd(path: Path, *, max_voxels: int | None = None) -> Nrrd:
     Raises:
         InputError: The file is missing, or no such NRRD file.
     """
+    with _opened(path) as file:
+        return _read(file, max_voxels)
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """The `key:=value` pairs of a header, which is read as `read_nrrd` does, and nothing behind it."""
+    with _opened(path) as file:
+        return _header(file)[1]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file; errors meanwhile name it."""
     try:
         with path.open("rb") as file:
-            return _read(file, max_voxels)
+            yield file
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except OSError as error:

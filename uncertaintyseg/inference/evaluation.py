@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,34 +53,40 @@ def evaluate(
 
     Args:
         predictor: of the model.
-        cases: labelled cases; those with two raters or more also count for `ambiguity`.
+        cases: of a data set; those with two raters or more also count for `ambiguity`, those without a label are only
+            listed.
         progress: called with the case at work and the fraction done.
 
     Returns:
         The JSON of `uncertaintyseg evaluate`; docs/metrics.md explains its keys. What is undefined is NaN (null in
-        JSON), such as the Dice of a structure that neither label nor reference has.
+        JSON), such as the Dice of a structure that neither label nor reference has. `failed` has the messages of cases
+        that cannot be used, because of their scan, their label or a map that holds NaN; no figure has a part of one.
 
     Raises:
-        InputError: when there is no labelled case, a scan or label cannot be used, or a map holds NaN.
+        InputError: when there is no labelled case, or none that can be used.
     """
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
     ids = {item.name: item.id for item in predictor.bundle.labels}
     scores = _Scores(ids, predictor.bundle.uncertainty.ignore)
+    failed: dict[str, str] = {}
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
-        start = time.perf_counter()
-        prediction = predictor.predict(case.image)
-        seconds = time.perf_counter() - start
         try:
+            start = time.perf_counter()
+            prediction = predictor.predict(case.image)
+            seconds = time.perf_counter() - start
             drawn = [prediction.label] if prediction.state is None else predictor.samples(prediction, SAMPLES)
             scores.add(case, prediction, drawn, seconds)
         except InputError as error:
-            raise InputError(f"case {case.id}: {error}") from error
-    result = scores.result()
+            failed[case.id] = str(error)
+    if len(failed) == len(labelled):
+        case_id, message = next(iter(failed.items()))
+        raise InputError(f"none of {len(failed)} cases can be evaluated. The first, case {case_id}: {message}")
     progress("done", 1.0)
-    return result
+    unlabelled = [case.id for case in cases if case.label is None]
+    return {**scores.result(), "failed": failed, "unlabelled": unlabelled}
 
 
 class _Scores:
@@ -94,14 +101,24 @@ class _Scores:
         self.unmatched: set[str] = set()
 
     def add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
-        """Score a prediction against the reference and the raters of its case; `drawn` is read only for raters."""
+        """Score a prediction against the reference and the raters of its case; `drawn` is read only for raters.
+
+        A case that raises `InputError` leaves nothing behind.
+        """
+        before = copy.deepcopy((self.calibration, self.detection))
+        try:
+            self._add(case, prediction, drawn, seconds)
+        except InputError:
+            self.calibration, self.detection = before
+            raise
+
+    def _add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
         scan = read_scan(case.image)
         label = read_case_label(case, self.ids, like=scan, ignore=self.ignore)
         reference, known, own = label[0].numpy(), None, prediction.label
         if IGNORED in reference:  # nothing is judged there: background on both sides, and no voxel of any mean
             known = reference != IGNORED
             reference, own = np.where(known, reference, 0), np.where(known, own, 0)
-        self.unmatched |= set(label.meta.get("unmatched", ()))
         spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
         self.model = prediction.provenance.model
         nll, brier = self._said(prediction, reference, known)
@@ -128,6 +145,7 @@ class _Scores:
                 "seconds": round(seconds, 4),
             }
         )
+        self.unmatched |= set(label.meta.get("unmatched", ()))
 
     def _said(self, prediction: Prediction, reference: np.ndarray, known: np.ndarray | None) -> tuple[float, float]:
         """NLL and Brier score of a case, and its voxels into the calibration: all classes, but few planes at a time."""

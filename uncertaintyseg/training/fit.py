@@ -120,7 +120,8 @@ def fit(
         progress: called with a line of text and the fraction done.
 
     Raises:
-        InputError: for a set without labelled cases, a scan or label that cannot be used, or a device that is absent.
+        InputError: for a set without labelled cases or structures, a scan or label that cannot be used, or a device
+            that is absent.
         BundleError: for a configuration or an initial model that does not fit.
     """
     started = time.perf_counter()

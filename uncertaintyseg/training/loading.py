@@ -18,6 +18,10 @@ from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import RareSliced, Rarity
 
 Progress = Callable[[str, float], None]
+NO_STRUCTURES = (
+    "none of the labels to learn from holds a voxel of any structure, so there is nothing to learn. "
+    "Are these the labels of this model?"
+)
 
 
 def read_labelled(
@@ -64,7 +68,8 @@ def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> Data
     """Augmented cases, or slices of them, in random order; `reseed` says in which.
 
     Raises:
-        InputError: for a rare class that the model does not have, or voxels that are marked as not labelled.
+        InputError: for a rare class that the model does not have, voxels that are marked as not labelled, or labels
+            that hold no structure at all.
         BundleError: for a train.json without augmentation.
     """
     if any((case["label"] == IGNORED).any() for case in cases):
@@ -72,6 +77,8 @@ def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> Data
             f"some voxels of the training cases are marked as not labelled, and the head '{bundle.head}' learns from "
             "whole windows: label them, leave those cases out, or fit temperature or laplace, which pass over them."
         )
+    if not any((case["label"] > 0).any() for case in cases):
+        raise InputError(NO_STRUCTURES)
     transforms = read_config(bundle.folder / TRAINING).get_parsed_content("augmentation").transforms
     sampler = None
     if recipe.slices or recipe.rare_labels:

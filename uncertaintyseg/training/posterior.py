@@ -14,7 +14,7 @@ from uncertaintyseg.data.layouts import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter
-from uncertaintyseg.training.loading import as_tensors, unwrapped
+from uncertaintyseg.training.loading import NO_STRUCTURES, as_tensors, unwrapped
 
 Volumes = Collection[tuple[Tensor, Tensor]]
 """Images `[1, channels, *spatial]` and class indices or `IGNORED` `[1, 1, *spatial]`; may be read again."""
@@ -53,10 +53,12 @@ class WindowedFeatures:
     def __init__(self, network: Segmenter, volumes: Volumes, layout: WindowLayout, report: Callable[[], None]) -> None:
         self.network, self.volumes, self.report = network, volumes, report
         self.layout = replace(layout, overlap=0.0)
+        self.has_structures: bool | None = None  # nothing was read yet
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         with torch.no_grad():
             for image, label in self.volumes:
+                self.has_structures = bool(self.has_structures or (label > 0).any())
                 yield from self._parts(image, label)
                 self.report()
 
@@ -114,7 +116,7 @@ def fit_posterior(
         The head's own report.
 
     Raises:
-        InputError: for features that are not finite, or a singular posterior.
+        InputError: for features that are not finite, a singular posterior, or training labels without a structure.
     """
     network.eval()
     done = 0
@@ -126,5 +128,8 @@ def fit_posterior(
             f"fitting {network.head.name}, {done} volumes read", min(done / (len(training) + len(validation)), 1.0)
         )
 
-    streams = (WindowedFeatures(network, volumes, layout, report) for volumes in (training, validation))
-    return network.head.fit(*streams)
+    streams = [WindowedFeatures(network, volumes, layout, report) for volumes in (training, validation)]
+    found = network.head.fit(*streams)
+    if not next(stream.has_structures for stream in streams if stream.has_structures is not None):
+        raise InputError(NO_STRUCTURES)
+    return found

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data import anatomy
-from uncertaintyseg.data.label_map import label_names
 from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.inference.bundle import METADATA, Bundle
 from uncertaintyseg.measures import MEASURES
 
@@ -22,7 +22,7 @@ def names() -> list[str]:
     folder = find_real_data("totalsegmentator_examples")
     if folder is None:
         return [row.name for row in anatomy.structures()][:COUNT]
-    return list(label_names(folder / LABEL).values())
+    return [segment.name for segment in segments_in(folder / LABEL)]
 
 
 def write_bundle(folder: Path, structures: Sequence[str], task: str = "body", **options: object) -> Bundle:

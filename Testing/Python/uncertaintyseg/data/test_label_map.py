@@ -88,6 +88,20 @@ def test_a_table_may_hold_more_than_the_model_has_either_way_round(tmp_path, tab
     assert read_label_map([str(tmp_path / "dseg.json"), "7=lesion"], IDS) == {"5": "organ", "7": "lesion"}
 
 
+@pytest.mark.parametrize("labels", [{"background": 0, "Organ": 5, "kidney": 9}, {"0": "background", "5": "organ"},
+    {"background": 0, "organ": 5, "everything": [5, 9]}])  # fmt: skip
+def test_a_dataset_json_of_nnunet_is_a_table(tmp_path, labels):
+    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 30, "file_ending": ".nii.gz"}
+    (tmp_path / "dataset.json").write_text("\ufeff" + json.dumps(dataset), encoding="utf-8")
+    assert read_label_map([str(tmp_path / "dataset.json")], list(IDS)) == {"5": "organ"}
+
+
+def test_a_region_of_a_dataset_json_is_no_single_id(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "organ": [1, 2], "lesion": 2}}))
+    with pytest.raises(InputError, match=r"organ: regions of several ids; say what each id is, such as 5=NAME"):
+        read_label_map([str(tmp_path / "dataset.json")], list(IDS))
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [("5=kidney", "has no 'kidney'; it has organ, lesion"), ("nowhere.json", "no such file"), ("5", "no such file")],

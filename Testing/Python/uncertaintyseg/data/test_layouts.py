@@ -12,6 +12,7 @@ import pytest
 from uncertaintyseg.data.layouts import (
     Case,
     find_real_data,
+    labels_of_no_scan,
     read_case_label,
     read_case_raters,
     read_cases,
@@ -50,6 +51,45 @@ def test_images_and_labels_are_paired_by_name_whatever_their_format(tmp_path):
         "dicom": ("images/dicom", None),
     }
     assert [case.id for case in read_cases(tmp_path)] == ["a", "b", "c", "dicom"]
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", "_seg.nii.gz", "-seg.nii", "_label.nii.gz", "-labels.nrrd",
+    "_Mask.mha", "_segmentation.nii.gz", ".SEG.NRRD", "_gt.nii.gz", ".nii.gz"])  # fmt: skip
+@pytest.mark.parametrize("where", ["labels", "images"])
+def test_labels_are_found_under_the_names_that_programs_give_them(tmp_path, ending, where):
+    touch(tmp_path, "images/my case.nii.gz", "images/b_seg_1.nii.gz", f"{where}/b_seg_1_seg.nii.gz")
+    if (where, ending) != ("images", ".nii.gz"):
+        touch(tmp_path, f"{where}/my case{ending}")
+        assert found(tmp_path)["my case"] == ("images/my case.nii.gz", f"{where}/my case{ending}")
+    assert found(tmp_path)["b_seg_1"] == ("images/b_seg_1.nii.gz", f"{where}/b_seg_1_seg.nii.gz")
+    assert labels_of_no_scan(tmp_path) == []
+
+
+def test_an_ending_is_part_of_the_name_where_a_scan_has_it(tmp_path):
+    touch(tmp_path, "images/a.nii.gz", "images/b_seg.nii.gz", "labels/a_seg.nii.gz", "labels/b_seg.nii.gz")
+    assert found(tmp_path) == {
+        "a": ("images/a.nii.gz", "labels/a_seg.nii.gz"),
+        "b_seg": ("images/b_seg.nii.gz", "labels/b_seg.nii.gz"),
+    }
+
+
+@pytest.mark.parametrize("twin", ["labels/a_seg.nii.gz", "labels/a.seg.nrrd", "images/a_mask.nii.gz"])
+def test_two_labels_of_one_scan_are_refused(tmp_path, twin):
+    touch(tmp_path, "images/a.nii.gz", "labels/a.nii.gz", twin)
+    with pytest.raises(InputError, match="has the same case id; keep one of the two"):
+        read_cases(tmp_path)
+
+
+def test_nnunets_channels_are_paired_with_labels_of_any_ending(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.seg.nrrd")
+    assert found(tmp_path) == {"a": ("imagesTr/a_0000.nii.gz", "labelsTr/a.seg.nrrd")}
+
+
+def test_labels_that_belong_to_no_scan_are_listed(tmp_path):
+    touch(tmp_path, "images/a.nii.gz", "labels/a.nii.gz", "labels/b.nii.gz", "labels/c_seg.seg.nrrd", "labels/x.txt")
+    assert [path.name for path in labels_of_no_scan(tmp_path)] == ["b.nii.gz", "c_seg.seg.nrrd"]
+    touch(tmp_path, "other/volume-0.nii")
+    assert labels_of_no_scan(tmp_path / "other") == []
 
 
 def test_a_decathlon_task_is_read_and_what_macos_left_in_its_archive_is_ignored(tmp_path):
@@ -106,10 +146,15 @@ def test_two_scans_of_one_id_are_refused(tmp_path):
 def test_raters_belong_to_the_scan_before_their_number(tmp_path):
     touch(tmp_path, *(f"images/{name}.nii.gz" for name in ("s", "s_1", "t")), "labels/s.nii.gz")
     touch(
-        tmp_path, "raters/s_10.nii.gz", "raters/s_2.nrrd", "raters/s_1_3.nii.gz", "raters/._s_1.nii", "raters/who.txt"
+        tmp_path,
+        "raters/s_10.nii.gz",
+        "raters/s_2.seg.nrrd",
+        "raters/s_1_3.nii.gz",
+        "raters/._s_1.nii",
+        "raters/who.txt",
     )
     raters = {case.id: [path.name for path in case.raters] for case in read_cases(tmp_path)}
-    assert raters == {"s": ["s_2.nrrd", "s_10.nii.gz"], "s_1": ["s_1_3.nii.gz"], "t": []}
+    assert raters == {"s": ["s_2.seg.nrrd", "s_10.nii.gz"], "s_1": ["s_1_3.nii.gz"], "t": []}
 
 
 @pytest.mark.parametrize("name", ["s", "s_", "s_0", "s_01", "s_a", "s-1", "S_1", "other_1", "_1"])

@@ -143,8 +143,9 @@ def test_an_unknown_class_in_a_label_is_named(predictor, data):
     wrong = np.zeros(SHAPE, np.uint8)
     wrong[3, 3, 3] = 4
     write_volume(data / "labels" / "half.nii.gz", wrong, AFFINE)
-    with pytest.raises(InputError, match=r"half\.nii\.gz: unknown class id 4"):
-        evaluate(predictor, read_cases(data))
+    failed = evaluate(predictor, read_cases(data))["failed"]
+    assert failed.keys() == {"half"}
+    assert "half.nii.gz: unknown class id 4" in failed["half"]
 
 
 def test_data_without_any_label_is_refused(predictor, data):
@@ -309,11 +310,15 @@ def test_whole_shapes_are_drawn_onto_the_scans_grid_and_set_against_the_raters(t
     assert result["ambiguity"]["ged_squared"]["mean"] == pytest.approx(np.mean(wanted))
 
 
-def test_a_rater_that_cannot_be_used_is_named_with_its_case(predictor, data):
+def test_a_case_that_fails_late_has_no_part_in_any_figure(predictor, data):
     rater_of(data, 1)
     write_volume(data / "raters" / "full_2.nii.gz", np.full(SHAPE, 3), AFFINE)
-    with pytest.raises(InputError, match=r"case full: .*full_2\.nii\.gz: unknown class id 3"):
-        evaluate(predictor, read_cases(data))
+    cases = read_cases(data)
+    found, alone = evaluate(predictor, cases), evaluate(predictor, [case for case in cases if case.id != "full"])
+    assert found["failed"].keys() == {"full"}
+    assert "full_2.nii.gz: unknown class id 3" in found["failed"]["full"]
+    for key in alone.keys() - {"failed", "cases", "seconds_per_case"}:
+        np.testing.assert_equal(found[key], alone[key])
 
 
 def test_the_result_is_json(predictor, data):
