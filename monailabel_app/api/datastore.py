@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
-from monailabel.endpoints import datastore as stock
 from starlette.background import BackgroundTask
 
 from monailabel_app.api.audit import audit
@@ -16,10 +15,13 @@ from monailabel_app.api.corrections import note_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.one_file import send_scan
-from monailabel_app.api.uploads import received
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
+from monailabel_app.errors import NotFoundError
+from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
+from monailabel_app.intake.received import received_label, received_scan
+from uncertaintyseg.data.label_grid import Grid
+from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.content import content_hash
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -34,12 +36,9 @@ def add_image(
 ) -> dict[str, Any]:
     """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken."""
     info = parse_params(params)
-    with received(file) as path:
-        suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), None)
-        if suffix is None:
-            raise InputError(f"{path.name}: give a scan as {', '.join(IMAGE_SUFFIXES)}")
-        read_scan(path)
-        image_id = app.datastore().add_image(image or path.name[: -len(suffix)], str(path), info)
+    with received_scan(file) as scan:
+        info |= {UPLOADED: scan.checksum, WRITTEN: content_hash(scan.path)}
+        image_id = app.datastore().add_image(image or scan.stem, str(scan.path), info)
     audit("add_image", case=image_id)
     app.score_keeper.catch_up()
     return {"image": image_id}
@@ -62,9 +61,14 @@ def download_image(app: AppInstance, image: str) -> FileResponse:
 
 @router.head("/image", include_in_schema=False)
 def check_image(app: AppInstance, image: str, check_sum: str | None = None) -> dict[str, Any]:
-    """404 when there is no such scan, or not with this checksum."""
-    app.datastore().image_path(image)
-    return stock.download_image(image, check_only=True, check_sum=check_sum)
+    """404 when there is no such scan, or not with this checksum: that of the file as it is, or as it was uploaded.
+
+    `check_sum` is SHA-256 in hex, or names its algorithm as `MD5:...`, `SHA256:...` and `SHA512:...`.
+    """
+    path = app.datastore().image_path(image)
+    if check_sum and not is_checksum_of(check_sum, path, app.datastore().get_image_info(image)):
+        raise NotFoundError(f"the image {image!r} is another file than the one with this checksum")
+    return {}
 
 
 @router.put("/label", summary="Save a label")
@@ -79,12 +83,13 @@ def save_label(
     info = parse_params(params)
     datastore = app.datastore()
     scan = read_scan(datastore.image_path(image))
-    with received(label) as path, tempfile.TemporaryDirectory() as folder:
-        volume = read_label(path, app.label_ids(info.get("model")), like=scan)
-        checked = Path(folder) / "label.nii.gz"
-        write_volume(checked, volume[0].numpy(), volume.affine.numpy())
-        label_id = datastore.save_label(image, str(checked), tag or _FINAL, info)
-    note_save(app, image, tag or _FINAL, volume[0].numpy(), info)
+    grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
+    voxels = received_label(label, app.label_ids(info.get("model")), grid)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "label.nii.gz"
+        write_volume(written, voxels, grid.affine)
+        label_id = datastore.save_label(image, str(written), tag or _FINAL, info)
+    note_save(app, image, tag or _FINAL, voxels, info)
     app.on_save_label(image, label_id)
     return {"image": image, "label": label_id}
 

@@ -21,11 +21,11 @@ from requests_toolbelt import MultipartEncoder
 from monailabel_app.api import conditioning
 from monailabel_app.api.dicom import check_series, segmentation_reply
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.uploads import received
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.infer_task import InferParams
 from monailabel_app.errors import NotFoundError
+from monailabel_app.intake.received import received_scan
 from monailabel_app.jobs import InferJob
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
@@ -68,7 +68,7 @@ async def infer(
     with ExitStack() as stack:
         upload = None
         if file is not None and not session_id:
-            upload = await to_thread.run_sync(stack.enter_context, received(file))
+            upload = (await to_thread.run_sync(stack.enter_context, received_scan(file))).path
         job = await to_thread.run_sync(_submit, app, asked, image, session_id, upload)
         result = await ended(job, app.queue, request)
         if corrections := _corrections(options, result["label_names"]):

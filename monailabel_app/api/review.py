@@ -13,10 +13,10 @@ from monailabel_app.api.audit import audit, last_results
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.uncertainty import Key
-from monailabel_app.api.uploads import received
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp, reviews
 from monailabel_app.errors import NotFoundError
+from monailabel_app.intake.received import received_label
 from monailabel_app.jobs.results import ROUTE, infer_result
 from monailabel_app.jobs.samples import Draw, SamplesJob, sample_path, stored_samples
 from uncertaintyseg import wire
@@ -37,8 +37,8 @@ def review(
     Its other maps are those of the result that was asked. 4xx for a file that is no label of this scan and model.
     """
     asked = _asked(params)
-    with received(label) as path:
-        report = reviews.review(app.results, key, path, asked)
+    grid, known = reviews.asked_for(app.results, key)
+    report = reviews.review(app.results, key, received_label(label, known, grid), asked)
     made_by = report.risk.provenance
     base = made_by.params["review_of"]
     audit(

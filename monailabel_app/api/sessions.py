@@ -1,4 +1,4 @@
-"""The /session routes: what is uploaded is checked as an image of the datastore is, and no archive is unpacked."""
+"""The /session routes: what is uploaded becomes a NIfTI file of the server's own; no archive is unpacked."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Query, UploadFile
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from monailabel.utils.sessions import Sessions
 
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.uploads import check_slices, check_volume, keep
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.errors import NotFoundError, UnavailableError
-from uncertaintyseg.errors import InputError, UncertaintySegError
+from monailabel_app.intake.form import received_files
+from monailabel_app.intake.received import write_session
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
 
-@router.put("/", summary="Create a session with the files of one scan")
-def create(
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM = {"multipart/form-data": {"schema": {"type": "object", "properties": {"files": _FILES}, "required": ["files"]}}}
+
+
+@router.put(
+    "/",
+    summary="Create a session with the files of one scan",
+    openapi_extra={"requestBody": {"content": _FORM, "required": True}},
+)
+async def create(
     app: AppInstance,
-    files: Annotated[list[UploadFile], File()],
+    request: Request,
     expiry: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     uncompress: bool = False,
 ) -> dict[str, Any]:
@@ -32,15 +41,14 @@ def create(
         raise UnavailableError("uncompress is not available: send the files of the series as they are")
     sessions = _sessions(app)
     with tempfile.TemporaryDirectory() as folder:
-        scan = Path(folder) / "series"
-        scan.mkdir()
-        paths = [keep(file, scan) for file in files]
-        try:
-            _check(paths)
-        except UncertaintySegError as error:
-            raise type(error)(str(error).replace(f"{scan}/", "")) from error
-        upload = scan if len(paths) > 1 else paths[0]
-        session_id, info = sessions.add_session(str(upload), expiry, session_id=str(uuid.uuid4()))
+        paths = await received_files(request, Path(folder))
+        return await to_thread.run_sync(_add, sessions, paths, expiry)
+
+
+def _add(sessions: Sessions, paths: list[Path], expiry: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        scan = write_session(paths, Path(folder))
+        session_id, info = sessions.add_session(str(scan), expiry, session_id=str(uuid.uuid4()))
     return {"session_id": session_id, "session_info": info.to_json()}
 
 
@@ -48,14 +56,12 @@ def create(
 def describe(
     session_id: str, app: AppInstance, update_ts: bool = False, image: bool = False
 ) -> FileResponse | dict[str, Any]:
-    """`image=true` answers with the scan itself, unless it is a series of files. 404 when there is no such session."""
+    """`image=true` answers with the scan itself. 404 when there is no such session."""
     info = _sessions(app).get_session(session_id, update_ts=update_ts)
     if info is None:
         raise NotFoundError(f"no session {session_id!r}; it may have expired: upload the image again")
     if not image:
         return info.to_json()
-    if not Path(info.image).is_file():
-        raise InputError("this session holds a series of files, which cannot be downloaded as one")
     return FileResponse(info.image, filename=Path(info.image).name)
 
 
@@ -64,10 +70,3 @@ def _sessions(app: UncertaintySegApp) -> Sessions:
     if sessions is None:
         raise UnavailableError("sessions are switched off on this server (MONAI_LABEL_SESSIONS)")
     return sessions
-
-
-def _check(paths: list[Path]) -> None:
-    if len(paths) > 1 or not paths[0].suffix or paths[0].suffix.lower() == ".dcm":
-        check_slices(paths)
-    else:
-        check_volume(paths[0])

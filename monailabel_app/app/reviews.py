@@ -7,15 +7,15 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monailabel_app.jobs.results import Report, ResultStore
 from uncertaintyseg import NUMBERS, wire
+from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.reviewing import read_label_of, reviewed
+from uncertaintyseg.inference.reviewing import reviewed
 
 BOXES = 1000
 """Accepted boxes that one request may hold."""
@@ -28,18 +28,29 @@ def reviewed_result(params: Mapping[str, Any], key: str) -> str:
     return params.get("review_of", key)
 
 
-def review(store: ResultStore, key: str, path: Path, asked: wire.ReviewRequest) -> Report:
+def asked_for(store: ResultStore, key: str) -> tuple[Grid, set[int]]:
+    """What a label must be to be reviewed by a result: its grid, and the class ids that may occur besides 0.
+
+    Raises:
+        NotFoundError: The result is gone.
+    """
+    report = _report(store, key)
+    base = reviewed_result(report.risk.provenance.params, key)
+    return Grid(store.shape(base), np.array(report.affine), "reviewed"), {item.id for item in report.labels}
+
+
+def review(store: ResultStore, key: str, label: np.ndarray, asked: wire.ReviewRequest) -> Report:
     """Review a label by a result, or by what that is a review of; nothing waits for a network.
 
     Args:
         store: of the results; the review joins them.
         key: of the result.
-        path: of the label.
+        label: uint8 `[X, Y, Z]` as `asked_for` says.
         asked: what a person has decided.
 
     Raises:
         NotFoundError: The result is gone.
-        InputError: The file is no label of this scan and model, or an accepted box is not in the scan.
+        InputError: An accepted box is not in the scan.
     """
     if len(asked.accepted) > BOXES:
         raise InputError(f"accepted: {len(asked.accepted)} boxes; a request holds {BOXES} at most")
@@ -47,7 +58,6 @@ def review(store: ResultStore, key: str, path: Path, asked: wire.ReviewRequest) 
     base = reviewed_result(report.risk.provenance.params, key)
     with _one_at_a_time:
         prediction, labels = store.prediction(base)
-        label = read_label_of(path, prediction, labels)
         params = {"review_of": base, "trusted": asked.trusted, "accepted": sorted(set(asked.accepted))}
         new = _key(label, params)
         if (known := store.report(new)) is not None:

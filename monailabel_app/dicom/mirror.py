@@ -11,8 +11,8 @@ from pathlib import Path
 
 from monailabel_app.dicom.series import Series, read_series
 from monailabel_app.dicom.server import DicomWebServer, SeriesEntry
-from uncertaintyseg.data.scan import read_scan
-from uncertaintyseg.data.writing import write_volume
+from monailabel_app.intake.scan import write_scan
+from monailabel_app.intake.series import open_series
 from uncertaintyseg.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Mirror:
 
         Raises:
             DicomWebError: The server cannot be reached or did not send the whole series.
-            InputError: The series is no volume: see `read_series` and `read_scan`.
+            InputError: The series is no volume: see `open_series` and `write_scan`.
         """
         path = self._root / f"{entry.uid}{VOLUME_SUFFIX}"
         with self._guard:
@@ -66,17 +66,18 @@ class Mirror:
         (self._root / ".fetching").mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=self._root / ".fetching"))
         try:
-            self._server.download(entry, folder)
-            read_series(folder)
-            scan = read_scan(folder)
+            slices = folder / entry.uid
+            slices.mkdir()
+            self._server.download(entry, slices)
+            volume = write_scan(open_series(slices), folder, "volume")
             target = self._series / entry.uid
             shutil.rmtree(target, ignore_errors=True)  # without a volume it is a leftover
-            folder.rename(target)
+            slices.rename(target)
+            volume.rename(path)
         except InputError as error:
-            raise InputError(str(error).replace(str(folder), f"series {entry.uid}")) from error
+            raise type(error)(str(error).replace(str(slices), f"series {entry.uid}")) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        write_volume(path, scan[0].numpy(), scan.affine.numpy())
 
     def _evict(self, keep: Path) -> None:
         with self._guard:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import ArrayLike
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
+from monailabel_app.dicom.parsing import Limits, read_header
 from uncertaintyseg.data.geometry import LatticeMap, lattice_map
 from uncertaintyseg.data.grids import grid_difference
 from uncertaintyseg.errors import InputError
@@ -84,10 +83,8 @@ def read_series(folder: str | os.PathLike[str]) -> Series:
             slices are no regular grid: tilted gantry, missing or doubled slices.
     """
     folder = Path(folder)
-    try:
-        headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.iterdir())]
-    except (OSError, InvalidDicomError) as error:
-        raise InputError(f"{folder}: not a folder of DICOM slices ({error})") from error
+    limits = Limits()
+    headers = [read_header(path, limits) for path in sorted(folder.iterdir())]
     for header in headers:
         _complete(header)
     _check_one_series(headers, folder)

@@ -21,11 +21,20 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
-from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
-from uncertaintyseg.data.grids import axis_angle, grid_difference, rectangular, skew
-from uncertaintyseg.data.nifti_geometry import ITK_SKEW, nifti_affine
+from uncertaintyseg.data.checks import (
+    check_ids,
+    check_thickness,
+    check_values,
+    check_whole,
+    checked_affine,
+    checked_shape,
+    named,
+)
+from uncertaintyseg.data.geometry import copy_lattice
+from uncertaintyseg.data.label_grid import Grid, grid_turn
+from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.data.scan_files import scan_files
-from uncertaintyseg.data.writing import MAX_LABEL, NIFTI_SUFFIXES
+from uncertaintyseg.data.writing import NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -34,8 +43,6 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _CHUNK = 2**20
-_MOST_SKEW = 1e-3  # direction cosines that were written with three digits
-_SAME_GRID_TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 _SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
 
 
@@ -51,17 +58,11 @@ def read_scan(path: str | os.PathLike[str]) -> MetaTensor:
     """
     path = Path(path)
     array, affine = _read(path)
-    if min(array.shape) == 1:
-        raise InputError(
-            f"{path}: one slice thick (shape {_by(array.shape)}); these models are 3D. Give the whole volume, "
-            "for DICOM the folder of the series."
-        )
     low, high = float(array.min()), float(array.max())
-    if not np.isfinite([low, high]).all():
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        raise InputError(f"{path}: {bad} voxels are NaN or infinite. Replace them, for CT with -1024, and try again.")
-    if low == high:
-        raise InputError(f"{path}: every voxel is {low:g}; nothing can be segmented in a constant image.")
+    unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
+    with named(path):
+        check_thickness(array.shape)
+        check_values(low, high, unusable)
     return _meta_tensor(torch.from_numpy(array), affine, path)
 
 
@@ -84,23 +85,15 @@ def read_label(
     """
     path = Path(path)
     array, affine = _read(path)
-    if not (
-        np.isfinite(array).all() and (array == np.rint(array)).all() and 0 <= array.min() <= array.max() <= MAX_LABEL
-    ):
-        raise InputError(
-            f"{path}: a label holds whole numbers from 0 to {MAX_LABEL}; is this a scan or a probability map?"
-        )
-    label = torch.from_numpy(array.astype(np.int64))
-    if known_ids is not None:
-        present = torch.bincount(label.flatten()).nonzero().flatten().tolist()
-        unknown = sorted(set(present) - {0, *known_ids})
-        if unknown:
-            raise InputError(
-                f"{path}: unknown class id {', '.join(map(str, unknown))}; known are "
-                f"{', '.join(map(str, sorted({0, *known_ids})))}. Relabel the file or configure the class."
-            )
-    if like is not None:
-        label, affine = _onto(label, affine, like, path), _affine_of(like)
+    with named(path):
+        check_whole(array)
+        label = torch.from_numpy(array.astype(np.int64))
+        if known_ids is not None:
+            check_ids(torch.bincount(label.flatten()).nonzero().flatten().tolist(), known_ids)
+        if like is not None:
+            grid = Grid(tuple(like.shape[1:]), _affine_of(like), like.meta.get("filename_or_obj", ""))
+            turn = grid_turn(affine, tuple(label.shape), grid)
+            label, affine = copy_lattice(label[None], turn, grid.shape)[0], grid.affine
     return _meta_tensor(label, affine, path)
 
 
@@ -109,29 +102,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     scan_files(path)
     is_nifti = path.is_file() and path.name.lower().endswith(NIFTI_SUFFIXES)
     array, affine = _read_nifti(path) if is_nifti else _read_itk(path)
-    if 0 in array.shape:
-        raise InputError(f"{path}: the volume is empty (shape {_by(array.shape)}). Export the scan again.")
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
-        raise InputError(
-            f"{path}: expected one 3D volume with one channel, found shape {_by(array.shape)}. "
-            + ("Give the whole volume." if array.ndim < 3 else "Split it and give one volume.")
-        )
-    spacing = np.array(spacing_mm(affine))
-    # the determinant of the unit axes is the sine-like volume they span: 1 when orthogonal, 0 when they lie in a plane
-    if not (np.isfinite(affine).all() and spacing.min() > 0 and abs(np.linalg.det(affine[:3, :3] / spacing)) > 1e-3):
-        raise InputError(
-            f"{path}: its affine is singular or not finite, so voxels have no place in space. "
-            "Repair the header (sform and qform) or convert from the original DICOM again."
-        )
-    if skew(affine) > _MOST_SKEW:
-        raise InputError(
-            f"{path}: its axes stand at {axis_angle(affine):.4g} degrees, and a label or a map on "
-            "such a grid is shown elsewhere by other programs: resample the volume to a rectangular grid first."
-        )
-    if skew(affine) > ITK_SKEW:
-        affine = rectangular(affine)
+    with named(path):
+        array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
     return np.ascontiguousarray(array, dtype=np.float32), affine
 
 
@@ -169,10 +141,8 @@ def _nifti_header(file: ImageOpener) -> nib.Nifti1Header:
 
 
 def _nifti_place(path: Path, header: nib.Nifti1Header) -> np.ndarray:
-    try:
+    with named(path):
         return nifti_affine(header)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -223,22 +193,6 @@ def _read_dicom(folder: Path) -> sitk.Image:
     return image
 
 
-def _onto(label: torch.Tensor, affine: np.ndarray, like: MetaTensor, path: Path) -> torch.Tensor:
-    scan_affine, scan_shape = _affine_of(like), tuple(like.shape[1:])
-    lattice = lattice_map(affine, scan_affine, scan_shape, tolerance=_SAME_GRID_TOLERANCE)
-    turned = None if lattice is None else tuple(label.shape[a] for a in lattice.axes)
-    starts_at_a_corner = lattice is not None and all(
-        shift == (0 if sign > 0 else n - 1) for sign, shift, n in zip(lattice.sign, lattice.shift, turned, strict=True)
-    )
-    if turned != scan_shape or not starts_at_a_corner:
-        differs = grid_difference(affine, label.shape, scan_affine, scan_shape, other="the scan")
-        raise InputError(
-            f"{path}: its grid is not that of the scan {like.meta.get('filename_or_obj', '')}: {differs}. "
-            "Resample the label onto the scan."
-        )
-    return copy_lattice(label[None], lattice, scan_shape)[0]
-
-
 def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTensor:
     return MetaTensor(
         volume[None],
@@ -254,7 +208,3 @@ def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTe
 
 def _affine_of(scan: MetaTensor) -> np.ndarray:
     return scan.affine.numpy().astype(np.float64)
-
-
-def _by(values: Collection[float]) -> str:
-    return " x ".join(f"{v:g}" for v in values)

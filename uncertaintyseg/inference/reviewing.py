@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.review.coverage import review_curve
@@ -27,18 +23,6 @@ MAPS = {
 """Of a review, and what they show."""
 EDITED = "edited: no promise holds after a person's edits"
 ANOTHERS = "existing label: what is promised is of the model's own"
-
-
-def read_label_of(path: str | os.PathLike[str], base: Prediction, labels: Sequence[Label]) -> np.ndarray:
-    """Read a label of the scan that a prediction is of, uint8 `[X, Y, Z]` on its grid.
-
-    Raises:
-        InputError: It cannot be read, has ids that the model does not have, or is on another grid.
-    """
-    scan = MetaTensor(
-        torch.from_numpy(base.label)[None], affine=torch.as_tensor(base.affine), meta={"filename_or_obj": "reviewed"}
-    )
-    return read_label(path, {item.id for item in labels}, like=scan)[0].numpy().astype(np.uint8)
 
 
 def probabilities_of(base: Prediction, labels: Sequence[Label]) -> dict[str, np.ndarray]:

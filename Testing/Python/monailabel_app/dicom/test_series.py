@@ -106,7 +106,7 @@ def test_slices_without_a_place_are_refused(tmp_path, name):
 
 def test_a_file_that_is_no_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"no")
-    with pytest.raises(InputError, match="not a folder of DICOM slices"):
+    with pytest.raises(InputError, match=r"a\.dcm: not a DICOM file"):
         read_series(tmp_path)
 
 

@@ -7,10 +7,9 @@ import pytest
 from scipy import ndimage
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.inference.reviewing import MAPS, read_label_of, reviewed
+from uncertaintyseg.inference.reviewing import MAPS, reviewed
 from uncertaintyseg.review.anomaly import anomaly_score
 from uncertaintyseg.review.structures import POSSIBLE
 
@@ -106,14 +105,6 @@ def test_no_promise_holds_and_the_maps_say_what_they_show(base, labels, edited):
 def test_a_box_outside_of_the_scan_is_named(base, labels):
     with pytest.raises(InputError, match=r"accepted\[1\]"):
         reviewed(base, labels, base.label, edited=True, accepted=[((0, 0, 0),) * 2, ((0, 0, 0), (0, 0, 99))])
-
-
-def test_a_label_is_read_on_the_grid_of_the_prediction(base, labels, tmp_path):
-    write_volume(tmp_path / "label.nii.gz", base.label, base.affine)
-    assert np.array_equal(read_label_of(tmp_path / "label.nii.gz", base, labels), base.label)
-    write_volume(tmp_path / "small.nii.gz", base.label[1:], base.affine)
-    with pytest.raises(InputError, match="Resample the label onto the scan"):
-        read_label_of(tmp_path / "small.nii.gz", base, labels)
 
 
 def test_what_was_made_for_some_structures_only_reviews_no_label_of_all(predictor, labels, scan):

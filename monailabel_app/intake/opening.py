@@ -1,0 +1,68 @@
+"""One file of a client, by the reader for its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from monailabel_app.errors import TooLargeError
+from monailabel_app.intake.metaimage import open_metaimage
+from monailabel_app.intake.nifti import open_nifti
+from monailabel_app.intake.volume import Volume, chunked, new_header
+from uncertaintyseg.data.checks import by, checked_affine, checked_shape, named
+from uncertaintyseg.data.nrrd import read_nrrd
+from uncertaintyseg.errors import InputError
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Of volumes that clients may send."""
+MAX_VOXELS = 2**29
+"""Of one uploaded volume: 2 GiB as float32, a CT of 512 x 512 x 2048."""
+
+
+def suffix_of(name: str) -> str:
+    """The end of a volume's file name. Raises `InputError` when it is none that clients may send."""
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return suffix
+    raise InputError(f"{name}: an uploaded volume is one file, {', '.join(SUFFIXES)}")
+
+
+@contextmanager
+def open_volume(path: Path) -> Iterator[Volume]:
+    """Open the file of a client; its voxels are read while the context lasts, and errors meanwhile get its name.
+
+    Raises:
+        InputError: It is none of `SUFFIXES`, or no such file as this server takes.
+        TooLargeError: It holds more than `MAX_VOXELS`.
+    """
+    suffix = suffix_of(path.name)
+    if suffix == ".nrrd":
+        found = read_nrrd(path, max_voxels=MAX_VOXELS)
+        with named(path):
+            yield _checked(as_volume(found.array, found.affine))
+        return
+    with path.open("rb") as file, named(path):
+        if suffix == ".mha":
+            yield _checked(open_metaimage(file))
+        else:
+            yield _checked(open_nifti(file, is_packed=suffix == ".nii.gz"))
+
+
+def as_volume(array: np.ndarray, affine: np.ndarray) -> Volume:
+    """An array in memory as a volume."""
+    shape, affine = checked_shape(array.shape), checked_affine(affine)
+    flat = array.ravel(order="F")
+    return Volume(new_header(shape, array.dtype, affine), affine, chunked(flat), is_packed=True)
+
+
+def _checked(volume: Volume) -> Volume:
+    if math.prod(volume.shape) > MAX_VOXELS:
+        raise TooLargeError(
+            f"{by(volume.shape)} voxels, more than the {MAX_VOXELS:,} of an upload. Crop it, or let whoever runs the "
+            "server copy it into the studies folder"
+        )
+    return volume

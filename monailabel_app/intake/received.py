@@ -1,0 +1,127 @@
+"""Volumes that come with a request. What leaves this module is an array, or a file that this server has written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
+
+import numpy as np
+from fastapi import UploadFile
+
+from monailabel_app.app.names import checked_name
+from monailabel_app.dicom.parsing import is_dicom
+from monailabel_app.intake.label import read_label
+from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
+from monailabel_app.intake.scan import write_scan
+from monailabel_app.intake.series import open_series
+from uncertaintyseg.data.label_grid import Grid
+from uncertaintyseg.errors import UncertaintySegError
+
+_OHIF_NAME = "label.bin"  # whatever its format
+_BLOCK = 2**20
+
+
+class ReceivedScan(NamedTuple):
+    """A scan that came with a request.
+
+    Attributes:
+        stem: the client's name of its file, without .nii.gz and the like.
+        path: of the NIfTI file that this server has written.
+        checksum: SHA-256 of the client's file.
+    """
+
+    stem: str
+    path: Path
+    checksum: str
+
+
+@contextmanager
+def received_scan(upload: UploadFile) -> Iterator[ReceivedScan]:
+    """Take one scan; its file lasts as long as the context.
+
+    Raises:
+        InputError: The file is no scan that this server takes; the message names it as the client does.
+        TooLargeError: It has too many voxels.
+    """
+    with _kept(upload) as (path, checksum), tempfile.TemporaryDirectory() as folder:
+        with open_volume(path) as volume:
+            stem = path.name[: -len(suffix_of(path.name))]
+            written = write_scan(volume, Path(folder), stem)
+        yield ReceivedScan(stem, written, checksum)
+
+
+def write_session(paths: Sequence[Path], folder: Path) -> Path:
+    """Write the scan that a client sent as one volume, or as the files of a DICOM series.
+
+    Args:
+        paths: the client's files, in a folder of their own.
+        folder: where the scan goes.
+
+    Raises:
+        InputError: They are no scan that this server takes.
+        TooLargeError: It has too many voxels.
+    """
+    first = paths[0]
+    with unplaced(first.parent):
+        if len(paths) > 1 or (is_dicom(first) and not first.name.lower().endswith(SUFFIXES)):
+            return write_scan(open_series(first.parent), folder, "series")
+        with open_volume(first) as volume:
+            return write_scan(volume, folder, first.name[: -len(suffix_of(first.name))])
+
+
+@contextmanager
+def unplaced(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Let no error tell in which folder a client's file lies."""
+    try:
+        yield
+    except UncertaintySegError as error:
+        raise type(error)(str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "series")) from error
+
+
+def received_label(upload: UploadFile, known: Collection[int], grid: Grid) -> np.ndarray:
+    """Take one label.
+
+    Args:
+        upload: one file.
+        known: class ids that may occur besides 0.
+        grid: of its scan.
+
+    Returns:
+        uint8 or uint16 `[X, Y, Z]` on the scan's grid.
+
+    Raises:
+        InputError: The file is no label of this scan; the message names it as the client does.
+    """
+    with _kept(upload) as (path, _), open_volume(path) as volume:
+        return read_label(volume, known, grid)
+
+
+def client_name(given: str | None) -> str:
+    """The name of a file without the folders before it. Raises `InputError` when it cannot be one."""
+    return checked_name("a file name", PurePosixPath(PureWindowsPath(given or "upload.nii.gz").as_posix()).name)
+
+
+@contextmanager
+def _kept(upload: UploadFile) -> Iterator[tuple[Path, str]]:
+    """The client's bytes in a file of their own, with their SHA-256; no error tells where it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, digest = Path(folder) / _upload_name(upload), hashlib.sha256()
+        with path.open("xb") as file:
+            while block := upload.file.read(_BLOCK):
+                digest.update(block)
+                file.write(block)
+        with unplaced(folder):
+            yield path, digest.hexdigest()
+
+
+def _upload_name(upload: UploadFile) -> str:
+    name = client_name(upload.filename)
+    if name == _OHIF_NAME:
+        name = "label.nrrd" if upload.file.read(4) == b"NRRD" else "label.nii.gz"
+        upload.file.seek(0)
+    return name

@@ -1,0 +1,74 @@
+"""A client's scan becomes a NIfTI file that this server has written, with the same values in the same type."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from monailabel_app.intake.stream import GZIP
+from monailabel_app.intake.volume import Volume
+from uncertaintyseg.data.checks import check_thickness, check_values
+from uncertaintyseg.errors import InputError
+
+_GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth
+_NOTHING_ELSE = bytes(4)
+"""Behind the header of a NIfTI file: no extensions."""
+
+
+def write_scan(volume: Volume, folder: Path, stem: str) -> Path:
+    """Write a scan, packed where the client's was; only a few million voxels are in memory at once.
+
+    Args:
+        volume: its voxels are read by this.
+        folder: where the file goes.
+        stem: its name, without .nii or .nii.gz.
+
+    Raises:
+        InputError: It is damaged, one slice thick or constant, or holds voxels that are NaN or infinite.
+    """
+    check_thickness(volume.shape)
+    header = volume.header.copy()
+    header["magic"] = b"n+1" if header.sizeof_hdr == 348 else header["magic"]
+    header["vox_offset"] = header.sizeof_hdr + len(_NOTHING_ELSE)
+    extremes = Extremes(volume.scale)
+    packer = zlib.compressobj(_GZIP_LEVEL, wbits=GZIP) if volume.is_packed else None
+    pack: Callable[[bytes], bytes] = packer.compress if packer else bytes
+    path = folder / f"{stem}{'.nii.gz' if packer else '.nii'}"
+    with path.open("xb") as file:
+        file.write(pack(header.binaryblock + _NOTHING_ELSE))
+        for chunk in volume.chunks:
+            extremes.add(chunk)
+            file.write(pack(chunk.astype(chunk.dtype.newbyteorder("<"), copy=False)))
+        if packer:
+            file.write(packer.flush())
+    extremes.check()
+    return path
+
+
+class Extremes:
+    """The lowest and the highest voxel, and how many cannot be used. `scale` is slope and intercept, or None."""
+
+    def __init__(self, scale: tuple[float, float] | None) -> None:
+        self._scale = scale or (1.0, 0.0)
+        self._low, self._high, self._unusable = np.inf, -np.inf, 0
+
+    def add(self, chunk: np.ndarray) -> None:
+        """Look at some voxels."""
+        if chunk.dtype.kind == "f":
+            finite = np.isfinite(chunk)
+            if not finite.all():
+                self._unusable += chunk.size - int(np.count_nonzero(finite))
+                chunk = chunk[finite]
+        if chunk.size:
+            self._low, self._high = min(self._low, float(chunk.min())), max(self._high, float(chunk.max()))
+
+    def check(self) -> None:
+        """Raise `InputError` when this is no scan."""
+        slope, intercept = self._scale
+        ends = [slope * value + intercept for value in (self._low, self._high)]
+        if not self._unusable and max(map(abs, ends)) > np.finfo(np.float32).max:
+            raise InputError(f"its voxels run from {min(ends):g} to {max(ends):g}, beyond single precision. Scale them")
+        check_values(*ends, self._unusable)

@@ -1,0 +1,71 @@
+"""What a reader of this room makes of a client's file: a header of our own writing, and its voxels bit by bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import ArrayLike
+
+from monailabel_app.intake.stream import Stream
+
+Header = nib.Nifti1Header | nib.Nifti2Header
+_CHUNK_VOXELS = 2**21
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume.
+
+    Attributes:
+        header: of the NIfTI file that this server would write: shape, type, scale and geometry are the client's, and
+            nothing else is.
+        affine: float64 4x4, voxel to RAS+ mm.
+        chunks: its voxels as stored, 1-D in Fortran order, in the header's type. They are read once; the iterator ends
+            only after it has seen that the file does.
+        is_packed: whether the client's file was compressed.
+    """
+
+    header: Header
+    affine: np.ndarray
+    chunks: Iterator[np.ndarray]
+    is_packed: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.get_data_shape()
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Slope and intercept, None where the voxels mean what is stored."""
+        slope, intercept = float(self.header["scl_slope"]), float(self.header["scl_inter"])
+        return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
+
+
+def new_header(shape: tuple[int, ...], dtype: np.dtype, affine: ArrayLike) -> nib.Nifti1Header:
+    """Header of a NIfTI file as `write_volume` makes it, with any type of voxel that has no scale."""
+    image = nib.Nifti1Image(np.broadcast_to(dtype.type(0), shape), np.asarray(affine, dtype=np.float64), dtype=dtype)
+    image.set_sform(image.affine, code="scanner")
+    image.set_qform(image.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    image.header["scl_slope"], image.header["scl_inter"] = 1, 0
+    return image.header
+
+
+def voxels(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Yield the voxels of a stream in this machine's byte order. Raises `InputError` unless it holds exactly these."""
+    left = math.prod(shape)
+    while left:
+        count = min(left, _CHUNK_VOXELS)
+        yield np.frombuffer(stream.read(count * dtype.itemsize), dtype).astype(dtype.newbyteorder("="), copy=False)
+        left -= count
+    stream.end()
+
+
+def chunked(flat: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield voxels that are in memory, as `voxels` does."""
+    for start in range(0, flat.size, _CHUNK_VOXELS):
+        yield flat[start : start + _CHUNK_VOXELS]
