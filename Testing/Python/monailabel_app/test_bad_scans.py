@@ -40,7 +40,7 @@ BAD = {
     "nothing": (b"", "not a readable NIfTI file"),
     "one_slice": (nifti(noise(16, 16, 1)), "one slice thick"),
     "four_dimensions": (nifti(noise(*SHAPE, 3)), "expected one 3D volume with one channel"),
-    "singular": (singular(), "its affine is singular"),
+    "singular": (singular(), "its header gives no rectangular grid"),
 }
 
 

@@ -58,14 +58,25 @@ def test_output_json_and_image_answer_one_part_each(server, image):
     assert nifti(answer.content).get_data_dtype() == np.uint8
 
 
-def test_an_uploaded_file_and_a_session_give_the_same_result_as_the_stored_image(server, client, image):
-    path = str(server.studies / f"{image}.nii.gz")
-    _, stored = client.infer(server.model, image, {})
-    _, uploaded = client.infer(server.model, "", {}, file=path)
-    session = client.create_session(path)["session_id"]
-    _, in_session = client.infer(server.model, "", {}, session_id=session)
-    assert stored["risk"]["result"] == uploaded["risk"]["result"] == in_session["risk"]["result"]
+def test_by_whatever_road_a_file_comes_the_result_is_the_same(server, client, image):
+    path = server.studies / f"{image}.nii.gz"
+    with path.open("rb") as file:
+        server.http.put("/datastore/image?image=sent", files={"file": file})
+    session = client.create_session(str(path))["session_id"]
+    answers = [
+        client.infer(server.model, "sent", {}),
+        client.infer(server.model, "", {}, file=str(path)),
+        client.infer(server.model, "", {}, session_id=session),
+    ]
+    assert len({params["risk"]["result"] for _, params in answers}) == 1
+    _, copied = client.infer(server.model, image, {})  # as a person put it there, byte by byte
+    sent = answers[0][1]["risk"]
+    for name in ("variance", "error_probability"):
+        maps = [server.volume(risk["maps"][name]["url"]) for risk in (sent, copied["risk"])]
+        assert np.array_equal(maps[0].get_fdata(), maps[1].get_fdata())
+        assert np.array_equal(maps[0].affine, maps[1].affine)
     client.remove_session(session)
+    server.http.delete("/datastore/image?id=sent")
 
 
 def test_maps_are_uint16_with_a_slope_and_an_etag_that_saves_the_second_transfer(server, result):
