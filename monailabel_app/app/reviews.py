@@ -34,7 +34,7 @@ def asked_for(store: ResultStore, key: str) -> tuple[Grid, set[int]]:
     Raises:
         NotFoundError: The result is gone.
     """
-    report = _report(store, key)
+    report = store.existing(key)
     base = reviewed_result(report.risk.provenance.params, key)
     return Grid(store.shape(base), np.array(report.affine), "reviewed"), {item.id for item in report.labels}
 
