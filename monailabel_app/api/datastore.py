@@ -20,6 +20,7 @@ from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.content import content_hash
 
@@ -77,14 +78,16 @@ def save_label(
 ) -> dict[str, Any]:
     """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
 
-    `params` may name the `model` whose class ids it holds, the `result` that was corrected and `seconds_open`. 4xx
-    for an unknown image or class id, another grid, or a file that is no label.
+    Names of segments count, in the file or in `label_info` as MONAI Label's plugins send it; without names its numbers
+    are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected and
+    `seconds_open`. 4xx for an unknown image, structure or class id, another grid, or a file that is no label.
     """
     info = parse_params(params)
     datastore = app.datastore()
     scan = read_scan(datastore.image_path(image))
     grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
-    voxels = received_label(label, app.label_ids(info.get("model")), grid)
+    told = segments_from_client(info.get("label_info"))
+    voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
         write_volume(written, voxels, grid.affine)

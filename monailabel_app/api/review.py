@@ -37,8 +37,8 @@ def review(
     Its other maps are those of the result that was asked. 4xx for a file that is no label of this scan and model.
     """
     asked = _asked(params)
-    grid, known = reviews.asked_for(app.results, key)
-    report = reviews.review(app.results, key, received_label(label, known, grid), asked)
+    grid, ids = reviews.asked_for(app.results, key)
+    report = reviews.review(app.results, key, received_label(label, ids, grid), asked)
     made_by = report.risk.provenance
     base = made_by.params["review_of"]
     audit(

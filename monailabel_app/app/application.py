@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -300,10 +301,14 @@ class UncertaintySegApp(MONAILabelApp):
             raise NotFoundError(f"no scoring method {method!r}; there are {', '.join(self._scoring_methods)}")
         return self._scoring_methods[method](params or {}, self.datastore())
 
-    def label_ids(self, model: str | None = None) -> set[int]:
-        """Return the class ids that a saved label may hold: those of one model, else of all."""
-        tasks = self._infers.values() if model is None else [find_task(self._infers, model)]
-        return {label.id for task in tasks for label in task.bundle.labels}
+    def label_ids(self, model: str | None = None) -> dict[str, int]:
+        """Return the class ids that a saved label may hold, by name: those of one model, else of all.
+
+        A name that stands for several ids, in different models, is none of a single one.
+        """
+        labels, _ = self.structures(model)
+        count = Counter(label.name for label in labels)
+        return {label.name if count[label.name] == 1 else f"class {label.id}": label.id for label in labels}
 
     def on_save_label(self, image_id: str, label_id: str) -> None:  # noqa: ARG002 - inherited signature
         """End the image's lease and pass the label on to a DICOMweb server.

@@ -28,15 +28,15 @@ def reviewed_result(params: Mapping[str, Any], key: str) -> str:
     return params.get("review_of", key)
 
 
-def asked_for(store: ResultStore, key: str) -> tuple[Grid, set[int]]:
-    """What a label must be to be reviewed by a result: its grid, and the class ids that may occur besides 0.
+def asked_for(store: ResultStore, key: str) -> tuple[Grid, dict[str, int]]:
+    """What a label must be to be reviewed by a result: its grid, and the class ids by name that may occur.
 
     Raises:
         NotFoundError: The result is gone.
     """
     report = store.existing(key)
     base = reviewed_result(report.risk.provenance.params, key)
-    return Grid(store.shape(base), np.array(report.affine), "reviewed"), {item.id for item in report.labels}
+    return Grid(store.shape(base), np.array(report.affine), "reviewed"), {item.name: item.id for item in report.labels}
 
 
 def review(store: ResultStore, key: str, label: np.ndarray, asked: wire.ReviewRequest) -> Report:

@@ -3,35 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from monailabel_app.intake.volume import Volume
-from uncertaintyseg.data.checks import check_ids, check_whole
+from uncertaintyseg.data.checks import check_ids, check_whole, checked_affine, named
 from uncertaintyseg.data.label_grid import Grid, grid_turn, turned
+from uncertaintyseg.data.nrrd import read_nrrd, read_pairs
+from uncertaintyseg.data.segments import Segment, class_ids, merge, place, segments_of
 from uncertaintyseg.data.writing import MAX_LABEL
 
+_LAYERS = 16
+"""Of segments that overlap, in a file of the whole grid."""
 
-def read_label(volume: Volume, known: Collection[int], grid: Grid) -> np.ndarray:
+
+def read_label(volume: Volume, ids: Mapping[str, int], grid: Grid, told: Sequence[Segment] = ()) -> np.ndarray:
     """Read the voxels of a label.
 
     Args:
         volume: its voxels are read by this, once its grid is known to be the scan's in some order and direction of the
             axes, so no more of a packed file is expanded than the scan has voxels.
-        known: class ids that may occur besides 0.
+        ids: class ids by name that may occur, besides 0.
         grid: of the scan.
+        told: what its numbers are, where the file itself has no names; without any they are class ids.
 
     Returns:
-        uint8 or uint16 `[X, Y, Z]` on the scan's grid.
+        uint8 or uint16 `[X, Y, Z]` of class ids on the scan's grid.
 
     Raises:
-        InputError: It is damaged, on another grid, holds something else than whole numbers, or an unknown class id.
+        InputError: It is damaged, on another grid, holds something else than whole numbers, or an unknown class.
     """
+    segments = volume.segments or told
+    numbers = _numbers(volume, grid, range(MAX_LABEL) if segments else ids.values())
+    if not segments:
+        return numbers
+    return _compact(merge(numbers[None], segments, class_ids(segments, ids)))
+
+
+def read_layers(path: Path, ids: Mapping[str, int], grid: Grid) -> np.ndarray | None:
+    """Read a `.seg.nrrd` by the names of its segments, which may be layers, and a part of the grid; None without any.
+
+    Args and errors are those of `read_label`.
+    """
+    segments = segments_of(read_pairs(path))
+    if not segments:
+        return None
+    layers, affine, _ = read_nrrd(path, max_voxels=_LAYERS * math.prod(grid.shape))
+    with named(path):
+        merged = merge(layers if layers.ndim > 3 else layers[None], segments, class_ids(segments, ids))
+        return _compact(place(merged, checked_affine(affine), grid.affine, grid.shape, grid.scan))
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16)
+
+
+def _numbers(volume: Volume, grid: Grid, known: Collection[int]) -> np.ndarray:
     turn = grid_turn(volume.affine, volume.shape, grid)
     values = np.empty(math.prod(volume.shape), np.uint8)
     is_known = np.zeros(MAX_LABEL + 1, bool)
-    is_known[[0, *(i for i in known if 0 <= i <= MAX_LABEL)]] = True
+    is_known[[0, *known]] = True
     unknown: set[int] = set()
     start = 0
     for chunk in volume.chunks:

@@ -11,6 +11,7 @@ from monailabel_app.intake.stream import GZIP, Stream
 from monailabel_app.intake.volume import Header, Volume, voxels
 from uncertaintyseg.data.checks import checked_affine, checked_shape
 from uncertaintyseg.data.nifti_geometry import nifti_affine
+from uncertaintyseg.data.segments import segments_in_table
 from uncertaintyseg.errors import InputError
 
 _VERSIONS = {348: (Nifti1Header, 344, b"n+1\0"), 540: (Nifti2Header, 4, b"n+2\0\r\n\x1a\n")}
@@ -39,8 +40,8 @@ def open_nifti(file: BinaryIO, *, is_packed: bool) -> Volume:
     offset = float(theirs["vox_offset"])
     if not size + _FLAG_BYTES <= offset <= _MAX_OFFSET or not offset.is_integer():
         raise InputError(f"its header puts {offset:g} bytes before the voxels. Export the scan again")
-    stream.read(int(offset) - size)
-    return Volume(ours, checked_affine(nifti_affine(ours)), voxels(stream, shape, dtype), is_packed)
+    named = segments_in_table(stream.read(int(offset) - size).decode(errors="replace"))
+    return Volume(ours, checked_affine(nifti_affine(ours)), voxels(stream, shape, dtype), is_packed, named)
 
 
 def _header(stream: Stream) -> tuple[Header, int]:

@@ -32,24 +32,28 @@ def suffix_of(name: str) -> str:
 
 
 @contextmanager
-def open_volume(path: Path) -> Iterator[Volume]:
+def open_volume(path: Path, most: int = MAX_VOXELS) -> Iterator[Volume]:
     """Open the file of a client; its voxels are read while the context lasts, and errors meanwhile get its name.
+
+    Args:
+        path: of the file.
+        most: voxels that it may have.
 
     Raises:
         InputError: It is none of `SUFFIXES`, or no such file as this server takes.
-        TooLargeError: It holds more than `MAX_VOXELS`.
+        TooLargeError: It holds more than `most`.
     """
     suffix = suffix_of(path.name)
     if suffix == ".nrrd":
-        found = read_nrrd(path, max_voxels=MAX_VOXELS)
+        found = read_nrrd(path, max_voxels=most)
         with named(path):
-            yield _checked(as_volume(found.array, found.affine))
+            yield as_volume(found.array, found.affine)
         return
     with path.open("rb") as file, named(path):
         if suffix == ".mha":
-            yield _checked(open_metaimage(file))
+            yield _checked(open_metaimage(file), most)
         else:
-            yield _checked(open_nifti(file, is_packed=suffix == ".nii.gz"))
+            yield _checked(open_nifti(file, is_packed=suffix == ".nii.gz"), most)
 
 
 def as_volume(array: np.ndarray, affine: np.ndarray) -> Volume:
@@ -59,10 +63,10 @@ def as_volume(array: np.ndarray, affine: np.ndarray) -> Volume:
     return Volume(new_header(shape, array.dtype, affine), affine, chunked(flat), is_packed=True)
 
 
-def _checked(volume: Volume) -> Volume:
-    if math.prod(volume.shape) > MAX_VOXELS:
+def _checked(volume: Volume, most: int) -> Volume:
+    if math.prod(volume.shape) > most:
         raise TooLargeError(
-            f"{by(volume.shape)} voxels, more than the {MAX_VOXELS:,} of an upload. Crop it, or let whoever runs the "
-            "server copy it into the studies folder"
+            f"{by(volume.shape)} voxels, more than the {most:,} that are taken here. A label has as many as its scan; "
+            "crop a larger scan, or let whoever runs the server copy it into the studies folder"
         )
     return volume

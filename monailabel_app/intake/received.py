@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -15,11 +16,12 @@ from fastapi import UploadFile
 
 from monailabel_app.app.names import checked_name
 from monailabel_app.dicom.parsing import is_dicom
-from monailabel_app.intake.label import read_label
+from monailabel_app.intake.label import read_label, read_layers
 from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
 from monailabel_app.intake.scan import write_scan
 from monailabel_app.intake.series import open_series
 from uncertaintyseg.data.label_grid import Grid
+from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import UncertaintySegError
 
 _OHIF_NAME = "label.bin"  # whatever its format
@@ -83,13 +85,14 @@ def unplaced(folder: str | os.PathLike[str]) -> Iterator[None]:
         raise type(error)(str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "series")) from error
 
 
-def received_label(upload: UploadFile, known: Collection[int], grid: Grid) -> np.ndarray:
+def received_label(upload: UploadFile, ids: Mapping[str, int], grid: Grid, told: Sequence[Segment] = ()) -> np.ndarray:
     """Take one label.
 
     Args:
         upload: one file.
-        known: class ids that may occur besides 0.
+        ids: class ids by name that may occur, besides 0.
         grid: of its scan.
+        told: what the client says that its numbers are; names in the file come first.
 
     Returns:
         uint8 or uint16 `[X, Y, Z]` on the scan's grid.
@@ -97,8 +100,11 @@ def received_label(upload: UploadFile, known: Collection[int], grid: Grid) -> np
     Raises:
         InputError: The file is no label of this scan; the message names it as the client does.
     """
-    with _kept(upload) as (path, _), open_volume(path) as volume:
-        return read_label(volume, known, grid)
+    with _kept(upload) as (path, _):
+        if suffix_of(path.name) == ".nrrd" and (found := read_layers(path, ids, grid)) is not None:
+            return found
+        with open_volume(path, math.prod(grid.shape)) as volume:
+            return read_label(volume, ids, grid, told)
 
 
 def client_name(given: str | None) -> str:

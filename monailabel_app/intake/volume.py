@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from monailabel_app.intake.stream import Stream
+from uncertaintyseg.data.segments import Segment
 
 Header = nib.Nifti1Header | nib.Nifti2Header
 _CHUNK_VOXELS = 2**21
@@ -27,12 +28,14 @@ class Volume:
         chunks: its voxels as stored, 1-D in Fortran order, in the header's type. They are read once; the iterator ends
             only after it has seen that the file does.
         is_packed: whether the client's file was compressed.
+        segments: what it says that its numbers are; empty where it has no names.
     """
 
     header: Header
     affine: np.ndarray
     chunks: Iterator[np.ndarray]
     is_packed: bool
+    segments: Sequence[Segment] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ _TABLE_ROW = re.compile(r'<Label Key="(\d+)"[^>]*><!\[CDATA\[([^\]]*)\]\]></Labe
 _NUMBER = re.compile(r"0|[1-9]\d{0,4}", re.ASCII)
 _PEEK_BYTES = 2**20  # the longest header that is read
 _MAX_NUMBER = np.iinfo(np.uint16).max - 1
+_DIGITS = len(str(_MAX_NUMBER))
 _SAME_GRID_TOLERANCE = 0.05  # voxels
 _SLAB_VOXELS = 2**21
 
@@ -82,6 +83,12 @@ def segments_of(pairs: Mapping[str, str]) -> list[Segment]:
             raise InputError(f"segment {number} has no name, label value or layer. Save it from Slicer again.")
         found.append(Segment(name, int(value), int(layer)))
     return _distinct(found)
+
+
+def segments_in_table(text: str) -> list[Segment]:
+    """The segments of a Caret label table (XML), as TotalSegmentator writes it into NIfTI; none where there is none."""
+    rows = [(name, int(key)) for key, name in _TABLE_ROW.findall(text) if len(key) <= _DIGITS]
+    return [Segment(name, number) for name, number in rows if 0 < number <= _MAX_NUMBER]
 
 
 def segments_from_client(label_info: Any) -> list[Segment]:
@@ -287,10 +294,10 @@ def _in_table(path: Path) -> list[Segment]:
     try:
         with ImageOpener(path) as file:
             extensions = nib.Nifti1Header.from_fileobj(file, check=False).extensions
-        text = "".join(bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions)
+        texts = [bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions]
     except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError):
         return []  # reading its voxels will say what is wrong
-    return [Segment(name, int(key)) for key, name in _TABLE_ROW.findall(text) if 0 < int(key) <= _MAX_NUMBER]
+    return segments_in_table("".join(texts))
 
 
 def _naming(path: Path, error: InputError) -> InputError:
