@@ -13,18 +13,17 @@ from numpy.typing import ArrayLike
 from pydicom import Dataset
 
 from monailabel_app.dicom.parsing import Limits, read_header
+from uncertaintyseg.data.dicom import choose_volume
 from uncertaintyseg.data.geometry import LatticeMap, lattice_map
 from uncertaintyseg.data.grids import grid_difference
 from uncertaintyseg.errors import InputError
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _SAME_FOR_ALL = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-_TOLERANCE_MM = 0.02  # positions and orientations are decimal strings, rounded by the scanner
 _SAME_GRID_TOLERANCE = 0.05  # voxels; as for labels in other files
 
 
@@ -88,19 +87,17 @@ def read_series(folder: str | os.PathLike[str]) -> Series:
     for header in headers:
         _complete(header)
     _check_one_series(headers, folder)
-    x, y = np.reshape(np.array(headers[0].ImageOrientationPatient, dtype=float), (2, 3))
-    headers.sort(key=lambda header: float(np.cross(x, y) @ _position(header)))
-    step = _slice_step([_position(header) for header in headers], np.cross(x, y), folder)
-    between_rows, between_columns = (float(v) for v in headers[0].PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, :3] = np.stack([x * between_columns, y * between_rows, step], axis=1)
-    affine[:3, 3] = _position(headers[0])
+    try:
+        stack = choose_volume(headers)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    headers = [frame.header for frame in stack.frames]
+    step = stack.affine[:3, 2]
     gap = round(float(np.linalg.norm(step)), 6)  # a decimal string has 16 characters
     for header in headers:
         header.SpacingBetweenSlices = gap
         header.SliceThickness = header.get("SliceThickness") or gap
-    shape = (int(headers[0].Columns), int(headers[0].Rows), len(headers))
-    return Series(headers, _LPS_TO_RAS @ affine, shape)
+    return Series(headers, stack.affine, stack.shape)
 
 
 def _check_one_series(headers: Sequence[Dataset], folder: Path) -> None:
@@ -115,33 +112,9 @@ def _check_one_series(headers: Sequence[Dataset], folder: Path) -> None:
         if differing or "NumberOfFrames" in header:
             reason = f"differ in {', '.join(differing)}" if differing else "have several frames each"
             raise InputError(f"{folder}: the instances {reason}; give one series of single-frame slices")
-        missing = [n for n in ("ImagePositionPatient", "ImageOrientationPatient") if not header.get(n)]
-        if missing:
-            raise InputError(f"{folder}: slices without {', '.join(missing)} have no place in space")
-        if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-4):
-            raise InputError(f"{folder}: the slices are not parallel; give one stack of slices")
-
-
-def _slice_step(positions: Sequence[np.ndarray], normal: np.ndarray, folder: Path) -> np.ndarray:
-    """Vector from one slice to the next, mm LPS."""
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    off = np.abs(np.array(positions) - (positions[0] + np.arange(len(positions))[:, None] * step)).max()
-    if off > _TOLERANCE_MM * max(1.0, float(np.linalg.norm(step))) or not np.linalg.norm(step):
-        raise InputError(f"{folder}: the slices are unevenly spaced: some are missing or doubled. Complete the series.")
-    sideways = np.linalg.norm(step - (step @ normal) * normal) * (len(positions) - 1)
-    if sideways > max(_TOLERANCE_MM, 1e-3 * np.linalg.norm(positions[-1] - positions[0])):
-        raise InputError(
-            f"{folder}: the slices are shifted against each other (tilted gantry, {sideways:.1f} mm in all): resample "
-            "the series to a rectangular grid first"
-        )
-    return step
 
 
 def _complete(header: Dataset) -> None:
     for name in _MAY_BE_EMPTY:
         if name not in header:
             setattr(header, name, None)
-
-
-def _position(header: Dataset) -> np.ndarray:
-    return np.array(header.ImagePositionPatient, dtype=float)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import SimpleITK as sitk  # noqa: N813
-
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.scan_files import is_dicom, scan_files
 
 _KNOWN = ("CT", "MR")
 _FAT, _LUNG = -50.0, -300.0  # HU: what fat and air are below; what lung and air are below
 _SHARE = 0.01  # of the voxels; less is ringing, or the edge of a field of view
 _ENOUGH = 1_000_000  # voxels
-_TAG = "0008|0060"
 
 
 def modality_doubt(path: str | os.PathLike[str], expected: str | None) -> str | None:
@@ -58,12 +56,9 @@ def modality_doubt(path: str | os.PathLike[str], expected: str | None) -> str | 
 
 def _stated(path: Path) -> str | None:
     """Modality in the DICOM header; None for other files."""
-    if not path.is_dir():
+    if not (path.is_dir() or is_dicom(path)):
         return None
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
-    if not files:
-        return None
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(files[0])
-    reader.ReadImageInformation()
-    return reader.GetMetaData(_TAG).strip() if reader.HasMetaDataKey(_TAG) else None
+    from uncertaintyseg.data.dicom import read_headers  # noqa: PLC0415 - pydicom takes a while
+
+    headers = read_headers(scan_files(path)[:1])
+    return str(headers[0].get("Modality")) if headers else None

@@ -33,7 +33,7 @@ from uncertaintyseg.data.checks import (
 from uncertaintyseg.data.geometry import copy_lattice
 from uncertaintyseg.data.label_grid import Grid, grid_turn
 from uncertaintyseg.data.nifti_geometry import nifti_affine
-from uncertaintyseg.data.scan_files import scan_files
+from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.writing import NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
@@ -43,11 +43,14 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
 _CHUNK = 2**20
-_SLICE_GAP_TOLERANCE = 0.02  # relative; DICOM positions are decimal strings, rounded by the scanner
 
 
-def read_scan(path: str | os.PathLike[str]) -> MetaTensor:
-    """Read one 3D single-channel scan: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
+def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTensor:
+    """Read one 3D single-channel scan: NIfTI, NRRD, MetaImage, or one DICOM series (its folder, or one enhanced file).
+
+    Args:
+        path: File or folder.
+        volume: Name of one of several volumes in a DICOM series, see `dicom.find_volumes`.
 
     Returns:
         float32 `[1, X, Y, Z]` with `.affine` (float64 4x4, voxel to RAS+ mm) and `.meta["filename_or_obj"]`.
@@ -57,7 +60,7 @@ def read_scan(path: str | os.PathLike[str]) -> MetaTensor:
             thick or constant, holds NaN or infinite voxels, or its affine is singular.
     """
     path = Path(path)
-    array, affine = _read(path)
+    array, affine = _read(path, volume)
     low, high = float(array.min()), float(array.max())
     unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
     with named(path):
@@ -97,11 +100,15 @@ def read_label(
     return _meta_tensor(label, affine, path)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path, volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Float32 `[X, Y, Z]` and RAS+ affine, with the checks that scans and labels share."""
-    scan_files(path)
-    is_nifti = path.is_file() and path.name.lower().endswith(NIFTI_SUFFIXES)
-    array, affine = _read_nifti(path) if is_nifti else _read_itk(path)
+    files = scan_files(path)
+    if path.is_dir() or is_dicom(path):
+        array, affine = _read_dicom(path, files, volume)
+    elif volume is not None:
+        raise InputError(f"{path}: only of a DICOM series can a volume be chosen by name ({volume!r}).")
+    else:
+        array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
     with named(path):
         array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
     return np.ascontiguousarray(array, dtype=np.float32), affine
@@ -147,7 +154,7 @@ def _nifti_place(path: Path, header: nib.Nifti1Header) -> np.ndarray:
 
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        image = _read_dicom(path) if path.is_dir() else sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(
@@ -164,33 +171,13 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine
 
 
-def _read_dicom(folder: Path) -> sitk.Image:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        found = f"{len(series)} DICOM series" if series else "no DICOM series"
-        raise InputError(f"{folder}: {found} in this folder; give a folder that holds the slices of exactly one.")
-    reader = sitk.ImageSeriesReader()
-    reader.MetaDataDictionaryArrayUpdateOn()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    image = reader.Execute()
-    tag = "0020|0032"  # Image Position (Patient)
-    slices = range(image.GetDepth())
-    if image.GetDepth() > 2 and all(reader.HasMetaDataKey(i, tag) for i in slices):
-        positions = np.array([[float(v) for v in reader.GetMetaData(i, tag).split("\\")] for i in slices])
-        gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-        # ITK spaces all slices like the first two, so one missing slice would move everything above it
-        if np.ptp(gaps) > _SLICE_GAP_TOLERANCE * gaps.min():
-            raise InputError(
-                f"{folder}: the slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart: some are missing or doubled. "
-                "Export the complete series, or resample it to even spacing."
-            )
-        places = np.array([image.TransformIndexToPhysicalPoint((0, 0, i)) for i in slices])
-        if np.abs(places - positions).max() > _SLICE_GAP_TOLERANCE * max(gaps.min(), 1.0):  # ITK sees them upright
-            raise InputError(
-                f"{folder}: the slices are shifted against each other (tilted gantry): resample the series to a "
-                "rectangular grid first."
-            )
-    return image
+def _read_dicom(path: Path, files: Collection[Path], volume: str | None) -> tuple[np.ndarray, np.ndarray]:
+    from uncertaintyseg.data.dicom import choose_volume, read_headers  # noqa: PLC0415 - pydicom takes a while
+    from uncertaintyseg.data.dicom_pixels import read_voxels  # noqa: PLC0415
+
+    with named(path):
+        stack = choose_volume(read_headers(files), volume)
+        return read_voxels(stack), stack.affine
 
 
 def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTensor:

@@ -13,6 +13,7 @@ from uncertaintyseg.errors import InputError
 
 _META, _NRRD, _ANALYZE = (".mha", ".mhd"), (".nrrd", ".nhdr"), (".hdr", ".img", ".img.gz")
 _HEADER_BYTES = 2**20
+_PREAMBLE, _MAGIC = 128, b"DICM"
 _META_KEY, _NRRD_KEYS = "ElementDataFile", ("data file", "datafile")
 
 
@@ -48,6 +49,14 @@ def scan_files(path: str | os.PathLike[str]) -> list[Path]:
             "of the header. Or save the scan as one file: .nii.gz, .nrrd or .mha."
         )
     return [path, beside]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
 
 
 def _meta_voxels(path: Path) -> str | None:
