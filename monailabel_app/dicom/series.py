@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from pydicom import Dataset
 
 from monailabel_app.dicom.parsing import Limits, read_header
+from uncertaintyseg.data.checks import named
 from uncertaintyseg.data.dicom import choose_volume
 from uncertaintyseg.data.geometry import LatticeMap, lattice_map
 from uncertaintyseg.data.grids import grid_difference
@@ -87,10 +88,8 @@ def read_series(folder: str | os.PathLike[str]) -> Series:
     for header in headers:
         _complete(header)
     _check_one_series(headers, folder)
-    try:
+    with named(folder):
         stack = choose_volume(headers)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
     headers = [frame.header for frame in stack.frames]
     step = stack.affine[:3, 2]
     gap = round(float(np.linalg.norm(step)), 6)  # a decimal string has 16 characters

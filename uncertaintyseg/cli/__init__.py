@@ -12,6 +12,7 @@ import typer
 from uncertaintyseg import __version__
 from uncertaintyseg.cli.audit import audit
 from uncertaintyseg.cli.calibrate import calibrate
+from uncertaintyseg.cli.convert import convert
 from uncertaintyseg.cli.demo import demo
 from uncertaintyseg.cli.evaluate import evaluate
 from uncertaintyseg.cli.import_model import import_model
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.command("import")(import_model)
-for command in (methods, predict, inspect, evaluate, calibrate, audit, train, simulate, serve, token, demo):
+for command in (methods, predict, inspect, evaluate, calibrate, audit, train, simulate, convert, serve, token, demo):
     app.command()(command)
 
 

@@ -133,4 +133,6 @@ def _value(places: Sequence[Dataset], name: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, str | int | float) else "\\".join(map(str, value))
+    if isinstance(value, str | int | float):
+        return value if isinstance(value, str) else f"{float(value):g}"
+    return "\\".join(map(_text, value))

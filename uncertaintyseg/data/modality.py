@@ -60,5 +60,5 @@ def _stated(path: Path) -> str | None:
         return None
     from uncertaintyseg.data.dicom import read_headers  # noqa: PLC0415 - pydicom takes a while
 
-    headers = read_headers(scan_files(path)[:1])
-    return str(headers[0].get("Modality")) if headers else None
+    headers = (header for file in scan_files(path) for header in read_headers([file]))
+    return next((str(header.get("Modality")) for header in headers), None)

@@ -24,6 +24,7 @@ COMMANDS = (
     "audit",
     "train",
     "simulate",
+    "convert",
     "serve",
     "token",
     "demo",
