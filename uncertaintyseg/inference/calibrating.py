@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, Bundle
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.review.calibration import Calibration, TalliedCase, check_enough, make_calibration
+from uncertaintyseg.review.calibration import MEASURE, Calibration, TalliedCase, check_enough, make_calibration
 from uncertaintyseg.review.existing_label import label_error
-from uncertaintyseg.review.tally import tally
+from uncertaintyseg.review.tally import fine_edges, tally
 
 Progress = Callable[[str, float], None]
 
@@ -29,6 +30,7 @@ def calibrate(
     progress: Progress = lambda stage, fraction: None,
     *,
     data: str = "the calibration cases",
+    by: str = MEASURE,
 ) -> Calibration:
     """Predict every case and tally where the label is wrong.
 
@@ -37,12 +39,16 @@ def calibrate(
         cases: neither trained nor chosen on, and not picked for their risk; those without a label are left out.
         progress: called with the case at work and the fraction done.
         data: name of the cases, for people.
+        by: the map that drives, one of `predictor.drivers`. It must not be chosen on these cases (`choosing`).
 
     Raises:
-        InputError: with too few labelled cases, a predictor that runs a method, or a case that cannot be used.
+        InputError: with too few labelled cases, a predictor that runs a method, a map that the model does not have or
+            that ranks nothing, or a case that cannot be used.
     """
     labelled = [case for case in cases if case.label is not None]
     check_enough(len(labelled))
+    if by not in predictor.drivers:
+        raise InputError(f"{predictor.title} has no map '{by}' to drive; it has {', '.join(predictor.drivers)}.")
     tallied = []
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
@@ -50,10 +56,13 @@ def calibrate(
         about = prediction.provenance
         if about.params:
             raise InputError(f"{predictor.title}: a model is calibrated as it is, without {', '.join(about.params)}.")
-        tallied.append(_tallied(case, prediction, predictor.bundle))
+        limits = (0.0, 1.0) if by == MEASURE else prediction.map_info[by].range
+        tallied.append(_tallied(judged(case, prediction, predictor.bundle, {MEASURE, by}), by, limits))
     progress("done", 1.0)
     return make_calibration(
         tallied,
+        measure=by,
+        limits=limits,
         weights_checksum=about.weights_checksum,
         window=about.window,
         overlap=about.overlap,
@@ -74,7 +83,30 @@ def write_calibration(bundle: Bundle, calibration: Calibration) -> None:
     write_bytes(bundle.folder / CALIBRATION, calibration.model_dump_json().encode())
 
 
-def _tallied(case: Case, prediction: Prediction, bundle: Bundle) -> TalliedCase:
+class Judged(NamedTuple):
+    """A prediction of a labelled case, where the reference says what is right.
+
+    Attributes:
+        id: of the case.
+        risks: every map of the scan that ranks voxels by name, `[*]`; `error_probability` is the model's own.
+        wrong: bool `[*]`.
+        reference_voxels: of all structures.
+        reference_ml: their volume.
+    """
+
+    id: str
+    risks: dict[str, np.ndarray]
+    wrong: np.ndarray
+    reference_voxels: int
+    reference_ml: float
+
+
+def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collection[str]) -> Judged:
+    """Compare a prediction with its case's label.
+
+    Raises:
+        InputError: for a label that cannot be used.
+    """
     ids = {item.name: item.id for item in bundle.labels}
     try:
         label = read_case_label(case, ids, like=read_scan(case.image), ignore=bundle.uncertainty.ignore)
@@ -84,12 +116,20 @@ def _tallied(case: Case, prediction: Prediction, bundle: Bundle) -> TalliedCase:
     voxels = int(np.count_nonzero(reference > 0))
     probabilities = {name: prediction.maps[f"probability_{name}"] for name in ids}
     own = label_error(prediction.label, probabilities, bundle.labels)  # not the map, which may be recalibrated already
+    risks = {name: own if name == MEASURE else prediction.maps[name] for name in drivers}
     wrong, known = prediction.label != reference, reference != IGNORED
     if not known.all():
-        own, wrong = own[known], wrong[known]
+        risks, wrong = {name: risk[known] for name, risk in risks.items()}, wrong[known]
+    return Judged(case.id, risks, wrong, voxels, voxels * voxel_volume_ml(prediction.affine))
+
+
+def _tallied(found: Judged, by: str, limits: tuple[float, float]) -> TalliedCase:
+    own = tally(found.risks[MEASURE], found.wrong)
+    driven = own if by == MEASURE else tally(found.risks[by], found.wrong, fine_edges(limits))
     return TalliedCase(
-        id=case.id,
-        tally=tally(own, wrong),
-        reference_voxels=voxels,
-        reference_ml=voxels * voxel_volume_ml(prediction.affine),
+        id=found.id,
+        tally=driven,
+        reference_voxels=found.reference_voxels,
+        reference_ml=found.reference_ml,
+        own=None if by == MEASURE else own,
     )

@@ -71,6 +71,10 @@ class CompositePredictor(Predictor):
         first = self._parts[0]  # stands for all where one is needed
         self.options, self.network, self.layout = first.options, first.network, first.layout
 
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        return MEASURES
+
     def _look(self, scan: MetaTensor, asked: Asked, progress: Progress, seconds: dict[str, float]) -> Look:
         ids = [part.labels for part in self.bundle.uncertainty.parts or []]
         wanted = {label.id for label in asked.labels}

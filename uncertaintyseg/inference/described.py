@@ -15,10 +15,12 @@ from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.logits.quadrature import default_nodes
 from uncertaintyseg.measures import map_info
+from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.wire import Label, MapInfo, Provenance, Source
 
 MOST_VARIANCES = 16
 """Classes up to which each structure's own variance is carried unasked."""
+DRIVEN = "Read from the map '{}', as its values came true on the calibration cases."
 _SPREAD = ("variance", "mutual_information")
 
 
@@ -69,6 +71,7 @@ def map_infos(
     alone: bool,
     without_variances: bool,
     notes: Mapping[str, str],
+    driven_by: str = MEASURE,
 ) -> dict[str, MapInfo]:
     """Unit, range and source of each map.
 
@@ -82,6 +85,7 @@ def map_infos(
         alone: whether only one answer was heard, so that nothing could disagree.
         without_variances: whether the structures' own variances were left out for want of room.
         notes: further ones, by name of the map.
+        driven_by: the map that the error probability was read from.
     """
     own = {} if method else head.extra_maps()
     source: Source = head.source
@@ -97,6 +101,8 @@ def map_infos(
         )
     if alone:
         notes |= dict.fromkeys(_SPREAD, "0 everywhere: this model gives one answer, which nothing can disagree with.")
+    if driven_by != MEASURE:
+        notes[MEASURE] = DRIVEN.format(driven_by) + (f" {notes[MEASURE]}" if MEASURE in notes else "")
     for name, note in notes.items():
         found[name] = found[name].model_copy(update={"description": note})
     if open_error:

@@ -15,6 +15,7 @@ from uncertaintyseg.data.writing import encode_map, map_steps, write_bytes, writ
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume
+from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.structures import remaining_error
 from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
@@ -43,6 +44,8 @@ class Prediction:
         features: `[F]`, what the case looks like to the network (`inference.features`).
         alternative: of each voxel labelled background the likeliest structure, uint8 `[*S]`; 0 where none is likely at
             all. None in results of old.
+        driven_by: the map that ranks voxels, from which the error probability was read: regions, curve and promise go
+            by it.
         scratch: keeps the files of maps that are too large for memory.
     """
 
@@ -62,6 +65,7 @@ class Prediction:
     features: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     alternative: np.ndarray | None = None
     scratch: Scratch | None = None
+    driven_by: str = MEASURE
 
     @property
     def valid(self) -> np.ndarray:
@@ -93,7 +97,7 @@ class Prediction:
                 map_steps(values[:, :, start : start + _PLANES], self.map_info[name].range)
         write_volume(folder / "label.nii.gz", self.label, self.affine)
         for name, path in paths.items():
-            upward = name == "error_probability"
+            upward = name == MEASURE
             write_bytes(path, encode_map(self.maps[name], self.affine, self.map_info[name].range, upward=upward))
         report = {
             "label": str(folder / "label.nii.gz"),
@@ -102,6 +106,7 @@ class Prediction:
             "regions": [region.model_dump() for region in self.regions],
             "remaining_error_ml": self.remaining_error_ml,
             "risk_coverage": [point.model_dump() for point in self.risk_coverage],
+            "driven_by": self.driven_by,
             "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),
             "guarantee_reason": self.guarantee_reason,
             "case_score": self.case_score,

@@ -43,7 +43,7 @@ from uncertaintyseg.inference.stream import (
 from uncertaintyseg.inference.thresholding import THRESHOLDS
 from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
-from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
@@ -112,6 +112,11 @@ class Predictor:
         return f"{self.bundle.name} with {self.method}" if self.method else self.bundle.name
 
     @property
+    def drivers(self) -> tuple[str, ...]:
+        """Maps of every run that rank voxels: any of them can drive regions, thresholds and promises."""
+        return (*MEASURES, *(() if self.method else self.network.head.extra_maps()))
+
+    @property
     def calibration(self) -> tuple[Calibration | None, str | None]:
         """What is known of the error probability on calibration cases; or None, and why that does not hold here."""
         params = asked_for(self.method, self.options, self.threshold, self.crf)
@@ -120,6 +125,8 @@ class Predictor:
         found, reason = self.bundle.calibration
         if found and (found.window, found.overlap) != (self.layout.window, self.layout.overlap):
             return None, "uncalibrated: the model was calibrated with other windows"
+        if found and found.measure not in self.drivers:
+            return None, f"uncalibrated: it was calibrated by the map '{found.measure}', which this run does not have"
         return found, reason
 
     def _member(self, other: Bundle) -> Network:
@@ -176,10 +183,11 @@ class Predictor:
         with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration
-            error = found.maps["error_probability"]
+            driven_by = calibration.measure if calibration else MEASURE
+            error, driving = found.maps[MEASURE], found.maps[driven_by]
             for start in range(0, len(error) if calibration else 0, _RECALIBRATED):
                 planes = slice(start, start + _RECALIBRATED)
-                error[planes] = calibration.recalibrated(error[planes])
+                error[planes] = calibration.recalibrated(driving[planes])
             maps = self._named_maps(found, labels)
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
@@ -196,7 +204,7 @@ class Predictor:
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,
             open_error=bool(self.threshold or calibration or self.bundle.config.get("regions") or look.merged),
-            alone=look.alone, without_variances=not carried, notes=look.notes,
+            alone=look.alone, without_variances=not carried, notes=look.notes, driven_by=driven_by,
         )  # fmt: skip
         params = asked_for(
             self.method, self.options, self.threshold, self.crf,
@@ -210,7 +218,7 @@ class Predictor:
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
             case_scores=scores, features=look.features, risk_coverage=curve, guarantee=promise,
-            guarantee_reason=reason, alternative=found.alternative, scratch=look.store,
+            guarantee_reason=reason, alternative=found.alternative, scratch=look.store, driven_by=driven_by,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:

@@ -6,16 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.review.recalibration import Recalibration, fit_recalibration
-from uncertaintyseg.review.tally import GRID, Tally
+from uncertaintyseg.review.tally import GRID, Tally, fine_edges, pooled, telling_edges
 
 MEASURE = "error_probability"
+"""The map that people review by: the model's own 1 - p[label], or what a calibration makes of another map."""
 FEWEST = 10
 """Cases that a calibration needs: with fewer nothing below 9 % could be promised."""
 _EVERY = 4
@@ -36,7 +37,8 @@ class CaseCurve(BaseModel):
 class Calibration(BaseModel):
     """Curves of the calibration cases; holds for the weights and windows that they were made with.
 
-    Any promise (`review.promise`) and the risk-coverage curve (`review.coverage`) follow from the curves.
+    One map drives: voxels are ranked by it, and what it says becomes the error probability. Any promise
+    (`review.promise`) and the risk-coverage curve (`review.coverage`) follow from the curves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +46,14 @@ class Calibration(BaseModel):
     weights_checksum: str = Field(description="SHA-256 of the weights file.")
     window: tuple[int, ...]
     overlap: float
-    measure: Literal["error_probability"] = MEASURE
+    measure: str = Field(MEASURE, description="Name of the map that drives.")
     data: str = Field(description="Name of the calibration cases, for people.")
     created: str = Field(description="ISO date and time, UTC.")
     code_version: str
-    recalibration: Recalibration | None = Field(description="Null where it made held-out cases no better.")
-    thresholds: list[float] = Field(description="Of the recalibrated error probability, rising from 0 to 1.")
+    recalibration: Recalibration | None = Field(
+        description="Of the map that drives; null where that made the model's own no better on held-out cases."
+    )
+    thresholds: list[float] = Field(description="Of the error probability that it gives, rising from 0 to 1.")
     cases: list[CaseCurve]
 
     @model_validator(mode="after")
@@ -59,6 +63,8 @@ class Calibration(BaseModel):
             raise ValueError(f"every case needs a loss and a share at each of the {size} thresholds")
         if (np.diff(self.losses, axis=1) < 0).any() or (np.diff(self.thresholds) <= 0).any():
             raise ValueError("losses may not fall and thresholds must rise")
+        if self.recalibration is None and self.measure != MEASURE:
+            raise ValueError(f"'{self.measure}' is no error probability without a recalibration")
         return self
 
     @property
@@ -89,9 +95,9 @@ class Calibration(BaseModel):
         low, high = np.percentile(draws @ self.losses / self.n, [2.5, 97.5], axis=0)
         return np.stack([mean, np.minimum(low, mean), np.maximum(high, mean)])
 
-    def recalibrated(self, error_probability: np.ndarray) -> np.ndarray:
-        """The model's error probability `[*S]` as it came true on the calibration cases."""
-        return self.recalibration(error_probability) if self.recalibration else error_probability
+    def recalibrated(self, risk: np.ndarray) -> np.ndarray:
+        """The error probability as it came true on the calibration cases, from the map that drives, `[*S]`."""
+        return self.recalibration(risk) if self.recalibration else risk
 
 
 class TalliedCase(NamedTuple):
@@ -99,36 +105,56 @@ class TalliedCase(NamedTuple):
 
     id: str
     tally: Tally
-    """Of the model's own error probability."""
+    """Of the map that drives: of the model's own error probability in the bins of `GRID`, else in `fine_edges`."""
     reference_voxels: int
     """Of all structures."""
     reference_ml: float
+    own: Tally | None = None
+    """Of the model's own error probability, where another map drives."""
 
 
-def make_calibration(cases: Sequence[TalliedCase], **about: Any) -> Calibration:
+def make_calibration(
+    cases: Sequence[TalliedCase],
+    *,
+    measure: str = MEASURE,
+    limits: tuple[float, float] = (0.0, 1.0),
+    **about: Any,
+) -> Calibration:
     """The calibration that follows from tallied cases.
 
     Args:
         cases: as many as `FEWEST` or more.
+        measure: the map that drives.
+        limits: its smallest and largest value.
         about: weights_checksum, window, overlap, data, created and code_version of the calibration.
 
     Raises:
-        InputError: for fewer cases.
+        InputError: for fewer cases, or a map that ranks nothing in them.
     """
     check_enough(len(cases))
-    recalibration = fit_recalibration([case.tally for case in cases])
-    grid = GRID[::_EVERY]
+    tallies, grid = [case.tally for case in cases], GRID
+    if measure != MEASURE:
+        together = pooled(tallies)
+        if np.count_nonzero(together.count) < 2:
+            raise InputError(f"'{measure}' is the same everywhere in these cases: it ranks nothing, and cannot drive.")
+        kept = telling_edges(together)
+        tallies, grid = [found.merged(kept) for found in tallies], fine_edges(limits)[kept]
+    recalibration = fit_recalibration(tallies, limits, None if measure == MEASURE else [case.own for case in cases])
+    every = _EVERY if measure == MEASURE else 1
+    grid = grid[::every]
     thresholds = recalibration(grid) if recalibration else grid
     curves = [
         CaseCurve(
             id=case.id,
             reference_ml=round(case.reference_ml, 4),
-            loss=_rounded_up(case.tally.loss(case.reference_voxels)[::_EVERY]),
-            reviewed=np.round(case.tally.reviewed()[::_EVERY], _DIGITS).tolist(),
+            loss=_rounded_up(found.loss(case.reference_voxels)[::every]),
+            reviewed=np.round(found.reviewed()[::every], _DIGITS).tolist(),
         )
-        for case in cases
+        for case, found in zip(cases, tallies, strict=True)
     ]
-    return Calibration(recalibration=recalibration, thresholds=thresholds.tolist(), cases=curves, **about)
+    return Calibration(
+        measure=measure, recalibration=recalibration, thresholds=thresholds.tolist(), cases=curves, **about
+    )
 
 
 def check_enough(count: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.wire import Guarantee
 
 ALPHA = 0.05
@@ -100,6 +100,7 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
     if index is None:
         raise OutOfReachError(f"{_bound(alpha, delta)} could be promised only if the whole scan were reviewed.")
     threshold = calibration.thresholds[index]
+    by = "" if calibration.measure == MEASURE else f" (read from the map '{calibration.measure}')"
     often = "on average" if delta is None else f"on average, {_confidence(delta)},"
     return Guarantee(
         kind="crc" if delta is None else "rcps",
@@ -109,7 +110,7 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
         cases=calibration.n,
         reachable_alpha=round(least, 6),
         text=(
-            f"If every voxel with an error probability above {_percent(threshold)} is reviewed and corrected, what "
+            f"If every voxel with an error probability{by} above {_percent(threshold)} is reviewed and corrected, what "
             f"stays wrong is {often} {_bound(alpha)} of the true volume, for cases like the {calibration.n} "
             f"of {calibration.data}."
         ),
