@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MEASURE = "error_probability"
+"""The map that people review by: the model's own 1 - p[label], or what a calibration makes of the map that drives."""
 Source = Literal["aleatoric", "epistemic", "total"]
 Modality = Literal["CT", "MR"]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
@@ -158,6 +160,10 @@ class Risk(_Wire):
         None, description="Volume expected to be wrong, of voxels that may well be; null in reports of old."
     )
     risk_coverage: list[RiskCoveragePoint] = Field(default_factory=list)
+    driven_by: str = Field(
+        MEASURE,
+        description="Map that `error_probability` was read from; regions, curve and guarantee go by it.",
+    )
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
     provenance: Provenance
@@ -322,6 +328,7 @@ class Model(_Wire):
     versions: list[ModelVersion]
     calibrated: bool
     calibration: str = Field(description="On what the weights in use are calibrated, or why they are not.")
+    driven_by: str = Field(MEASURE, description="Map that drives its calibration, see `Risk`.")
     label_shift: LabelShift | None = Field(
         None, description="Of a head on another model's network; null where nobody has counted it for these weights."
     )

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Response
 from monailabel_app.api.auth import require
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.app import UncertaintySegApp
-from monailabel_app.app.infer_task import BatchParams, InferParams
+from monailabel_app.app.infer_task import BatchParams, CalibrateParams, InferParams
 from monailabel_app.app.train_task import TrainParams
 from monailabel_app.jobs import ENDED, Job
 from monailabel_app.jobs.results import ROUTE
@@ -52,7 +52,7 @@ def _train(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
 
 
 def _calibrate(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
-    return app.submit_calibrate(request.model)
+    return app.submit_calibrate(request.model, CalibrateParams.read(request.params, strict=True))
 
 
 _SUBMIT = {"infer": _infer, "score": _score, "batch": _batch, "train": _train, "calibrate": _calibrate}

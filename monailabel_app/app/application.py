@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel_app.app.assignments import Assignments
 from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
-from monailabel_app.app.infer_task import BatchParams, BundleInferTask, InferParams, find_task
+from monailabel_app.app.infer_task import BatchParams, BundleInferTask, CalibrateParams, InferParams, find_task
 from monailabel_app.app.labelled import FINAL, check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
 from monailabel_app.app.sampling import Sampling, was_picked
@@ -47,7 +47,7 @@ from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.device import chosen_device
-from uncertaintyseg.training.versions import restore
+from uncertaintyseg.training.versions import last_driver, restore
 from uncertaintyseg.wire import Label
 
 logger = logging.getLogger(__name__)
@@ -220,17 +220,23 @@ class UncertaintySegApp(MONAILabelApp):
             except UncertaintySegError as error:
                 logger.info("%s is not calibrated: %s", model, error)
 
-    def submit_calibrate(self, model: str) -> CalibrateJob:
+    def submit_calibrate(self, model: str, params: CalibrateParams | None = None) -> CalibrateJob:
         """Queue a calibration of the weights in use on the labelled cases reserved for it.
+
+        Unless asked otherwise it is driven by the map that drove the last one.
 
         Raises:
             NotFoundError: No such model.
             InputError: There is no such case.
         """
         bundle = find_task(self._infers, model).bundle
-        cases = labelled_cases(self.datastore(), bundle, self.models).calibration
-        work = Calibrate(str(bundle.folder), bundle.checksum, cases, str(self.models.home), self.device)
-        check_reserved(cases, bundle)
+        cases = labelled_cases(self.datastore(), bundle, self.models)
+        by = (params and params.by) or last_driver(bundle)
+        check_reserved(cases.calibration, bundle)
+        work = Calibrate(
+            str(bundle.folder), bundle.checksum, cases.calibration, str(self.models.home), self.device,
+            by=by, validation=cases.validation,
+        )  # fmt: skip
         return self.queue.submit(CalibrateJob(model, work))
 
     def describe_model(self, name: str) -> wire.Model:

@@ -48,6 +48,17 @@ class Params(BaseModel):
             raise InputError(f"params.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
+class CalibrateParams(Params):
+    """How to calibrate; as `uncertaintyseg calibrate` takes it."""
+
+    by: str | None = Field(
+        None,
+        max_length=200,
+        description="Map that drives; 'auto': the one that ranks errors best on the validation cases. By default what "
+        "drove the last calibration.",
+    )
+
+
 class InferParams(Params):
     """How to infer; as `uncertaintyseg predict` takes it."""
 

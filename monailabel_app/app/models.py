@@ -22,6 +22,7 @@ from uncertaintyseg.inference.bundle import (
     find_bundles,
     model_folders,
 )
+from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.training.versions import list_versions
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,7 @@ def describe(bundle: Bundle) -> wire.Model:
         versions=versions,
         calibrated=calibration is not None,
         calibration=f"{calibration.n} cases: {calibration.data}" if calibration else reason,
+        driven_by=calibration.measure if calibration else MEASURE,
         label_shift=bundle.label_shift,
     )
 

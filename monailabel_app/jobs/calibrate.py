@@ -8,13 +8,18 @@ from typing import Any, ClassVar
 from monailabel_app.jobs.train import LabelledCase, as_case
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
+from uncertaintyseg.wire import MEASURE
 
 _DATA = "images of these studies that were reserved for it"
 
 
 @dataclass(frozen=True)
 class Calibrate(Work):
-    """Calibrate a bundle; a shipped one is copied into `models` first, where it can be written."""
+    """Calibrate a bundle; a shipped one is copied into `models` first, where it can be written.
+
+    Attributes:
+        by: the map that drives; "auto": the one that ranks errors best on `validation`.
+    """
 
     key: ClassVar[None] = None
 
@@ -23,15 +28,21 @@ class Calibrate(Work):
     cases: tuple[LabelledCase, ...]
     models: str
     device: str = "cpu"
+    by: str = MEASURE
+    validation: tuple[LabelledCase, ...] = ()
 
     def run(self, report: Report) -> dict[str, Any]:
-        """Calibrate and write; returns model, checksum and number of cases."""
+        """Calibrate and write; returns model, checksum, number of cases and the map that drives."""
         from uncertaintyseg.inference.bundle import Bundle  # noqa: PLC0415 - torch belongs to the worker
         from uncertaintyseg.inference.calibrating import calibrate, write_calibration  # noqa: PLC0415
+        from uncertaintyseg.inference.choosing import AUTO, best_driver, ranking_figures  # noqa: PLC0415
         from uncertaintyseg.training.versions import installed  # noqa: PLC0415
 
         predictor = warm_predictor(self.bundle, self.checksum, self.device)
-        found = calibrate(predictor, [as_case(*case) for case in self.cases], report, data=_DATA)
+        by = self.by
+        if by == AUTO:
+            by = best_driver(ranking_figures(predictor, [as_case(*case) for case in self.validation], report))
+        found = calibrate(predictor, [as_case(*case) for case in self.cases], report, data=_DATA, by=by)
         target = installed(Bundle.load(self.bundle), self.models)
         write_calibration(target, found)
-        return {"model": target.name, "checksum": self.checksum, "cases": len(self.cases)}
+        return {"model": target.name, "checksum": self.checksum, "cases": len(self.cases), "driven_by": by}

@@ -187,7 +187,8 @@ class ResultStore:
         found = Prediction(
             label, np.array(report.affine), maps, risk.maps, risk.structures, risk.provenance, report.case_score, kept
         )
-        return replace(found, regions=risk.regions, case_scores=report.case_scores), report.labels
+        known = {"regions": risk.regions, "case_scores": report.case_scores, "driven_by": risk.driven_by}
+        return replace(found, **known), report.labels
 
     def map_bytes(self, key: str, name: str) -> bytes:
         """Return one map as compressed NIfTI; it is encoded when first asked for.
@@ -266,6 +267,7 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
         omitted=_omitted(maps, labels),
         remaining_error_ml=prediction.remaining_error_ml,
         risk_coverage=prediction.risk_coverage,
+        driven_by=prediction.driven_by,
         guarantee=prediction.guarantee,
         guarantee_reason=prediction.guarantee_reason or (None if prediction.guarantee else _UNCALIBRATED),
         provenance=prediction.provenance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,9 @@ from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
 from uncertaintyseg.cli.evaluate import chosen_cases
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.wire import MEASURE
 
 if TYPE_CHECKING:
     from uncertaintyseg.review.calibration import Calibration
@@ -34,6 +36,16 @@ def calibrate(
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder of models to put a calibrated copy in; by default beside the weights.")
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Map that drives regions, thresholds and promises, such as ranking; auto: of all the one that ranks "
+            "errors best on --validation."
+        ),
+    ] = MEASURE,
+    validation: Annotated[
+        str | None, typer.Option(help="Cases that --by auto chooses on, as of --cases; none of those.")
     ] = None,
     alpha: Annotated[
         list[float] | None,
@@ -58,6 +70,7 @@ def calibrate(
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.calibrating import calibrate as measure
         from uncertaintyseg.inference.calibrating import write_calibration
+        from uncertaintyseg.inference.choosing import AUTO, best_driver, check_apart, ranking_figures
         from uncertaintyseg.inference.predictors import load_predictor
         from uncertaintyseg.review.promise import check_bound
         from uncertaintyseg.training.versions import installed
@@ -65,16 +78,26 @@ def calibrate(
         bounds = [(bound, sure) for bound in alpha or ALPHAS for sure in (None, delta)]
         for bound in bounds:
             check_bound(*bound)
-        chosen = chosen_cases(read_cases(data), cases)
-        found = measure(load_predictor(bundle, device), chosen, progress, data=name or cases or data.resolve().name)
+        if (by == AUTO) != (validation is not None):
+            raise InputError("--by auto and --validation go together: a map is chosen on cases, and for nothing else.")
+        every_case = read_cases(data)
+        chosen, predictor, figures = chosen_cases(every_case, cases), load_predictor(bundle, device), None
+        if validation is not None:
+            others = chosen_cases(every_case, validation)
+            check_apart(chosen, others)
+            figures = ranking_figures(predictor, others, progress)
+            by = best_driver(figures)
+        found = measure(predictor, chosen, progress, data=name or cases or data.resolve().name, by=by)
     write_calibration(installed(bundle, output) if output else bundle, found)
     if picture:
         from uncertaintyseg.cli.calibration_picture import calibration_picture
 
         calibration_picture(found, bundle.name, picture)
     if as_json:
-        print_json(_summary(bundle.name, found, bounds))
+        print_json(_summary(bundle.name, found, bounds) | {"aurc": figures})
         return
+    if figures:
+        _show_figures(figures, by)
     _show(bundle.name, found, bounds)
 
 
@@ -101,6 +124,7 @@ def _summary(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> d
     return {
         "model": model,
         "weights_checksum": calibration.weights_checksum,
+        "driven_by": calibration.measure,
         "data": calibration.data,
         "n": calibration.n,
         "ece_before": recalibration and recalibration.ece_before,
@@ -113,6 +137,13 @@ def _summary(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> d
     }  # fmt: skip
 
 
+def _show_figures(figures: Mapping[str, float], chosen: str) -> None:
+    table = Table("map", "AURC x 1000", title="How well each map ranks errors (less is better)")
+    for name, area in sorted(figures.items(), key=lambda item: item[1]):
+        table.add_row(f"{name} (drives)" if name == chosen else name, f"{1000 * area:.4g}")
+    console.print(table)
+
+
 def _show(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> None:
     title = f"{model}, {calibration.n} cases: volume left wrong / true volume"
     table = Table("at most", "how sure", "review above", "share of the scan", title=title)
@@ -123,6 +154,12 @@ def _show(model: str, calibration: Calibration, bounds: Sequence[Bound]) -> None
         table.add_row(f"{100 * row['alpha']:.10g} %", sure, *shown)
     console.print(table)
     recalibration = calibration.recalibration
+    if calibration.measure != MEASURE:
+        console.print(
+            f"Driven by {calibration.measure}: ECE on held-out folds {recalibration.ece_after:.4f}, of the model's own "
+            f"error probability {recalibration.ece_before:.4f}."
+        )
+        return
     console.print(
         f"ECE of the error probability on held-out folds: {recalibration.ece_before:.4f}, recalibrated "
         f"{recalibration.ece_after:.4f}."

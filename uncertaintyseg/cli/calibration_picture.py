@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from uncertaintyseg.data.writing import write_bytes
-from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.promise import OutOfReachError, guarantee
 
 
@@ -44,13 +44,16 @@ def calibration_picture(calibration: Calibration, model: str, path: Path) -> Non
     )
     coverage.legend()
 
-    reliability.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    own, limits = calibration.measure == MEASURE, (0.0, 1.0)
+    if own:
+        reliability.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     if calibration.recalibration:
-        points = calibration.recalibration
+        points, limits = calibration.recalibration, calibration.recalibration.limits
         reliability.plot(points.said, points.found, "o-", markersize=3, color="#0072B2")
         before, after = points.ece_before, points.ece_after
-        reliability.set_title(f"Held-out ECE {before:.4f}, recalibrated {after:.4f}")
-    reliability.set(xlabel="error probability of the model", ylabel="share that is wrong", xlim=(0, 1), ylim=(0, 1))
+        reliability.set_title(f"Held-out ECE {before:.4f}, {'recalibrated' if own else 'by this map'} {after:.4f}")
+    said = "error probability of the model" if own else f"map '{calibration.measure}'"
+    reliability.set(xlabel=said, ylabel="share that is wrong", xlim=limits, ylim=(0, 1))
 
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120)

@@ -20,6 +20,7 @@ from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.calibration import MEASURE, Calibration, TalliedCase, check_enough, make_calibration
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.tally import fine_edges, tally
+from uncertaintyseg.wire import Provenance
 
 Progress = Callable[[str, float], None]
 
@@ -53,9 +54,7 @@ def calibrate(
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
         prediction = predictor.predict(case.image, samples=1)
-        about = prediction.provenance
-        if about.params:
-            raise InputError(f"{predictor.title}: a model is calibrated as it is, without {', '.join(about.params)}.")
+        about = check_as_it_is(predictor, prediction)
         limits = (0.0, 1.0) if by == MEASURE else prediction.map_info[by].range
         tallied.append(_tallied(judged(case, prediction, predictor.bundle, {MEASURE, by}), by, limits))
     progress("done", 1.0)
@@ -70,6 +69,14 @@ def calibrate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=__version__,
     )
+
+
+def check_as_it_is(predictor: Predictor, prediction: Prediction) -> Provenance:
+    """How a prediction was made. Raises `InputError` where something runs around the model."""
+    about = prediction.provenance
+    if about.params:
+        raise InputError(f"{predictor.title}: a model is calibrated as it is, without {', '.join(about.params)}.")
+    return about
 
 
 def write_calibration(bundle: Bundle, calibration: Calibration) -> None:

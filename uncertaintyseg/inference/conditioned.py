@@ -8,7 +8,7 @@ voxel itself has the class that a person gave it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -26,12 +26,13 @@ from uncertaintyseg.inference.reviewing import probabilities_of
 from uncertaintyseg.inference.state import affine_of
 from uncertaintyseg.logits import Conditioned, GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
-from uncertaintyseg.review.calibration import Calibration
+from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition
 from uncertaintyseg.review.coverage import review_curve
+from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import structure_table
-from uncertaintyseg.wire import Label
+from uncertaintyseg.wire import Label, MapInfo
 
 SITES = 96
 """Of a scribble, voxels spread evenly over it condition the rest until there are so many in all; all are painted."""
@@ -64,7 +65,8 @@ class ConditionedCase:
         head: of the network that made it.
         base: the inference, on the scan's grid.
         labels: the structures.
-        calibration: that the inference was made with; its error probability stays on one scale.
+        calibration: of the model; where it is the one that the inference was made with, and clicks leave the map that
+            drives, the error probability stays on its scale.
 
     Raises:
         InputError: The inference was made for some of the structures only.
@@ -73,7 +75,9 @@ class ConditionedCase:
     def __init__(
         self, head: Head, base: Prediction, labels: Sequence[Label], calibration: Calibration | None = None
     ) -> None:
-        self.head, self.base, self.labels, self.calibration = head, base, labels, calibration
+        self.head, self.base, self.labels = head, base, labels
+        same = calibration is not None and calibration.checksum == base.provenance.calibration
+        self.calibration = calibration if same else None
         self.device = next(head.parameters()).device
         self.names = list(probabilities_of(base, labels))
 
@@ -162,6 +166,7 @@ class Corrected:
 
     Attributes:
         label: class ids on the scan's grid, uint8 `[*S]`.
+        driven_by: the map that the error probability is read from, known once there are maps.
         moved: "shape" where clicks moved the segmentation around them, "voxel" where only the clicked voxels.
         alone: clicks that moved only their voxel: no voxel shares noise with it, or the inference kept nothing there.
         seconds: wall time until the label, and of what followed.
@@ -180,6 +185,7 @@ class Corrected:
         self.moved: Literal["shape", "voxel"] = "voxel" if clicked is None else "shape"
         self.clicked = clicked
         self.seconds: dict[str, float] = {}
+        self.driven_by = case.base.driven_by
         self.label = case.base.label.copy()
         if clicked is not None:
             self._moments = _moments(clicked)
@@ -235,8 +241,12 @@ class Corrected:
         for name, value in found.items():
             maps[name] = np.array(case.base.maps[name], dtype=np.float32)
             maps[name][case.box] = value.cpu().numpy()
-        if case.calibration:
-            maps["error_probability"][case.box] = case.calibration.recalibrated(maps["error_probability"][case.box])
+        driving = case.calibration and maps.get(case.calibration.measure)
+        if driving is not None:
+            maps[MEASURE][case.box] = case.calibration.recalibrated(driving[case.box])
+        elif case.base.provenance.calibration:  # what drove is not known any more: one scale for the whole scan
+            names = {name: maps[f"probability_{name}"] for name in case.names}
+            maps[MEASURE], self.driven_by = label_error(self.label, names, case.labels), MEASURE
         return maps
 
     def _say(self, maps: Mapping[str, np.ndarray]) -> None:
@@ -279,9 +289,10 @@ class Corrected:
             base,
             label=self.label,
             maps=maps,
-            map_info={name: base.map_info[name] for name in maps},
+            map_info=self._map_info(maps),
             structures=table,
             regions=places,
+            driven_by=self.driven_by,
             risk_coverage=review_curve(error, voxel_ml, None, valid=maps.get("valid")),
             guarantee=None,
             guarantee_reason=NO_PROMISE,
@@ -290,6 +301,12 @@ class Corrected:
             state=None,
             provenance=base.provenance.model_copy(update={"params": params, "seconds": self.seconds}),
         )
+
+    def _map_info(self, names: Iterable[str]) -> dict[str, MapInfo]:
+        found = {name: self.case.base.map_info[name] for name in names}
+        if self.driven_by != self.case.base.driven_by:
+            found[MEASURE] = found[MEASURE].model_copy(update={"description": None})
+        return found
 
     @torch.inference_mode()
     def _intervals(self, samples: int, seed: int) -> tuple[dict[int, tuple[float, float]] | None, str]:

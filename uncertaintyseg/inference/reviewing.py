@@ -11,6 +11,7 @@ import numpy as np
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import doubted_difference, review_label
 from uncertaintyseg.wire import Label, MapInfo, Source
@@ -84,6 +85,7 @@ def reviewed(
         risk_coverage=curve,
         guarantee=None,
         guarantee_reason=EDITED if edited else ANOTHERS,
+        driven_by=base.driven_by if edited else MEASURE,
         case_scores={},
         state=None,
         provenance=base.provenance.model_copy(update={"samples": None, "seconds": seconds}),

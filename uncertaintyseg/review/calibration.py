@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.review.recalibration import Recalibration, fit_recalibration
 from uncertaintyseg.review.tally import GRID, Tally, fine_edges, pooled, telling_edges
+from uncertaintyseg.wire import MEASURE
 
-MEASURE = "error_probability"
-"""The map that people review by: the model's own 1 - p[label], or what a calibration makes of another map."""
 FEWEST = 10
 """Cases that a calibration needs: with fewer nothing below 9 % could be promised."""
 _EVERY = 4

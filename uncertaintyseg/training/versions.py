@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,7 +18,7 @@ from filelock import FileLock
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, METADATA, SHIFT, WEIGHTS, Bundle
-from uncertaintyseg.wire import ModelVersion
+from uncertaintyseg.wire import MEASURE, ModelVersion
 
 VERSIONS = Path("versions")
 RECORD = "record.json"
@@ -85,6 +86,16 @@ def list_versions(bundle: Bundle) -> list[ModelVersion]:
     records = (bundle.folder / VERSIONS).glob(f"[0-9]*/{RECORD}")
     found = [ModelVersion.model_validate_json(path.read_bytes()) for path in records]
     return sorted(found, key=lambda version: version.number)
+
+
+def last_driver(bundle: Bundle) -> str:
+    """The map that drives the calibration in use, or that drove the newest version's which had one."""
+    older = (Bundle.load(_folder(bundle, v.number) / bundle.name) for v in reversed(list_versions(bundle)))
+    for model in chain([bundle], older):
+        found, _ = model.calibration
+        if found is not None:
+            return found.measure
+    return MEASURE
 
 
 def bundle_with(folder: Path, checksum: str) -> Bundle:
