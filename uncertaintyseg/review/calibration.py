@@ -140,14 +140,13 @@ def make_calibration(
         tallies, grid = [found.merged(kept) for found in tallies], fine_edges(limits)[kept]
     recalibration = fit_recalibration(tallies, limits, None if measure == MEASURE else [case.own for case in cases])
     every = _EVERY if measure == MEASURE else 1
-    grid = grid[::every]
-    thresholds = recalibration(grid) if recalibration else grid
+    thresholds, places = _thresholds(recalibration(grid) if recalibration else grid, every)
     curves = [
         CaseCurve(
             id=case.id,
             reference_ml=round(case.reference_ml, 4),
-            loss=_rounded_up(found.loss(case.reference_voxels)[::every]),
-            reviewed=np.round(found.reviewed()[::every], _DIGITS).tolist(),
+            loss=_rounded_up(found.loss(case.reference_voxels)[places]),
+            reviewed=np.round(found.reviewed()[places], _DIGITS).tolist(),
         )
         for case, found in zip(cases, tallies, strict=True)
     ]
@@ -184,6 +183,18 @@ def read_calibration(path: Path) -> Calibration | None:
 @lru_cache(maxsize=128)
 def _read(path: Path, *_stamp: int) -> Calibration:
     return Calibration.model_validate_json(path.read_bytes())
+
+
+def _thresholds(edges: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every so many of the edges as thresholds, and where they are.
+
+    They are rounded down to float32, the kind of the maps: NumPy compares the two in it, and none above may be lost.
+    """
+    places = np.arange(0, len(edges), every)
+    rounded = edges[places].astype(np.float32)
+    rounded = np.where(rounded > edges[places], np.nextafter(rounded, np.float32(0)), rounded)
+    thresholds, first = np.unique(rounded, return_index=True)
+    return thresholds.astype(np.float64), places[first]
 
 
 def _rounded_up(loss: np.ndarray) -> list[float]:

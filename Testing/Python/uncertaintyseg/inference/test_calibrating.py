@@ -141,6 +141,94 @@ def test_only_the_model_as_it_is_can_be_calibrated(predictor, cases):
         calibrate(predictor, cases[:3])
 
 
+@pytest.fixture(scope="module")
+def driven(predictor, cases):
+    """By a map that is not the error probability, though it ranks alike with few classes."""
+    return calibrate(predictor, cases, data="twelve phantoms", by="predictive_entropy")
+
+
+@pytest.fixture
+def driven_bundle(predictor, driven):
+    write_calibration(predictor.bundle, driven)
+    yield predictor.bundle
+    (predictor.bundle.folder / CALIBRATION).unlink()
+
+
+def test_a_map_that_drives_is_what_people_review_by(predictor, cases, driven, driven_bundle):
+    prediction = predictor.predict(cases[0].image, alpha=0.9)
+    error, entropy = prediction.maps["error_probability"], prediction.maps["predictive_entropy"]
+    assert (error == driven.recalibrated(entropy)).all()
+    assert prediction.driven_by == "predictive_entropy"
+    assert "the map 'predictive_entropy'" in prediction.map_info["error_probability"].description
+    assert prediction.provenance.calibration == driven.checksum
+    reference = read_case_label(cases[0], {"organ": 1, "lesion": 2}, like=read_scan(cases[0].image))[0].numpy()
+    wrong, volume = prediction.label != reference, (reference > 0).sum()
+    for index, threshold in enumerate(driven.thresholds):
+        left = min((wrong & (error <= threshold)).sum() / volume, 1)
+        assert driven.cases[0].loss[index] == pytest.approx(left, abs=2e-5)
+    for point in prediction.risk_coverage:
+        assert point.coverage == pytest.approx((error <= point.threshold).mean(), abs=1e-6)
+    assert [region.expected_error_ml for region in prediction.regions] == sorted(
+        (region.expected_error_ml for region in prediction.regions), reverse=True
+    )
+    for row in prediction.structures:
+        assert row.mean_risk == pytest.approx(error[prediction.label == row.id].mean(), abs=1e-4)
+
+
+def test_the_report_says_which_map_drives(predictor, cases, driven_bundle, tmp_path):
+    report = predictor.predict(cases[0].image).save(tmp_path)
+    assert (
+        report["driven_by"] == json.loads((tmp_path / "report.json").read_text())["driven_by"] == "predictive_entropy"
+    )
+
+
+def test_a_scan_that_goes_through_files_is_driven_alike(predictor, cases, driven_bundle, monkeypatch, tmp_path):
+    whole = predictor.predict(cases[0].image)
+    monkeypatch.setattr("uncertaintyseg.inference.predictor.IN_MEMORY_BYTES", 0)
+    streamed = predictor.predict(cases[0].image, scratch=tmp_path)
+    assert isinstance(streamed.maps["error_probability"].base, np.memmap) or streamed.scratch.on_disk
+    assert (streamed.maps["error_probability"] == whole.maps["error_probability"]).all()
+    assert streamed.driven_by == whole.driven_by
+
+
+@pytest.mark.parametrize("options", [{"method": "tta"}, {"threshold": "otsu"}, {"halvings": 1}])
+def test_another_way_to_run_the_model_is_driven_by_its_own_error_probability(driven_bundle, cases, options):
+    prediction = Predictor(driven_bundle, **options).predict(cases[0].image)
+    assert (prediction.driven_by, prediction.guarantee) == ("error_probability", None)
+    assert prediction.guarantee_reason.startswith("uncalibrated: ")
+    own = 1 - np.choose(prediction.label, _probabilities(prediction))
+    assert np.abs(prediction.maps["error_probability"] - own).max() < 1e-4
+
+
+def _probabilities(prediction):
+    organ, lesion = (np.asarray(prediction.maps[f"probability_{name}"]) for name in ("organ", "lesion"))
+    return [1 - organ - lesion, organ, lesion]
+
+
+def test_a_map_that_a_run_does_not_have_promises_nothing(predictor, cases, driven):
+    write_calibration(predictor.bundle, driven.model_copy(update={"measure": "ranking"}))
+    try:
+        prediction = predictor.predict(cases[0].image)
+    finally:
+        (predictor.bundle.folder / CALIBRATION).unlink()
+    assert (prediction.guarantee, prediction.driven_by) == (None, "error_probability")
+    assert "calibrated by the map 'ranking', which this run does not have" in prediction.guarantee_reason
+
+
+def test_a_model_is_calibrated_again_as_if_it_never_had_been(predictor, cases, calibration, driven, driven_bundle):
+    same = {"exclude": {"created"}}
+    assert calibrate(predictor, cases, data="twelve phantoms").model_dump(**same) == calibration.model_dump(**same)
+    again = calibrate(predictor, cases, data="twelve phantoms", by="predictive_entropy")
+    assert again.model_dump(**same) == driven.model_dump(**same)
+
+
+def test_only_a_map_that_the_model_has_and_that_ranks_can_drive(predictor, cases):
+    with pytest.raises(InputError, match="has no map 'ranking' to drive; it has variance, predictive_entropy"):
+        calibrate(predictor, cases, by="ranking")
+    with pytest.raises(InputError, match="'probability_organ'"):
+        calibrate(predictor, cases, by="probability_organ")
+
+
 def test_every_shipped_model_has_a_calibration_of_its_weights_that_promises_five_percent():
     for path in sorted(shipped_models().glob("*/configs/metadata.json")):
         bundle = Bundle.load(path.parents[1])
