@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from monailabel_app.app.labelled import check_reserved
+from monailabel_app.app.models import describe
 from monailabel_app.jobs.calibrate import Calibrate
+from monailabel_app.jobs.train import as_case
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
+from uncertaintyseg.inference.choosing import best_driver, ranking_figures
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.training.versions import last_driver
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +33,30 @@ def test_the_model_in_use_is_calibrated_and_a_shipped_one_stays_as_it_is(bundle,
     stages = []
     work = Calibrate(str(bundle.folder), bundle.checksum, cases, str(tmp_path / "home"))
     answer = work.run(lambda *stage: stages.append(stage))
-    assert answer == {"model": bundle.name, "checksum": bundle.checksum, "cases": 10}
+    assert answer == {
+        "model": bundle.name, "checksum": bundle.checksum, "cases": 10, "driven_by": "error_probability",
+    }  # fmt: skip
     calibration, reason = find_bundle(bundle.name, tmp_path / "home").calibration
     assert reason is None
     assert calibration.n == 10
     assert bundle.calibration[0] is None
     assert stages[-1][1] == 1.0
+
+
+def test_a_map_may_be_named_or_chosen_on_the_validation_cases(bundle, cases, tmp_path):
+    def calibrated(**how) -> str:
+        work = Calibrate(str(bundle.folder), bundle.checksum, cases, str(tmp_path / "home"), **how)
+        driven_by = work.run(lambda *_stage: None)["driven_by"]
+        assert describe(find_bundle(bundle.name, tmp_path / "home")).driven_by == driven_by
+        return driven_by
+
+    figures = ranking_figures(Predictor(bundle), [as_case(*case) for case in cases[:2]])
+    assert calibrated(by="auto", validation=cases[:2]) == best_driver(figures)
+    assert calibrated(by="margin_risk") == "margin_risk"
+    assert last_driver(find_bundle(bundle.name, tmp_path / "home")) == "margin_risk"
+    assert last_driver(bundle) == "error_probability"
+    with pytest.raises(InputError, match="no labelled case to choose a map on"):
+        calibrated(by="auto")
 
 
 def test_too_few_cases_are_refused_with_how_to_reserve_more(bundle, cases):

@@ -61,6 +61,28 @@ def test_promises_are_made_at_the_bounds_that_are_asked_for(command, models, dat
     assert "Nothing is promised: at most 5 %" in command(*predict).err
 
 
+def test_the_map_that_ranks_best_on_other_cases_drives(command, models, data, tmp_path):
+    name, *where = models("segwithu")
+    files = {part: tmp_path / part for part in ("calibration", "validation")}
+    files["calibration"].write_text("\n".join(f"case_{i}" for i in range(40, 50)))
+    files["validation"].write_text("case_50")
+    asked = ["calibrate", name, data, *where, "--cases", files["calibration"]]
+    auto = [*asked, "--by", "auto", "--validation", files["validation"]]
+    found = command(*auto, "--json", "--picture", tmp_path / "curve.png").json
+    assert found["driven_by"] == min(found["aurc"], key=found["aurc"].get)
+    assert (tmp_path / "curve.png").is_file()
+    shown = command(*asked, "--by", "ranking").err
+    assert "Driven by ranking: ECE on held-out folds" in shown
+    report = command(
+        "predict", name, data / "images" / "case_50.nii.gz", *where, "--output", tmp_path / "out", "--json"
+    ).json
+    assert report["driven_by"] == "ranking"
+    assert "is both a calibration and a validation case" in command(*auto[:-1], files["calibration"]).message
+    for half in (["--by", "auto"], ["--validation", files["validation"]]):
+        assert "--by auto and --validation go together" in command(*asked, *half).message
+    assert "has no map 'x' to drive; it has variance" in command(*asked, "--by", "x").message
+
+
 def test_too_few_cases_are_refused_before_anything_runs(command, models, phantoms):
     assert (
         "needs 10 labelled cases at least, not 6" in command("calibrate", models()[0], phantoms, *models()[1:]).message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, drawn_labels, spread
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.logits import GaussianLogits, LowRank
+from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import condition
 
 
@@ -39,6 +42,38 @@ def doubtful(case: ConditionedCase, count: int = 1) -> list[Click]:
     order = np.argsort(case.base.maps["error_probability"].ravel())[::-1][: 7 * count : 7]
     voxels = [tuple(int(i) for i in np.unravel_index(n, case.base.label.shape)) for n in order]
     return [Click(voxel, int(case.base.label[voxel] == 0)) for voxel in voxels]
+
+
+@pytest.mark.parametrize("by", ["error_probability", "predictive_entropy", "ranking"])
+def test_after_clicks_the_map_that_drives_still_does_where_clicks_leave_it(case, by):
+    """The calibration of a head's own map, which no click can move, stands for all that clicks cannot remake."""
+    points = {"said": [0.0, 0.1, 8.0], "found": [0.0, 0.4, 1.0], "ece_before": 0.1, "ece_after": 0.01}
+    curve = {"id": "a", "reference_ml": 1, "loss": [0, 1], "reviewed": [1, 0]}
+    calibration = Calibration(
+        weights_checksum="ab", window=(8, 8, 8), overlap=0.5, measure=by, data="", created="", code_version="",
+        recalibration=points, thresholds=[0, 1], cases=[curve],
+    )  # fmt: skip
+    driving = case.base.maps.get(by, case.base.maps["variance"])
+    base = replace(
+        case.base,
+        maps=case.base.maps | {"error_probability": calibration.recalibrated(driving)},
+        provenance=case.base.provenance.model_copy(update={"calibration": calibration.checksum}),
+        driven_by=by,
+    )
+    (click,) = doubtful(case)
+    after = ConditionedCase(case.head, base, case.labels, calibration).given([click]).prediction(samples=8)
+    others = np.ones(after.label.shape, bool)
+    others[click.voxel] = False
+    error, plain = after.maps["error_probability"], case.given([click]).prediction(samples=8).maps
+    if by == "ranking":
+        assert after.driven_by == "error_probability"
+        assert np.abs(error - plain["error_probability"])[others].max() < 1e-5
+    else:
+        assert after.driven_by == by
+        inside = np.zeros(others.shape, bool)
+        inside[case.box] = True
+        assert np.abs(error - calibration.recalibrated(plain[by]))[others & inside].max() < 1e-6
+    assert ConditionedCase(case.head, base, case.labels).given([click]).prediction().driven_by == "error_probability"
 
 
 def test_a_click_moves_more_than_its_voxel_and_its_maps_are_whole(case):
