@@ -38,6 +38,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--allow-origin", action="append", default=[], help="web page that may use it")
     parser.add_argument("--max-upload-mb", type=float, default=Access.max_upload_mb, help="largest request")
     parser.add_argument("--patience", type=float, default=Access.patience, help="seconds that a slow client may take")
+    parser.add_argument("--new", action="store_true", help="begin records anew in a folder that has lost its own")
+    parser.add_argument("--keep-versions", type=int, default=0, help="versions of a label to keep; 0 keeps all")
     parser.add_argument("--audit", type=Path, help="folder of the audit log, by default in the user's state")
     return parser.parse_args()
 
@@ -61,7 +63,7 @@ def check(arguments: argparse.Namespace, access: Access) -> None:
     check_access(arguments.host, access, arguments.ssl_certfile, arguments.ssl_keyfile)
     check_audit(access.audit)
     preflight.check_port(arguments.host, arguments.port)
-    preflight.check_studies(arguments.studies)
+    preflight.check_studies(arguments.studies, new=arguments.new)
     find_bundles(*arguments.models)
 
 
@@ -83,6 +85,8 @@ def start(arguments: argparse.Namespace, access: Access) -> None:
         "cache": str(arguments.cache.resolve()) if arguments.cache else "",
         "cache_gb": str(arguments.cache_gb),
         "device": arguments.device,
+        "new": "true" if arguments.new else "",
+        "keep_versions": str(arguments.keep_versions) if arguments.keep_versions else "",
         **access.to_conf(),
     }
     main = Main(actions="start_server")

@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import FrameType
 
 from fastapi import FastAPI
@@ -26,7 +26,9 @@ from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
 from monailabel_app.api.limits import FORM, BodyLimits
 from monailabel_app.connections import announce, running_server, take_hold
+from monailabel_app.errors import StudiesAwayError
 from monailabel_app.privacy import close_to_others, keep_private, log_files, log_in_single_lines
+from uncertaintyseg.errors import UncertaintySegError
 
 __all__ = ["app"]
 logger = logging.getLogger(__name__)
@@ -71,10 +73,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for signum in (signal.SIGINT, signal.SIGTERM):
             _stop_jobs_on(signum)
         running_app().queue.on_submit = audit_job
-        audit("start", studies=running_app().studies)
+        with suppress(StudiesAwayError):
+            audit("start", studies=running_app().studies)
         yield
         running_app().close()
-        audit("stop")
+        with suppress(UncertaintySegError):  # the studies may be away; the server stops all the same
+            audit("stop")
+        running_app().close_studies()
 
 
 def _protect(app: FastAPI, access: Access) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from uncertaintyseg.errors import InputError, UncertaintySegError
 
+_AWAY = (
+    "the studies folder is away (not mounted, renamed or emptied): nothing is lost, and nothing is saved until it is "
+    "back. Tell whoever runs the server"
+)
+
 
 class NotFoundError(InputError):
     """A model, image, job, result or map that this server does not have (404)."""
@@ -31,6 +36,13 @@ class TakenError(UncertaintySegError):
 
 class WorkerLostError(UncertaintySegError):
     """The worker process died under a job, most often for want of memory (503)."""
+
+
+class StudiesAwayError(UncertaintySegError):
+    """The studies folder is not where it was: an unmounted share, a folder that was renamed (503)."""
+
+    def __init__(self, message: str = _AWAY) -> None:
+        super().__init__(message)
 
 
 class DicomWebError(UncertaintySegError):

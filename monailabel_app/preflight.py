@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from monailabel_app.store.known import KnownStudies, check_new
 from uncertaintyseg.errors import InputError
 
 LOCK_NAME = ".server.lock"
@@ -102,9 +103,12 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def check_studies(studies: str) -> None:
-    """Raise `InputError` unless a server could use the folder now, or the address is a DICOMweb server's."""
+def check_studies(studies: str, *, new: bool = False) -> None:
+    """Raise `InputError` unless a server could use the folder, now or once it is back, or it is a DICOMweb address."""
     if is_url(studies):
         check_url(studies)
-    else:
-        lock_studies(Path(studies)).release()
+        return
+    folder, known = Path(studies), KnownStudies()
+    check_new(folder, known, new=new)
+    if new or not known.is_away(folder):
+        lock_studies(folder).release()

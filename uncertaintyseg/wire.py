@@ -259,7 +259,7 @@ class CaseRow(_Wire):
     """One case of a server."""
 
     id: str
-    status: Literal["unlabelled", "labelled", "leased"]
+    status: Literal["unlabelled", "labelled", "leased", "missing"]
     score: float | None = Field(description="Predictive entropy near the foreground, nats; null before it was scored.")
     scores: dict[str, float] = Field(description="All that the model was asked, by measure.")
     model: str | None = Field(description="Whose scores.")
@@ -273,6 +273,57 @@ class CaseList(_Wire):
     """Answer of GET /uncertainty/v1/cases."""
 
     cases: list[CaseRow]
+    skipped: dict[str, str] = Field(
+        default_factory=dict, description="Files of the studies folder that are not served, and why."
+    )
+
+
+class Version(_Wire):
+    """One state of a label."""
+
+    id: int
+    tag: str
+    made_by: str = Field(description="Who saved it; empty where nobody knows.")
+    source: str = Field(description="saved, by hand (found in the folder), imported, or restored N.")
+    time: float = Field(description="Seconds since 1970.")
+    seconds: float | None = Field(description="How long it took a person; null where nobody said.")
+    bytes: int
+    sha256: str
+    model: str | None = Field(description="Whose label was corrected.")
+    result: str | None = Field(description="Key of the result that was corrected.")
+    counts: bool = Field(description="Whether it is the label of the case now.")
+
+
+class VersionList(_Wire):
+    """Answer of GET /uncertainty/v1/cases/{image}/versions."""
+
+    versions: list[Version]
+
+
+class StructureChange(_Wire):
+    """One structure in two versions of a label."""
+
+    id: int
+    name: str
+    dice: float = Field(description="Of the two.")
+    voxels: tuple[int, int] = Field(description="In the one, and in the other.")
+
+
+class VersionComparison(_Wire):
+    """Answer of GET /uncertainty/v1/cases/{image}/versions/{number}/compare."""
+
+    version: int
+    to: int
+    voxels_changed: int
+    changed_ml: float = Field(description="The same, mL.")
+    structures: list[StructureChange]
+
+
+class Backup(_Wire):
+    """Answer of POST /uncertainty/v1/backup."""
+
+    file: str = Field(description="Copy of the records, in the studies folder.")
+    id: str = Field(description="Of the records.")
 
 
 class LeaseRequest(_Wire):

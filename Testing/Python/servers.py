@@ -119,15 +119,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(path) for name, path in private.items()}}
 
 
-def start(command: list[str], port: int, folder: Path) -> subprocess.Popen:
-    """Run a server until it answers; its output goes to `folder`/log.txt."""
+def start(command: list[str], port: int, folder: Path, answer: int = 200) -> subprocess.Popen:
+    """Run a server until it answers, with this status; its output goes to `folder`/log.txt."""
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(folder), stdout=log, stderr=subprocess.STDOUT)
 
     def answers() -> bool:
         assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/info/").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/info/").status_code == answer
         except httpx.TransportError:
             return False
 

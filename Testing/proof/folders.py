@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,12 @@ from Testing.Python.servers import Server, find_free_port, start
 
 def number_of(label: Path) -> int:
     """The number that `label_of` wrote into a label."""
-    values = np.asarray(nib.load(label).dataobj).ravel()[:32].astype(np.int64)
+    return number_in(label.read_bytes())
+
+
+def number_in(data: bytes) -> int:
+    """The same, of a file's bytes."""
+    values = np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(data)).dataobj).ravel()[:32].astype(np.int64)
     return int(((values - 1) << np.arange(32)).sum())
 
 
@@ -36,11 +42,11 @@ class Folder:
         for scan in scans:
             shutil.copy(scan, self.studies)
 
-    def start(self, *options: object) -> Server:
-        """Start the server; it must come up whatever the last one left."""
+    def start(self, *options: object, answers: int = 200) -> Server:
+        """Start the server; it must come up whatever the last one left, and `answers` with this status."""
         port = find_free_port()
         folders = ["--studies", self.studies, "--cache", self.root / "cache", "--port", port]
-        process = start([*self.command, *map(str, [*folders, *options])], port, self.root)
+        process = start([*self.command, *map(str, [*folders, *options])], port, self.root, answers)
         http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.server = Server(process, http, self.studies, self.root / "log.txt")
         return self.server
@@ -55,6 +61,13 @@ class Folder:
             member.send_signal(signal.SIGKILL)
         process.wait(10)
         self.server.http.close()
+        self.server = None
+
+    def stop(self) -> None:
+        """End the server as whoever runs it does."""
+        self.server.http.close()
+        self.server.process.terminate()
+        self.server.process.wait(30)
         self.server = None
 
     def restart(self, *options: object) -> Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -57,16 +58,52 @@ def test_damaged_records_come_back_and_the_start_says_so(folder, scans, label_of
     image = scans[0].name.removesuffix(".nii.gz")
     assert server.put_label(image, label_of(scans[0], 3), author="me").status_code == 200
     before = server.http.get("/datastore/?output=all").json()
-    folder.kill()
-    records = folder.studies / "datastore_v2.json"
+    exported = folder.studies / "datastore_v2.json"
+    server.wait_until(lambda: "final" in json.loads(exported.read_text())["objects"][image]["labels"])
+    folder.stop()
+    records = folder.studies / "studies.sqlite"
     os.truncate(records, records.stat().st_size // 2)
     server = folder.start()
-    [said] = server.http.get("/info/").json()["datastore"]["repaired"]
+    said = server.http.get("/info/").json()["datastore"]["repaired"]
     assert server.http.get("/datastore/?output=all").json() == before
-    assert said in server.log.read_text()
-    [aside] = folder.studies.glob("datastore_v2.json.corrupt-*")
-    assert aside.name in said
-    record_property("records cut in half", said.replace(aside.name, "datastore_v2.json.corrupt-<when>"))
+    assert said[0] in server.log.read_text()
+    [aside] = folder.studies.glob("studies.sqlite.corrupt-*")
+    assert aside.name in said[0]
+    record_property("records cut in half", "; ".join(said).replace(aside.name, "studies.sqlite.corrupt-<when>"))
+
+
+def test_a_share_that_goes_away_is_said_and_nothing_is_put_in_its_place(folder, scans, label_of, record_property):
+    server = folder.start()
+    image = scans[0].name.removesuffix(".nii.gz")
+    assert server.put_label(image, label_of(scans[0], 7)).status_code == 200
+    before = server.http.get("/datastore/?output=all").json()
+    away = folder.studies.with_name("away")
+    folder.studies.rename(away)
+    for _ in ("gone", "an empty mount point"):
+        answers = [
+            server.http.get("/info/"),
+            server.http.get("/uncertainty/v1/cases"),
+            server.put_label(image, label_of(scans[0], 8)),
+            server.http.put(f"/datastore/image/info?image={image}", data={"info": "{}"}),
+            server.http.post("/activelearning/random", json={}),
+        ]
+        assert [answer.status_code for answer in answers] == [503] * len(answers)
+        assert not folder.studies.exists() or not any(folder.studies.iterdir())
+        folder.studies.mkdir(exist_ok=True)
+    folder.studies.rmdir()
+    away.rename(folder.studies)
+    assert server.http.get("/datastore/?output=all").json() == before
+    folder.stop()
+    folder.studies.rename(away)
+    folder.studies.mkdir()
+    server = folder.start(answers=503)
+    assert server.put_label(image, label_of(scans[0], 9)).status_code == 503
+    assert not any(folder.studies.iterdir())
+    folder.studies.rmdir()
+    away.rename(folder.studies)
+    assert server.http.get("/datastore/?output=all").json() == before
+    assert server.put_label(image, label_of(scans[0], 9)).status_code == 200
+    record_property("share gone, and an empty mount point, while running and at the start", "503; as before once back")
 
 
 def test_cut_weights_are_refused_by_name_and_other_models_answer(folder, scans, record_property):

@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from Testing.proof.folders import number_of
+from Testing.proof.folders import number_in, number_of
 from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle, write_phantoms
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.training.versions import list_versions
@@ -41,6 +41,17 @@ class Saver(threading.Thread):
                     return
 
 
+def all_versions(server, image: str) -> set[int]:
+    """The numbers in all labels of a case that are kept."""
+    route = f"/uncertainty/v1/cases/{image}/versions"
+    numbers = set()
+    for version in server.http.get(route).json()["versions"]:
+        data = server.http.get(f"{route}/{version['id']}/label")
+        assert data.status_code == 200, data.text
+        numbers.add(number_in(data.content))
+    return numbers
+
+
 def test_a_kill_during_saves_loses_no_acknowledged_label_or_note(folder, scans, label_of, quick, record_property):
     images = {scan.name.removesuffix(".nii.gz"): scan for scan in scans[:3]}
     labels = {image: [label_of(scan, number).read_bytes() for number in range(400)] for image, scan in images.items()}
@@ -66,6 +77,7 @@ def test_a_kill_during_saves_loses_no_acknowledged_label_or_note(folder, scans, 
         for image, saver in savers.items():
             if saver.saved > first[image]:
                 assert "final" in objects[image]["labels"]
+            assert all_versions(server, image) >= set(range(1, saver.saved + 1))
             if saver.noted > first[image]:
                 assert objects[image]["image"]["info"]["number"] in (saver.noted, saver.sent)
         folder.kill()

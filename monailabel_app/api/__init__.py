@@ -4,6 +4,7 @@ from monailabel_app.api import (
     active_learning,
     audit,
     auth,
+    backup,
     batch,
     cases,
     check,
@@ -22,6 +23,7 @@ from monailabel_app.api import (
     train,
     unavailable,
     uncertainty,
+    versions,
 )
 
 routers = [
@@ -32,6 +34,8 @@ routers = [
     review.router,
     promise.router,
     cases.router,
+    versions.router,
+    backup.router,
     check.router,
     match.router,
     infer.router,

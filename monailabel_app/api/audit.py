@@ -1,28 +1,20 @@
-"""The audit log: one JSON line for each thing that somebody did, appended and on the disk before it is acknowledged."""
+"""The audit trail: one entry for each thing that somebody did, kept in the same transaction as what it changed."""
 
 from __future__ import annotations
 
-import errno
 import functools
-import json
-import os
+import math
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from datetime import datetime, timezone
-from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from monailabel.config import settings
 
-from monailabel_app.access import Access
 from monailabel_app.api.instance import running_app
 from monailabel_app.jobs import Job, Step
-from uncertaintyseg.data.writing import sync_folder
-from uncertaintyseg.errors import StorageError
 from uncertaintyseg.tokens import Identity, Role
 
 router = APIRouter(tags=["Audit"])
@@ -34,59 +26,23 @@ _DECIDING = ("checksum", "seed", "samples", "method", "scope")
 _CASES = 10_000  # whose last result is remembered
 
 
-class AuditLog:
-    """Files `audit-DATE.jsonl` (UTC) in a folder. Lines are only ever appended; nothing here rewrites or removes one.
-
-    Raises:
-        StorageError: From `append`, when the line cannot be written: then the request fails as well.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._sync = ThreadPoolExecutor(1, thread_name_prefix="audit")
-
-    def append(self, entry: dict[str, Any], *, wait: bool = True) -> None:
-        """Write one line. It outlives this process, and a power cut as well: at once, or without `wait` soon."""
-        line = (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace")
-        path = self._folder / f"audit-{entry['time'][:10]}.jsonl"
-        try:
-            with self._lock:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write(path, line)
-            on_disk = self._sync.submit(_synchronise, path)
-            if wait:
-                on_disk.result()
-        except OSError as error:
-            raise StorageError(
-                f"the audit log cannot be written ({error.strerror}), so this is not acknowledged: make room"
-            ) from error
-
-    def last(self, count: int) -> list[dict[str, Any]]:
-        """Return the newest entries, newest first."""
-        lines = (
-            line
-            for path in sorted(self._folder.glob("audit-*.jsonl"), reverse=True)
-            for line in reversed(path.read_bytes().splitlines())
-        )
-        return [json.loads(line) for line in islice(filter(_is_whole, lines), count)]
-
-
-def audit(event: str, *, wait: bool = True, **fields: Any) -> None:
-    """Note what the present caller did.
+def audit(event: str, **fields: Any) -> None:
+    """Note what the present caller did: with the transaction at hand, or at once; it is on the disk then.
 
     Args:
         event: infer, save, condition, score, train, publish and so on: docs/deployment.md lists them.
-        wait: Whether the disk must have it first, as for what people made; what a model made can be made again.
         fields: What it was done to and with; they win over who, role and address.
 
     Raises:
-        StorageError: It cannot be noted.
+        StorageError: It cannot be noted; then what it belongs to does not happen either.
+        StudiesAwayError: The records are away.
     """
     identity, address = caller.get()
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     who = {"who": identity.name, "role": identity.role.name, "address": address}
-    _log().append({"time": time, "event": event, **who, **fields}, wait=wait)
+    store = running_app().datastore().store
+    with store.transaction():
+        store.append_audit(_printable({"time": time, "event": event, **who, **fields}))
 
 
 def audit_job(job: Job) -> None:
@@ -95,10 +51,11 @@ def audit_job(job: Job) -> None:
     Raises:
         StorageError: It cannot be noted; then it must not be queued.
     """
+    job.owners.add(caller.get()[0].name)
     steps = list(job.steps)
     model = running_app().models.get(job.model)
     head = model.head if model else None
-    audit(job.kind, wait=job.kind == "train", job=job.id, model=job.model, head=head, **_decided_by(steps))
+    audit(job.kind, job=job.id, model=job.model, head=head, **_decided_by(steps))
     for step in steps:
         if step.image is not None and step.work.key is not None:
             last_results.note(step.image, step.work.key)
@@ -150,39 +107,18 @@ class LastResults:
 last_results = LastResults()
 
 
-@router.get("/uncertainty/v1/audit", summary="The newest lines of the audit log")
+@router.get("/uncertainty/v1/audit", summary="The newest entries of the audit trail")
 def newest(last: Annotated[int, Query(ge=1, le=10_000)] = 100) -> list[dict[str, Any]]:
     """Newest first."""
-    return _log().last(last)
+    return running_app().datastore().store.last_audit(last)
 
 
-@functools.cache
-def _log() -> AuditLog:
-    return AuditLog(Access.from_conf(settings.MONAI_LABEL_APP_CONF).audit)
-
-
-def _write(path: Path, line: bytes) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "r+b", buffering=0) as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # a line was cut short, by a full disk or a power cut
-                line = b"\n" + line
-        if file.write(line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _synchronise(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND)  # all that a system allows that holds the file to appending
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync_folder(path.parent)
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+def _printable(value: Any) -> Any:
+    """As JSON can have it: what somebody did is noted whatever they wrote."""
+    if isinstance(value, dict):
+        return {_printable(str(key)): _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_printable(item) for item in value]
+    if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()

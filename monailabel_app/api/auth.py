@@ -89,7 +89,10 @@ class Gate:
             wait = {"Retry-After": str(int(_WINDOW_SECONDS))}
             return _refusal(429, "too many wrong tokens from your address: wait a minute, or use the right one", wait)
         times.append(now)
-        await asyncio.to_thread(audit, "login_failed", address=address)
+        try:
+            await asyncio.to_thread(audit, "login_failed", address=address)
+        except UncertaintySegError:
+            logger.exception("a wrong token from %s could not be noted", address)
         await asyncio.sleep(_PAUSE_SECONDS)
         return _refusal(401, f"no such token: {_HOW}", {"WWW-Authenticate": "Bearer"})
 

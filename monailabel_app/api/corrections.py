@@ -1,4 +1,4 @@
-"""What a saved label tells the audit log: how long it took, and how much of the model's label a person changed."""
+"""What a saved label tells the audit trail: how long it took, and how much of the model's label a person changed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monailabel_app.api.audit import audit, last_results
+from monailabel_app.api.audit import last_results
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.reviews import reviewed_result
 from monailabel_app.errors import NotFoundError
 
 
-def note_save(app: UncertaintySegApp, image: str, tag: str, label: np.ndarray, info: dict[str, Any]) -> None:
-    """Note a save in the audit log.
+def about_save(app: UncertaintySegApp, image: str, label: np.ndarray, info: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit trail says of a save.
 
     Args:
         app: The app.
         image: Case id.
-        tag: Where the label was saved.
         label: What was saved, `[X, Y, Z]` on the scan's grid.
         info: The client's `params`; `result` (key of the result that was corrected) and `seconds_open` count. Without
             them the case's last result and the time since it was served as next sample are taken, null where unknown.
     """
     seconds = info.get("seconds_open")
-    if not isinstance(seconds, int | float):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = _seconds_since_served(app, image)
     result = info.get("result") or last_results.of(image)
-    audit("save", case=image, tag=tag, seconds_open=seconds, **_compared(app, result, label))
+    return {"case": image, "seconds_open": seconds, **_compared(app, result, label)}
 
 
 def _seconds_since_served(app: UncertaintySegApp, image: str) -> float | None:

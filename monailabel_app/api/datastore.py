@@ -11,18 +11,28 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from monailabel_app.api.audit import audit
-from monailabel_app.api.corrections import note_save
+from monailabel_app.api.auth import acting_as, require
+from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.one_file import send_scan
-from monailabel_app.errors import NotFoundError
+from monailabel_app.api.ownership import others_claim
+from monailabel_app.app.labelled import PURPOSE
+from monailabel_app.errors import NotFoundError, TakenError
 from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
+from monailabel_app.store.records import Version
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.content import content_hash
+from uncertaintyseg.tokens import Role
+
+_RESERVED = ("lease", "skipped", "scores", "strategy", "checksum", "version", UPLOADED, WRITTEN)
+"""Fields of a record that the server keeps itself; only an admin mends them by hand."""
+_DECIDING = (PURPOSE, "approved_by")
+"""Fields that decide what a case is used for."""
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -36,11 +46,11 @@ def add_image(
     app: AppInstance, file: Annotated[UploadFile, File()], image: str | None = None, params: Json = "{}"
 ) -> dict[str, Any]:
     """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken."""
-    info = parse_params(params)
+    info = _free(parse_params(params))
     with received_scan(file) as scan:
         info |= {UPLOADED: scan.checksum, WRITTEN: content_hash(scan.path)}
-        image_id = app.datastore().add_image(image or scan.stem, str(scan.path), info)
-    audit("add_image", case=image_id)
+        image_id = image or scan.stem
+        app.datastore().add_image(image_id, str(scan.path), info, lambda: audit("add_image", case=image_id))
     app.score_keeper.catch_up()
     return {"image": image_id}
 
@@ -49,8 +59,9 @@ def add_image(
 @router.delete("/image", summary="Remove a scan and its labels")
 def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - MONAI Label's name
     """404 for an unknown image."""
-    app.datastore().remove_image(id)
-    audit("remove_image", case=id)
+    with app.datastore().transaction():
+        app.datastore().remove_image(id)
+        audit("remove_image", case=id)
     return {}
 
 
@@ -82,17 +93,29 @@ def save_label(
     are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected and
     `seconds_open`. 4xx for an unknown image, structure or class id, another grid, or a file that is no label.
     """
-    info = parse_params(params)
+    info = _free(parse_params(params))
     datastore = app.datastore()
     scan = read_scan(datastore.image_path(image))
     grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
     told = segments_from_client(info.get("label_info"))
     voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
+    about = {"tag": tag or _FINAL, **about_save(app, image, voxels, info)}
+    claim = others_claim(app, image, tag or _FINAL)
+    kept: list[int] = []
+
+    def note(version: Version) -> None:
+        kept.append(version.id)
+        if claim is None:
+            app.assignments.release(image)
+        audit("save" if claim is None else "save_aside", version=version.id, **about)
+
+    made = {"made_by": acting_as(None), "seconds": about["seconds_open"], "current": claim is None}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
         write_volume(written, voxels, grid.affine)
-        label_id = datastore.save_label(image, str(written), tag or _FINAL, info)
-    note_save(app, image, tag or _FINAL, voxels, info)
+        label_id = datastore.save_label(image, str(written), tag or _FINAL, info, note, **made)
+    if claim is not None:
+        raise TakenError(f"{claim}: your label is kept as version {kept[0]} and does not count yet")
     app.on_save_label(image, label_id)
     return {"image": image, "label": label_id}
 
@@ -100,21 +123,28 @@ def save_label(
 @router.delete("/label", summary="Remove a label")
 def remove_label(app: AppInstance, id: str, tag: str) -> dict[str, Any]:  # noqa: A002 - MONAI Label's name
     """404 for an unknown label."""
-    app.datastore().remove_label(id, tag)
-    audit("remove_label", case=id, tag=tag)
+    with app.datastore().transaction():
+        app.datastore().remove_label(id, tag)
+        audit("remove_label", case=id, tag=tag)
     return {}
 
 
 @router.put("/image/info", summary="Add to an image's record")
 def update_image_info(app: AppInstance, image: str, info: Json = "{}") -> None:
     """`info` is a JSON object; 404 for an unknown image."""
-    app.datastore().update_image_info(image, parse_params(info, "info"))
+    asked = _free(parse_params(info, "info"))
+    with app.datastore().transaction():
+        app.datastore().update_image_info(image, asked)
+        audit("image_info", case=image, fields=sorted(asked))
 
 
 @router.put("/label/info", summary="Add to a label's record")
 def update_label_info(app: AppInstance, label: str, tag: str, info: Json = "{}") -> None:
     """`info` is a JSON object; 404 for an unknown label."""
-    app.datastore().update_label_info(label, tag, parse_params(info, "info"))
+    asked = _free(parse_params(info, "info"))
+    with app.datastore().transaction():
+        app.datastore().update_label_info(label, tag, asked)
+        audit("label_info", case=label, tag=tag, fields=sorted(asked))
 
 
 @router.put("/updatelabelinfo", include_in_schema=False)
@@ -129,3 +159,18 @@ def dataset(app: AppInstance, limit_cases: Annotated[int | None, Query(ge=1, lt=
     archive = Path(app.datastore().get_dataset_archive(limit_cases))
     cleanup = BackgroundTask(archive.unlink)
     return FileResponse(archive, media_type="application/zip", filename="dataset.zip", background=cleanup)
+
+
+def _free(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a client wants noted.
+
+    Raises:
+        ForbiddenError: A field is the server's own and the caller no admin, or it decides what the case is used for
+            and the caller is no trainer.
+    """
+    for field in info:
+        if field in _RESERVED:
+            require(Role.admin)()
+        if field in _DECIDING:
+            require(Role.trainer)()
+    return info

@@ -38,7 +38,7 @@ def store_map(
     risk = app.results.existing(key).risk
     values, info = encoded.get_fdata(dtype=np.float32), risk.maps[name]
     instance = parametric_map(values, encoded.affine, name, info, datastore.series(image), _source(risk))
-    datastore.store(instance)
+    datastore.store_instance(instance)
     return wire.DicomObject(
         study_instance_uid=str(instance.StudyInstanceUID),
         series_instance_uid=str(instance.SeriesInstanceUID),

@@ -21,6 +21,7 @@ from monailabel_app.errors import (
     ForbiddenError,
     JobCancelledError,
     NotFoundError,
+    StudiesAwayError,
     TakenError,
     TooLargeError,
     UnavailableError,
@@ -36,6 +37,7 @@ _STATUS = {
     TakenError: 409,
     TooLargeError: 413,
     DicomWebError: 502,
+    StudiesAwayError: 503,
     WorkerLostError: 503,
     StorageError: 507,
 }

@@ -27,6 +27,7 @@ from monailabel_app.app.infer_task import InferParams
 from monailabel_app.errors import NotFoundError
 from monailabel_app.intake.received import received_scan
 from monailabel_app.jobs import InferJob
+from monailabel_app.store import strict
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 
@@ -85,10 +86,7 @@ async def infer(
 
 def parse_params(params: str, field: str = "params") -> dict[str, Any]:
     """Return the JSON object of a form field. Raises `InputError` naming the field when it is none."""
-    try:
-        values = json.loads(params or "{}")
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
-        raise InputError(f"{field}: not JSON ({error})") from error
+    values = strict.read(params or "{}", field)
     if not isinstance(values, dict):
         raise InputError(f"{field}: must be a JSON object")
     return values

@@ -43,7 +43,6 @@ def review(
     base = made_by.params["review_of"]
     audit(
         "review",
-        wait=False,
         case=last_results.case(base),
         result=report.risk.result,
         of=base,

@@ -40,6 +40,9 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /uncertainty/v1/jobs",
         "GET /uncertainty/v1/jobs/{job_id}",
         "GET /uncertainty/v1/cases",
+        "GET /uncertainty/v1/cases/{image}/versions",
+        "GET /uncertainty/v1/cases/{image}/versions/{number}/label",
+        "GET /uncertainty/v1/cases/{image}/versions/{number}/compare",
         "GET /uncertainty/v1/models",
         "GET /uncertainty/v1/models/{name}",
         "GET /uncertainty/v1/results/{key}",
@@ -73,6 +76,7 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "DELETE /uncertainty/v1/jobs/{job_id}",
         "POST /uncertainty/v1/cases/{image}/lease",
         "DELETE /uncertainty/v1/cases/{image}/lease",
+        "POST /uncertainty/v1/cases/{image}/versions/{number}/restore",
         "POST /uncertainty/v1/results/{key}/condition",
         "POST /uncertainty/v1/results/{key}/review",
         "POST /uncertainty/v1/results/{key}/samples",
@@ -98,6 +102,7 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /logs/gpu",
         "POST /reload",
         "GET /uncertainty/v1/audit",
+        "POST /uncertainty/v1/backup",
     ),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.ownership import cancel_own, is_own
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import ENDED, Job
@@ -36,11 +37,13 @@ def add_status_routes(router: APIRouter, path: str, kind: wire.JobKind) -> None:
 
     @router.delete(path, summary=f"Stop the {kind} task")
     def stop(app: AppInstance) -> dict[str, Any] | None:
-        """Cancel the oldest task that has not ended."""
+        """Cancel the oldest task of one's own, or for an admin of all; 403 where there are only others'."""
         active = _jobs(app, kind, active=True)
         if not active:
             return None
-        app.queue.cancel(active[0].id)
+        own = [job for job in active if is_own(job)]
+        active = own or active
+        cancel_own(app, active[0])
         return task(app, active[0].id)
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Response
 
 from monailabel_app.api.auth import require
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.ownership import cancel_own
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.infer_task import BatchParams, CalibrateParams, InferParams
 from monailabel_app.app.train_task import TrainParams
@@ -71,9 +72,9 @@ async def describe(job_id: str, app: AppInstance) -> wire.Job:
 
 
 @router.delete(f"{_JOBS}/{{job_id}}", status_code=204, summary="Cancel a job")
-async def cancel(job_id: str, app: AppInstance) -> None:
-    """End a queued or running job; one that has ended stays as it is."""
-    app.queue.cancel(job_id)
+def cancel(job_id: str, app: AppInstance) -> None:
+    """End a queued or running job of one's own; one that has ended, or that others wait for as well, stays as it is."""
+    cancel_own(app, app.queue.get(job_id))
 
 
 @router.get(f"{ROUTE}/{{key}}/label.nii.gz", summary="Label of a result", response_class=Response)

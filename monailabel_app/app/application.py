@@ -15,6 +15,7 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 
+from monailabel_app.access import Access
 from monailabel_app.app.assignments import Assignments
 from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
@@ -42,6 +43,7 @@ from monailabel_app.jobs import (
 from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
 from monailabel_app.preflight import is_url
+from monailabel_app.store.known import KnownStudies
 from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import InputError, UncertaintySegError
@@ -89,9 +91,11 @@ class UncertaintySegApp(MONAILabelApp):
 
     def init_datastore(self) -> StudyDatastore:
         """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
+        kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": int(self.conf.get("keep_versions") or 0)}
         if is_url(self.studies):
-            return open_dicomweb(self.studies, self._cache_bytes(), self.structures)
-        return StudyDatastore(self.studies, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+            return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
+        reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
+        return StudyDatastore(self.studies, auto_reload=reload, known=KnownStudies(), new=new, **kept)
 
     def init_infers(self) -> Tasks[BundleInferTask]:
         """One task a bundle; the queue and the store come with them."""
@@ -317,12 +321,11 @@ class UncertaintySegApp(MONAILabelApp):
         return {label.name if count[label.name] == 1 else f"class {label.id}": label.id for label in labels}
 
     def on_save_label(self, image_id: str, label_id: str) -> None:  # noqa: ARG002 - inherited signature
-        """End the image's lease and pass the label on to a DICOMweb server.
+        """Score what is left to label, and pass the label on to a DICOMweb server.
 
         Raises:
             DicomWebError: It does not get there.
         """
-        self.assignments.release(image_id)
         self.score_keeper.catch_up()
         self.datastore().deliver(image_id)
 
@@ -344,6 +347,10 @@ class UncertaintySegApp(MONAILabelApp):
     def close(self) -> None:
         """Stop the worker and whatever waits for it."""
         self.queue.close()
+
+    def close_studies(self) -> None:
+        """Export what is left and let others have the studies; nothing can be asked or saved from then on."""
+        self.datastore().close()
 
     def _load_sessions(self, load: bool = False) -> CheckedSessions | None:
         if not load:

@@ -12,6 +12,7 @@ from monailabel_app.errors import NotFoundError, TakenError
 
 LEASE_MINUTES = 30.0
 _LEASE, _SKIPPED = "lease", "skipped"
+_LATEST = 2**36  # seconds since 1970, in the year 4147
 
 
 class Held(NamedTuple):
@@ -40,7 +41,7 @@ class Assignments:
             notes: further fields of their records, by id.
         """
         taken = set(images)
-        with self._datastore.lock:
+        with self._datastore.transaction():
             for image, info in self._datastore.records().items():
                 if image not in taken and _lease(info).get("annotator") == annotator:
                     self.release(image)
@@ -59,7 +60,7 @@ class Assignments:
             NotFoundError: No such image.
             TakenError: Somebody else has it.
         """
-        with self._datastore.lock:
+        with self._datastore.transaction():
             if self._own(image, annotator):
                 until = time.time() + 60 * minutes
                 self._datastore.update_image_info(image, {_LEASE: {"annotator": annotator, "until": until}})
@@ -67,10 +68,11 @@ class Assignments:
                 self.take([image], annotator, minutes, {})
             return _lease(self._info(image))["until"]
 
-    def give_back(self, image: str, annotator: str) -> None:
-        """End an annotator's lease of an image. Raises as `hold`."""
-        with self._datastore.lock:
-            if self._own(image, annotator):
+    def give_back(self, image: str, annotator: str, *, force: bool = False) -> None:
+        """End an annotator's lease of an image, with `force` anybody's. Raises as `hold`."""
+        with self._datastore.transaction():
+            self._datastore.check_image(image)
+            if force or self._own(image, annotator):
                 self.release(image)
 
     def _own(self, image: str, annotator: str) -> bool:
@@ -83,7 +85,7 @@ class Assignments:
 
     def release(self, image: str) -> None:
         """End the lease of an image, whoever has it."""
-        with self._datastore.lock:
+        with self._datastore.transaction():
             if _lease(self._info(image)):
                 self._datastore.update_image_info(image, {_LEASE: None})
 
@@ -98,7 +100,7 @@ class Assignments:
 
     def skip(self, image: str, annotator: str) -> None:
         """Note that an annotator passed an image over. Raises `NotFoundError` for an unknown one."""
-        with self._datastore.lock:
+        with self._datastore.transaction():
             if image not in self._datastore.list_images():
                 raise NotFoundError(f"params.skip: no image {image!r}; GET /datastore/?output=all lists the ids")
             info = self._info(image)
@@ -131,7 +133,8 @@ def _lease(info: dict[str, Any]) -> dict[str, Any]:
     lease = info.get(_LEASE)
     if not isinstance(lease, dict):
         return {}
-    makes_sense = isinstance(lease.get("annotator"), str) and isinstance(lease.get("until"), (int, float))
+    until = lease.get("until")
+    makes_sense = isinstance(lease.get("annotator"), str) and isinstance(until, int | float) and 0 <= until < _LATEST
     return lease if makes_sense else {}
 
 

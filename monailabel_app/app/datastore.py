@@ -1,186 +1,426 @@
-"""The studies folder: MONAI Label's local datastore with one writer, atomic files and checked names."""
+"""The studies as MONAI Label's datastore: a view of the records that is open while the folder is there."""
 
 from __future__ import annotations
 
-import functools
+import copy
+import io
 import json
 import logging
+import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.interfaces.datastore import Datastore
 
-from monailabel_app import preflight
-from monailabel_app.app import repair
 from monailabel_app.app.names import checked_name
-from monailabel_app.errors import NotFoundError
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES
-from uncertaintyseg.data.writing import write_bytes
+from monailabel_app.errors import NotFoundError, StudiesAwayError
+from monailabel_app.store import catalogue
+from monailabel_app.store.exports import as_monailabel
+from monailabel_app.store.known import KnownStudies
+from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
+from monailabel_app.store.studies import Note, Studies
+from monailabel_app.store.watch import Watch
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
 from uncertaintyseg.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-
-def _under_lock(*names: str) -> Callable[[type], type]:
-    """Make the inherited methods take `self.lock`: requests, the job queue and the folder's watcher are threads."""
-
-    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def call(self: StudyDatastore, *args: Any, **kwargs: Any) -> Any:
-            with self.lock:
-                return method(self, *args, **kwargs)
-
-        return call
-
-    def decorate(cls: type) -> type:
-        for name in names:
-            setattr(cls, name, locked(getattr(cls, name)))
-        return cls
-
-    return decorate
+FINAL = "final"
+_WAY_BACK = "put the right one back, or restart the server to serve this one"
 
 
-@_under_lock("list_images", "get_labeled_images", "get_unlabeled_images", "status", "json", "datalist")
-@_under_lock("get_image_uri", "get_image_info", "update_image_info", "remove_image")
-@_under_lock("get_label_uri", "get_label_info", "update_label_info", "remove_label")
-@_under_lock("_reconcile_datastore", "_init_from_datastore_file", "_update_datastore_file")
-class StudyDatastore(LocalDatastore):
-    """Scans directly in the studies folder, labels in `labels/<tag>/`, records in `datastore_v2.json`.
+def _no_note(*_version: Version) -> None:
+    """For changes that nobody takes note of."""
 
-    A kill at any moment leaves each file as it was or as it should be. Records that cannot be read are kept aside and
-    restored from their copy and the files.
+
+class StudyDatastore(Datastore):
+    """Scans in the studies folder, labels in `labels/<tag>/`, all their versions in `versions/`, records in SQLite.
+
+    A kill at any moment leaves what was acknowledged. A scan whose file is away keeps its records. While the folder
+    itself is away every call raises `StudiesAwayError`; afterwards all is as it was.
+
+    Args:
+        studies: The folder.
+        auto_reload: Whether to look at the folder by itself when files in it change.
+        known: Folders that were served before; None looks none up.
+        new: Whether records may begin anew in a folder that had some.
+        audit: Folder that the audit trail is exported to; None for none.
+        keep_versions: How many versions of a label are kept; 0 for all.
 
     Attributes:
-        repaired: What the start, and any later reading of the records, had to repair; one sentence each.
+        lock: Held while something changes.
+        repaired: What the start, and any later look at the folder, had to repair; one sentence each.
 
     Raises:
         InputError: The folder cannot be used, see `monailabel_app.preflight`.
     """
 
-    def __init__(self, studies: str, *, auto_reload: bool) -> None:
+    def __init__(
+        self, studies: str, *, auto_reload: bool = False, known: KnownStudies | None = None, new: bool = False,
+        audit: Path | None = None, keep_versions: int = 0,
+    ) -> None:  # fmt: skip
+        self.folder = Path(studies)
         self.lock = threading.RLock()
-        self._ownership = preflight.lock_studies(Path(studies))
         self.repaired: list[str] = []
-        self._starting = True
-        if unfinished := repair.remove_unfinished(Path(studies)):
-            self._note(f"removed {len(unfinished)} file(s) of writes that were cut short: {', '.join(unfinished)}")
-        super().__init__(studies, extensions=[f"*{suffix}" for suffix in IMAGE_SUFFIXES], auto_reload=auto_reload)
-        self._starting = False
-
-    def status(self) -> dict[str, Any]:
-        """Return MONAI Label's counts, and `repaired`."""
-        return {**super().status(), "repaired": self.repaired}
-
-    def image_path(self, image_id: str) -> Path:
-        """Return the file of an image. Raises `NotFoundError` for whatever is not the id of one."""
-        return self.check_image(image_id)
-
-    def image_paths(self, image_ids: Iterable[str]) -> dict[str, Path]:
-        """Return the files of many images. Raises `NotFoundError` for whatever is not the id of one."""
-        return {image_id: self.image_path(image_id) for image_id in image_ids}
-
-    def check_image(self, image_id: str) -> Path:
-        """Return where the file of an image belongs. Raises `NotFoundError` for whatever is not the id of one."""
-        uri = self.get_image_uri(image_id)
-        if not uri:
-            raise NotFoundError(f"no image {image_id!r} in the datastore; GET /datastore/?output=all lists the ids")
-        return Path(uri)
-
-    def records(self) -> dict[str, dict[str, Any]]:
-        """Return the records of all images, which are to be read only: `get_image_info` copies one by one."""
-        with self.lock:
-            return {image: record.image.info for image, record in self._datastore.objects.items()}
-
-    def tags(self) -> dict[str, list[str]]:
-        """Return all images, with the tags of their labels."""
-        with self.lock:
-            return {image: sorted(record.labels) for image, record in self._datastore.objects.items()}
-
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Add a scan under a new id; one that is there is never replaced, for its labels belong to it."""
-        checked_name("an image id", image_id)
-        if self.get_image_uri(image_id):
-            raise InputError(f"there is an image {image_id!r} already; choose another id or delete that one first")
-        _, suffix = self._to_id(Path(image_filename).name)
-        name = self._filename(image_id, suffix)
-        write_bytes(Path(self._datastore.image_path(), name), Path(image_filename).read_bytes())
-        info = {**image_info, "ts": int(time.time()), "name": name}
-        with self.lock:
-            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=suffix))
-            self._update_datastore_file()
-        return image_id
-
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Save a label in place of the one with the same tag, which stays whole until the new one is."""
-        checked_name("a label tag", label_tag)
-        self.check_image(image_id)
-        before = self.get_label_uri(image_id, label_tag)
-        _, suffix = self._to_id(Path(label_filename).name)
-        path = Path(self._datastore.label_path(label_tag), self._filename(image_id, suffix))
-        write_bytes(path, Path(label_filename).read_bytes())
-        info = {**label_info, "ts": int(time.time()), "name": path.name}
-        with self.lock:
-            self.check_image(image_id)  # it may have been removed meanwhile
-            self._datastore.objects[image_id].labels[label_tag] = DataModel(info=info, ext=suffix)
-            self._update_datastore_file()
-        if before and Path(before) != path.resolve():  # the same label in another format
-            Path(before).unlink(missing_ok=True)
-        return image_id
-
-    def deliver(self, image_id: str) -> None:
-        """Pass a saved label on to wherever else it belongs: nowhere, when the studies are a folder."""
-
-    def remove_image(self, image_id: str) -> None:
-        """Remove a scan, its labels and their records before answering; the folder's watcher would come later."""
-        super().remove_image(image_id)
-        self.refresh()
-
-    def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Remove a label and its record before answering; the folder's watcher knows the usual tags only."""
-        super().remove_label(label_id, label_tag)
-        self.refresh()
-
-    def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
-        if not self.get_labeled_images():
-            raise InputError("no image has a final label yet, so there is no dataset to download")
-        return super().get_dataset_archive(limit_cases)
-
-    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:  # noqa: ARG002 - inherited signature
+        self._auto_reload, self._known, self._new = auto_reload, known, new
+        self._audit, self._keep_versions = audit, keep_versions
+        self._open: Studies | None = None
+        self._watch: Watch | None = None
+        self._id: str | None = None
+        self._over = False
         try:
-            super()._init_from_datastore_file(throw_exception=True)
-        except ValueError:
-            path = Path(self._datastore_config_path)
-            aside = repair.set_aside(path)
-            if self._starting:
-                source = repair.restore_records(path)
-                super()._init_from_datastore_file(throw_exception=True)
-            else:
-                source = "written again as this server knows them"
-                self._update_datastore_file()
-            self._note(f"{path.name} could not be read and is kept as {aside}; the records were {source}")
+            self._studies  # noqa: B018 - opens them
+        except StudiesAwayError as error:
+            logger.warning("%s: %s", self.folder, error)
 
-    def _remove_non_existing(self) -> int:
-        removed = super()._remove_non_existing()
-        if removed and self._starting:
-            self._note(f"removed {removed} record(s) of scans and labels whose files are gone")
-        return removed
+    @property
+    def _studies(self) -> Studies:
+        """The open folder, opened again where it has come back. Raises `StudiesAwayError` while it is away."""
+        with self.lock:
+            if self._open is not None and self._open.records.is_here():
+                return self._open
+            self._shut()
+            if self._over:
+                raise StudiesAwayError("the server is stopping")
+            if not self._new and self._is_away():
+                raise StudiesAwayError
+            self._open = self._opened()
+            self._new = False
+            return self._open
 
-    def _add_non_existing_labels(self, tag: str) -> int:
-        added = super()._add_non_existing_labels(tag)
-        if added and self._starting:
-            self._note(f"labels/{tag}: {added} label(s) had no record and got one")
-        return added
+    def _is_away(self) -> bool:
+        """Whether the folder was served before, now or by an earlier server, and its records are not there."""
+        if self._id is not None and not (self.folder / FILE).is_file():
+            return True
+        return self._known is not None and self._known.is_away(self.folder)
+
+    def _opened(self) -> Studies:
+        options = {"audit": self._audit, "keep_versions": self._keep_versions}
+        studies = Studies(self.folder, self.lock, self._find_scans, self._check_label, self._note, **options)
+        found = studies.records.meta("id")
+        if found != (self._id or found):
+            studies.close()
+            raise StudiesAwayError(f"another folder is where {self.folder.name} was: {_WAY_BACK}")
+        self._id = found
+        if self._known is not None:
+            self._known.note(self.folder, found)
+        self._open = studies  # labels that are found are checked against their scans
+        studies.refresh()
+        if self._auto_reload:
+            self._watch = Watch(self.folder, self.refresh)
+        return studies
+
+    def close(self) -> None:
+        """Let others have the folder, for good."""
+        with self.lock:
+            self._over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        with self.lock:
+            if self._watch is not None:
+                self._watch.close()
+            if self._open is not None:
+                self._open.close()
+            self._watch = self._open = None
+
+    def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+        found = catalogue.find_scans(self.folder)
+        return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
+
+    def _check_label(self, path: Path, image: str) -> None:
+        read_label(path, like=read_scan(self.folder / self._open.records.images()[image][0]))
 
     def _note(self, repair_made: str) -> None:
         self.repaired.append(repair_made)
         logger.warning("studies folder: %s", repair_made)
 
-    def _update_datastore_file(self, lock: bool = True) -> None:  # noqa: ARG002 - inherited signature
-        path = Path(self._datastore_config_path)
-        records = self._datastore.model_dump(exclude={"base_path"})
-        repair.write_records(path, json.dumps(records, indent=2, default=str).encode())
-        self._config_ts = path.stat().st_mtime
+    @property
+    def store(self) -> Records:
+        """The records of the folder. Raises `StudiesAwayError` while it is away."""
+        return self._studies.records
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes inside are kept together or not at all; see `Records.transaction`."""
+        with self.store.transaction():
+            yield
+
+    def refresh(self) -> None:
+        """Look at the folder again."""
+        self._studies.refresh()
+
+    def name(self) -> str:
+        """Of the data set."""
+        return self.store.meta("name") or "new-dataset"
+
+    def set_name(self, name: str) -> None:
+        """Name the data set."""
+        with self.transaction():
+            self.store.set_meta("name", name)
+
+    def description(self) -> str:
+        """Of the data set."""
+        return self.store.meta("description") or "New Dataset"
+
+    def set_description(self, description: str) -> None:
+        """Describe the data set."""
+        with self.transaction():
+            self.store.set_meta("description", description)
+
+    def status(self) -> dict[str, Any]:
+        """Return MONAI Label's counts, `repaired`, and what is not served: `skipped` files and `missing` scans."""
+        tags: dict[str, int] = {}
+        for labels in self.tags().values():
+            for tag in labels:
+                tags[tag] = tags.get(tag, 0) + 1
+        images = self.list_images()
+        return {
+            "total": len(images), "completed": tags.get(FINAL, 0), "label_tags": tags, "repaired": self.repaired,
+            "skipped": self.skipped(), "missing": self.missing(),
+        }  # fmt: skip
+
+    def json(self) -> dict[str, Any]:
+        """Return the records as MONAI Label keeps them, of the scans that are there."""
+        found, present = as_monailabel(self.store), set(self.list_images())
+        return {**found, "objects": {image: one for image, one in found["objects"].items() if image in present}}
+
+    def skipped(self) -> dict[str, str]:
+        """Files of the folder that are not served, and why."""
+        return self._studies.skipped
+
+    def missing(self) -> list[str]:
+        """Images whose scan is away; their records are kept."""
+        return sorted(set(self._studies.records.images()) - self._present())
+
+    def _present(self) -> set[str]:
+        return self._studies.present
+
+    def list_images(self) -> list[str]:
+        """Ids of the scans that are there."""
+        present = self._present()
+        return [image for image in self.store.images() if image in present]
+
+    def tags(self) -> dict[str, list[str]]:
+        """All images that are there, with the tags of their labels."""
+        found: dict[str, list[str]] = {image: [] for image in self.list_images()}
+        for image, tag in self.store.label_tags():
+            if image in found:
+                found[image].append(tag)
+        return found
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:  # noqa: ARG002
+        """Ids of the images with a final label."""
+        return [image for image, tags in self.tags().items() if FINAL in tags]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:  # noqa: ARG002
+        """Ids of the images without a final label."""
+        return [image for image, tags in self.tags().items() if FINAL not in tags]
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return what is noted of all images, to be read only: `get_image_info` copies one by one."""
+        return {image: info for image, (_, info) in self.store.images().items()}
+
+    def check_image(self, image_id: str) -> Path:
+        """Return where the file of an image belongs. Raises `NotFoundError` for whatever is not the id of one."""
+        found = self.store.images().get(image_id)
+        if found is None:
+            raise NotFoundError(f"no image {image_id!r} in the datastore; GET /datastore/?output=all lists the ids")
+        return self.folder / found[0]
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the scan of an image. Raises `NotFoundError` for whatever is not the id of one, or when it is away."""
+        path = self.check_image(image_id)
+        if image_id not in self._present():
+            raise NotFoundError(f"the scan {image_id!r} is away; its labels and notes are kept until it is back")
+        return path
+
+    def image_paths(self, image_ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of many images. Raises as `image_path`."""
+        return {image_id: self.image_path(image_id) for image_id in image_ids}
+
+    def get_image(self, image_id: str, params: Any = None) -> Any:  # noqa: ARG002 - inherited signature
+        """The scan's bytes."""
+        return io.BytesIO(self.image_path(image_id).read_bytes())
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Where the file of an image belongs; empty for whatever is not the id of one."""
+        found = self.store.images().get(image_id)
+        return str(self.folder / found[0]) if found else ""
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """A copy of what is noted of an image; empty for whatever is not the id of one."""
+        return copy.deepcopy(self.store.images().get(image_id, ("", {}))[1])
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of an image. Raises `NotFoundError`, or `InputError` for what is not plain JSON."""
+        with self.transaction():
+            self.check_image(image_id)
+            file, known = self.store.images()[image_id]
+            self.store.put_image(image_id, file, {**known, **info})
+
+    def add_image(
+        self, image_id: str, image_filename: str, image_info: dict[str, Any], note: Callable[[], None] = _no_note
+    ) -> str:
+        """Add a scan under a new id; one that is there is never replaced, for its labels belong to it.
+
+        Args:
+            image_id: Empty for the file's name.
+            image_filename: Path of the scan.
+            image_info: What is noted of it.
+            note: Called in the same transaction; whatever it raises undoes everything.
+
+        Raises:
+            InputError: There is such an id, or it cannot be one.
+            StorageError: The disk is full; nothing was changed.
+        """
+        suffix = _suffix(image_filename)
+        image_id = checked_name("an image id", image_id or Path(image_filename).name.removesuffix(suffix))
+        if image_id in self.store.images():
+            raise InputError(f"there is an image {image_id!r} already; choose another id or delete that one first")
+        self._studies.add_image(image_id, Path(image_filename), suffix, image_info, note)
+        return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove a scan, its labels, their versions and records."""
+        with self.transaction():
+            self.check_image(image_id)
+            self._studies.remove_image(image_id)
+
+    def _label(self, image_id: str, tag: str) -> CurrentLabel | None:
+        return self.store.label(image_id, tag)
+
+    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:  # noqa: ARG002 - inherited signature
+        """The label's bytes; None where there is none."""
+        uri = self.get_label_uri(label_id, label_tag)
+        return io.BytesIO(Path(uri).read_bytes()) if uri else None
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Path of a label that counts, named as in `labels/`; empty where there is none."""
+        label = self._label(label_id, label_tag)
+        return str(self._studies.file_of(label)) if label else ""
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """Label ids by tag."""
+        return {label.version.tag: image_id for label in self.store.labels(image_id)}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        """The label's id; empty where there is none."""
+        return self.get_labels_by_image_id(image_id).get(tag, "")
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """A copy of what is noted of a label, with the number of its version; empty where there is none."""
+        label = self._label(label_id, label_tag)
+        if label is None:
+            return {}
+        version = label.version
+        name = f"{version.image}{version.suffix}"
+        return {**label.info, "ts": int(version.time), "name": name, "version": version.id}
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of a label. Raises as `update_image_info`."""
+        with self.transaction():
+            label = self._existing(label_id, label_tag)
+            self.store.set_label_info(label_id, label_tag, {**label.info, **info})
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], note: Note = _no_note,
+        **made: Any,
+    ) -> str:  # fmt: skip
+        """Save a label as a new version, by default the one that counts.
+
+        Args:
+            image_id: Case.
+            label_filename: Path of the label.
+            label_tag: Which of its labels.
+            label_info: What is noted of it.
+            note: Told of the version in the same transaction; whatever it raises undoes everything.
+            made: `made_by`, `seconds`, `source` and `current` of `Studies.save_label`.
+
+        Raises:
+            NotFoundError: No such image.
+            InputError: The tag cannot be one.
+            StorageError: The disk is full; nothing was changed.
+        """
+        checked_name("a label tag", label_tag)
+        self.check_image(image_id)
+        data, suffix = Path(label_filename).read_bytes(), _suffix(label_filename)
+
+        def noted(version: Version) -> None:
+            self.check_image(image_id)  # it may have been removed meanwhile
+            note(version)
+
+        self._studies.save_label(image_id, label_tag, data, suffix, label_info, noted, **made)
+        return image_id
+
+    def deliver(self, image_id: str) -> None:
+        """Pass a saved label on to wherever else it belongs: nowhere, when the studies are a folder."""
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Let a label count no more; its versions stay. Raises `NotFoundError`."""
+        with self.transaction():
+            self._existing(label_id, label_tag)
+            self._studies.remove_label(label_id, label_tag)
+
+    def _existing(self, label_id: str, label_tag: str) -> CurrentLabel:
+        self.check_image(label_id)
+        label = self._label(label_id, label_tag)
+        if label is None:
+            raise NotFoundError(f"image {label_id!r} has no label with the tag {label_tag!r}")
+        return label
+
+    def version(self, image_id: str, number: int) -> Version:
+        """Return a version of an image's labels. Raises `NotFoundError`."""
+        self.check_image(image_id)
+        version = self.store.version(number)
+        if version is None or version.image != image_id:
+            raise NotFoundError(f"image {image_id!r} has no version {number}; GET .../versions lists them")
+        return version
+
+    def version_bytes(self, version: Version) -> bytes:
+        """Return the file of a version. Raises `NotFoundError` when it is gone or damaged."""
+        return self._studies.versions.read(version.sha256, version.suffix)
+
+    def restore(self, version: Version, note: Note = _no_note, made_by: str = "") -> None:
+        """Make the content of an old version the newest one, which counts. Raises as `save_label`."""
+        made = {"made_by": made_by, "source": f"restored {version.id}"}
+        data = self.version_bytes(version)
+        self._studies.save_label(version.image, version.tag, data, version.suffix, version.info, note, **made)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the records as they are now; all files that they name are there and stay."""
+        self.store.copy_to(path)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Scan and final label of all images that have one, as paths, below the folder unless `full_path`."""
+        pairs = [
+            {"image": self.get_image_uri(image), "label": self.get_label_uri(image, FINAL)}
+            for image in self.get_labeled_images()
+        ]
+        if full_path:
+            return pairs
+        return [{key: str(Path(path).relative_to(self.folder)) for key, path in pair.items()} for pair in pairs]
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
+        pairs = self.datalist()
+        if not pairs:
+            raise InputError("no image has a final label yet, so there is no dataset to download")
+        with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
+            for pair in pairs[: limit_cases or None]:
+                for kind, path in pair.items():
+                    archive.write(path, f"{kind}/{Path(path).name}")
+            archive.writestr("metadata.json", json.dumps(self.json()))
+            return file.name
+
+
+def _suffix(name: str) -> str:
+    """The suffix of a volume's file name. Raises `InputError` where it has none."""
+    suffix = next((s for s in IMAGE_SUFFIXES if name.lower().endswith(s)), None)
+    if suffix is None:
+        raise InputError(f"{Path(name).name}: give a volume as {', '.join(IMAGE_SUFFIXES)}")
+    return name[-len(suffix) :]

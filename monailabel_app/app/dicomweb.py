@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import threading
 import time
@@ -12,7 +13,6 @@ from typing import Any
 
 import platformdirs
 from monailabel.config import settings
-from monailabel.datastore.local import DataModel, ImageLabelModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom import Dataset
 
@@ -24,6 +24,7 @@ from monailabel_app.dicom.segmentation import segmentation
 from monailabel_app.dicom.series import Series
 from monailabel_app.dicom.server import DicomWebServer, SeriesEntry
 from monailabel_app.errors import DicomWebError, NotFoundError, UnavailableError
+from monailabel_app.store.studies import Note
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.errors import UncertaintySegError
@@ -37,7 +38,7 @@ _STATE, _WAITING, _STORED = "dicom", "waiting", "stored"
 _SYNC_SECONDS = 60.0
 
 
-def open_dicomweb(url: str, limit_bytes: int, describe: Describe) -> DicomWebDatastore:
+def open_dicomweb(url: str, limit_bytes: int, describe: Describe, **kept: Any) -> DicomWebDatastore:
     """Open the studies of a server over a folder of this user, one a server.
 
     It is in MONAI_LABEL_DICOMWEB_CACHE_PATH, else among the user's data: labels and records are kept there.
@@ -50,7 +51,7 @@ def open_dicomweb(url: str, limit_bytes: int, describe: Describe) -> DicomWebDat
     parent = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or platformdirs.user_data_path("uncertaintyseg") / "dicomweb"
     folder = Path(parent) / hashlib.sha256(server.url.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    return DicomWebDatastore(folder, server, limit_bytes, describe)
+    return DicomWebDatastore(folder, server, limit_bytes, describe, **kept)
 
 
 def one_name_each(labels: list[wire.Label]) -> list[wire.Label]:
@@ -74,12 +75,15 @@ class DicomWebDatastore(StudyDatastore):
         InputError: Another process has the folder, see `monailabel_app.preflight`.
     """
 
-    def __init__(self, folder: Path, server: DicomWebServer, limit_bytes: int, describe: Describe) -> None:
+    def __init__(
+        self, folder: Path, server: DicomWebServer, limit_bytes: int, describe: Describe, *, audit: Path | None = None,
+        keep_versions: int = 0,
+    ) -> None:  # fmt: skip
         self._server = server
         self._listed = server.series()
         self._describe = describe
         self._sending = threading.Lock()
-        super().__init__(str(folder), auto_reload=False)  # takes the folder for this process
+        super().__init__(str(folder), audit=audit, keep_versions=keep_versions)  # takes the folder for this process
         self._mirror = Mirror(folder, server, limit_bytes)
         self._outbox = Outbox(folder / "outbox", server)
         self._outbox.keep_only(self._waiting().values())
@@ -120,12 +124,12 @@ class DicomWebDatastore(StudyDatastore):
         """Return the headers of a series, to derive objects from. Raises as `image_path`."""
         return self._mirror.series(self._entry(image_id))
 
-    def store(self, instance: Dataset) -> None:
+    def store_instance(self, instance: Dataset) -> None:
         """Store an object on the server. Raises `DicomWebError` when it does not take it; nothing is kept then."""
         self._server.store(encode(instance))
 
     def get_image(self, image_id: str, params: Any = None) -> Any:  # noqa: ARG002 - inherited signature
-        return self._to_bytes(self.image_path(image_id))
+        return io.BytesIO(self.image_path(image_id).read_bytes())
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Fetch what is labelled, and list it."""
@@ -141,7 +145,9 @@ class DicomWebDatastore(StudyDatastore):
         """Refuse: images are the server's. Raises `UnavailableError`."""
         raise UnavailableError(f"images belong to {self._server.url}: delete the series there")
 
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *note: Note, **made: Any
+    ) -> str:
         """Save a label here, and a final one also as DICOM SEG that waits for `deliver`.
 
         Raises:
@@ -150,7 +156,7 @@ class DicomWebDatastore(StudyDatastore):
             DicomWebError: The series had to be fetched and the server does not answer.
         """
         if label_tag != DefaultLabelTag.FINAL:
-            return super().save_label(image_id, label_filename, label_tag, label_info)
+            return super().save_label(image_id, label_filename, label_tag, label_info, *note, **made)
         model = label_info.get("model")
         labels, checksum = self._describe(model)
         volume = read_label(label_filename)
@@ -159,7 +165,7 @@ class DicomWebDatastore(StudyDatastore):
         self._outbox.put(seg)  # on disk before the record speaks of it
         uid = str(seg.SOPInstanceUID)
         places = {"sop_instance_uid": uid, "series_instance_uid": str(seg.SeriesInstanceUID), _STATE: _WAITING}
-        return super().save_label(image_id, label_filename, label_tag, {**label_info, **places})
+        return super().save_label(image_id, label_filename, label_tag, {**label_info, **places}, *note, **made)
 
     def deliver(self, image_id: str) -> None:
         """Store the final label of an image on the server, if it is not there yet.
@@ -182,8 +188,8 @@ class DicomWebDatastore(StudyDatastore):
         listed = self._server.series()
         with self.lock:
             changed, self._listed = listed != self._listed, listed
-            if changed:
-                self._reconcile_datastore()
+        if changed:
+            self.refresh()
         for image_id, uid in self._waiting().items():
             _logged(self._send, image_id, uid)
 
@@ -212,32 +218,24 @@ class DicomWebDatastore(StudyDatastore):
             raise NotFoundError(f"series {image_id} is not on {self._server.url} any more; its label is kept here")
         return entry
 
-    def _add_non_existing_images(self) -> int:
-        new = [entry for uid, entry in self._listed.items() if uid not in self._datastore.objects]
-        for entry in new:
-            info = {
-                "ts": int(time.time()),
-                "name": f"{entry.uid}{VOLUME_SUFFIX}",
+    def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+        def noted(entry: SeriesEntry) -> dict[str, Any]:
+            return {
                 "StudyInstanceUID": entry.study,
                 "SeriesInstanceUID": entry.uid,
                 "SeriesDescription": entry.description,
                 "Modality": entry.modality,
                 "PatientID": entry.patient,
             }
-            self._datastore.objects[entry.uid] = ImageLabelModel(image=DataModel(info=info, ext=VOLUME_SUFFIX))
-        return len(new)
 
-    def _remove_non_existing(self) -> int:
-        """A series that left the server goes unless somebody has labelled it."""
-        objects, removed = self._datastore.objects, 0
-        for image_id, record in list(objects.items()):
-            for tag in [tag for tag in record.labels if not Path(self.get_label_uri(image_id, tag)).is_file()]:
-                del record.labels[tag]
-                removed += 1
-            if image_id not in self._listed and not record.labels:
-                del objects[image_id]
-                removed += 1
-        return removed
+        return {uid: (f"{uid}{VOLUME_SUFFIX}", noted(entry)) for uid, entry in self._listed.items()}, {}
+
+    def _present(self) -> set[str]:
+        """What the server lists, and what somebody has labelled."""
+        return super()._present() | {image for image, _ in self.store.label_tags()}
+
+    def _check_label(self, path: Path, image: str) -> None:  # noqa: ARG002 - inherited signature
+        read_label(path)  # the scan may be on the server only
 
 
 def _logged(step: Callable[..., None], *args: str) -> None:

@@ -78,7 +78,7 @@ class Sampling(Strategy):
             InputError: A field is wrong.
         """
         asked, annotator = SampleParams.read(request), request["annotator"]
-        with datastore.lock:  # two people who ask at once must not get the same
+        with datastore.transaction():  # two people who ask at once must not get the same
             for image in asked.skip:
                 self._assignments.skip(image, annotator)
             unlabelled = sorted(datastore.get_unlabeled_images())

@@ -53,7 +53,14 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
                 reason=reason,
             )
         )
-    return rows
+    datastore = app.datastore()
+    return rows + [_missing(image, skipped=image in skipped) for image in datastore.missing()]
+
+
+def _missing(image: str, *, skipped: bool) -> wire.CaseRow:
+    away = "its scan is away; labels and notes are kept until it is back, or an admin removes it"
+    nothing = {"score": None, "scores": {}, "model": None, "lease": None, "labels": []}
+    return wire.CaseRow(id=image, status="missing", skipped=skipped, reason=away, **nothing)
 
 
 def _reason(status: str, others: Held | None, known: Scored | None, rank: str, model: str | None) -> str:

@@ -42,6 +42,7 @@ class Job(ABC):
         urgent: whether somebody waits for it; the others give way between two of their steps.
         long: whether it belongs to the second worker, which trains, so that no answer has to wait for it.
         waiting: how many requests wait for it; see `JobQueue.leave`.
+        owners: names of who asked for it; they may cancel it.
     """
 
     kind: ClassVar[wire.JobKind]
@@ -56,6 +57,7 @@ class Job(ABC):
         self.state: wire.JobState = "queued"
         self.outcome: Future[dict[str, Any]] = Future()
         self.waiting = 1
+        self.owners: set[str] = set()
 
     @property
     def same(self) -> tuple[str, str | None, str] | None:

@@ -84,6 +84,7 @@ class JobQueue:
             for other in self._jobs.values():
                 if job.same is not None and other.same == job.same and other.state not in ENDED:
                     other.waiting += 1
+                    other.owners |= job.owners
                     return other
             self._jobs[job.id] = job
             if not job.steps:

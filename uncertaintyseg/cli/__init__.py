@@ -11,6 +11,7 @@ import typer
 
 from uncertaintyseg import __version__
 from uncertaintyseg.cli.audit import audit
+from uncertaintyseg.cli.backup import backup
 from uncertaintyseg.cli.calibrate import calibrate
 from uncertaintyseg.cli.convert import convert
 from uncertaintyseg.cli.demo import demo
@@ -35,7 +36,9 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.command("import")(import_model)
-for command in (methods, predict, inspect, evaluate, calibrate, audit, train, simulate, convert, serve, token, demo):
+for command in (
+    methods, predict, inspect, evaluate, calibrate, audit, train, simulate, convert, serve, backup, token, demo,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -47,6 +47,10 @@ def serve(
     patience: Annotated[
         float, typer.Option(min=0.1, max=3600, help="Seconds that a slow client may take.", rich_help_panel=_WHO)
     ] = 30,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin records anew in a folder that was served before and lost its own.")
+    ] = False,
+    keep_versions: Annotated[int, typer.Option(min=0, help="Versions of a label to keep; 0 keeps all.")] = 0,
     audit: Annotated[
         Path | None, typer.Option(help="Folder of the audit log; by default in the user's state.", rich_help_panel=_WHO)
     ] = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import json
 import ssl
 import subprocess
 from dataclasses import dataclass
@@ -41,8 +40,7 @@ class Guarded:
         return self.folder / "studies"
 
     def lines(self, event: str | None = None) -> list[dict]:
-        files = sorted((self.folder / "audit").glob("audit-*.jsonl"))
-        entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        entries = reversed(self.clients["admin"].get("/uncertainty/v1/audit?last=10000").json())
         return [entry for entry in entries if event in (None, entry["event"])]
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -20,17 +21,20 @@ from starlette.routing import Route
 from monailabel_app.access import Access
 from monailabel_app.api import audit, auth
 from monailabel_app.errors import ForbiddenError
+from monailabel_app.store.records import Records
 from uncertaintyseg.tokens import Role, add_token
 
 FAR = "192.0.2.7"
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch) -> audit.AuditLog:
-    """An audit log of this test's own."""
-    log = audit.AuditLog(tmp_path / "audit")
-    monkeypatch.setattr(audit, "_log", lambda: log)
-    return log
+def log(tmp_path, monkeypatch) -> Iterator[Records]:
+    """An audit trail of this test's own."""
+    records = Records(tmp_path / "studies.sqlite")
+    app = SimpleNamespace(datastore=lambda: SimpleNamespace(store=records))
+    monkeypatch.setattr(audit, "running_app", lambda: app)
+    yield records
+    records.close()
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def test_wrong_tokens_are_noted_slowed_and_never_lock_the_right_one_out(ask, tok
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
     assert ask("/info/", tokens[Role.viewer]).status_code == 200
     assert ask("/info/", "guess", address="192.0.2.8").status_code == 401
-    noted = log.last(100)
+    noted = log.last_audit(100)
     assert [(line["event"], line["address"]) for line in noted[-2:]] == [("login_failed", "192.0.2.7")] * 2
     assert len(noted) == auth._WRONG_TOKENS + 1
     assert "guess" not in json.dumps(noted)

@@ -19,7 +19,7 @@ BY_NAME = {"strategy": {"predictive_entropy": {"ts": 2, "score": None}}}
 @pytest.fixture
 def noted(server, image):
     """Sets the image's record; the strategies that handed it out so far come back afterwards."""
-    records = json.loads((server.studies / "datastore_v2.json").read_text())["objects"][image]["image"]["info"]
+    records = server.http.get("/datastore/?output=all").json()["objects"][image]["image"]["info"]
 
     def put(info: dict) -> None:
         reply = server.http.put(f"/datastore/image/info?image={image}", data={"info": json.dumps(info)})

@@ -40,7 +40,7 @@ def open_datastore(labels, tmp_path, monkeypatch):
         folder = tmp_path / "mirror"
         folder.mkdir(exist_ok=True)
         for other in opened:
-            other._ownership.release()
+            other.close()
         opened.append(
             DicomWebDatastore(folder, DicomWebServer(orthanc.url), limit_bytes, lambda model: (labels, "ab" * 32))
         )
@@ -48,7 +48,7 @@ def open_datastore(labels, tmp_path, monkeypatch):
 
     yield run
     for datastore in opened:
-        datastore._ownership.release()
+        datastore.close()
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_saved_label_is_on_the_server_as_seg(datastore, orthanc, uids, label_f
     numbers = seg.get_pixels_by_source_instance(slices, combine_segments=True).transpose(2, 1, 0)
     assert np.array_equal(np.array([0, 2, 5])[numbers], nib.load(label_file).get_fdata())
     assert seg.SOPInstanceUID == info["sop_instance_uid"]
-    assert not list((Path(datastore._datastore_path) / "outbox").iterdir())
+    assert not list((Path(datastore.folder) / "outbox").iterdir())
 
 
 def test_a_label_of_another_tag_stays_here(datastore, orthanc, uids, label_file):
@@ -171,7 +171,7 @@ def test_a_label_on_another_grid_is_refused_and_nothing_kept(datastore, uids, la
     with pytest.raises(InputError, match="grid"):
         datastore.save_label(uids["scaled"], str(label_file), FINAL, {})
     assert uids["scaled"] in datastore.get_unlabeled_images()
-    assert not list((Path(datastore._datastore_path) / "outbox").iterdir())
+    assert not list((Path(datastore.folder) / "outbox").iterdir())
 
 
 def test_a_label_waits_for_a_server_that_is_down_through_a_restart(
@@ -290,11 +290,14 @@ def test_one_bad_series_does_not_keep_the_others_from_being_scored(datastore, or
 
 def test_two_servers_cannot_share_the_folder(datastore, orthanc, labels):
     with pytest.raises(InputError, match="another server process"):
-        DicomWebDatastore(Path(datastore._datastore_path), DicomWebServer(orthanc.url), 1, lambda model: (labels, ""))
+        DicomWebDatastore(Path(datastore.folder), DicomWebServer(orthanc.url), 1, lambda model: (labels, ""))
 
 
 def test_records_are_plain_json(datastore, uids):
-    records = json.loads((Path(datastore._datastore_path) / "datastore_v2.json").read_text())
+    datastore.status()
+    exported = Path(datastore.folder, "datastore_v2.json")
+    poll(exported.is_file)
+    records = json.loads(exported.read_text())
     assert set(uids.values()) <= set(records["objects"])
 
 

@@ -1,0 +1,186 @@
+"""What somebody made is theirs: others cannot cancel, take or write over it, and nothing is lost when they try."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.monailabel_app.guarded import Guarded, start_guarded
+from Testing.Python.servers import SERVE, TASK, poll
+from uncertaintyseg.tokens import Role, add_token
+
+DECIDING = ("purpose", "approved_by")
+MODEL = f"{TASK}_deterministic"
+
+
+@pytest.fixture(scope="module")
+def guarded(scans, tmp_path_factory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("owned")
+    (folder / "studies").mkdir()
+    for scan in scans[:2]:
+        (folder / "studies" / scan.name).write_bytes(scan.read_bytes())
+    found = start_guarded(SERVE, folder)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def other(guarded) -> Iterator[httpx.Client]:
+    """A second annotator."""
+    token = add_token(guarded.folder / "tokens", "other-person", Role.annotator)
+    client = guarded.clients["annotator"]
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=guarded.url, verify=str(guarded.certificate), timeout=120, headers=headers) as found:
+        assert client.base_url == found.base_url
+        yield found
+
+
+@pytest.fixture
+def annotator(guarded) -> httpx.Client:
+    return guarded.clients["annotator"]
+
+
+def label_of(guarded: Guarded, image: str, value: int) -> bytes:
+    scan = nib.load(guarded.studies / f"{image}.nii.gz")
+    voxels = np.zeros(scan.shape, np.uint8)
+    voxels[2:6, 3:8, 4:9] = value
+    return gzip.compress(nib.Nifti1Image(voxels, scan.affine).to_bytes())
+
+
+def save(client: httpx.Client, image: str, data: bytes, tag: str = "final", **params) -> httpx.Response:
+    files = {"label": ("label.nii.gz", data)}
+    return client.put(f"/datastore/label?image={image}&tag={tag}", data={"params": json.dumps(params)}, files=files)
+
+
+def versions(client: httpx.Client, image: str) -> list[dict]:
+    return client.get(f"/uncertainty/v1/cases/{image}/versions").json()["versions"]
+
+
+def end_of(client: httpx.Client, job: str) -> dict:
+    def ended() -> dict | None:
+        state = client.get(f"/uncertainty/v1/jobs/{job}").json()
+        return state if state["state"] in ("done", "failed", "cancelled") else None
+
+    return poll(ended)
+
+
+@pytest.fixture
+def leased(annotator, image) -> Iterator[str]:
+    """A case that the first annotator has."""
+    assert annotator.post(f"/uncertainty/v1/cases/{image}/lease", json={"minutes": 5}).status_code == 200
+    yield image
+    annotator.delete(f"/uncertainty/v1/cases/{image}/lease")
+
+
+def test_a_save_over_anothers_lease_is_kept_as_a_version_and_does_not_count(guarded, annotator, other, leased):
+    before = versions(annotator, leased)
+    reply = save(other, leased, label_of(guarded, leased, 2))
+    assert reply.status_code == 409
+    [kept] = [version for version in versions(annotator, leased) if version["id"] not in {v["id"] for v in before}]
+    assert f"version {kept['id']} " in reply.json()["detail"]
+    assert "annotator-person" in reply.json()["detail"]
+    assert (kept["made_by"], kept["counts"]) == ("other-person", False)
+    assert guarded.lines("save_aside")[-1]["who"] == "other-person"
+    held = annotator.get("/uncertainty/v1/cases").json()["cases"]
+    assert next(row for row in held if row["id"] == leased)["lease"]["mine"]
+
+
+def test_the_holder_saves_restores_and_the_lease_ends(guarded, annotator, other, leased):
+    assert save(annotator, leased, label_of(guarded, leased, 1), seconds_open=12.5).status_code == 200
+    assert save(other, leased, label_of(guarded, leased, 2)).status_code == 200  # the case is free again
+    first, second = [version for version in versions(annotator, leased) if version["source"] == "saved"][-2:]
+    assert (first["made_by"], first["seconds"], second["counts"]) == ("annotator-person", 12.5, True)
+    route = f"/uncertainty/v1/cases/{leased}/versions/{first['id']}"
+    compared = annotator.get(f"{route}/compare").json()
+    assert compared["voxels_changed"] == 4 * 5 * 5
+    assert [row["dice"] for row in compared["structures"]] == [0.0, 0.0]
+    assert [row["voxels"] for row in compared["structures"]] == [[100, 0], [0, 100]]
+    restored = annotator.post(f"{route}/restore").json()
+    assert (restored["source"], restored["sha256"], restored["counts"]) == (
+        f"restored {first['id']}", first["sha256"], True,
+    )  # fmt: skip
+    assert (
+        annotator.get(f"{route}/label").content == annotator.get(f"/datastore/label?label={leased}&tag=final").content
+    )
+    assert guarded.lines("restore_label")[-1]["of"] == first["id"]
+
+
+def test_nobody_restores_while_another_has_the_case(annotator, other, leased, guarded):
+    save(annotator, leased, label_of(guarded, leased, 1))
+    annotator.post(f"/uncertainty/v1/cases/{leased}/lease", json={"minutes": 5})
+    number = versions(annotator, leased)[0]["id"]
+    reply = other.post(f"/uncertainty/v1/cases/{leased}/versions/{number}/restore")
+    assert (reply.status_code, "annotator-person" in reply.json()["detail"]) == (409, True)
+
+
+def test_a_lease_is_ended_by_its_holder_or_an_admin(guarded, other, leased):
+    assert other.delete(f"/uncertainty/v1/cases/{leased}/lease").status_code == 409
+    assert other.post(f"/uncertainty/v1/cases/{leased}/lease", json={"minutes": 5}).status_code == 409
+    assert guarded.clients["admin"].delete(f"/uncertainty/v1/cases/{leased}/lease").status_code == 204
+    assert guarded.lines("give_back")[-1]["who"] == "admin-person"
+
+
+def test_another_persons_draft_is_not_written_over(guarded, annotator, other, image):
+    assert save(annotator, image, label_of(guarded, image, 1), "draft").status_code == 200
+    assert save(other, image, label_of(guarded, image, 2), "draft").status_code == 409
+    assert save(annotator, image, label_of(guarded, image, 2), "draft").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("annotator", ()),
+        ("trainer", ("purpose", "approved_by")),
+        ("admin", ("purpose", "approved_by", "lease", "scores")),
+    ],
+)
+@pytest.mark.parametrize("field", ["purpose", "approved_by", "lease", "skipped", "scores", "strategy"])
+def test_what_decides_and_what_the_server_keeps_is_not_written_through_info(guarded, image, role, allowed, field):
+    if role == "admin" and field not in allowed:
+        pytest.skip("an admin may mend any of them")
+    before = guarded.clients["admin"].get(f"/datastore/image/info?image={image}").json()
+    info = {field: before.get(field)}
+    reply = guarded.clients[role].put(f"/datastore/image/info?image={image}", data={"info": json.dumps(info)})
+    assert reply.status_code == (200 if field in allowed else 403), reply.text
+    if field not in allowed:
+        assert guarded.clients["admin"].get(f"/datastore/image/info?image={image}").json() == before
+        assert save(guarded.clients[role], image, label_of(guarded, image, 1), **info).status_code == 403
+
+
+def test_jobs_are_cancelled_by_who_asked_for_them_or_an_admin(guarded, annotator, other, image):
+    trainer, admin = guarded.clients["trainer"], guarded.clients["admin"]
+    asked = {"kind": "batch", "model": MODEL, "images": "all", "params": {"samples": 4096, "seed": 7}}
+    job = trainer.post("/uncertainty/v1/jobs", json=asked).json()["id"]
+    for client in (annotator, other):
+        reply = client.delete(f"/uncertainty/v1/jobs/{job}")
+        assert (reply.status_code, "trainer-person" in reply.json()["detail"]) in ((403, True), (204, False))
+    assert trainer.delete(f"/uncertainty/v1/jobs/{job}").status_code == 204
+    second = trainer.post("/uncertainty/v1/jobs", json={**asked, "params": {"seed": 8}}).json()["id"]
+    assert admin.delete(f"/uncertainty/v1/jobs/{second}").status_code == 204
+    ended = poll(
+        lambda: (s := admin.get(f"/uncertainty/v1/jobs/{second}").json())["state"] in ("cancelled", "done") and s
+    )
+    if ended["state"] == "cancelled":
+        assert guarded.lines("cancel")[-1]["who"] == "admin-person"
+
+
+def test_a_job_that_two_people_asked_for_goes_on_when_one_cancels(guarded, annotator, other, image):
+    asked = {"kind": "infer", "model": MODEL, "image": image, "params": {"seed": 99}}
+    first, second = (client.post("/uncertainty/v1/jobs", json=asked).json()["id"] for client in (annotator, other))
+    reply = annotator.delete(f"/uncertainty/v1/jobs/{first}")
+    assert reply.status_code == 204
+    ended = poll(
+        lambda: (s := other.get(f"/uncertainty/v1/jobs/{second}").json())["state"] in ("cancelled", "done") and s
+    )
+    assert ended["state"] == "done"
+
+
+def test_a_backup_is_an_admins(guarded, annotator):
+    assert annotator.post("/uncertainty/v1/backup").status_code == 403
+    assert guarded.clients["admin"].post("/uncertainty/v1/backup").json()["file"] == "backup.sqlite"

@@ -1,0 +1,124 @@
+"""Every state that a label has had: listed, compared, fetched and restored."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Response
+
+from monailabel_app.api.audit import audit
+from monailabel_app.api.auth import acting_as
+from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.ownership import others_claim
+from monailabel_app.app import UncertaintySegApp
+from monailabel_app.errors import NotFoundError, TakenError
+from monailabel_app.store.records import Version
+from uncertaintyseg import wire
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.metrics.overlap import dice
+
+router = APIRouter(tags=["Uncertainty"])
+_VERSIONS = "/uncertainty/v1/cases/{image}/versions"
+
+Image = Annotated[str, Path(description="Image id.")]
+Number = Annotated[int, Path(description="Id of a version.", ge=1, lt=2**63)]
+
+
+@router.get(_VERSIONS, summary="All versions of a case's labels")
+def versions(
+    image: Image, app: AppInstance, tag: Annotated[str | None, Query(description="Of this label only.")] = None
+) -> wire.VersionList:
+    """Oldest first: who saved it, when, how long it took. 404 for an unknown image."""
+    datastore = app.datastore()
+    datastore.check_image(image)
+    counts = {label.version.id for label in datastore.store.labels(image)}
+    return wire.VersionList(versions=[_shown(v, v.id in counts) for v in datastore.store.versions(image, tag)])
+
+
+@router.get(f"{_VERSIONS}/{{number}}/label", summary="The file of a version", response_class=Response)
+def file(image: Image, number: Number, app: AppInstance) -> Response:
+    """As it was saved; 404 when it is gone."""
+    version = app.datastore().version(image, number)
+    headers = {"Content-Disposition": f'attachment; filename="version-{number}{version.suffix}"'}
+    return Response(app.datastore().version_bytes(version), media_type="application/octet-stream", headers=headers)
+
+
+@router.get(f"{_VERSIONS}/{{number}}/compare", summary="How a version differs from another")
+def compare(
+    image: Image,
+    number: Number,
+    app: AppInstance,
+    to: Annotated[int | None, Query(description="Id of another one; by default what counts.", ge=1, lt=2**63)] = None,
+) -> wire.VersionComparison:
+    """Dice and voxels of each structure that either has, and how many voxels differ at all."""
+    datastore = app.datastore()
+    first = datastore.version(image, number)
+    if to is None:
+        label = datastore.store.label(image, first.tag)
+        if label is None:
+            raise NotFoundError(f"no label {first.tag!r} of {image!r} counts now: name another version with ?to=")
+        to = label.version.id
+    second = datastore.version(image, to)
+    (one, affine), (other, _) = _voxels(app, first), _voxels(app, second)
+    if one.shape != other.shape:
+        raise InputError(f"versions {number} and {to} are on different grids, so their voxels cannot be compared")
+    names = {label.id: label.name for label in app.structures(first.info.get("model"))[0]}
+    found = sorted((set(np.unique(one).tolist()) | set(np.unique(other).tolist())) - {0})
+    rows = [
+        wire.StructureChange(
+            id=value,
+            name=names.get(value, f"class {value}"),
+            dice=dice(one == value, other == value),
+            voxels=(int(np.count_nonzero(one == value)), int(np.count_nonzero(other == value))),
+        )
+        for value in found
+    ]
+    changed = int(np.count_nonzero(one != other))
+    ml = changed * voxel_volume_ml(affine)
+    return wire.VersionComparison(version=number, to=to, voxels_changed=changed, changed_ml=ml, structures=rows)
+
+
+@router.post(f"{_VERSIONS}/{{number}}/restore", summary="Make a version count again")
+def restore(image: Image, number: Number, app: AppInstance) -> wire.Version:
+    """Its content becomes the newest version, so that nothing is lost. 409 while somebody else has the case."""
+    datastore, made = app.datastore(), []
+    version = datastore.version(image, number)
+    if reason := others_claim(app, image, version.tag):
+        raise TakenError(f"{reason}: nothing was restored")
+
+    def note(new: Version) -> None:
+        audit("restore_label", case=image, tag=version.tag, version=new.id, of=number)
+        made.append(new)
+
+    datastore.restore(version, note, made_by=acting_as(None))
+    app.on_save_label(image, image)
+    return _shown(made[0], counts=True)
+
+
+def _shown(version: Version, counts: bool) -> wire.Version:
+    said: dict[str, Any] = {name: version.info.get(name) for name in ("model", "result")}
+    return wire.Version(
+        id=version.id,
+        tag=version.tag,
+        made_by=version.made_by,
+        source=version.source,
+        time=version.time,
+        seconds=version.seconds,
+        bytes=version.bytes,
+        sha256=version.sha256,
+        counts=counts,
+        **{name: value if isinstance(value, str) else None for name, value in said.items()},
+    )
+
+
+def _voxels(app: UncertaintySegApp, version: Version) -> tuple[np.ndarray, np.ndarray]:
+    data = app.datastore().version_bytes(version)  # whole, or refused
+    with tempfile.NamedTemporaryFile(suffix=version.suffix) as file:
+        file.write(data)
+        file.flush()
+        volume = read_label(file.name)
+    return volume[0].numpy(), volume.affine.numpy()

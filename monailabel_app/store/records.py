@@ -1,0 +1,407 @@
+"""The records of one studies folder in one SQLite file: images, labels, their versions, the audit trail, the outbox.
+
+One connection, held by one process alone; a transaction is on the disk before it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monailabel_app.errors import StudiesAwayError
+from monailabel_app.store import strict
+from uncertaintyseg.errors import InputError, StorageError
+
+FILE = "studies.sqlite"
+FORMAT = 1
+"""Of the tables; a file of a newer one is refused, an older one would be brought up here."""
+_MAGIC = b"SQLite format 3\0"
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE images (id TEXT PRIMARY KEY, file TEXT NOT NULL, info TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL, tag TEXT NOT NULL, sha256 TEXT NOT NULL,
+    suffix TEXT NOT NULL, bytes INTEGER NOT NULL, made_by TEXT NOT NULL, source TEXT NOT NULL, time REAL NOT NULL,
+    seconds REAL, info TEXT NOT NULL
+);
+CREATE INDEX versions_of ON versions (image, tag);
+CREATE INDEX versions_with ON versions (sha256);
+CREATE TABLE labels (
+    image TEXT NOT NULL, tag TEXT NOT NULL, version INTEGER NOT NULL, info TEXT NOT NULL, size INTEGER,
+    mtime_ns INTEGER, PRIMARY KEY (image, tag)
+) WITHOUT ROWID;
+CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);
+CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, payload TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a label, kept for good.
+
+    Attributes:
+        id: Number that is never given again.
+        image: Case.
+        tag: Which of its labels.
+        sha256: Of its file, and the file's name in `versions/`.
+        suffix: Of its file.
+        bytes: Of its file.
+        made_by: Who saved it, as the log-in says; empty where nobody knows.
+        source: "saved", "by hand" (found in the folder), "imported" (from older records), or "restored N".
+        time: When, in seconds since 1970.
+        seconds: How long it took a person; None where nobody said.
+        info: What the client said of it.
+    """
+
+    id: int
+    image: str
+    tag: str
+    sha256: str
+    suffix: str
+    bytes: int
+    made_by: str
+    source: str
+    time: float
+    seconds: float | None
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CurrentLabel:
+    """The version that counts, what is noted of it, and how its file in `labels/` looked when it was written."""
+
+    version: Version
+    info: dict[str, Any]
+    size: int | None
+    mtime_ns: int | None
+
+
+class Records:
+    """Opens the file, making it where there is none.
+
+    Args:
+        path: Of the file.
+        lock: Held during a transaction; one of its own by default.
+
+    Raises:
+        InputError: Another process has it, it is of a newer version, or it cannot be made.
+        sqlite3.DatabaseError: It is damaged.
+    """
+
+    def __init__(self, path: Path, lock: threading.RLock | None = None) -> None:
+        self.path = path
+        self.lock = lock or threading.RLock()
+        self.revision = 0
+        """Counts the changes of images, labels and versions."""
+        self._depth = 0
+        self._images: dict[str, tuple[str, dict[str, Any]]] | None = None
+        self._after: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
+        if path.is_file() and path.stat().st_size and not _begins(path, _MAGIC):
+            raise sqlite3.DatabaseError("damaged")  # which SQLite may take for a new file
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before WAL: no memory is shared, so any disk will do
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self.identity = _identity(path)
+            self._make_tables()
+        except sqlite3.OperationalError as error:
+            self.close()
+            raise _mendable(error, path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_tables(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            raise InputError(f"{self.path.name}: written by a newer version of the server; install that one")
+        if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("damaged")
+        if version == 0:
+            self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={FORMAT};COMMIT;")
+            with self.transaction():
+                self.set_meta("id", uuid.uuid4().hex)
+
+    def close(self) -> None:
+        """Give the file up. It is whole at any moment; this spares the next start the log of the last transactions."""
+        with self.lock, contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    def is_here(self) -> bool:
+        """Whether the file that was opened still lies where it did."""
+        return _identity(self.path) == self.identity
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a listener after each transaction."""
+        self._listeners.append(listener)
+
+    def after_commit(self, step: Callable[[], None]) -> None:
+        """Do a step once the transaction at hand is on the disk, before others begin; not at all if it fails."""
+        self._after.append(step)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of what is done inside, or nothing. One inside another is kept or dropped with it.
+
+        Raises:
+            StudiesAwayError: The file is not where it was.
+            StorageError: The disk is full; nothing was changed.
+        """
+        with self.lock:
+            if self._depth:
+                yield from self._inner()
+            else:
+                yield from self._outer()
+
+    def _outer(self) -> Iterator[None]:
+        if not self.is_here():
+            raise StudiesAwayError
+        self._after.clear()
+        self._run("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            self._after.clear()
+            self._forget()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+            for listener in self._listeners:
+                listener()
+        steps, self._after = self._after, []
+        for step in steps:
+            step()
+
+    def _inner(self) -> Iterator[None]:
+        self._depth += 1
+        name, steps = f"part{self._depth}", len(self._after)
+        self._run(f"SAVEPOINT {name}")
+        try:
+            yield
+            self._run(f"RELEASE {name}")
+        except BaseException:
+            del self._after[steps:]
+            self._forget()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute(f"ROLLBACK TO {name}")
+                self._db.execute(f"RELEASE {name}")
+            raise
+        finally:
+            self._depth -= 1
+
+    def _forget(self) -> None:
+        """What was read during changes that are undone is true no longer."""
+        self._images = None
+        self.revision += 1
+
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            with self.lock:
+                return self._db.execute(sql, values)
+        except sqlite3.OperationalError as error:
+            raise _mendable(error, self.path) from error
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """What a question is answered with, whole, before others change anything."""
+        with self.lock:
+            return self._run(sql, values).fetchall()
+
+    def _change(self, sql: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        self.revision += 1
+        return self._run(sql, values)
+
+    def meta(self, key: str) -> str | None:
+        """Return a fact about the folder, None where it is not known."""
+        row = next(iter(self._rows("SELECT value FROM meta WHERE key = ?", (key,))), None)
+        return None if row is None else row["value"]
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Note a fact about the folder."""
+        self._run("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
+
+    def images(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return the file, relative to the folder, and what is noted of each image; the notes are to be read only."""
+        with self.lock:
+            if self._images is None:
+                rows = self._rows("SELECT id, file, info FROM images ORDER BY id")
+                self._images = {row["id"]: (row["file"], strict.read(row["info"], "info")) for row in rows}
+            return dict(self._images)
+
+    def put_image(self, image: str, file: str, info: dict[str, Any]) -> None:
+        """Note an image, in place of what was noted."""
+        self._change(
+            "INSERT INTO images VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET file = excluded.file, info = excluded.info",
+            (image, file, text := strict.write(info, "info")),
+        )
+        if self._images is not None:
+            self._images[image] = (file, strict.read(text, "info"))
+
+    def delete_image(self, image: str) -> None:
+        """Forget an image with its labels and their versions."""
+        for table, key in (("labels", "image"), ("versions", "image"), ("images", "id")):
+            self._change(f"DELETE FROM {table} WHERE {key} = ?", (image,))  # noqa: S608 - names of this module
+        if self._images is not None:
+            self._images.pop(image, None)
+
+    def labels(self, image: str | None = None) -> list[CurrentLabel]:
+        """Return the labels that count, of one image or of all."""
+        where, values = ("WHERE l.image = ?", (image,)) if image is not None else ("", ())
+        columns = "l.info AS label_info, l.size, l.mtime_ns, v.*"
+        rows = self._rows(f"SELECT {columns} FROM labels l JOIN versions v ON v.id = l.version {where}", values)  # noqa: S608
+        return [
+            CurrentLabel(_version(row), strict.read(row["label_info"], "info"), row["size"], row["mtime_ns"])
+            for row in rows
+        ]
+
+    def label_tags(self) -> list[tuple[str, str]]:
+        """Return image and tag of the labels that count."""
+        return [(row["image"], row["tag"]) for row in self._rows("SELECT image, tag FROM labels ORDER BY image, tag")]
+
+    def label(self, image: str, tag: str) -> CurrentLabel | None:
+        """Return one of `labels`, None where there is none."""
+        return next((label for label in self.labels(image) if label.version.tag == tag), None)
+
+    def set_label(self, version: Version, info: dict[str, Any]) -> None:
+        """Make a version the one that counts; its file in `labels/` is still to be written."""
+        self._change(
+            "INSERT INTO labels VALUES (?, ?, ?, ?, NULL, NULL) ON CONFLICT DO UPDATE SET "
+            "version = excluded.version, info = excluded.info, size = NULL, mtime_ns = NULL",
+            (version.image, version.tag, version.id, strict.write(info, "info")),
+        )
+
+    def set_label_info(self, image: str, tag: str, info: dict[str, Any]) -> None:
+        """Note something else of a label."""
+        values = (strict.write(info, "info"), image, tag)
+        self._change("UPDATE labels SET info = ? WHERE image = ? AND tag = ?", values)
+
+    def set_label_file(self, image: str, tag: str, size: int, mtime_ns: int) -> None:
+        """Note how a label's file in `labels/` looks, so that another one is noticed."""
+        values = (size, mtime_ns, image, tag)
+        self._change("UPDATE labels SET size = ?, mtime_ns = ? WHERE image = ? AND tag = ?", values)
+
+    def delete_label(self, image: str, tag: str) -> None:
+        """Let no version of a label count; they stay."""
+        self._change("DELETE FROM labels WHERE image = ? AND tag = ?", (image, tag))
+
+    def add_version(
+        self,
+        image: str,
+        tag: str,
+        file: tuple[str, str, int],
+        info: dict[str, Any],
+        *,
+        source: str,
+        made_by: str = "",
+        seconds: float | None = None,
+        at: float | None = None,
+    ) -> Version:
+        """Note a new state of a label; `file` is SHA-256, suffix and size of it."""
+        values = (image, tag, *file, made_by, source, time.time() if at is None else at, seconds)
+        cursor = self._change(
+            "INSERT INTO versions (image, tag, sha256, suffix, bytes, made_by, source, time, seconds, info) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, strict.write(info, "info")),
+        )
+        return self.version(cursor.lastrowid)
+
+    def version(self, number: int) -> Version | None:
+        """Return a version, None where there is none."""
+        row = next(iter(self._rows("SELECT * FROM versions WHERE id = ?", (number,))), None)
+        return None if row is None else _version(row)
+
+    def versions(self, image: str | None = None, tag: str | None = None) -> list[Version]:
+        """Return versions, oldest first: all, of one image, or of one of its labels."""
+        asked = [(name, value) for name, value in (("image", image), ("tag", tag)) if value is not None]
+        where = " AND ".join(f"{name} = ?" for name, _ in asked) or "1"
+        rows = self._rows(f"SELECT * FROM versions WHERE {where} ORDER BY id", tuple(v for _, v in asked))  # noqa: S608
+        return [_version(row) for row in rows]
+
+    def delete_version(self, number: int) -> None:
+        """Forget a version."""
+        self._change("DELETE FROM versions WHERE id = ?", (number,))
+
+    def is_wanted(self, sha256: str) -> bool:
+        """Whether any version has a file with this checksum."""
+        return bool(self._rows("SELECT 1 FROM versions WHERE sha256 = ? LIMIT 1", (sha256,)))
+
+    def append_audit(self, entry: dict[str, Any]) -> None:
+        """Add a line to the audit trail; nothing here changes or removes one."""
+        self._run("INSERT INTO audit (entry) VALUES (?)", (strict.write(entry, "audit"),))
+
+    def audit_after(self, number: int, count: int) -> list[tuple[int, str]]:
+        """Return lines of the audit trail behind one, oldest first, with their numbers."""
+        rows = self._rows("SELECT id, entry FROM audit WHERE id > ? ORDER BY id LIMIT ?", (number, count))
+        return [(row["id"], row["entry"]) for row in rows]
+
+    def last_audit(self, count: int) -> list[dict[str, Any]]:
+        """Return the newest lines of the audit trail, newest first."""
+        rows = self._rows("SELECT entry FROM audit ORDER BY id DESC LIMIT ?", (count,))
+        return [strict.read(row["entry"], "audit") for row in rows]
+
+    def post(self, kind: str, payload: dict[str, Any]) -> int:
+        """Note what is still to be done once this transaction is kept; returns its number for `done`."""
+        cursor = self._run("INSERT INTO outbox (kind, payload) VALUES (?, ?)", (kind, strict.write(payload, "outbox")))
+        return cursor.lastrowid
+
+    def outbox(self, kind: str) -> list[tuple[int, dict[str, Any]]]:
+        """Return what is still to be done, oldest first."""
+        rows = self._rows("SELECT id, payload FROM outbox WHERE kind = ? ORDER BY id", (kind,))
+        return [(row["id"], strict.read(row["payload"], "outbox")) for row in rows]
+
+    def done(self, number: int) -> None:
+        """Strike something off the outbox."""
+        self._run("DELETE FROM outbox WHERE id = ?", (number,))
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as it is now, while others go on. Raises `StorageError` when the disk is full."""
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            try:
+                with self.lock:
+                    self._db.backup(copy)
+            except sqlite3.OperationalError as error:
+                raise _mendable(error, path) from error
+
+
+def _version(row: sqlite3.Row) -> Version:
+    fields = {name: row[name] for name in Version.__dataclass_fields__}
+    return Version(**{**fields, "info": strict.read(row["info"], "info")})
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _mendable(error: sqlite3.OperationalError, path: Path) -> Exception:
+    """What a user can do about an error of SQLite."""
+    reason = str(error)
+    if "locked" in reason:
+        return InputError(f"{path.name}: another server process has it open; one server runs as one process")
+    if "full" in reason or "disk I/O" in reason:
+        return StorageError(f"{path.name}: the disk is full, so nothing was changed. Make room and try again.")
+    if "readonly" in reason or "unable to open" in reason:
+        return InputError(f"{path.name}: cannot be written ({reason}): see to the folder's permissions")
+    return error
