@@ -21,10 +21,10 @@ from requests_toolbelt import MultipartEncoder
 from monailabel_app.api import conditioning
 from monailabel_app.api.dicom import check_series, segmentation_reply
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.sessions import own_session
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.infer_task import InferParams
-from monailabel_app.errors import NotFoundError
 from monailabel_app.intake.received import received_scan
 from monailabel_app.jobs import InferJob
 from monailabel_app.store import strict
@@ -119,11 +119,7 @@ def _corrections(options: dict[str, Any], names: Iterable[str]) -> wire.Conditio
 
 
 def _session_image(app: UncertaintySegApp, session_id: str) -> Path:
-    sessions = app.sessions()
-    session = sessions.get_session(session_id) if sessions is not None else None
-    if session is None:
-        raise NotFoundError(f"no session {session_id!r}; it may have expired: upload the image again")
-    return Path(session.image)
+    return Path(own_session(app, session_id).image)
 
 
 def _reply(result: dict[str, Any], suffix: str, output: ResultType) -> Response:

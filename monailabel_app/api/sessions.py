@@ -10,10 +10,13 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
-from monailabel.utils.sessions import Sessions
+from monailabel.utils.sessions import SessionInfo
 
+from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.ownership import is_admin
 from monailabel_app.app import UncertaintySegApp
+from monailabel_app.app.sessions import OWNER, CheckedSessions
 from monailabel_app.errors import NotFoundError, UnavailableError
 from monailabel_app.intake.form import received_files
 from monailabel_app.intake.received import write_session
@@ -45,10 +48,12 @@ async def create(
         return await to_thread.run_sync(_add, sessions, paths, expiry)
 
 
-def _add(sessions: Sessions, paths: list[Path], expiry: int) -> dict[str, Any]:
+def _add(sessions: CheckedSessions, paths: list[Path], expiry: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         scan = write_session(paths, Path(folder))
-        session_id, info = sessions.add_session(str(scan), expiry, session_id=str(uuid.uuid4()))
+        owner = caller.get()[0].name
+        session_id, info = sessions.add_session(str(scan), expiry, owner=owner, session_id=str(uuid.uuid4()))
+    audit("add_session", session=session_id)
     return {"session_id": session_id, "session_info": info.to_json()}
 
 
@@ -56,16 +61,31 @@ def _add(sessions: Sessions, paths: list[Path], expiry: int) -> dict[str, Any]:
 def describe(
     session_id: str, app: AppInstance, update_ts: bool = False, image: bool = False
 ) -> FileResponse | dict[str, Any]:
-    """`image=true` answers with the scan itself. 404 when there is no such session."""
-    info = _sessions(app).get_session(session_id, update_ts=update_ts)
-    if info is None:
-        raise NotFoundError(f"no session {session_id!r}; it may have expired: upload the image again")
+    """`image=true` answers with the scan itself. 404 when the caller has no such session."""
+    info = own_session(app, session_id, update_ts=update_ts)
     if not image:
         return info.to_json()
     return FileResponse(info.image, filename=Path(info.image).name)
 
 
-def _sessions(app: UncertaintySegApp) -> Sessions:
+@router.delete("/{session_id}", summary="Remove a session")
+def remove(session_id: str, app: AppInstance) -> dict[str, Any]:
+    """404 when the caller has no such session."""
+    own_session(app, session_id)
+    audit("remove_session", session=session_id)
+    _sessions(app).remove_session(session_id)
+    return {}
+
+
+def own_session(app: UncertaintySegApp, session_id: str, *, update_ts: bool = True) -> SessionInfo:
+    """Return a session of the caller's; an admin's are all. Raises `NotFoundError`, for another's as for none."""
+    info = _sessions(app).get_session(session_id, update_ts=update_ts)
+    if info is None or not (is_admin() or info.meta.get(OWNER) == caller.get()[0].name):
+        raise NotFoundError(f"no session {session_id!r}; it may have expired: upload the image again")
+    return info
+
+
+def _sessions(app: UncertaintySegApp) -> CheckedSessions:
     sessions = app.sessions()
     if sessions is None:
         raise UnavailableError("sessions are switched off on this server (MONAI_LABEL_SESSIONS)")

@@ -184,3 +184,19 @@ def test_a_job_that_two_people_asked_for_goes_on_when_one_cancels(guarded, annot
 def test_a_backup_is_an_admins(guarded, annotator):
     assert annotator.post("/uncertainty/v1/backup").status_code == 403
     assert guarded.clients["admin"].post("/uncertainty/v1/backup").json()["file"] == "backup.sqlite"
+
+
+def test_an_uploaded_session_is_its_owners_and_to_others_as_if_it_were_not_there(guarded, annotator, other, image):
+    scan = (guarded.studies / f"{image}.nii.gz").read_bytes()
+    session = annotator.put("/session/", files={"files": ("scan.nii.gz", scan)}).json()["session_id"]
+    for ask in (
+        lambda client: client.get(f"/session/{session}?image=true"),
+        lambda client: client.delete(f"/session/{session}"),
+        lambda client: client.post(f"/infer/{MODEL}?session_id={session}&output=json"),
+    ):
+        assert ask(other).status_code == 404
+    assert annotator.get(f"/session/{session}?image=true").status_code == 200
+    assert annotator.post(f"/infer/{MODEL}?session_id={session}&output=json").status_code == 200
+    assert annotator.delete(f"/session/{session}").status_code == 200
+    assert annotator.get(f"/session/{session}").status_code == 404
+    assert guarded.lines("remove_session")[-1]["who"] == "annotator-person"
