@@ -373,6 +373,7 @@ class Records:
             try:
                 with self.lock:
                     self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
             except sqlite3.OperationalError as error:
                 raise _mendable(error, path) from error
 
