@@ -83,7 +83,8 @@ class StudyDatastore(Datastore):
         with self.lock:
             if self._open is not None and self._open.records.is_here():
                 return self._open
-            self._shut()
+            if (gone := self._let_go()) is not None:
+                gone.abandon()
             if self._over:
                 raise StudiesAwayError("the server is stopping")
             if not self._new and self._is_away():
@@ -103,7 +104,7 @@ class StudyDatastore(Datastore):
         studies = Studies(self.folder, self.lock, self._find_scans, self._check_label, self._note, **options)
         found = studies.records.meta("id")
         if found != (self._id or found):
-            studies.close()
+            studies.abandon()
             raise StudiesAwayError(f"another folder is where {self.folder.name} was: {_WAY_BACK}")
         self._id = found
         if self._known is not None:
@@ -118,15 +119,15 @@ class StudyDatastore(Datastore):
         """Let others have the folder, for good."""
         with self.lock:
             self._over = True
-            self._shut()
+            studies = self._let_go()
+        if studies is not None:
+            studies.close()  # waits for the exports, which wait for the lock
 
-    def _shut(self) -> None:
-        with self.lock:
-            if self._watch is not None:
-                self._watch.close()
-            if self._open is not None:
-                self._open.close()
-            self._watch = self._open = None
+    def _let_go(self) -> Studies | None:
+        if self._watch is not None:
+            self._watch.close()
+        studies, self._watch, self._open = self._open, None, None
+        return studies
 
     def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
         found = catalogue.find_scans(self.folder)

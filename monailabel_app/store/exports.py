@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -84,15 +85,19 @@ class Exports:
         try:
             if self._records.is_here():
                 export()
-        except (OSError, UncertaintySegError) as error:  # what was acknowledged is in the records
+        except (OSError, sqlite3.Error, UncertaintySegError) as error:  # what was acknowledged is in the records
             logger.warning("an export waits: %s", error)
             self._over.wait(_QUIET_SECONDS)
             self._changed.set()
 
-    def close(self) -> None:
-        """Write what is left, and no more."""
+    def abandon(self) -> None:
+        """Write no more."""
         self._over.set()
         self._changed.set()
+
+    def close(self) -> None:
+        """Write what is left, and no more."""
+        self.abandon()
         self._thread.join()
         self.write()
 

@@ -82,6 +82,12 @@ class Studies:
         self.records.close()
         self._ownership.release()
 
+    def abandon(self) -> None:
+        """Do without a folder that is away; waits for nothing."""
+        self.exports.abandon()
+        self.records.close()
+        self._ownership.release()
+
     def _import(self) -> None:
         if self.records.meta("begun") is None:
             with self.records.transaction():
