@@ -16,8 +16,8 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from monailabel_app.app.names import checked_name
 from monailabel_app.errors import NotFoundError, StudiesAwayError
+from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
 from monailabel_app.store.exports import as_monailabel
 from monailabel_app.store.known import KnownStudies

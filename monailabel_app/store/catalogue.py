@@ -29,7 +29,7 @@ SEPARATOR = "__"
 """Between the names of folders in an id."""
 
 _OWN_FOLDERS = ("labels", "versions")
-_OWN_FILES = ("datastore_v2.json", "studies.sqlite")
+_OWN_FILES = ("datastore_v2.json", "studies.sqlite", "backup.sqlite")
 """What the server keeps in the folder; endings may follow."""
 _NO_SCANS = (
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".png", ".jpg",
