@@ -53,8 +53,16 @@ class Structure(_Wire):
     volume_ml: float
     volume_ml_95: tuple[float, float] | None = Field(description="95 % interval of the volume, or null.")
     interval_method: str = Field(description="How the interval was made, or why there is none.")
+    interval_coverage: float | None = Field(
+        None,
+        description="Chance that it holds the volume of one more segmentation drawn from the model, 0.95 or more; "
+        "where too few were drawn for an interval, what these could reach. Null without draws.",
+    )
     mean_risk: float | None = Field(description="Mean error probability inside the structure; null when it is empty.")
-    expected_dice: float | None = Field(description="Dice expected under the model's own probabilities.")
+    expected_dice: float | None = Field(description="Dice with the truth that the model expects.")
+    dice_method: str | None = Field(
+        None, description="Whether by drawn shapes or by voxel probabilities; null in reports of old."
+    )
     expected_error_ml: float | None = Field(
         None, description="Volume expected to be wrongly in or out of the structure; null in reports of old."
     )

@@ -17,7 +17,7 @@ from uncertaintyseg.inference.volumes import Block, BoxVolume
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import label_error, review_label
 from uncertaintyseg.review.regions import LEVELS, regions
-from uncertaintyseg.review.structures import POSSIBLE, structure_table
+from uncertaintyseg.review.structures import POSSIBLE, Drawn, structure_table
 
 SPACING = (0.75, 0.75, 1.5)
 SPECKS = 40
@@ -117,7 +117,7 @@ def main() -> None:
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = [["error probability", f"{seconds:.1f}", "-"]]
     given = label, probabilities, error, labels
-    table_s, table = timed(lambda: structure_table(*given, voxel_ml, None, "none"))
+    table_s, table = timed(lambda: structure_table(*given, voxel_ml, Drawn("none")))
     regions_s, _ = timed(lambda: regions(label, error, probabilities, labels, affine))
     curve_s, _ = timed(lambda: review_curve(error, voxel_ml, None))
     maps = dict.fromkeys(("predictive_entropy", "mutual_information", "variance"), error)

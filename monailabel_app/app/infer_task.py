@@ -18,8 +18,8 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.described import named
 from uncertaintyseg.inference.methods import check_options, ensemble_members, model_with, options_of
-from uncertaintyseg.inference.predictor import SAMPLES
 from uncertaintyseg.inference.result_key import result_key
+from uncertaintyseg.inference.shapes import SAMPLES
 
 Voxel = Annotated[int, Field(ge=0, lt=2**31)]
 Span = tuple[Voxel, Voxel]

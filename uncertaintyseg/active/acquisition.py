@@ -42,7 +42,6 @@ def case_scores(
     label: np.ndarray,
     spacing: Sequence[float],
     structures: Sequence[Structure],
-    sampled_dice: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Every measure in `ACQUISITIONS` that the model gives, `FOREGROUND` and the entropy around each structure found.
 
@@ -51,15 +50,12 @@ def case_scores(
         label: predicted class ids `[*S]`.
         spacing: of the voxels in mm.
         structures: the structure table; without intervals there is no `volume_interval`.
-        sampled_dice: of whole shapes by structure (`inference.shapes`); by default the table's, which is the ratio of
-            expectations under voxel probabilities.
     """
     names = {row.id: row.name for row in structures}
     measured = {name: maps[name] for name in ("predictive_entropy", "mutual_information", "variance")}
     near, around = means_near(measured, label, spacing, NEAR_MM, of_each="predictive_entropy")
     scores = near | {"mean_entropy": float(maps["predictive_entropy"].mean(dtype=np.float64))}
-    dice = {row.name: row.expected_dice for row in structures} | dict(sampled_dice or {})
-    losses = [1 - value for value in dice.values() if value is not None]
+    losses = [1 - row.expected_dice for row in structures if row.expected_dice is not None]
     scores["expected_dice_loss"] = float(np.mean(losses)) if losses else 0.0
     widths = [_relative_width(*row.volume_ml_95) for row in structures if row.volume_ml_95 is not None]
     if widths:

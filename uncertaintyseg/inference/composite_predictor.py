@@ -24,8 +24,9 @@ from uncertaintyseg.inference.spread import Spread
 from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, Average, LogitAverage, Need, Scratch
 from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.review.structures import Drawn
 
-_NO_SHAPES = "none: several networks make this model, and share no noise to draw shapes from"
+_NO_SHAPES = Drawn("none: several networks make this model, and share no noise to draw shapes from")
 
 
 class CompositePredictor(Predictor):
@@ -102,7 +103,7 @@ class CompositePredictor(Predictor):
             progress("putting the parts together", 0.8)
             found = gatherer.finish(alone=alone)
         seconds["maps"] -= seconds["network"]
-        spread = Spread(None, None, _NO_SHAPES)
+        spread = Spread(None, _NO_SHAPES)
         left_out = sorted(set(range(len(ids))) - set(chosen))
         return Look(found, spread, store, features.vector, alone, True, _notes(left_out, len(ids)))
 

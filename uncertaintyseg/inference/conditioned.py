@@ -23,6 +23,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.reviewing import probabilities_of
+from uncertaintyseg.inference.shapes import FEWEST, SAMPLES, pairs, shape_spread
 from uncertaintyseg.inference.state import affine_of
 from uncertaintyseg.logits import Conditioned, GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
@@ -31,15 +32,14 @@ from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, conditi
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.structures import structure_table
+from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.wire import Label, MapInfo
 
 SITES = 96
 """Of a scribble, voxels spread evenly over it condition the rest until there are so many in all; all are painted."""
-SAMPLES = 64
 UNDECIDED = 1e-3
 """Voxels whose likeliest class is surer than 1 - this are counted and not drawn for the volume interval."""
-DRAWN, FEWEST = 2**21, 16
+DRAWN = 2**21
 """Voxels x draws for the volume interval at most, so that it stays interactive; none where that is too few draws."""
 NO_PROMISE = "corrected: no promise holds after clicks"
 
@@ -274,13 +274,13 @@ class Corrected:
             return base
         maps = self.maps()
         started = time.perf_counter()
-        intervals, method = self._intervals(samples, seed)
+        drawn = self._drawn(samples, seed)
         self.seconds["samples"] = time.perf_counter() - started
         started = time.perf_counter()
         names = {name: maps[f"probability_{name}"] for name in case.names}
         error = maps["error_probability"]
         voxel_ml = voxel_volume_ml(base.affine)
-        table = structure_table(self.label, names, error, case.labels, voxel_ml, intervals, method)
+        table = structure_table(self.label, names, error, case.labels, voxel_ml, drawn)
         score = entropy_near_foreground(maps["predictive_entropy"], self.label, spacing_mm(base.affine))
         places = regions(self.label, error, names, case.labels, base.affine)
         self.seconds["review"] = time.perf_counter() - started
@@ -309,26 +309,24 @@ class Corrected:
         return found
 
     @torch.inference_mode()
-    def _intervals(self, samples: int, seed: int) -> tuple[dict[int, tuple[float, float]] | None, str]:
-        """95 % interval of each structure's volume in mL by class id, from whole segmentations given the clicks."""
-        state = self.case.base.state
+    def _drawn(self, samples: int, seed: int) -> Drawn:
+        """Volumes and Dice of whole segmentations given the clicks; voxels that are decided are counted, not drawn."""
+        state, classes = self.case.base.state, len(self.case.labels) + 1
         if self.clicked is None:
-            return None, "none: the clicks moved single voxels, no shapes"
+            return Drawn("none: the clicks moved single voxels, no shapes")
         likely = self._moments.probability.flatten(2)[0]
-        undecided = (likely.amax(0) < 1 - UNDECIDED).nonzero()[:, 0]
+        open_ = likely.amax(0) < 1 - UNDECIDED
+        undecided = open_.nonzero()[:, 0]
         count = min(samples, DRAWN // max(len(undecided), 1))
         if count < min(samples, FEWEST):
-            return None, "none: too much is undecided to draw whole segmentations while somebody waits"
-        classes = len(self.case.labels) + 1
-        decided = torch.bincount(most_likely(likely), minlength=classes)
-        decided -= torch.bincount(most_likely(likely[:, undecided]), minlength=classes)
+            return Drawn("none: too much is undecided to draw whole segmentations while somebody waits")
+        label = state.label_here(self.label, self.case.base.affine).flatten().to(likely.device)
+        settled = pairs(label[~open_], most_likely(likely[:, ~open_]), classes)
         generator = torch.Generator(self.case.device).manual_seed(seed)
-        drawn = drawn_labels(self.clicked.logits, undecided, count, generator)
-        counts = torch.stack([decided + torch.bincount(draw, minlength=classes) for draw in drawn])
-        volumes = counts.cpu().numpy() * voxel_volume_ml(state.affine)
-        low, high = np.percentile(volumes, [2.5, 97.5], axis=0)
-        limits = {item.id: (float(low[item.id]), float(high[item.id])) for item in self.case.labels}
-        return limits, f"2.5 to 97.5 % of {count} whole segmentations drawn given the clicks"
+        draws = drawn_labels(self.clicked.logits, undecided, count, generator)
+        voxel_ml = voxel_volume_ml(state.affine)
+        given = draws, label[undecided], self.case.labels, voxel_ml
+        return shape_spread(*given, source="given the clicks", settled=settled)
 
 
 def spread(clicks: Sequence[Click], voxels: np.ndarray) -> list[tuple[int, int]]:

@@ -74,9 +74,9 @@ class Engine:
         grid = GridMap(volume.affine, shape, scan.affine, scan.shape[1:], nearest=nearest, region=box)
         return grid, self.layout.over(shape, self.network.divisor, None if box is None else grid.box_on_model())
 
-    def keeper(self, shape: Sequence[int], scratch: Scratch) -> ShapeKeeper | str:
+    def keeper(self, grid: GridMap, scratch: Scratch) -> ShapeKeeper | str:
         """What keeps the features that whole shapes are drawn from, or why there will be none."""
-        head, features = self.network.head, self.network.backbone.features
+        head, features, shape = self.network.head, self.network.backbone.features, grid.model_shape
         if self.crf:
             return "none: a CRF leaves one answer"
         if self.method:
@@ -85,7 +85,7 @@ class Engine:
             return f"none: the {self.bundle.head} head draws no whole shapes (its voxels share no noise)"
         if not ShapeKeeper.fits(features, shape):
             return "none: the volume is too large to keep its features"
-        return ShapeKeeper(features, shape, scratch)
+        return ShapeKeeper(features, shape, scratch, grid.box_on_model())
 
     def chunks(
         self,

@@ -26,6 +26,7 @@ from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
 from uncertaintyseg.inference.methods import make_passes, options_of
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.spread import ShapeKeeper, Spread
 from uncertaintyseg.inference.stream import (
     CUT,
@@ -47,11 +48,10 @@ from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.structures import structure_table
+from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Label
 
-SAMPLES = 64
 _RECALIBRATED = 16
 """Planes whose error probability is recalibrated at once."""
 
@@ -156,8 +156,8 @@ class Predictor:
         Args:
             image: file, or folder of a DICOM series.
             seed: of the samples behind the volume interval; the maps have no randomness.
-            samples: whole segmentations drawn for that interval, where the head has coherent ones; fewer, but 16 or
-                more, in a region of over two million voxels.
+            samples: whole segmentations drawn for that interval, where the head has coherent ones; fewer, but as many
+                as it needs (39), in a region of over 1.6 million voxels. With fewer there is no interval.
             structures: names of those that get maps and rows of their own; None: all. The label has all of them.
             region: first voxel and one after the last along each axis of the scan: only there the model looks, and the
                 rest is marked as not seen.
@@ -191,13 +191,11 @@ class Predictor:
             maps = self._named_maps(found, labels)
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
-            names, shapes = {item.name: maps[f"probability_{item.name}"] for item in labels}, spread.shapes
+            names = {item.name: maps[f"probability_{item.name}"] for item in labels}
             valid, voxel_ml = maps.get("valid"), voxel_volume_ml(affine)
-            table = structure_table(
-                label, names, error, labels, voxel_ml, shapes and shapes.limits, spread.method, valid=valid
-            )
+            table = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
             places = regions(label, error, names, labels, affine)
-            scores = case_scores(maps, label, spacing_mm(affine), table, shapes and shapes.dice)
+            scores = case_scores(maps, label, spacing_mm(affine), table)
             promise, reason = promised(calibration, uncalibrated, alpha, delta)
             curve = review_curve(error, voxel_ml, calibration, also=promise and promise.threshold, valid=valid)
         progress("done", 1.0)
@@ -212,7 +210,7 @@ class Predictor:
         )  # fmt: skip
         made = provenance(
             self.bundle, self.network.head, seconds,
-            params=params, samples=shapes.count if shapes else None, seed=seed, window=self.layout.window,
+            params=params, samples=spread.drawn.count or None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
         )  # fmt: skip
         return Prediction(
@@ -265,7 +263,7 @@ class Predictor:
         seconds["maps"] -= seconds["network"] + seconds.get("crf", 0.0)
         with timed(seconds, "samples"):
             progress("drawing plausible segmentations", 0.8)
-            spread = self._spread(keeper, volume, asked.samples, asked.seed)
+            spread = self._spread(keeper, volume, found.label, scan, asked)
         alone = isinstance(average, LogitAverage) and not average.several
         return Look(found, spread, store, features.vector, alone)
 
@@ -312,12 +310,15 @@ class Predictor:
             whole=4 * average.classes if self.crf else 0,
         )
 
-    def _spread(self, keeper: ShapeKeeper | str, volume: MetaTensor, samples: int, seed: int) -> Spread:
+    def _spread(
+        self, keeper: ShapeKeeper | str, volume: MetaTensor, label: np.ndarray, scan: MetaTensor, asked: Asked
+    ) -> Spread:
         """Volume intervals and Dice from coherent samples, or the reason why there are none."""
         if isinstance(keeper, str):
-            return Spread(None, None, keeper)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        return keeper.spread(self.network.head, self.bundle.labels, volume.affine, samples, generator)
+            return Spread(None, Drawn(keeper))
+        generator, labels = torch.Generator(self.device).manual_seed(asked.seed), self.bundle.labels
+        head, grids = self.network.head, (volume.affine, label, scan.affine)
+        return keeper.spread(head, labels, *grids, asked.samples, generator)
 
     def _gathered(
         self,
@@ -331,7 +332,7 @@ class Predictor:
     ) -> tuple[Gathered, ShapeKeeper | str]:
         """What the network says on the scan's grid, and the keeper of what whole shapes are drawn from."""
         grid, plan = self.engine.over(scan, volume, box)
-        keeper = self.engine.keeper(volume.shape[1:], scratch)
+        keeper = self.engine.keeper(grid, scratch)
         watching = keeper if isinstance(keeper, ShapeKeeper) else None
         if isinstance(average, MomentAverage):
             average.features = watching is not None

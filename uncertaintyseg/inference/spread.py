@@ -11,17 +11,17 @@ from numpy.typing import ArrayLike
 
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.heads import Head
-from uncertaintyseg.inference.shapes import ShapeSpread, shape_spread
+from uncertaintyseg.inference.shapes import FEWEST, shape_spread
 from uncertaintyseg.inference.state import POSSIBLE, InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.stream.windows import Slab
-from uncertaintyseg.logits import largest
+from uncertaintyseg.review.structures import Drawn
 from uncertaintyseg.wire import Label
 
 FEATURE_BYTES = 2**31
 """Features of larger volumes are not kept, and shapes of larger regions not drawn: the volume interval is then null."""
-_DRAWN, _FEWEST = 2**27, 16
-"""Voxels x draws at most, so that shapes of a large region take no longer than its network; never fewer draws."""
+_DRAWN = 2**27
+"""Voxels x draws at most, so that shapes of a large region take no longer than its network; never below `FEWEST`."""
 _PER_CLASS = 16
 """Numbers a head works with at each voxel and class of a draw, for the memory that it takes."""
 
@@ -31,27 +31,26 @@ class Spread(NamedTuple):
 
     Attributes:
         state: that more can be drawn from; None: nothing could be.
-        shapes: volumes and Dice of the draws.
-        method: how they were made, or why there are none.
+        drawn: volumes and Dice of the draws, or why there are none.
     """
 
     state: InferenceState | None
-    shapes: ShapeSpread | None
-    method: str
+    drawn: Drawn
 
 
 class ShapeKeeper:
-    """Keeps of a model's finished planes what whole shapes are drawn from: features, label, possible foreground.
+    """Keeps of a model's finished planes what whole shapes are drawn from: features and possible foreground.
 
     Args:
         features: channels F.
         shape: of the model's grid.
         scratch: for the features.
+        within: part of the grid that was asked for; nothing is drawn elsewhere.
     """
 
-    def __init__(self, features: int, shape: Sequence[int], scratch: Scratch) -> None:
+    def __init__(self, features: int, shape: Sequence[int], scratch: Scratch, within: Sequence[slice]) -> None:
         self._features = scratch.zeros("features", (features, *shape), np.float16)
-        self._possible, self._label = np.zeros(shape, bool), np.zeros(shape, np.uint8)
+        self._possible, self._within = np.zeros(shape, bool), tuple(within)
 
     @staticmethod
     def fits(features: int, shape: Sequence[int]) -> bool:
@@ -64,7 +63,6 @@ class ShapeKeeper:
             p = slab.values["probability"].movedim(1, slab.axis + 1)
             box = [slice(first, first + size) for first, size in zip(slab.corner, p.shape[1:], strict=True)]
             self._possible[tuple(box)] = (1 - p[0] > POSSIBLE).cpu().numpy()
-            self._label[tuple(box)] = largest(p)[1].cpu().numpy()
             kept = slab.values["features"].movedim(1, slab.axis + 1)
             self._features[(slice(None), *box)] = kept.to(torch.float16).cpu().numpy()
             yield slab
@@ -74,6 +72,8 @@ class ShapeKeeper:
         head: Head,
         labels: Sequence[Label],
         affine: ArrayLike,
+        label: np.ndarray,
+        scan_affine: ArrayLike,
         samples: int,
         generator: torch.Generator,
     ) -> Spread:
@@ -83,16 +83,21 @@ class ShapeKeeper:
             head: of the network.
             labels: the structures.
             affine: of the model's grid, 4x4.
-            samples: whole segmentations to draw; fewer in a large region.
+            label: that was made of it, class ids `[*S]` on the scan's grid.
+            scan_affine: of that grid, 4x4.
+            samples: whole segmentations to draw; fewer in a large region, but as many as an interval needs.
             generator: of the draws, on the network's device.
         """
-        state = InferenceState.around_foreground(self._features, self._possible, affine)
+        state = InferenceState.around_foreground(self._features, self._possible, affine, self._within)
         if state is None:
-            return Spread(None, None, "none: no voxel is possibly foreground")
-        label = torch.from_numpy(np.ascontiguousarray(self._label[state.region])).to(generator.device)
-        if 4 * label.numel() * (head.features + _PER_CLASS * head.classes) > 2 * FEATURE_BYTES:
-            return Spread(None, None, "none: the possible foreground is too large to draw whole shapes of")
-        count = min(samples, max(_DRAWN // label.numel(), _FEWEST))
+            return Spread(None, Drawn("none: no voxel is possibly foreground"))
+        shape = state.features.shape[1:]
+        voxels = int(np.prod(shape))
+        if 4 * voxels * (head.features + _PER_CLASS * head.classes) > 2 * FEATURE_BYTES:
+            return Spread(None, Drawn("none: the possible foreground is too large to draw whole shapes of"))
+        count = min(samples, max(_DRAWN // voxels, FEWEST))
         draws = state.labels(head, count, generator)
-        found = shape_spread(draws, label, labels, voxel_volume_ml(affine))
-        return Spread(state, found, f"2.5 to 97.5 % of {count} whole segmentations drawn from the {head.name} head")
+        own = state.label_here(label, scan_affine).to(generator.device)
+        return Spread(
+            state, shape_spread(draws, own, labels, voxel_volume_ml(affine), source=f"from the {head.name} head")
+        )

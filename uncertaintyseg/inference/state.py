@@ -44,20 +44,26 @@ class InferenceState:
         check_shapes("a feature", self.features.shape[1:], [part.stop - part.start for part in self.region])
 
     @classmethod
-    def around_foreground(cls, features: np.ndarray, possible: np.ndarray, affine: ArrayLike) -> InferenceState | None:
+    def around_foreground(
+        cls, features: np.ndarray, possible: np.ndarray, affine: ArrayLike, within: Sequence[slice] | None = None
+    ) -> InferenceState | None:
         """Cut the region out of features; None without foreground.
 
         Args:
             features: float16 `[F, *spatial]`.
             possible: where the foreground probability exceeds `POSSIBLE`, bool `[*spatial]`.
             affine: of their grid, 4x4.
+            within: a box that the region stays in; None: the grid.
         """
+        within = [slice(0, size) for size in possible.shape] if within is None else within
+        possible = possible[tuple(within)]
         if not possible.any():
             return None
         region = []
-        for axis, size in enumerate(possible.shape):
+        for axis, (size, part) in enumerate(zip(possible.shape, within, strict=True)):
             hit = np.flatnonzero(possible.any(axis=tuple(a for a in range(3) if a != axis)))
-            region.append(slice(max(int(hit[0]) - MARGIN, 0), min(int(hit[-1]) + 1 + MARGIN, size)))
+            low, high = max(int(hit[0]) - MARGIN, 0), min(int(hit[-1]) + 1 + MARGIN, size)
+            region.append(slice(part.start + low, part.start + high))
         cut = np.ascontiguousarray(features[(slice(None), *region)])
         return cls(cut, tuple(region), np.asarray(affine, dtype=np.float64))
 
@@ -106,6 +112,13 @@ class InferenceState:
             part = resample(label[None].to(torch.uint8), self.region_affine, affine_of(box, grid), size, nearest=True)
             whole[box] = part[0].cpu().numpy()
             yield whole
+
+    def label_here(self, label: np.ndarray, affine: ArrayLike) -> Tensor:
+        """A label `[*S]` on a grid with this affine at the region's voxels, the nearest each; uint8 `[*region]`."""
+        grid = np.asarray(affine, dtype=np.float64)
+        box = self.box_on(grid, label.shape)
+        values = torch.from_numpy(np.ascontiguousarray(label[box], dtype=np.uint8))[None]
+        return resample(values, affine_of(box, grid), self.region_affine, self.features.shape[1:], nearest=True)[0]
 
     @property
     def region_affine(self) -> np.ndarray:

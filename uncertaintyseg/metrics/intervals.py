@@ -1,12 +1,16 @@
-"""Means over cases with their uncertainty."""
+"""Means over cases with their uncertainty, and intervals that hold the next of several draws."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import bootstrap
+
+SHARE = 0.95
+"""Of one more draw that an interval holds."""
 
 
 class Interval(NamedTuple):
@@ -15,6 +19,45 @@ class Interval(NamedTuple):
     mean: float
     lo: float
     hi: float
+
+
+class DrawInterval(NamedTuple):
+    """Where the next draw lies.
+
+    Attributes:
+        limits: lowest and highest value, `[2, ...]`; None where there were too few draws.
+        coverage: chance that the next draw lies within; without limits what the range of all draws has.
+        rank: of the limits among the draws, 1 for smallest and largest.
+    """
+
+    limits: np.ndarray | None
+    coverage: float
+    rank: int
+
+
+def draw_interval(draws: np.ndarray, share: float = SHARE) -> DrawInterval:
+    """The narrowest interval of order statistics that holds one more draw with a chance of `share` or more.
+
+    Of n exchangeable draws and one more, that one lies between the r-th smallest and the r-th largest with chance
+    (n + 1 - 2 r) / (n + 1), and more where values tie (Wilks 1941). Percentiles of the draws do not have theirs: the
+    2.5th and the 97.5th of 64 hold 92 %, of 16 hold 84 %.
+
+    Args:
+        draws: `[n, ...]`, each place by itself.
+        share: in (0, 1).
+    """
+    count = len(draws)
+    rank = int((count + 1) * (1 - share) / 2 + 1e-9)
+    coverage = (count + 1 - 2 * max(rank, 1)) / (count + 1)
+    if rank < 1:
+        return DrawInterval(None, coverage, 1)
+    ordered = np.sort(draws, axis=0)
+    return DrawInterval(ordered[[rank - 1, -rank]], coverage, rank)
+
+
+def fewest_draws(share: float = SHARE) -> int:
+    """Draws from which `draw_interval` has limits: 39 for 95 %."""
+    return math.ceil(2 / (1 - share) - 1 - 1e-9)
 
 
 def mean_with_interval(values: Sequence[float], seed: int = 0) -> Interval:

@@ -11,10 +11,10 @@ from uncertaintyseg.metrics.overlap import confusion_matrix
 from uncertaintyseg.review.agreement import size_of
 from uncertaintyseg.review.boxes import Box, box_of, moved, parts, slabs
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.structures import rows_with_agreement
+from uncertaintyseg.review.structures import Drawn, rows_with_agreement
 from uncertaintyseg.wire import Label, LabelledStructure, Region, Structure
 
-NO_INTERVAL = "none: this label is not the model's"
+NOT_DRAWN = Drawn("none: this label is not the model's")
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,7 @@ def review_label(
     if right is not None and error_probability is None:
         error[right] = 0
     voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000
-    table = rows_with_agreement(
-        seen, probabilities, error, labels, voxel_ml, None, NO_INTERVAL, valid=valid, right=right
-    )
+    table = rows_with_agreement(seen, probabilities, error, labels, voxel_ml, NOT_DRAWN, valid=valid, right=right)
     scores = [None] * size_of([item.id for item in labels]) if own is None else _anomalies(own, seen, labels)
     rows = [
         LabelledStructure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion
@@ -18,14 +19,37 @@ WIDE_INTERVAL = 1.0
 """So is one whose volume interval is wider than its volume."""
 
 
+class Drawn(NamedTuple):
+    """What whole segmentations drawn from a model say, or why none were drawn.
+
+    Attributes:
+        method: how the intervals were made, or why there are none.
+        limits: 95 % interval of each structure's volume in mL by class id; None: none, or too few were drawn.
+        dice: mean Dice of the label with the draws by class id, None for a structure that neither has; None: no draws.
+        coverage: chance that an interval holds the volume of one more draw; without intervals what could be reached.
+        count: how many were drawn.
+    """
+
+    method: str
+    limits: Mapping[int, tuple[float, float]] | None = None
+    dice: Mapping[int, float | None] | None = None
+    coverage: float | None = None
+    count: int = 0
+
+    def dice_of(self, class_id: int, by_voxels: float | None) -> tuple[float | None, str]:
+        """Expected Dice of a structure, and what it is from: draws where there are some."""
+        if self.dice is None:
+            return by_voxels, "voxel probabilities"
+        return self.dice[class_id], f"mean over {self.count} drawn shapes"
+
+
 def structure_table(
     label: np.ndarray,
     probabilities: Mapping[str, np.ndarray],
     error_probability: np.ndarray,
     labels: Sequence[Label],
     voxel_ml: float,
-    intervals: Mapping[int, tuple[float, float]] | None,
-    interval_method: str,
+    drawn: Drawn,
     *,
     valid: np.ndarray | None = None,
 ) -> list[Structure]:
@@ -39,14 +63,14 @@ def structure_table(
         error_probability: `[*S]`.
         labels: the structures.
         voxel_ml: volume of a voxel.
-        intervals: 95 % interval of each structure's volume in mL by id, or None.
-        interval_method: how they were made, or why there are none.
+        drawn: whole segmentations. The expected Dice is the mean over them; without, it is the ratio of expectations
+            under voxel probabilities, as of voxels that err independently.
         valid: where the model saw the scan, `[*S]`; None is everywhere.
 
     Raises:
         InputError: for arrays of different shapes.
     """
-    given = label, probabilities, error_probability, labels, voxel_ml, intervals, interval_method
+    given = label, probabilities, error_probability, labels, voxel_ml, drawn
     return [row for row, _ in rows_with_agreement(*given, valid=valid)]
 
 
@@ -56,8 +80,7 @@ def rows_with_agreement(
     error_probability: np.ndarray,
     labels: Sequence[Label],
     voxel_ml: float,
-    intervals: Mapping[int, tuple[float, float]] | None,
-    interval_method: str,
+    drawn: Drawn,
     *,
     valid: np.ndarray | None = None,
     right: np.ndarray | None = None,
@@ -76,18 +99,21 @@ def rows_with_agreement(
     cut_off = _at_face(label) | _outside(label, valid)
     for item in labels:
         said = agreement(label, item.id, probabilities[item.name], found, right)
-        interval = None if intervals is None else tuple(round(limit, 4) for limit in intervals[item.id])
+        interval = None if drawn.limits is None else tuple(round(limit, 4) for limit in drawn.limits[item.id])
         volume_ml = said.labelled * voxel_ml
-        reasons = _reasons(volume_ml, said.dice, interval, cut_off=item.id in cut_off)
+        dice, dice_method = drawn.dice_of(item.id, said.dice)
+        reasons = _reasons(volume_ml, dice, interval, cut_off=item.id in cut_off)
         risk = round(float(found.risk[item.id]) / said.labelled, 4) if said.labelled else None
         row = Structure(
             name=item.name,
             id=item.id,
             volume_ml=round(volume_ml, 4),
             volume_ml_95=interval,
-            interval_method=interval_method,
+            interval_method=drawn.method,
+            interval_coverage=None if drawn.coverage is None else round(drawn.coverage, 4),
             mean_risk=risk,
-            expected_dice=None if said.dice is None else round(said.dice, 4),
+            expected_dice=None if dice is None else round(dice, 4),
+            dice_method=dice_method,
             expected_error_ml=round(said.error * voxel_ml, 4),
             flag="; ".join(reasons) or None,
         )

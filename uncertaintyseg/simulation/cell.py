@@ -18,6 +18,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import METADATA, WEIGHTS, Bundle
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.shapes import FEWEST
 from uncertaintyseg.metrics.intervals import mean_of_defined
 from uncertaintyseg.metrics.overlap import dice
 from uncertaintyseg.simulation.settings import Settings
@@ -28,7 +29,8 @@ CELLS = "cells"
 START = "start"
 """Stands for a strategy at round 0, which all strategies of a seed share."""
 _START_FACTOR = 3
-_SAMPLES = 16
+_LABEL_ALONE = 2
+"""Whole segmentations drawn where nobody asks for intervals."""
 _MODEL = "model"
 
 
@@ -149,7 +151,7 @@ def _choose(cell: Cell, settings: Settings, cases: dict[str, Case], known: list[
 
 def look_at(predictor: Predictor, case: Case) -> Candidate:
     """What strategies want to know of a case, by a model."""
-    found = predictor.predict(case.image, samples=_SAMPLES)
+    found = predictor.predict(case.image, samples=FEWEST)
     return Candidate(case.id, found.case_scores, found.features)
 
 
@@ -166,7 +168,7 @@ def _measure(predictor: Predictor, cases: list[Case]) -> dict[str, list[float | 
     names = {item.name: item.id for item in predictor.bundle.labels}
     found: dict[str, list[float | None]] = {name: [] for name in names}
     for case in cases:
-        label = predictor.predict(case.image, samples=_SAMPLES).label
+        label = predictor.predict(case.image, samples=_LABEL_ALONE).label
         reference = read_case_label(case, names, like=read_scan(case.image))[0].numpy()
         for name, class_id in names.items():
             value = dice(label == class_id, reference == class_id)

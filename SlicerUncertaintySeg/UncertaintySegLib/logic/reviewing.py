@@ -120,7 +120,9 @@ class Reviewing:
 
     def _row(self, row: Structure) -> Structure:
         volume = self.editing.structure_ml(row.id)
-        return replace(row, volume_ml=volume, interval_method="", flag=_("Not reviewed"), **_NOT_KNOWN)
+        return replace(
+            row, volume_ml=volume, interval_method="", dice_method=None, flag=_("Not reviewed"), **_NOT_KNOWN
+        )
 
     def _params(self) -> dict[str, Any]:
         """Of a label that came from elsewhere only what was drawn here is trusted, of the model's all edits are."""

@@ -73,7 +73,7 @@ _COLUMNS = (
     ),
     Column(
         _("Dice"),
-        _("Dice overlap with the truth that the model expects."),
+        _("Dice overlap with the truth that the model expects; a row's tooltip says what it is made from."),
         lambda row: _number(row.expected_dice),
         lambda row: row.expected_dice,
     ),
@@ -117,8 +117,10 @@ def ordered(structures: Sequence[Structure], column: Column, descending: bool) -
 
 
 def tooltip(structure: Structure) -> str:
-    """Return the whole name, why to look at it, and how its interval was made."""
+    """Return the whole name, why to look at it, and how its interval and its expected Dice were made."""
     parts = [structure.name, structure.flag or "", structure.interval_method]
+    if structure.dice_method:
+        parts.append(_("Dice: {method}").format(method=structure.dice_method))
     return "\n".join(part for part in parts if part)
 
 

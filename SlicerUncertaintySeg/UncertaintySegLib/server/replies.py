@@ -145,7 +145,8 @@ class Structure:
     """One row of the structure table. Volumes are in mL.
 
     Attributes:
-        volume_ml_95: 95 % interval; None where the head has no coherent samples.
+        volume_ml_95: 95 % interval; None where the head has no coherent samples, or too few were drawn.
+        dice_method: Whether the expected Dice is by drawn shapes or by voxel probabilities.
         expected_error_ml: What is expected to be wrongly in or out of the structure.
         excess_error_ml: What of it the model would do better; only of labels that are not the model's.
         anomaly_score: How far such a label is from the model's own, relative to its size.
@@ -159,6 +160,7 @@ class Structure:
     interval_method: str = ""
     mean_risk: float | None = None
     expected_dice: float | None = None
+    dice_method: str | None = None
     expected_error_ml: float | None = None
     excess_error_ml: float | None = None
     anomaly_score: float | None = None

@@ -27,9 +27,11 @@ STRUCTURES = [
         "id": 1,
         "volume_ml": 17.214,
         "volume_ml_95": [16.1, 18.42],
-        "interval_method": "64 coherent samples",
+        "interval_method": "79 coherent samples",
+        "interval_coverage": 0.95,
         "mean_risk": 0.0421,
         "expected_dice": 0.953,
+        "dice_method": "mean over 79 drawn shapes",
         "flag": None,
     },
     {

@@ -21,7 +21,7 @@ from uncertaintyseg.logits import GaussianLogits, LowRank, Moments, most_likely
 from uncertaintyseg.review.conditioning import condition
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.structures import structure_table
+from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.review.tally import tally
 from uncertaintyseg.wire import Label
 
@@ -51,10 +51,14 @@ def drawn(given: GaussianLogits) -> list[torch.Tensor]:
     return list(drawn_labels(given, torch.arange(4), 2, torch.Generator().manual_seed(0)))
 
 
+def spread_of(draw: torch.Tensor) -> object:
+    return shape_spread([draw], torch.from_numpy(LABEL), LABELS, 1.0, source="here")
+
+
 def table(**other: np.ndarray) -> object:
     arrays = {"label": LABEL, "p": MAP, "error": MAP} | other
     given = arrays["label"], {"organ": arrays["p"]}, arrays["error"]
-    return structure_table(*given, LABELS, 1.0, None, "none", valid=arrays.get("valid"))
+    return structure_table(*given, LABELS, 1.0, Drawn("none"), valid=arrays.get("valid"))
 
 
 Call = Callable[[object], object]
@@ -71,11 +75,11 @@ CONTRACTS: dict[str, tuple[Call, object, object]] = {
         np.zeros((1, 5, *SHAPE), np.float16),
     ),
     "shape_spread, draws": (
-        lambda d: shape_spread([d], torch.from_numpy(LABEL), LABELS, 1.0), torch.from_numpy(LABEL).long(),
+        spread_of, torch.from_numpy(LABEL).long(),
         torch.from_numpy(LABEL).long()[None],
     ),
     "shape_spread, classes": (
-        lambda d: shape_spread([d], torch.from_numpy(LABEL), LABELS, 1.0), torch.from_numpy(LABEL).long(),
+        spread_of, torch.from_numpy(LABEL).long(),
         torch.from_numpy(LABEL).long() * 2,
     ),
     "case_scores": (lambda m: case_scores(dict.fromkeys(MEASURES, m), LABEL, (1, 1, 1), []), MAP, MAP[None]),

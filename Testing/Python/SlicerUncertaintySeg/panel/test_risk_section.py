@@ -288,6 +288,7 @@ def test_the_table_says_volume_interval_risk_and_flag(user, result):
         ["0.042", "0.213"],
         ["0.953", "-"],
     ]
+    assert table.item(0, 0).toolTip() == "organ\n79 coherent samples\nDice: mean over 79 drawn shapes"
     assert table.item(1, 0).toolTip() == "lesion\nmean risk above 0.2\nnone: this head has no coherent samples"
 
 

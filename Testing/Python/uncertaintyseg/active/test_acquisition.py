@@ -108,10 +108,3 @@ def test_a_case_in_which_nothing_is_found_or_expected_has_finite_scores():
     assert np.isfinite(list(scores.values())).all()
     assert scores["predictive_entropy"] == pytest.approx(maps["predictive_entropy"].mean())
     assert scores["expected_dice_loss"] == scores["volume_interval"] == scores[FOREGROUND] == 0
-
-
-def test_dice_of_whole_shapes_goes_before_that_of_voxels():
-    maps, label = example()
-    assert case_scores(maps, label, (1, 1, 1), [row("organ", 1, 0.9, None)], {"organ": 0.6})[
-        "expected_dice_loss"
-    ] == pytest.approx(0.4)

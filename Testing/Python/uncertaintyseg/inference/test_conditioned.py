@@ -79,7 +79,7 @@ def test_after_clicks_the_map_that_drives_still_does_where_clicks_leave_it(case,
 def test_a_click_moves_more_than_its_voxel_and_its_maps_are_whole(case):
     (click,) = doubtful(case)
     corrected = case.given([click])
-    after = corrected.prediction(samples=8)
+    after = corrected.prediction(samples=40)
     assert (corrected.moved, corrected.alone) == ("shape", 0)
     assert after.label[click.voxel] == click.label
     moved = np.abs(after.maps["predictive_entropy"] - case.base.maps["predictive_entropy"]) > 1e-3
@@ -95,6 +95,7 @@ def test_a_click_moves_more_than_its_voxel_and_its_maps_are_whole(case):
     assert after.guarantee is None
     assert after.guarantee_reason == NO_PROMISE
     assert all(row.volume_ml_95[0] <= row.volume_ml_95[1] for row in after.structures)
+    assert {row.dice_method for row in after.structures} == {"mean over 40 drawn shapes"}
 
 
 def test_a_corrected_prediction_can_be_saved(case, tmp_path):
@@ -180,7 +181,7 @@ def test_a_laplace_posterior_moves_shapes(tmp_path, scan):
     corrected = case.given([click])
     assert corrected.moved == "shape"
     assert (corrected.label != base.label).sum() > 1
-    assert corrected.prediction(samples=4).structures[0].volume_ml_95 is not None
+    assert corrected.prediction(samples=40).structures[0].volume_ml_95 is not None
 
 
 @pytest.mark.parametrize(("click", "message"), [

@@ -1,4 +1,4 @@
-"""Means over cases."""
+"""Means over cases, and intervals that hold one more draw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
+from uncertaintyseg.metrics.intervals import draw_interval, fewest_draws, mean_of_defined, mean_with_interval
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
@@ -36,3 +36,32 @@ def test_cases_without_the_structure_are_left_out():
     assert mean_of_defined([0.5, nan, 0.7]) == pytest.approx(0.6)
     for values in ([], [nan, nan]):
         assert all(math.isnan(value) for value in (*mean_with_interval(values), mean_of_defined(values)))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 0.95, 0.99])
+def test_an_interval_of_draws_is_the_narrowest_that_holds_the_next_often_enough(share):
+    few = fewest_draws(share)
+    for count in (few, few + 1, 2 * few, 500):
+        values = np.random.default_rng(count).permutation(count).astype(float)  # any law: only ranks matter
+        found = draw_interval(values, share)
+        low, high = found.limits
+        # One more draw falls into each of the n + 1 gaps between the sorted values alike often.
+        assert found.coverage == pytest.approx((high - low) / (count + 1))
+        assert found.coverage >= share
+        assert (high - low - 2) / (count + 1) < share
+
+
+@pytest.mark.parametrize(("share", "few"), [(0.5, 3), (0.9, 19), (0.95, 39), (0.99, 199)])
+def test_with_fewer_draws_there_is_none(share, few):
+    assert fewest_draws(share) == few
+    found = draw_interval(np.arange(few - 1.0), share)
+    assert found.limits is None
+    assert found.coverage == pytest.approx((few - 2) / few)
+    assert found.coverage < share
+
+
+def test_an_interval_is_of_each_place_by_itself():
+    draws = np.random.default_rng(0).normal(size=(79, 3)) * [1, 10, 100]
+    found = draw_interval(draws)
+    ordered = np.sort(draws, axis=0)
+    assert np.array_equal(found.limits, ordered[[1, -2]])
