@@ -63,6 +63,8 @@ class Head(nn.Module, ABC):
     """False where all mass lies on one logit vector."""
     fitted: ClassVar[bool] = False
     """True for a head that `fit` solves for; the others are trained by gradient."""
+    fuses: ClassVar[bool] = False
+    """True for a head that is made to read some of the backbone's taps (its option `taps`)."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -85,6 +87,14 @@ class Head(nn.Module, ABC):
     def voxelwise(self) -> bool:
         """Whether each voxel's answer depends on that voxel's features alone, so that parts may be read apart."""
         return False
+
+    @property
+    def direct(self) -> bool:
+        """Whether its output layer reads the backbone's features as they are, in one pass with Gaussian logits.
+
+        Only then does that layer serve another head, and only then can a posterior widen it.
+        """
+        return True
 
     @property
     def passes(self) -> int:

@@ -106,6 +106,10 @@ class DropoutHead(Head):
         return not self.blocks
 
     @property
+    def direct(self) -> bool:
+        return not self.blocks
+
+    @property
     def passes(self) -> int:
         return self._passes if self.blocks else 1
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from uncertaintyseg.errors import BundleError, InputError
-from uncertaintyseg.heads import HEADS, make_head
+from uncertaintyseg.heads import HEADS
+from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle, shipped_models, user_models
 from uncertaintyseg.inference.derived import BACKBONE, PREPROCESSING
 from uncertaintyseg.measures import MEASURES
@@ -43,16 +44,22 @@ def with_head(
         options: of the head.
 
     Raises:
-        BundleError: for an unknown head, options it cannot take, or a bundle without a recipe.
+        BundleError: for an unknown head, options it cannot take, a bundle without a recipe, or one whose network or
+            output layer the head cannot stand on.
         InputError: when the folder cannot be written, or holds a model of that name with other settings.
     """
     inference, metadata, training = (_read(bundle.folder / part) for part in (INFERENCE, METADATA, TRAINING))
     network, options = _checked(bundle, inference), dict(options)
-    if head == "segwithu" and "taps" not in options and len(network.backbone.taps) > 1:
-        options["taps"] = dict(list(network.backbone.taps.items())[-3:-1])  # the two above the last (METHODS 7.1)
+    if head in HEADS and HEADS[head].fuses and "taps" not in options:
+        options["taps"] = _taps(bundle, network, head)
     if head == "laplace" and network.head.classes > FULL_UP_TO and "structure" not in options:
         options["structure"] = "kronecker"
-    built = make_head(head, features=network.backbone.features, classes=network.head.classes, **options)
+    built = Segmenter(network.backbone, head, network.head.classes, **options).head
+    if isinstance(built, LaplaceHead) and built.base.stochastic and built.base.name != network.head.name:
+        raise BundleError(
+            f"'base': a posterior over a '{built.base.name}' head starts from a trained one, and '{bundle.name}' has "
+            f"'{network.head.name}': train --head {built.base.name} first, and put laplace on that model."
+        )
     kept = {key: value for key, value in inference["network_def"].items() if key in _KEPT}
     inference["network_def"] = kept | {"head": head} | options
     about = bundle.uncertainty
@@ -96,12 +103,30 @@ def _checked(bundle: Bundle, inference: dict[str, Any]) -> Segmenter:
     network = bundle.network(weights=False)
     if not isinstance(network, Segmenter):
         raise BundleError(f"'{bundle.name}' has several networks, and a head belongs on one: import a single fold.")
+    if not network.head.direct:
+        initial = (_read(bundle.folder / TRAINING).get("recipe") or {}).get("initial")
+        other = f", such as '{initial}', which it started from" if initial else ""
+        raise BundleError(
+            f"the output layer of '{bundle.name}' reads what its {bundle.head} head makes of the features, so no other "
+            f"head can stand on it: take a model without such layers{other}."
+        )
     if inference.get("regions"):
         raise BundleError(
             f"'{bundle.name}' has a sigmoid for each of its nested regions; heads are for classes that exclude each "
             "other. It can run with passes (--method tta), without a head."
         )
     return network
+
+
+def _taps(bundle: Bundle, network: Segmenter, head: str) -> dict[str, int]:
+    """The two taps above the last (METHODS 7.1), or the last where there is none above."""
+    taps = list(network.backbone.taps.items())
+    if not taps:
+        raise BundleError(
+            f"{head} fuses inner maps of the network (taps), and that of '{bundle.name}' hands out none: put it on a "
+            "model with a DynUNet or an nnU-Net, or read the last features alone, with --option taps={}."
+        )
+    return dict(taps[-3:-1] or taps[-1:])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class LaplaceHead(Head):
             raise BundleError(
                 f"'base': the head '{base}' is fitted itself or reads taps; a posterior needs another one."
             )
+        if not self.base.direct:
+            raise BundleError(
+                f"'base': the head '{base}' with these options has no Gaussian logits that a posterior could widen; "
+                "leave out its 'blocks'."
+            )
         if choose not in ("validation_nll", "marginal_likelihood"):
             raise BundleError(f"'choose' is '{choose}'; it must be validation_nll or marginal_likelihood.")
         if prior_precision is not None and prior_precision < 0:
@@ -115,10 +120,6 @@ class LaplaceHead(Head):
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         output = self.base(features)
         base = output.distribution
-        if not isinstance(base, GaussianLogits):
-            raise BundleError(
-                f"'base': the head '{self.base.name}' has no Gaussian logits that a posterior could widen."
-            )
         noise = self.posterior.noise(features)
         if base.covariance is None:
             return HeadOutput(GaussianLogits(base.mean, noise), output.maps, output.penalties)

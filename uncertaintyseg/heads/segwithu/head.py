@@ -49,6 +49,7 @@ class SegWithU(Head):
     summary = "probes beside a frozen network: one map ranks the voxels by risk, another tempers the probabilities"
     source = "total"
     stochastic = False
+    fuses = True
 
     def __init__(
         self,
