@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.boxes import slabs
 
 GRID = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-13.8, 9.2, 399))), [1.0]])
@@ -73,7 +74,11 @@ def tally(risk: np.ndarray, wrong: np.ndarray, edges: np.ndarray = GRID) -> Tall
         risk: `[*S]`, such as the error probability; what lies beyond the edges counts as at them.
         wrong: bool `[*S]`, where the label is not the reference's.
         edges: of the bins, rising `[E]`.
+
+    Raises:
+        InputError: for arrays of different shapes.
     """
+    check_shapes("the risk map", risk.shape, wrong.shape)
     return pooled([_counted(risk[box], wrong[box], edges) for box in slabs(wrong.shape)])
 
 
