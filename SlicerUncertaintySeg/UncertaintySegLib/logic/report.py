@@ -152,8 +152,9 @@ def _colors(session: Session) -> str:
     scene, maps = session.scene, session.state.result.maps
     if scene.shown not in maps or scene.shown not in scene.maps:
         return ""
+    info = maps[scene.shown]
     return _("{map} from {low:.2g} (dark) to {high:.2g} (bright)").format(
-        map=overlay.title(scene.shown, maps[scene.shown].unit),
+        map=overlay.title(scene.shown, info.unit, info.driven_by),
         low=scene.threshold(scene.shown),
         high=scene.maximum(scene.shown),
     )

@@ -49,7 +49,7 @@ def measures(result: InferResult | None) -> list[Measure]:
             order, title = len(_SOURCES) + 1, overlay.title(f"{prefix}structure", info.unit)
         else:
             known = _SOURCES.index(info.source) if info.source in _SOURCES else len(_SOURCES)
-            order, title = -1 if name in _FIRST else known, overlay.title(name, info.unit)
+            order, title = -1 if name in _FIRST else known, overlay.title(name, info.unit, info.driven_by)
             title = f"{title}, {info.source}" if several else title
         found.setdefault(key, (order, Measure(key, title)))
     return [measure for _order, measure in sorted(found.values(), key=lambda pair: pair[0])]

@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
 from UncertaintySegLib.scene.curve_plot import Chart
+from UncertaintySegLib.scene.overlay import title
 from UncertaintySegLib.server.replies import Guarantee, InferResult, Promise
 
 _PREFIX = "uncalibrated: "
@@ -18,6 +19,7 @@ class Selection:
         curve: Of the result shown; None without one.
         point: The working point; None without a curve.
         guarantee: What the server promises; None where it promises nothing.
+        driven_by: Map that voxels are ranked by; empty: the model's own error probability.
         reason: Why there is no curve or no promise; empty where there is one.
     """
 
@@ -26,6 +28,7 @@ class Selection:
         self.point: WorkingPoint | None = None
         self.guarantee: Guarantee | None = None
         self.reason = ""
+        self.driven_by = ""
 
     @property
     def calibrated(self) -> bool:
@@ -57,9 +60,10 @@ class Selection:
         before = self.point
         at_promise = self.calibrated and abs(before.threshold - self.guarantee.threshold) < SLACK
         self.curve = self.point = self.guarantee = None
-        self.reason = ""
+        self.reason = self.driven_by = ""
         if result is None:
             return
+        self.driven_by = result.driven_by
         said = promise if promise is not None and promise.result == result.key else result
         self.guarantee = said.guarantee
         self.reason = _without_prefix(said.guarantee_reason or "")
@@ -131,11 +135,19 @@ def promise(selection: Selection) -> str:
 
 
 def footnote(selection: Selection) -> str:
-    """Return where volume and regions were counted when that is not at the working point itself."""
-    point = selection.point
-    if point is None or abs(point.threshold - point.counted_at) < SLACK:
+    """Return which map ranks the voxels, and where they were counted when that is not at the working point itself."""
+    point, said = selection.point, [ranked_by(selection)]
+    if point is not None and abs(point.threshold - point.counted_at) >= SLACK:
+        text = _("Volume and regions are those at threshold {threshold:.3g}.")
+        said.append(text.format(threshold=point.counted_at))
+    return " ".join(filter(None, said))
+
+
+def ranked_by(selection: Selection) -> str:
+    """Return which map ranks the voxels; empty where it is the model's own error probability."""
+    if not selection.driven_by:
         return ""
-    return _("Volume and regions are those at threshold {threshold:.3g}.").format(threshold=point.counted_at)
+    return _("Voxels are ranked by: {map}.").format(map=title(selection.driven_by).lower())
 
 
 def chart(selection: Selection) -> Chart | None:
@@ -153,9 +165,9 @@ def chart(selection: Selection) -> Chart | None:
             y=curve.thresholds,
             point=(100 * point.coverage, point.threshold),
         )
-    promised = curve.at(selection.guarantee.threshold)
+    promised, heading = curve.at(selection.guarantee.threshold), _("What a review leaves wrong")
     return Chart(
-        title=_("What a review leaves wrong"),
+        title=f"{heading} ({title(selection.driven_by).lower()})" if selection.driven_by else heading,
         x_title=x_title,
         y_title=_("Expected error (% of the true volume)"),
         x=100 * curve.coverages,

@@ -14,6 +14,7 @@ from UncertaintySegLib.logic.structures import FEW
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_discard_edits
+from UncertaintySegLib.scene.overlay import title
 from UncertaintySegLib.server.replies import LabelShift, Model
 
 _MODEL, _SAVED, _SCENE = "model", "saved", "scene"
@@ -186,7 +187,9 @@ def _about(model: Model) -> str:
             head=model.head, version=version, weights=weights
         ))  # fmt: skip
         text = _("Calibrated on {data}.") if model.calibrated else _("Not calibrated: {data}.")
-        lines.append(text.format(data=model.calibration.removeprefix("uncalibrated: ").rstrip(".")))
+        data = model.calibration.removeprefix("uncalibrated: ").rstrip(".")
+        by = _(", by {map}").format(map=title(model.driven_by).lower()) if model.driven_by else ""
+        lines.append(text.format(data=data + by))
     if model.label_shift is not None:
         lines.append(_moved(model.label_shift))
     return "\n".join(lines)

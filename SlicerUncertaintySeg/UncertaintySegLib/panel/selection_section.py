@@ -146,6 +146,8 @@ class SelectionSection(Section):
             (ui.solidCheckBox, self.logic.solid),
         ):
             _set_quietly(check_box, "setChecked", shown)
+        tip = _("You review the voxels whose error probability is above this.")
+        ui.reviewThresholdSlider.setToolTip(" ".join(filter(None, (tip, texts.ranked_by(selection)))))
         self._show_bound()
         self._show_point()
         self._show_hint()

@@ -212,6 +212,7 @@ class CaseScene:
                 overlay.set_threshold(volume, self._thresholds.pop(name))
         else:
             nodes.reread_volume(volume, path)
+        overlay.entitle(volume, overlay.title(name, info.unit, info.driven_by))
         nodes.describe(volume, self.case, "map", provenance)
         for key, value in {"Map": name, "Unit": info.unit, "Source": info.source, "Url": info.url or ""}.items():
             volume.SetAttribute(f"UncertaintySeg.{key}", value)

@@ -32,15 +32,16 @@ _ENOUGH_VOXELS = 1_000_000  # to know the top of a map
 _HIGHEST = 1e30  # above any map: only the lower end of the display threshold is ours
 
 
-def title(name: str, unit: str = "1") -> str:
-    """Return the map's name as people say it, with its unit when it has one."""
+def title(name: str, unit: str = "1", driven_by: str = "") -> str:
+    """Return the map's name as people say it, with its unit when it has one, and the map that it was read from."""
     for prefix in ("probability_", "variance_"):
         if name.startswith(prefix) and name not in TITLES:
             text = f"{prefix[:-1].capitalize()} of {name[len(prefix) :].replace('_', ' ')}"
             break
     else:
         text = TITLES.get(name, name.replace("_", " ").capitalize())
-    return text if unit == "1" else f"{text} ({unit})"
+    text = text if unit == "1" else f"{text} ({unit})"
+    return f"{text}, by {title(driven_by).lower()}" if driven_by else text
 
 
 def display_maximum(values: np.ndarray, highest: float) -> float:
@@ -94,6 +95,13 @@ def color(volume: slicer.vtkMRMLScalarVolumeNode, name: str, unit: str, maximum:
     legend.GetLabelTextProperty().SetFontFamilyToArial()
     legend.GetLabelTextProperty().SetFontSize(13)
     legend.SetVisibility(False)
+
+
+def entitle(volume: slicer.vtkMRMLScalarVolumeNode, text: str) -> None:
+    """Head the legend of a coloured map."""
+    legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(volume)
+    if legend is not None:
+        legend.SetTitleText(text.replace(" ", "\n"))  # one line would cover the scan
 
 
 def set_threshold(volume: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> None:

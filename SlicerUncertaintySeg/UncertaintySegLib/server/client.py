@@ -21,13 +21,12 @@ from typing import Any
 from urllib.parse import quote
 
 from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.server.parsing import SAME_VERSION, parse
 from UncertaintySegLib.server.replies import (
-    SAME_VERSION,
     InferResult,
     Job,
     Sample,
     ServerInfo,
-    parse,
     parse_info,
     parse_result,
     parse_sample,

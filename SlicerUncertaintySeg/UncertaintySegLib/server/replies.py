@@ -7,16 +7,13 @@ unknown is ignored, and what is missing raises a `ServerError` that says so, fro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
-from functools import wraps
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
 
-T = TypeVar("T")
-
-SAME_VERSION = "are server and module of the same version?"
+RISK = "error_probability"
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,7 @@ class Model:
     version: int | None = None
     calibrated: bool = False
     calibration: str = ""
+    driven_by: str = ""
     label_shift: LabelShift | None = None
 
 
@@ -131,13 +129,17 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class MapInfo:
-    """How to read and fetch one risk map; `description` says what its name alone does not."""
+    """How to read and fetch one risk map; `description` says what its name alone does not.
+
+    `driven_by` names the map that this one was read from; empty where it is the model's own.
+    """
 
     url: str
     unit: str
     range: tuple[float, float]
     source: str
     description: str = ""
+    driven_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class InferResult:
         regions: Where to look, worst first.
         remaining_error_ml: What is expected to be wrong, None in results of old.
         risk_coverage: The curve of this case, by threshold.
+        driven_by: Map that regions, curve and guarantee go by; empty: the model's own error probability.
         guarantee: None where none can be given; `guarantee_reason` then says why.
         moved, alone, offer: Of a correction: what the clicks moved ("shape", "voxel" or "none"), how many moved only
             their own voxel, and what would help.
@@ -269,6 +272,7 @@ class InferResult:
     regions: tuple[Region, ...] = ()
     remaining_error_ml: float | None = None
     risk_coverage: tuple[RiskCoveragePoint, ...] = ()
+    driven_by: str = ""
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = None
     moved: str = ""
@@ -295,55 +299,7 @@ class TrainResult:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def parse(cls: type[T], data: dict[str, Any], **derived: Any) -> T:
-    """Make a `cls` from JSON: keys it does not know are ignored, lists become tuples, null means the default.
-
-    Args:
-        cls: One of the classes above.
-        data: A JSON object.
-        derived: Fields whose value is not that of the same key.
-
-    Raises:
-        ServerError: If a field without a default is missing, or `data` is no object; names what.
-    """
-    if not isinstance(data, dict):
-        raise ServerError(f"The server's {cls.__name__} is no object: {SAME_VERSION}")
-    values = dict(derived)
-    for known in fields(cls):
-        if known.name in values:
-            continue
-        value = _tuple(data.get(known.name))
-        if value is not None:
-            values[known.name] = value
-        elif known.default is MISSING and known.default_factory is MISSING:
-            raise ServerError(f"The server's {cls.__name__} lacks '{known.name}': {SAME_VERSION}")
-    return cls(**values)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
-
-
-def _tolerant(read: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
-    """Make whatever a strange reply does to a function a `ServerError`."""
-
-    @wraps(read)
-    def checked(data: dict[str, Any]) -> T:
-        try:
-            return read(data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            reason = f"lacks {error}" if isinstance(error, KeyError) else f"is strange ({error})"
-            raise ServerError(f"The server's answer {reason}: {SAME_VERSION}") from error
-
-    return checked
-
-
-def parse_all(cls: type[T], rows: list[dict[str, Any]] | None) -> tuple[T, ...]:
-    """Make one `cls` of each row; see `parse`."""
-    return tuple(parse(cls, row) for row in rows or ())
-
-
-@_tolerant
+@tolerant
 def parse_sample(data: dict[str, Any]) -> Sample:
     """Make a `Sample` from the reply of `POST /activelearning/{strategy}`."""
     first = next(iter(data.get("samples") or ()), {})
@@ -356,7 +312,7 @@ def parse_sample(data: dict[str, Any]) -> Sample:
     )
 
 
-@_tolerant
+@tolerant
 def parse_case(data: dict[str, Any]) -> CaseRow:
     """Make a `CaseRow` from a row of `GET /uncertainty/v1/cases`."""
     return parse(CaseRow, data, lease=parse(Lease, data["lease"]) if data.get("lease") else None)
@@ -375,7 +331,7 @@ def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]
     return tuple(Label(int(value), name) for name, value in pairs if int(value) > 0)
 
 
-@_tolerant
+@tolerant
 def parse_info(data: dict[str, Any]) -> ServerInfo:
     """Make a `ServerInfo` from the reply of `GET /info/`, of a stock MONAI Label server as well."""
     models = {name: _parse_model(name, entry) for name, entry in (data.get("models") or {}).items()}
@@ -392,7 +348,7 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
 def _parse_model(name: str, entry: dict[str, Any]) -> Model:
     labels = parse_labels(entry.get("labels") or {}, entry.get("label_details") or ())
     shift = parse(LabelShift, entry["label_shift"]) if entry.get("label_shift") else None
-    return parse(Model, entry, name=name, labels=labels, label_shift=shift)
+    return parse(Model, entry, name=name, labels=labels, label_shift=shift, driven_by=_driver(entry))
 
 
 def _folder_name(key: str) -> str:
@@ -402,17 +358,22 @@ def _folder_name(key: str) -> str:
     return key
 
 
-@_tolerant
+@tolerant
 def parse_result(data: dict[str, Any]) -> InferResult:
     """Make an `InferResult` from what an inference job, a correction or a review ends with."""
     risk = data["risk"]
+    driver = _driver(risk)
     return parse(
         InferResult,
         {**data, **risk},
         key=_folder_name(risk["result"]),
         label_url=data["label"],
         labels=parse_labels(data["label_names"], data.get("labels", [])),
-        maps={name: parse(MapInfo, entry) for name, entry in risk["maps"].items()},
+        maps={
+            name: parse(MapInfo, entry, driven_by=driver if name == RISK else "")
+            for name, entry in risk["maps"].items()
+        },
+        driven_by=driver,
         structures=parse_all(Structure, risk["structures"]),
         provenance=risk["provenance"],
         regions=parse_all(Region, risk.get("regions")),
@@ -421,10 +382,15 @@ def parse_result(data: dict[str, Any]) -> InferResult:
     )
 
 
-@_tolerant
+@tolerant
 def parse_promise(data: dict[str, Any]) -> Promise:
     """Make a `Promise` from what the errand `guarantee` answers."""
     return parse(Promise, data, guarantee=_guarantee(data))
+
+
+def _driver(data: dict[str, Any]) -> str:
+    driver = str(data.get("driven_by") or RISK)
+    return "" if driver == RISK else driver
 
 
 def _guarantee(data: dict[str, Any]) -> Guarantee | None:

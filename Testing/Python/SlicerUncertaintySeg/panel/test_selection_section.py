@@ -14,6 +14,7 @@ pytest.importorskip("PySide6")
 from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE, POINTS
 from UncertaintySegLib.logic.report import selection_of
+from UncertaintySegLib.logic.risk import measures
 from UncertaintySegLib.panel.selection_section import SelectionSection
 
 VIEWS = ("Red", "Yellow", "Green")
@@ -152,6 +153,31 @@ def test_a_bound_out_of_reach_is_refused_and_the_promise_stays(section, show_res
     assert section.ui.alphaSpinBox.value == 5.0
     show_result(key="n3xt")
     assert not section.logic.asking
+
+
+def test_slider_curve_and_legend_say_which_map_drives(section, show_result, session, phantom_case, host):
+    legend_of = slicer.modules.colors.logic().GetColorLegendDisplayNode
+    show_result()
+    session.scene.show_map("error_probability")
+    legend = legend_of(session.scene.maps["error_probability"])
+    assert legend.GetTitleText() == "Error\nprobability"
+    assert section.ui.footnoteLabel.isHidden()
+    result = show_result(driven_by="ranking")
+    assert section.ui.footnoteLabel.text == "Voxels are ranked by: learned ranking of errors."
+    assert not section.ui.footnoteLabel.isHidden()
+    assert section.ui.reviewThresholdSlider.toolTip.endswith("Voxels are ranked by: learned ranking of errors.")
+    assert section.logic.plot.node.GetTitle() == "What a review leaves wrong (learned ranking of errors)"
+    info = dataclasses.replace(result.maps["error_probability"], driven_by="ranking")
+    session.scene.add_map("error_probability", session.scene.file_of(info), info, {})
+    legend = legend_of(session.scene.maps["error_probability"])
+    assert legend.GetTitleText() == "Error\nprobability,\nby\nlearned\nranking\nof\nerrors"
+    names = [measure.title for measure in measures(dataclasses.replace(result, maps={"error_probability": info}))]
+    assert names == ["Error probability, by learned ranking of errors"]
+    section.ui.reviewThresholdSlider.setValue(0.3)
+    assert section.ui.footnoteLabel.text.endswith("errors. Volume and regions are those at threshold 0.2.")
+    show_result()
+    assert section.ui.footnoteLabel.isHidden()
+    assert "ranked by" not in section.ui.reviewThresholdSlider.toolTip
 
 
 @pytest.mark.parametrize(("lowest", "decimals"), [(0.8, 2), (0.9998, 4)])

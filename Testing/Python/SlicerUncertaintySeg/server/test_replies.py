@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from Testing.Python.SlicerUncertaintySeg import wire_answers
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server import replies
+from UncertaintySegLib.server.parsing import parse
 
 LABELS = [{"id": 1, "name": "organ", "rgb": [90, 200, 110]}, {"id": 2, "name": "lesion", "rgb": None}]
 JSON = st.recursive(
@@ -16,7 +17,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-PARSERS = [replies.parse_info, replies.parse_sample, replies.parse_case, replies.parse_result]
+PARSERS = [
+    replies.parse_info, replies.parse_sample, replies.parse_case, replies.parse_result, replies.parse_promise,
+]  # fmt: skip
 
 
 def a_result() -> dict:
@@ -47,7 +50,7 @@ def test_null_is_the_default_of_what_is_optional():
 def test_lists_within_lists_become_tuples():
     region = {"rank": 1, "structure": "organ", "ras_mm": [1, 2, 3], "ijk": [1, 2, 3], "volume_ml": 1}
     box = {"bounding_box": [[0, 0, 0], [4, 4, 4]], "expected_error_ml": 0.5}
-    assert replies.parse(replies.Region, region | box).bounding_box == ((0, 0, 0), (4, 4, 4))
+    assert parse(replies.Region, region | box).bounding_box == ((0, 0, 0), (4, 4, 4))
 
 
 def test_labels_may_be_a_list_of_names_as_in_older_servers():
@@ -99,3 +102,14 @@ def test_a_result_with_one_strange_field_is_read_or_refused_in_a_sentence(name, 
     data["risk"][name] = value
     with contextlib.suppress(ServerError):
         replies.parse_result(data)
+
+
+@pytest.mark.parametrize(("said", "driver"), [(None, ""), ("error_probability", ""), ("ranking", "ranking")])
+def test_the_map_that_drives_is_known_where_it_is_not_the_error_probability_itself(said, driver):
+    answer = wire_answers.result("k3y", LABELS, [], ("error_probability", "predictive_entropy"))
+    answer["risk"]["driven_by"] = said
+    found = replies.parse_result(answer)
+    assert found.driven_by == driver
+    assert {name: info.driven_by for name, info in found.maps.items()} == {
+        "error_probability": driver, "predictive_entropy": "",
+    }  # fmt: skip
