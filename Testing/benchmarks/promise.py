@@ -20,12 +20,12 @@ ALPHAS = (0.05, 0.10, 0.15)
 DRAWS = 2000
 
 
-def validation_cases(name: str, data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and reviewed shares `[n, T]` of the 20 validation cases at the thresholds of the shipped calibration."""
-    bundle = find_bundle(name)
-    ids = set(read_split("msd_hippocampus")["validation"])
-    found = calibrate(Predictor(bundle), [case for case in read_cases(data) if case.id in ids])
-    # both have the same thresholds on the model's own scale, which recalibration only renames
+def curves(name: str, data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and reviewed shares `[n, T]` of the calibration and the 20 validation cases, by the map that drives."""
+    bundle, split = find_bundle(name), read_split("msd_hippocampus")
+    by = bundle.calibration[0].measure
+    ids = {*split["calibration"], *split["validation"]}
+    found = calibrate(Predictor(bundle), [case for case in read_cases(data) if case.id in ids], by=by)
     return found.losses, np.array([case.reviewed for case in found.cases])
 
 
@@ -93,10 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     columns = ["at most", "how sure", "left wrong", "splits above it", "reviewed", "whole scan"]
     for name in options.model or [name for name in find_bundles() if name.startswith("hippocampus")]:
-        calibration, _ = find_bundle(name).calibration
-        more, more_reviewed = validation_cases(name, options.data)
-        losses = np.concatenate([calibration.losses, more])
-        reviewed = np.concatenate([[case.reviewed for case in calibration.cases], more_reviewed])
+        losses, reviewed = curves(name, options.data)
         title = f"{name}: {SPLITS} splits of {len(losses)} cases into {CALIBRATED} and {len(losses) - CALIBRATED}"
         show(title, columns, list(resplit(losses, reviewed, CALIBRATED)))
     rows = [row for n in (1, 20, 40, 100) for row in known_truth(n)]
