@@ -146,6 +146,9 @@ class Provenance(_Wire):
         None, description="SHA-256 of the calibration behind the error probability; null where it is the model's own."
     )
     fallback: str | None = Field(None, description="What had to be done otherwise for want of memory, or null.")
+    warnings: list[str] = Field(
+        default_factory=list, description="Why the scan may not be what the model was trained on, one sentence each."
+    )
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

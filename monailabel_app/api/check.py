@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.app.infer_task import find_task
 from uncertaintyseg import wire
-from uncertaintyseg.data.modality import modality_doubt
+from uncertaintyseg.data.doubts import read_doubts
 
 router = APIRouter(tags=["Uncertainty"])
 
@@ -19,5 +19,5 @@ def check(asked: wire.CheckRequest, app: AppInstance) -> wire.Check:
     4xx for an unknown model or image, and for a scan that no model can read.
     """
     bundle = find_task(app.infers, asked.model).bundle
-    doubt = modality_doubt(app.datastore().image_path(asked.image), bundle.modality)
-    return wire.Check(warnings=[f"{asked.image} {doubt}"] if doubt else [])
+    doubts = read_doubts(app.datastore().image_path(asked.image), bundle.modality, bundle.channels)
+    return wire.Check(warnings=[f"{asked.image} {doubt}" for doubt in doubts])

@@ -60,7 +60,7 @@ class Condition(Work):
             clicks = [Click((i, j, k), label, stroke) for i, j, k, label, stroke in self.clicks]
             known = {} if self.reach_mm is None else {"reach_mm": self.reach_mm}
             prediction = case.given(clicks, **known).prediction()
-        except RuntimeError as error:
+        except Exception as error:
             _warm_case.cache_clear()
             if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error

@@ -46,7 +46,7 @@ class Predict(Work):
         for device, halvings in self._attempts():
             try:
                 return self._predict(report, device, halvings, failed)
-            except (MemoryError, RuntimeError, TooLargeError) as error:
+            except Exception as error:
                 if not (is_out_of_memory(error) or (isinstance(error, TooLargeError) and device != "cpu")):
                     raise  # on the CPU the figures are told, for nothing else is left
                 failed = failed or f"out of memory on {device} with the model's own windows"

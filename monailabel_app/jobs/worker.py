@@ -110,7 +110,7 @@ def _import_predictor() -> None:
 def _do(work: Work) -> Any:
     try:
         return work.run(_shared[0].report)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
+    except Exception as error:
+        if not isinstance(error, MemoryError) and is_out_of_memory(error):
             raise MemoryError(str(error)) from error
         raise

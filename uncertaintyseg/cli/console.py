@@ -70,15 +70,15 @@ def read_options(pairs: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def warn_of_modality(bundle: Bundle, image: Path) -> None:
-    """Say on stderr that a scan does not look like what a model was trained on.
+def warn_of_doubts(bundle: Bundle, image: Path) -> None:
+    """Say on stderr why a scan does not look like what a model was trained on.
 
     Raises:
         InputError: The scan cannot be read.
     """
-    from uncertaintyseg.data.modality import modality_doubt
+    from uncertaintyseg.data.doubts import read_doubts
 
-    if doubt := modality_doubt(image, bundle.modality):
+    for doubt in read_doubts(image, bundle.modality, bundle.channels):
         console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
 
 

@@ -28,7 +28,7 @@ from uncertaintyseg.cli.console import (
     read_options,
     read_roi,
     read_structures,
-    warn_of_modality,
+    warn_of_doubts,
 )
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import Structure
@@ -63,7 +63,7 @@ def predict(
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
-    warn_of_modality(bundle, image)
+    warn_of_doubts(bundle, image)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.crf import CRF

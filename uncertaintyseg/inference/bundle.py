@@ -163,6 +163,11 @@ class Bundle:
         return self.uncertainty.modality
 
     @property
+    def channels(self) -> int:
+        """How many channels a scan has."""
+        return len(self.config.get("channels") or [1])
+
+    @property
     def imported(self) -> bool:
         """Whether it is somebody else's network as it came, without a head of ours; it is run, never trained."""
         return self.uncertainty.origin is not None and self.uncertainty.base is None

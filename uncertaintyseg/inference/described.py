@@ -125,7 +125,7 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         bundle: the model.
         head: of its network.
         seconds: wall time of each stage.
-        about: params, samples, seed, window, overlap, device and calibration.
+        about: params, samples, seed, window, overlap, device, calibration and warnings.
     """
     classes = len(bundle.labels) + 1
     return Provenance(

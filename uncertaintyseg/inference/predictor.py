@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 
 from uncertaintyseg.active.acquisition import case_scores
 from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.errors import BundleError, InputError
@@ -174,7 +175,8 @@ class Predictor:
         labels = named(self.bundle.labels, structures)
         with timed(seconds, "read"):
             progress("reading the scan", 0.0)
-            scan = read_channels(image, len(self.bundle.config.get("channels") or [1]))
+            scan = read_channels(image, self.bundle.channels)
+            doubts = scan_doubts(scan, self.bundle.modality)
             box = boxed(region, scan.shape[1:])
         carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES
         asked = Asked(labels, structures is not None, carried, box, scratch, samples, seed)
@@ -212,6 +214,7 @@ class Predictor:
             self.bundle, self.network.head, seconds,
             params=params, samples=spread.drawn.count or None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
+            warnings=[f"the scan {doubt}" for doubt in doubts],
         )  # fmt: skip
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
