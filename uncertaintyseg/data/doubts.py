@@ -73,8 +73,8 @@ def _modality_doubts(scan: MetaTensor, expected: str) -> Iterator[str]:
     if expected == "CT" and shifted > _SHIFTED_SHARE:
         yield (
             f"looks like a CT to which {_SHIFT} was added: {shifted:.0%} of its voxels are between {low:g} and "
-            f"{high:g}, where Hounsfield units have dense bone alone. Did it lose its rescale intercept? Subtract {_SHIFT}, or "
-            "convert it from DICOM again; its result may mean nothing."
+            f"{high:g}, where Hounsfield units have dense bone alone. Did it lose its rescale intercept? "
+            f"Subtract {_SHIFT}, or convert it from DICOM again; its result may mean nothing."
         )
     elif expected == "CT" and fat < _SHARE:
         yield (

@@ -288,6 +288,13 @@ def test_provenance_says_how_to_make_it_again(tiny_bundle, scan):
     assert Predictor(tiny_bundle("low_rank", 2)).predict(scan).provenance.nodes is None
 
 
+def test_doubts_about_a_scan_are_told_with_its_result(threshold, blob, tmp_path):
+    assert threshold.predict(blob).provenance.warnings == []
+    tiny.write_blob(tmp_path / "thick.nii.gz", UPRIGHT * np.diag([1, 1, 10, 1]), SHAPE)
+    (warning,) = threshold.predict(tmp_path / "thick.nii.gz").provenance.warnings
+    assert warning.startswith("the scan has voxels of 3 x 3 x 60 mm, larger than")
+
+
 def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, scan, phantoms, tmp_path):
     bundle = tiny_bundle("low_rank", 3)
     same = {"seed": 0, "samples": 64, "device": "cpu"}
