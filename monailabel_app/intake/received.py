@@ -69,7 +69,7 @@ def write_session(paths: Sequence[Path], folder: Path) -> Path:
         TooLargeError: It has too many voxels.
     """
     first = paths[0]
-    with unplaced(first.parent):
+    with _unplaced(first.parent, first.name if len(paths) == 1 else "series"):
         if len(paths) > 1 or (is_dicom(first) and not first.name.lower().endswith(SUFFIXES)):
             return write_scan(open_series(first.parent), folder, "series")
         with open_volume(first) as volume:
@@ -77,12 +77,12 @@ def write_session(paths: Sequence[Path], folder: Path) -> Path:
 
 
 @contextmanager
-def unplaced(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Let no error tell in which folder a client's file lies."""
+def _unplaced(folder: str | os.PathLike[str], called: str = "") -> Iterator[None]:
+    """Let no error tell in which folder the client's files lie; the folder itself is `called` something else."""
     try:
         yield
     except UncertaintySegError as error:
-        raise type(error)(str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "series")) from error
+        raise type(error)(str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), called)) from error
 
 
 def received_label(upload: UploadFile, ids: Mapping[str, int], grid: Grid, told: Sequence[Segment] = ()) -> np.ndarray:
@@ -121,7 +121,7 @@ def _kept(upload: UploadFile) -> Iterator[tuple[Path, str]]:
             while block := upload.file.read(_BLOCK):
                 digest.update(block)
                 file.write(block)
-        with unplaced(folder):
+        with _unplaced(folder):
             yield path, digest.hexdigest()
 
 

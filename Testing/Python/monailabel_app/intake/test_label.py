@@ -184,10 +184,10 @@ def bomb(kind: str, count: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [".nii.gz", ".mha", ".nrrd"])
-def test_a_label_that_expands_to_gigabytes_takes_what_its_scan_takes(kind):
+def test_a_label_that_expands_hugely_takes_what_its_scan_takes(kind):
     voxels = int(np.prod(LARGE.shape))
     assert not received(f"l{kind}", bomb(kind, voxels), grid=LARGE).any()
-    data = bomb(kind, 2**30)
+    data = bomb(kind, 2**28)
     assert len(data) < 2e6
     tracemalloc.start()
     start = time.process_time()

@@ -1,0 +1,226 @@
+"""Every road into a real server whose native readers are forbidden: what is right arrives, the rest is refused."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.uid import RLELossless
+
+from Testing.Python.monailabel_app import fuzzing
+from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, write_series
+from Testing.Python.monailabel_app.intake.files import VOXELS, mha, nifti, nrrd
+from Testing.Python.servers import SERVE
+
+GUARD = Path(__file__).with_name("guard")
+MODEL = "tiny_low_rank"
+FORMS = {".nii": False, ".nii.gz": True, ".mha": True, "_plain.mha": False, ".nrrd": True, "_plain.nrrd": False}
+"""By the end of a file's name: whether ITK packs it."""
+
+
+@pytest.fixture(scope="module")
+def guarded(launch, tmp_path_factory):
+    """A server with the guard; `sent` notes what a client is about to send, `log` is what the guard had to refuse."""
+    folder = tmp_path_factory.mktemp("guarded")
+    options, scans = fuzzing.tiny_world(folder)
+    (folder / "log").touch(), (folder / "uploads").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(GUARD), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("GUARD_LOG", str(folder / "log"))
+        patch.setenv("GUARD_UPLOADS", str(folder / "uploads"))
+        server = launch([*SERVE, *options], scans)
+    server.guard, server.noted = folder / "log", folder / "uploads"
+    server.data = folder / "data"
+    return server
+
+
+@pytest.fixture(autouse=True)
+def nothing_forbidden(guarded):
+    yield
+    assert guarded.guard.read_text() == ""
+
+
+def test_the_guard_forbids_what_it_should(guarded, tmp_path):
+    path = tmp_path / "scan.nii"
+    path.write_bytes(nifti())
+    (tmp_path / "uploads").write_text(hashlib.sha256(nifti()).hexdigest())
+    calls = {
+        "SimpleITK.ReadImage": f"import SimpleITK; SimpleITK.ReadImage({str(path)!r})",
+        "SimpleITK.ImageFileReader": "import SimpleITK; SimpleITK.ImageFileReader()",
+        "SimpleITK.ImageSeriesReader": "from SimpleITK import ImageSeriesReader; ImageSeriesReader()",
+        f"nibabel on {path}": f"from uncertaintyseg.data.scan import read_scan; read_scan({str(path)!r})",
+    }
+    paths = {"GUARD_LOG": tmp_path / "log", "GUARD_UPLOADS": tmp_path / "uploads"}
+    search = os.pathsep.join([str(GUARD), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": search, **{name: str(value) for name, value in paths.items()}}
+    for program in calls.values():
+        subprocess.run([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL, check=False)
+    assert paths["GUARD_LOG"].read_text().splitlines() == list(calls)
+
+
+def sent(server, data: bytes) -> bytes:
+    with server.noted.open("a") as noted:
+        noted.write(f"{hashlib.sha256(data).hexdigest()}\n")
+    return data
+
+
+def written(server, source: Path, folder: Path, end: str) -> tuple[str, bytes]:
+    """A volume as ITK writes it in another form, and its name."""
+    path = folder / f"volume{end}"
+    sitk.WriteImage(sitk.ReadImage(str(source)), str(path), useCompression=FORMS[end], compressionLevel=9)
+    return path.name, sent(server, path.read_bytes())
+
+
+@pytest.mark.parametrize("end", FORMS)
+def test_a_scan_in_every_form_arrives_by_every_road(guarded, tmp_path, end):
+    source = min((guarded.data / "images").iterdir())
+    name, data = written(guarded, source, tmp_path, end)
+    put = guarded.http.put("/datastore/image", params={"image": "sent"}, files={"file": (name, data)})
+    assert put.status_code == 200, put.text
+    digest = hashlib.sha256(data).hexdigest()
+    for check, status in ((digest, 200), (f"SHA256:{digest}", 200), ("0" * 64, 404), ("CRC:1", 400)):
+        head = guarded.http.head("/datastore/image", params={"image": "sent", "check_sum": check})
+        assert head.status_code == status
+    stored = guarded.http.get("/datastore/image?image=sent").content
+    kept = nib.Nifti1Image.from_bytes(gzip.decompress(stored) if stored[:2] == b"\x1f\x8b" else stored)
+    original = nib.load(source)
+    assert kept.get_data_dtype() == original.get_data_dtype()
+    np.testing.assert_array_equal(kept.get_fdata(), original.get_fdata())
+    np.testing.assert_allclose(kept.affine, original.affine, atol=1e-5)
+    session = guarded.http.put("/session/", files={"files": (name, data)}).json()["session_id"]
+    roads = [
+        guarded.http.post(f"/infer/{MODEL}?image=sent&output=json"),
+        guarded.http.post(f"/infer/{MODEL}?session_id={session}&output=json"),
+        guarded.http.post(f"/infer/{MODEL}?output=json", files={"file": (name, data)}),
+    ]
+    assert [answer.status_code for answer in roads] == [200] * 3, [answer.text for answer in roads]
+    assert len({answer.json()["risk"]["result"] for answer in roads}) == 1
+    guarded.http.delete("/datastore/image?id=sent")
+
+
+@pytest.mark.parametrize("end", FORMS)
+def test_a_label_in_every_form_is_saved_and_reviewed(guarded, tmp_path, end):
+    source = min((guarded.data / "labels").iterdir())
+    image = source.name.removesuffix(".nii.gz")
+    name, data = written(guarded, source, tmp_path, end)
+    answer = guarded.http.put(f"/datastore/label?image={image}", files={"label": (name, data)})
+    assert answer.status_code == 200, answer.text
+    saved = nib.Nifti1Image.from_bytes(
+        gzip.decompress(guarded.http.get(f"/datastore/label?label={image}&tag=final").content)
+    )
+    np.testing.assert_array_equal(np.asarray(saved.dataobj), np.asarray(nib.load(source).dataobj))
+    key = guarded.infer(MODEL, image)["result"]["risk"]["result"]
+    review = guarded.http.post(f"/uncertainty/v1/results/{key}/review", files={"label": (name, data)})
+    assert review.status_code == 200, review.text
+    guarded.remove_label(image)
+
+
+@pytest.mark.parametrize("is_rle", [False, True])
+def test_slices_arrive_as_a_session(guarded, tmp_path, is_rle):
+    values = np.random.default_rng(0).integers(-1000, 1000, (20, 24, 12))
+    write_series(tmp_path, values, make_affine((0.8, 1.1, 2.5)), shuffle=3)
+    files = []
+    for path in tmp_path.iterdir():
+        if is_rle:
+            one = pydicom.dcmread(path)
+            one.compress(RLELossless)
+            one.save_as(path)
+        files.append(("files", (path.name, sent(guarded, path.read_bytes()))))
+    session = guarded.http.put("/session/", files=files).json()["session_id"]
+    volume = guarded.http.get(f"/session/{session}?image=true").content
+    np.testing.assert_array_equal(nib.Nifti1Image.from_bytes(gzip.decompress(volume)).get_fdata(), values)
+    answer = guarded.http.post(f"/infer/{MODEL}?session_id={session}&output=json")
+    assert answer.status_code == 200, answer.text
+
+
+def test_five_thousand_slices_make_a_session(guarded, tmp_path):
+    write_series(tmp_path, np.arange(32.0).reshape(4, 4, 2), make_affine())
+    one = pydicom.dcmread(tmp_path / "0001.dcm")
+    one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = "1.2.3.10000"
+    one.ImagePositionPatient = [0, 0, 10000]
+    one.save_as(tmp_path / "one")
+    template = (tmp_path / "one").read_bytes()
+    assert template.count(b"10000") == 3
+    slices = [template.replace(b"10000", str(10000 + number).encode()) for number in range(5000)]
+    files = [("files", ("slice.dcm", data)) for data in slices]  # the same name, as in folders of their own
+    answer = guarded.http.put("/session/", files=files)
+    assert answer.status_code == 200, answer.text
+    volume = guarded.http.get(f"/session/{answer.json()['session_id']}?image=true").content
+    assert nib.Nifti1Image.from_bytes(gzip.decompress(volume)).shape == (4, 4, 5000)
+    refused = guarded.http.put("/session/", files=[*files, files[0]])
+    assert refused.status_code == 413
+
+
+HOSTILE = {
+    "detached.mha": mha(b"\0", DimSize="1 1 1", ElementType="MET_UCHAR", ElementDataFile="/etc/passwd"),
+    "list.mha": mha(b"/etc/passwd\n", ElementDataFile="LIST"),
+    "colon.mha": mha(b"\0", separator=": ", ElementDataFile="/etc/passwd"),
+    "case.mha": mha(VOXELS, elementdatafile="/etc/passwd"),
+    "twice.mha": mha(VOXELS).replace(b"DimSize", b"ElementDataFile = /etc/passwd\nDimSize"),
+    "negative.mha": mha(VOXELS, DimSize="3 -4 5"),
+    "long.mha": mha(VOXELS, DimSize="3 4 " + "5" * 5000),
+    "header.mha": mha(VOXELS, HeaderSize="-1"),
+    "detached.nrrd": nrrd(VOXELS, datafile="/etc/passwd"),
+    "skip.nrrd": nrrd(VOXELS, byte_skip="-1"),
+    "negative.nrrd": nrrd(VOXELS, sizes="3 4 -5"),
+    "pair.nii": nifti(magic=b"ni1"),
+    "offset.nii": nifti(vox_offset=-5),
+    "negative.nii": nifti(dim=[3, 3, 4, -5, 1, 1, 1, 1]),
+    "members.nii.gz": gzip.compress(b"") * 100_000,
+    "text.nii.gz": b"text",
+    "slice.dcm": bytes(128) + b"DICM" + b"\2\0\2\0UI\xff\xff" + bytes(20),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_hostile_is_refused_by_every_road_fast_and_by_its_name(guarded, name):
+    image, file = guarded.images()[0], (name, sent(guarded, HOSTILE[name]))
+    key = guarded.infer(MODEL, image)["result"]["risk"]["result"]
+    begin = time.monotonic()
+    answers = [
+        guarded.http.put("/datastore/image?image=hostile", files={"file": file}),
+        guarded.http.put("/session/", files={"files": file}),
+        guarded.http.put("/session/", files=[("files", file), ("files", ("other.dcm", file[1]))]),
+        guarded.http.post(f"/infer/{MODEL}", files={"file": file}),
+        guarded.http.put(f"/datastore/label?image={image}", files={"label": file}),
+        guarded.http.post(f"/uncertainty/v1/results/{key}/review", files={"label": file}),
+    ]
+    assert time.monotonic() - begin < 20
+    for answer in answers:
+        assert 400 <= answer.status_code < 500, answer.text
+        detail = answer.json()["detail"]
+        assert name in detail or "other.dcm" in detail
+        assert "unknown class id" not in detail  # which would tell a byte of the file that was named
+        assert "/tmp" not in detail
+        assert str(guarded.studies) not in detail
+    assert "hostile" not in guarded.images()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process's memory is read from /proc")
+def test_memory_of_the_server_stays_small_whatever_a_small_file_expands_to(guarded):
+    image = guarded.images()[0]
+
+    def peak() -> int:
+        status = Path(f"/proc/{guarded.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+    large = nifti(array=np.zeros(1, np.uint8), dim=[3, 1024, 512, 512, 1, 1, 1, 1])[:352]
+    flat = np.zeros(2**28, np.uint8)
+    bomb = gzip.compress(large + flat.tobytes(), 9)
+    del flat
+    assert len(bomb) < 1e6
+    before = peak()
+    assert guarded.http.put(f"/datastore/label?image={image}", files={"label": ("l.nii.gz", bomb)}).status_code == 413
+    constant = guarded.http.put("/datastore/image?image=flat", files={"file": ("s.nii.gz", bomb)})
+    assert "every voxel is 0" in constant.json()["detail"]
+    assert peak() - before < 150e6
