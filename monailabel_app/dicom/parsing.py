@@ -25,17 +25,21 @@ _RAW_DEFLATE = -zlib.MAX_WBITS
 _DEFLATED_BYTES = 2**27
 """Of a deflated file, packed or expanded."""
 
+_READS, _READS_A_FILE = 2**19, 600
+"""Of pydicom, which reads two or three times for an element; a header with a thousand frames has 50 000 of them."""
+_BYTES, _BYTES_A_FILE = 2**26, 2**16
+
 
 class Limits:
     """What the headers of one series may take together.
 
     Args:
-        reads: of pydicom; an element takes two or three.
-        size: bytes.
+        files: of the series.
     """
 
-    def __init__(self, reads: int = 2**22, size: int = 2**28) -> None:
-        self._reads, self._bytes = reads, size
+    def __init__(self, files: int = 1) -> None:
+        self._reads = _READS + files * _READS_A_FILE
+        self._bytes = _BYTES + files * _BYTES_A_FILE
 
     def take(self, size: int) -> None:
         """Count one read. Raises `InputError` when it is too much."""
@@ -64,7 +68,7 @@ def read_header(path: Path, limits: Limits | None = None) -> Dataset:
     Raises:
         InputError: It is no DICOM file, or beyond the limits; the message has the file's name without its folder.
     """
-    with path.open("rb") as file, understood(path):
+    with path.open("rb") as file, understood(path.name):
         if file.read(_PREAMBLE)[-4:] != b"DICM":
             raise InputError("not a DICOM file; several files are the DICOM slices of one series")
         limited = _Limited(file, limits or Limits())
@@ -85,7 +89,7 @@ def read_header(path: Path, limits: Limits | None = None) -> Dataset:
 def at_pixels(header: Dataset) -> Iterator[BinaryIO]:
     """The file of a header, expanded where it is deflated, at the element with the pixels."""
     path = Path(header.filename)
-    with path.open("rb") as file, understood(path):
+    with path.open("rb") as file, understood(path.name):
         if header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             file.seek(header.begins_at)
             file = _inflated(file)  # noqa: PLW2901 - the same bytes
@@ -94,16 +98,18 @@ def at_pixels(header: Dataset) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def understood(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file leads to into an `InputError` with the file's name."""
+def understood(name: str, *, is_named: bool = False) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into an `InputError` with a name, unless the error `is_named` already."""
     try:
         yield
     except InputError as error:
-        raise type(error)(f"{path.name}: {error}") from error
+        if is_named:
+            raise
+        raise type(error)(f"{name}: {error}") from error
     except MemoryError:
         raise
     except Exception as error:  # pydicom lets through what it meets: struct.error, RecursionError, KeyError, ...
-        raise InputError(f"{path.name}: cannot be read as DICOM ({type(error).__name__}): export it again") from error
+        raise InputError(f"{name}: cannot be read as DICOM ({type(error).__name__}): export it again") from error
 
 
 def _is_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:

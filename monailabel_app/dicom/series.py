@@ -83,8 +83,9 @@ def read_series(folder: str | os.PathLike[str]) -> Series:
             slices are no regular grid: tilted gantry, missing or doubled slices.
     """
     folder = Path(folder)
-    limits = Limits()
-    headers = [read_header(path, limits) for path in sorted(folder.iterdir())]
+    paths = sorted(folder.iterdir())
+    limits = Limits(len(paths))
+    headers = [read_header(path, limits) for path in paths]
     for header in headers:
         _complete(header)
     _check_one_series(headers, folder)

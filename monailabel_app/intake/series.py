@@ -32,12 +32,13 @@ def open_series(folder: Path) -> Volume:
             files' names without their folder.
         TooLargeError: They have more than `MAX_VOXELS`.
     """
-    series = read_series(folder)
+    with understood(str(folder), is_named=True):
+        series = read_series(folder)
     if math.prod(series.shape) > MAX_VOXELS:
         raise TooLargeError(f"{by(series.shape)} voxels, more than the {MAX_VOXELS:,} of an upload. Crop the series")
     affine, scales = checked_affine(series.affine), []
     for header in series.headers:
-        with understood(Path(header.filename)):
+        with understood(Path(header.filename).name):
             check_pixels(header)
             if needs_codec(header):
                 check_codec(header)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import tracemalloc
 import zlib
 
@@ -30,7 +29,7 @@ from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, rotati
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 
-VALUES = np.random.default_rng(0).integers(-1000, 1000, (9, 8, 4))
+VALUES = np.random.default_rng(0).integers(-1000, 1000, (16, 24, 4))
 AFFINE = make_affine((0.8, 1.1, 2.5), (-40, 25, 310), rotation(15, -20, 30))
 
 
@@ -177,12 +176,9 @@ def test_sequences_without_an_end_are_refused(folder):
     refused(folder, "0000.dcm: cannot be read as DICOM")
 
 
-def test_a_header_of_millions_of_elements_is_refused_in_time(folder):
-    elements = b"".join(b"\x09\0" + (n % 65536).to_bytes(2, "little") + b"LO\0\0" for n in range(4_500_000))
-    one_file(folder, elements)
-    start = time.process_time()
+def test_a_header_of_too_many_elements_is_refused(folder):
+    one_file(folder, b"".join(b"\x09\0" + (n % 65536).to_bytes(2, "little") + b"LO\0\0" for n in range(600_000)))
     refused(folder, "larger than any")
-    assert time.process_time() - start < 60
 
 
 def test_an_element_that_promises_gigabytes_takes_no_memory(folder):
@@ -193,14 +189,14 @@ def test_an_element_that_promises_gigabytes_takes_no_memory(folder):
     tracemalloc.stop()
 
 
-def test_a_deflated_file_that_expands_to_gigabytes_is_refused(folder):
+def test_a_deflated_file_that_expands_hugely_is_refused(folder):
     packer = zlib.compressobj(9, wbits=-15)
-    data = b"".join(packer.compress(bytes(2**20)) for _ in range(1024)) + packer.flush()
+    data = b"".join(packer.compress(bytes(2**20)) for _ in range(160)) + packer.flush()
     one_file(folder, data, DeflatedExplicitVRLittleEndian)
     refused(folder, "more than 128 MB")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     change=st.sampled_from([None, deflated, rle, implicit]), place=st.integers(0, 1500), noise=st.binary(max_size=40)
 )
