@@ -22,6 +22,7 @@ from monailabel_app.access import Access
 from monailabel_app.api import errors
 from monailabel_app.api.audit import audit, audit_job
 from monailabel_app.api.auth import Gate, Login
+from monailabel_app.api.folders import WithoutFolders
 from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
 from monailabel_app.api.limits import FORM, BodyLimits
@@ -87,6 +88,7 @@ def _protect(app: FastAPI, access: Access) -> None:
     app.user_middleware.clear()
     app.state.gate = Gate(access)
     app.router.form_limits = FORM
+    app.add_middleware(WithoutFolders, access=access)
     app.add_middleware(BodyLimits, access=access)
     app.add_middleware(Login, gate=app.state.gate)
     if access.allow_origins:
