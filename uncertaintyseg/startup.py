@@ -1,9 +1,9 @@
-"""MONAI without what no program of ours uses of it: they start in little more than half of the time.
+"""MONAI without what no program of ours uses of it: they start in half of the time.
 
 MONAI imports whatever it finds of the packages that it may work with: experiment loggers, plots, tables. It takes each
 for absent where it cannot be imported, so they are hidden while it is imported, and only then. A program that calls
 `import_monai_lightly` gives MONAI's own features of them up (`MLFlowHandler`, the TensorBoard handlers, `CSVDataset`,
-plots); a library that is imported must not do that to others, so nothing here happens by itself.
+plots, notch filters, downloads from Google Drive); a library that is imported must not do that to others, so nothing here happens by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-UNUSED = ("matplotlib", "mlflow", "pandas", "sklearn", "tensorboard", "torch.utils.tensorboard")
+UNUSED = (
+    "gdown",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "scipy.signal",
+    "sklearn",
+    "tensorboard",
+    "torch.utils.tensorboard",
+)
+STOOD_IN_FOR = {"torch.distributed.optim": "ZeroRedundancyOptimizer"}
+"""What Ignite cannot do without, and the one class that it wants of it: to ask whether an optimizer is of it. Behind
+it come all of torch's distributed training and a computer algebra system, a fifth of a start."""
 
 
 def import_monai_lightly() -> None:
@@ -55,10 +67,18 @@ class _Loader(Loader):
 
 @contextmanager
 def _hidden(names: Sequence[str]) -> Iterator[None]:
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # None: Python then says that there is no such module
+    away = {name: None for name in names if name not in sys.modules}  # Python then says that there is no such module
+    away |= {name: _with(name, kind) for name, kind in STOOD_IN_FOR.items() if name not in sys.modules}
+    sys.modules.update(away)
     try:
         yield
     finally:
-        for name in absent:
+        for name in away:
             del sys.modules[name]
+
+
+def _with(name: str, kind: str) -> ModuleType:
+    """A module that holds a class of which nothing is."""
+    module = ModuleType(name)
+    setattr(module, kind, type(kind, (), {}))
+    return module

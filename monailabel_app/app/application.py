@@ -339,6 +339,10 @@ class UncertaintySegApp(MONAILabelApp):
     def _cache_bytes(self) -> int:
         return int(float(self.conf.get("cache_gb", "10")) * 1024**3)
 
+    def info(self) -> dict[str, Any]:
+        """Return what GET /info/ says: MONAI Label's own, and `warming_up`: whether an inference would wait for it."""
+        return {**super().info(), "warming_up": self.queue.warming_up}
+
     def on_init_complete(self) -> None:
         """Begin to load the worker, so that the first inference need not wait for it."""
         super().on_init_complete()

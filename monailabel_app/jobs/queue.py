@@ -67,6 +67,11 @@ class JobQueue:
         """Start the answering process before the first job needs it."""
         self._answering.worker.warm_up()
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether a job that comes now waits for that."""
+        return self._answering.worker.warming_up
+
     def submit(self, job: Job) -> Job:
         """Add a job, or join the one that does the same already; use the job that is returned.
 

@@ -46,6 +46,7 @@ class Worker:
         self._progress = RawValue(Progress)
         self._niceness = niceness
         self._pool: ProcessPool | None = None
+        self._warming: Future[None] | None = None
         self._lock = threading.RLock()
 
     def submit(self, work: Work) -> Future[Any]:
@@ -59,7 +60,12 @@ class Worker:
 
     def warm_up(self) -> None:
         """Start the process and its imports now, so that the first prediction need not wait for them."""
-        self._ready_pool().schedule(_import_predictor)
+        self._warming = self._ready_pool().schedule(_import_predictor)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether these imports are still going on; what is asked meanwhile waits for them."""
+        return self._warming is not None and not self._warming.done()
 
     def progress(self) -> tuple[str, float]:
         """Return the stage and the fraction of the work at hand."""
