@@ -359,4 +359,5 @@ class UncertaintySegApp(MONAILabelApp):
     def _load_sessions(self, load: bool = False) -> CheckedSessions | None:
         if not load:
             return None
-        return CheckedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+        path, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
+        return CheckedSessions(path, expiry, self._cache_bytes())

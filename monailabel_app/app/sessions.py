@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 from monailabel.utils.sessions import SessionInfo, Sessions
 
@@ -14,7 +16,17 @@ OWNER = "owner"
 
 
 class CheckedSessions(Sessions):
-    """MONAI Label's sessions. It joins ids from the network to its folder; here other ids are simply unknown."""
+    """MONAI Label's sessions. It joins ids from the network to its folder; here other ids are simply unknown.
+
+    Args:
+        store_path: folder of the uploads; empty for MONAI Label's own.
+        expiry: seconds after the last use.
+        limit_bytes: the least recently used sessions go beyond this size.
+    """
+
+    def __init__(self, store_path: str, expiry: int, limit_bytes: int) -> None:
+        super().__init__(store_path, expiry)
+        self._limit_bytes = limit_bytes
 
     def add_session(
         self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None, owner: str = ""
@@ -30,3 +42,20 @@ class CheckedSessions(Sessions):
         if not _SESSION.fullmatch(session_id):
             return None
         return super().get_session(session_id, update_ts, fetch_cache)
+
+    def add_session(self, *args: Any, **kwargs: Any) -> tuple[str, SessionInfo]:
+        """Keep an upload, and make room for it."""
+        session_id, info = super().add_session(*args, **kwargs)
+        known = [folder for folder in Path(self.store_path).iterdir() if _SESSION.fullmatch(folder.name)]
+        total = 0
+        for folder in sorted(known, key=_last_used, reverse=True):
+            total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            if total > self._limit_bytes and folder.name != session_id:
+                self.remove_session(folder.name)
+        return session_id, info
+
+
+def _last_used(folder: Path) -> float:
+    """Its record is written with each use; of one that has just gone, long ago."""
+    record = folder / "meta.info"
+    return record.stat().st_mtime if record.is_file() else 0.0
