@@ -9,7 +9,7 @@ from monailabel_app.app.sessions import CheckedSessions
 
 
 def test_the_sessions_used_least_recently_go_beyond_the_limit(tmp_path):
-    sessions = CheckedSessions(str(tmp_path / "sessions"), 3600, limit_bytes=3_000)
+    sessions = CheckedSessions(str(tmp_path / "sessions"), 3600, limit_bytes=4_000)
     ids = []
     for number in range(4):
         upload = tmp_path / f"{number}.nii"
