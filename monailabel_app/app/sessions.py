@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from monailabel.utils.sessions import SessionInfo, Sessions
 
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
 OWNER = "owner"
 """Field of a session's `meta`: the name of who uploaded it."""
 
@@ -31,10 +28,11 @@ class CheckedSessions(Sessions):
     def add_session(
         self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None, owner: str = ""
     ) -> tuple[str, SessionInfo]:
-        """Keep a file for a while, for its owner."""
+        """Keep a file for a while, for its owner; others may have to go for it."""
         session_id, info = super().add_session(data_file, expiry, uncompress, session_id)
         info.meta[OWNER] = owner
         self._write_meta_info(session_id, info)
+        self._make_room(keep=session_id)
         return session_id, info
 
     def get_session(self, session_id: str, update_ts: bool = True, fetch_cache: bool = True) -> SessionInfo | None:
@@ -43,16 +41,13 @@ class CheckedSessions(Sessions):
             return None
         return super().get_session(session_id, update_ts, fetch_cache)
 
-    def add_session(self, *args: Any, **kwargs: Any) -> tuple[str, SessionInfo]:
-        """Keep an upload, and make room for it."""
-        session_id, info = super().add_session(*args, **kwargs)
+    def _make_room(self, keep: str) -> None:
         known = [folder for folder in Path(self.store_path).iterdir() if _SESSION.fullmatch(folder.name)]
         total = 0
         for folder in sorted(known, key=_last_used, reverse=True):
             total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            if total > self._limit_bytes and folder.name != session_id:
+            if total > self._limit_bytes and folder.name != keep:
                 self.remove_session(folder.name)
-        return session_id, info
 
 
 def _last_used(folder: Path) -> float:
