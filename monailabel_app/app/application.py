@@ -314,11 +314,12 @@ class UncertaintySegApp(MONAILabelApp):
     def label_ids(self, model: str | None = None) -> dict[str, int]:
         """Return the class ids that a saved label may hold, by name: those of one model, else of all.
 
-        A name that stands for several ids, in different models, is none of a single one.
+        A name that stands for several ids, in different models, is none of a single one; an id may have several names.
         """
-        labels, _ = self.structures(model)
-        count = Counter(label.name for label in labels)
-        return {label.name if count[label.name] == 1 else f"class {label.id}": label.id for label in labels}
+        tasks = self._infers.values() if model is None else [find_task(self._infers, model)]
+        named = {(label.name, label.id) for task in tasks for label in task.bundle.labels}
+        count = Counter(name for name, _ in named)
+        return {name if count[name] == 1 else f"class {number}": number for name, number in sorted(named)}
 
     def on_save_label(self, image_id: str, label_id: str) -> None:  # noqa: ARG002 - inherited signature
         """Score what is left to label, and pass the label on to a DICOMweb server.

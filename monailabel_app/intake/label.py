@@ -12,7 +12,7 @@ from monailabel_app.intake.volume import Volume
 from uncertaintyseg.data.checks import check_ids, check_whole, checked_affine, named
 from uncertaintyseg.data.label_grid import Grid, grid_turn, turned
 from uncertaintyseg.data.nrrd import read_nrrd, read_pairs
-from uncertaintyseg.data.segments import Segment, class_ids, merge, place, segments_of
+from uncertaintyseg.data.segments import Segment, check_counting, class_ids, merge, place, segments_of
 from uncertaintyseg.data.writing import MAX_LABEL
 
 _LAYERS = 16
@@ -39,6 +39,8 @@ def read_label(volume: Volume, ids: Mapping[str, int], grid: Grid, told: Sequenc
     numbers = _numbers(volume, grid, range(MAX_LABEL) if segments else ids.values())
     if not segments:
         return numbers
+    if not volume.segments:
+        check_counting(told, numbers)
     return _compact(merge(numbers[None], segments, class_ids(segments, ids)))
 
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from fastapi import UploadFile
 
-from monailabel_app.app.names import checked_name
 from monailabel_app.dicom.parsing import is_dicom
 from monailabel_app.intake.label import read_label, read_layers
 from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
 from monailabel_app.intake.scan import write_scan
 from monailabel_app.intake.series import open_series
+from monailabel_app.names import checked_name
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import UncertaintySegError
@@ -109,7 +109,10 @@ def received_label(upload: UploadFile, ids: Mapping[str, int], grid: Grid, told:
 
 def client_name(given: str | None) -> str:
     """The name of a file without the folders before it. Raises `InputError` when it cannot be one."""
-    return checked_name("a file name", PurePosixPath(PureWindowsPath(given or "upload.nii.gz").as_posix()).name)
+    name = PurePosixPath(PureWindowsPath(given or "upload.nii.gz").as_posix()).name
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    checked_name("a file name", name[: len(name) - len(suffix)])
+    return name
 
 
 @contextmanager

@@ -113,6 +113,31 @@ def segments_from_client(label_info: Any) -> list[Segment]:
     return _distinct(found)
 
 
+def check_counting(told: Sequence[Segment], numbers: np.ndarray) -> None:
+    """Refuse a label whose numbers may be the places in what a client sent beside it, and not the numbers there.
+
+    MONAI Label's Slicer plugin leaves out segments such as `background`: what it sends counts them, its file does not.
+
+    Args:
+        told: of `segments_from_client`.
+        numbers: of the file.
+
+    Raises:
+        InputError: Both may be meant, and they differ.
+    """
+    stated = {segment.value: segment.name for segment in told}
+    counted = {place: segment.name for place, segment in enumerate(told, 1)}
+    if stated.keys() == counted.keys():
+        return
+    present = set(np.unique(numbers).tolist()) - {0}
+    if present <= counted.keys() and any(stated.get(number) != counted[number] for number in present):
+        theirs, ours = (", ".join(map(str, sorted(numbers))) for numbers in (present, stated))
+        raise InputError(
+            f"label_info has the numbers {ours}, the file {theirs}, so which is which cannot be told. In Slicer, "
+            "remove the segment 'background' or move it to the end; others list all structures from 1 on, or none."
+        )
+
+
 def class_ids(segments: Iterable[Segment], ids: Mapping[str, int]) -> dict[Segment, int]:
     """The class of each segment by its name (`anatomy.match_names`); one that is left out is none of the model's.
 

@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from monailabel.client.client import MONAILabelClient
 
+from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
+from uncertaintyseg.data.segments import Segment
+
 
 @pytest.fixture
 def stored(server, image):
@@ -140,6 +143,59 @@ def test_the_stock_client_saves_and_reads_back_the_same_voxels(server, image, sa
     np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(nib.load(saved_label).dataobj))
     assert back.get_data_dtype() == np.uint8
     assert server.http.get(f"/datastore/label/info?label={image}&tag=final").json()["reviewer"] == "a"
+
+
+def swapped(saved_label) -> tuple[np.ndarray, np.ndarray]:
+    """The saved label with its two numbers swapped, and its affine."""
+    good = nib.load(saved_label)
+    return np.array([0, 2, 1], np.uint8)[np.asarray(good.dataobj)], good.affine
+
+
+def names_of(server) -> list[str]:
+    labels = server.http.get("/info/").json()["models"][server.baseline]["labels"]
+    return sorted(labels, key=labels.get)
+
+
+@pytest.mark.parametrize("number", ["idx", "segmentIndex"])
+def test_names_that_the_stock_clients_send_count_and_numbers_do_not(
+    server, image, saved_label, stored, tmp_path, number
+):
+    first, second = names_of(server)[:2]
+    values, affine = swapped(saved_label)
+    path = tmp_path / "swapped.nii.gz"
+    nib.Nifti1Image(values, affine).to_filename(path)
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
+    info = [{"name": second, number: 1}, {"name": first, number: 2}]
+    client.save_label(image, str(path), tag="final", params={"label_info": info})
+    np.testing.assert_array_equal(nib.load(stored).dataobj, nib.load(saved_label).dataobj)
+    lone = np.where(values == 1, 1, 0).astype(np.uint8)
+    nib.Nifti1Image(lone, affine).to_filename(path)
+    client.save_label(image, str(path), tag="final", params={"label_info": info[:1]})
+    np.testing.assert_array_equal(nib.load(stored).dataobj, 2 * lone)
+    before = stored.read_bytes()
+    answer = server.put_label(image, path, label_info=[{"name": "tumour", number: 1}])
+    assert answer.status_code == 400
+    assert "segment 'tumour' is none of the model's structures" in answer.json()["detail"]
+    assert stored.read_bytes() == before
+
+
+def test_a_segmentation_that_slicer_saves_goes_by_its_own_names(server, image, saved_label, stored, tmp_path):
+    first, second = names_of(server)[:2]
+    values, affine = swapped(saved_label)
+    path = tmp_path / "label.seg.nrrd"
+    segments = [Segment(second, 1), Segment(first, 2)]
+    info = [{"name": first, "idx": 1}, {"name": second, "idx": 2}]
+    write_segmentation(path, values, affine, segments)
+    assert server.put_label(image, path, label_info=info).status_code == 200
+    np.testing.assert_array_equal(nib.load(stored).dataobj, nib.load(saved_label).dataobj)
+    low = np.argwhere(values).min(axis=0)
+    cropped = affine.copy()
+    cropped[:3, 3] += affine[:3, :3] @ low
+    part = values[tuple(slice(start, None) for start in low)]
+    layers = np.stack([part == 1, part == 2]).astype(np.uint8)
+    write_segmentation(path, layers, cropped, [Segment(second, 1, 0), Segment(first, 1, 1)])
+    assert server.put_label(image, path).status_code == 200
+    np.testing.assert_array_equal(nib.load(stored).dataobj, nib.load(saved_label).dataobj)
 
 
 def test_a_label_in_another_format_and_orientation_lands_on_the_scans_grid(

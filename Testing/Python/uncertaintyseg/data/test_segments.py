@@ -15,7 +15,15 @@ from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.label_map import read_mapped_label
 from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label, read_case_raters
 from uncertaintyseg.data.scan import read_scan
-from uncertaintyseg.data.segments import Segment, class_ids, merge, segments_from_client, segments_in, segments_of
+from uncertaintyseg.data.segments import (
+    Segment,
+    check_counting,
+    class_ids,
+    merge,
+    segments_from_client,
+    segments_in,
+    segments_of,
+)
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
@@ -257,3 +265,19 @@ def test_label_info_of_both_clients_is_understood():
 def test_a_label_info_that_does_not_tell_is_refused(info):
     with pytest.raises(InputError, match=r"label_info|same number"):
         segments_from_client(info)
+
+
+@pytest.mark.parametrize(("stated", "present", "is_clear"), [
+    ((1, 2), (1, 2), True), ((1, 2), (2,), True), ((2, 1), (1,), True), ((2, 3), (2, 3), True), ((2, 3), (3,), True),
+    ((2, 3), (2,), False), ((2, 3), (1, 2), False), ((2,), (2,), True), ((2,), (1,), False), ((1, 3), (1,), True),
+    ((1, 3), (1, 3), True), ((1, 3), (2,), False), ((2, 3), (), True),
+])  # fmt: skip
+def test_numbers_that_may_be_places_are_refused_where_it_matters(stated, present, is_clear):
+    """Slicer's plugin counts a segment 'background' in what it sends, and does not save it."""
+    told = segments_from_client([{"name": f"s{number}", "idx": number} for number in stated])
+    values = np.array([0, *present], np.uint8)
+    if is_clear:
+        check_counting(told, values)
+    else:
+        with pytest.raises(InputError, match="which is which cannot be told"):
+            check_counting(told, values)
