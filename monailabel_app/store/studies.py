@@ -24,6 +24,7 @@ from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
 logger = logging.getLogger(__name__)
 
 _REMOVE = "remove"
+_TOLD = 100  # files that are not served, in the log at once
 
 Note = Callable[[Version], None]
 Find = Callable[[], tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]]
@@ -114,7 +115,10 @@ class Studies:
                 if revision == self.records.revision:
                     self._take_up(scans)
                     break
-        self.skipped = skipped | self.labels.look(set(scans))
+        found = skipped | self.labels.look(set(scans))
+        for name in sorted(found.keys() - self.skipped.keys())[:_TOLD]:
+            logger.warning("%s is not served: %s", name, found[name])
+        self.skipped = found
         self.labels.publish_waiting()
 
     def _take_up(self, scans: dict[str, tuple[str, dict[str, Any]]]) -> None:

@@ -27,12 +27,14 @@ class Cases:
 
     Attributes:
         rows: All cases of the server, as it last said.
+        not_served: Why files of its studies are no cases, by name.
     """
 
     def __init__(self, session: Session, may_leave: Callable[[], bool] = _always) -> None:
         self.session = session
         self.may_leave = may_leave
         self.rows: list[CaseRow] = []
+        self.not_served: dict[str, str] = {}
         self._history: list[str] = []
         self._place = -1
         self._awaited = self._outdated = False
@@ -150,6 +152,7 @@ class Cases:
 
     def _show_rows(self, answer: dict[str, Any]) -> None:
         self.rows = [parse_case(row) for row in answer["cases"]]
+        self.not_served = {str(name): str(reason) for name, reason in answer["not_served"].items()}
         self._end_list()
         self.session.changed.emit()
 

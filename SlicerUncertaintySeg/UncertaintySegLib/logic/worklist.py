@@ -10,13 +10,15 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.server.replies import CaseRow
 
-LABELLED = "labelled"
+LABELLED, MISSING = "labelled", "missing"
 
 
 def state(case: CaseRow) -> str:
     """Return where a case stands, in a word."""
     if case.status == LABELLED:
         return _("labelled")
+    if case.status == MISSING:
+        return _("missing")
     if case.lease:
         return _("yours") if case.lease.mine else _("taken")
     return _("skipped") if case.skipped else _("open")

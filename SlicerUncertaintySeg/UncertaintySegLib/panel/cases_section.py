@@ -77,7 +77,7 @@ class CasesSection(Section):
             self._model = state.model
             self.cases.list()
         self._show_sample(state.sample)
-        self._table.show(self.cases.rows, state.sample.id if state.sample else "")
+        self._table.show(self.cases.rows, state.sample.id if state.sample else "", self.cases.not_served)
         has_rows = bool(self.cases.rows)
         ui.labelledProgressBar.setVisible(has_rows)
         ui.allCasesGroupBox.setVisible(has_rows)

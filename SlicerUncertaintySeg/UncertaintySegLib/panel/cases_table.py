@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import qt
 from slicer.i18n import tr as _
@@ -11,6 +11,7 @@ from UncertaintySegLib.logic import worklist
 from UncertaintySegLib.server.replies import CaseRow
 
 _ROWS = 200
+_REASONS = 30
 _ROW_HEIGHT, _HOLDER_WIDTH = 22, 110  # pixels
 
 
@@ -29,6 +30,7 @@ class CasesTable:
         self._cases: Sequence[CaseRow] = ()
         self._shown: list[CaseRow] = []
         self._open = ""
+        self._not_served: Mapping[str, str] = {}
         self._column, self._descending = 2, True
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Case"), _("State"), _("Score"), _("Who has it")])
@@ -48,11 +50,11 @@ class CasesTable:
         table.verticalScrollBar().valueChanged.connect(self._scrolled)
         filter_edit.textChanged.connect(lambda *_arguments: self._arrange())
 
-    def show(self, cases: Sequence[CaseRow], opened: str) -> None:
-        """Show cases, the open one in bold; the same ones again cost nothing."""
+    def show(self, cases: Sequence[CaseRow], opened: str, not_served: Mapping[str, str]) -> None:
+        """Show cases, the open one in bold, and how many files are none; the same ones again cost nothing."""
         if cases is self._cases and opened == self._open:
             return
-        self._cases, self._open = cases, opened
+        self._cases, self._open, self._not_served = cases, opened, not_served
         self._arrange()
 
     def _arrange(self) -> None:
@@ -60,7 +62,10 @@ class CasesTable:
         self._shown = worklist.arranged(self._cases, text, self._column, self._descending)
         self._table.setRowCount(0)
         self._add_rows()
-        self._count_label.setText(_count_text(len(self._shown), len(self._cases)))
+        counts = [_count_text(len(self._shown), len(self._cases)), _left_out_text(len(self._not_served))]
+        self._count_label.setText("\n".join(filter(None, counts)))
+        reasons = [f"{name}: {reason}" for name, reason in list(self._not_served.items())[:_REASONS]]
+        self._count_label.setToolTip("\n".join(reasons) or _("How many cases the table shows."))
 
     def _add_rows(self) -> None:
         start = self._table.rowCount
@@ -92,6 +97,17 @@ class CasesTable:
 
     def _choose(self, row: int, _column: int) -> None:
         self._chosen(self._shown[row].id)
+
+
+def _left_out_text(count: int) -> str:
+    if not count:
+        return ""
+    text = (
+        _("1 file is not served; hover to see why.")
+        if count == 1
+        else _("{count} files are not served; hover to see why.")
+    )
+    return text.format(count=count)
 
 
 def _count_text(shown: int, total: int) -> str:

@@ -96,10 +96,16 @@ class Client:
         except ServerError:
             return {}
 
-    def cases(self, model: str | None = None, client_id: str | None = None) -> list[dict[str, Any]]:
-        """Return all cases of the server; `replies.parse_case` reads a row."""
+    def cases(
+        self, model: str | None = None, client_id: str | None = None
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Return all cases of the server, and files that it does not serve, with the reason.
+
+        `replies.parse_case` reads a row.
+        """
         query = {name: value for name, value in {"model": model, "client_id": client_id}.items() if value}
-        return _part(self._transport.json("GET", f"{_OURS}/cases", query), "cases")
+        answer = self._transport.json("GET", f"{_OURS}/cases", query)
+        return _part(answer, "cases"), answer.get("skipped") or {}
 
     def sample(self, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the case to look at next, without an id when there is none; `replies.parse_sample` reads it."""

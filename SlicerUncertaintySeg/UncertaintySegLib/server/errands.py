@@ -86,8 +86,9 @@ def health(work: Work) -> Json:
 
 
 def cases(work: Work, model: str | None = None, client_id: str | None = None) -> Json:
-    """List the cases with status, lease and score."""
-    return {"cases": work.client.cases(model, client_id)}
+    """List the cases with status, lease and score, and the files that are `not_served`."""
+    rows, not_served = work.client.cases(model, client_id)
+    return {"cases": rows, "not_served": not_served}
 
 
 def next_case(work: Work, strategy: str, params: Json | None = None) -> Json:
@@ -103,7 +104,7 @@ def open_case(work: Work, image: str, client_id: str | None = None, lease_minute
     """
     if lease_minutes:
         work.client.take(image, lease_minutes, client_id)
-    row = next((row for row in work.client.cases(None, client_id) if row["id"] == image), None)
+    row = next((row for row in work.client.cases(None, client_id)[0] if row["id"] == image), None)
     tag = next((tag for tag in _TAGS if row and tag in row["labels"]), None)
     label = None
     if tag:

@@ -114,7 +114,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case of the server. `status` is "unlabelled", "labelled" or "leased"; `labels` are tags."""
+    """One case of the server. `status` is "unlabelled", "labelled", "leased" or "missing"; `labels` are tags."""
 
     id: str
     status: str

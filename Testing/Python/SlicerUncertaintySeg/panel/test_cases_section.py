@@ -58,6 +58,20 @@ def test_connecting_lists_strategies_and_cases(connected, server, tmp_path):
     connected.picture(tmp_path / "connected.png")
 
 
+def test_files_that_are_no_cases_are_counted_and_the_reason_is_at_hand(connected, server):
+    ui, dead = connected.cases.ui, server.studies / "dead.nii.gz"
+    dead.symlink_to(server.studies / "gone.nii.gz")
+    try:
+        server.wait_until(lambda: server.http.get("/uncertainty/v1/cases").json()["skipped"])
+        connected.click(ui.refreshButton)
+        connected.wait()
+        assert ui.countLabel.text == "4 cases\n1 file is not served; hover to see why."
+        assert ui.countLabel.toolTip.startswith("dead.nii.gz: ")
+    finally:
+        dead.unlink()
+        server.wait_until(lambda: not server.http.get("/uncertainty/v1/cases").json()["skipped"])
+
+
 def test_next_case_shows_the_scan_why_it_was_chosen_and_who_has_it(connected, host, tmp_path):
     connected.next_case()
     ui, sample = connected.cases.ui, connected.session.state.sample
