@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import shutil
 import tarfile
 
@@ -231,3 +232,40 @@ def test_the_studies_folder_holds_only_what_belongs_there(server, scans):
     names = {path.name for path in server.studies.iterdir()} - {scan.name for scan in scans}
     records = {"studies.sqlite", "studies.sqlite-wal", "datastore_v2.json", ".server.lock"}
     assert {name for name in names if not name.endswith(".tmp")} <= {"labels", "versions", *records}
+
+
+_DEEP = "[" * 100 + "]" * 100
+_NO_JSON_FOR_ALL = ('"\\ud800"', "NaN", "-Infinity", "1e999", "9223372036854775808", _DEEP)
+
+
+@pytest.mark.parametrize("value", _NO_JSON_FOR_ALL)
+def test_what_could_not_be_read_back_is_refused_wherever_it_is_sent(server, image, saved_label, scans, value):
+    info = f'{{"a": {value}}}'
+    label = {"label": ("label.nii.gz", saved_label.read_bytes())}
+    scan = {"file": ("odd.nii.gz", scans[0].read_bytes())}
+    for answer in (
+        server.http.put(f"/datastore/image/info?image={image}", data={"info": info}),
+        server.http.put(f"/datastore/label/info?label={image}&tag=final", data={"info": info}),
+        server.http.put(f"/datastore/updatelabelinfo?label={image}&tag=final", data={"params": info}),
+        server.http.put(f"/datastore/label?image={image}&tag=final", data={"params": info}, files=label),
+        server.http.put("/datastore/image?image=odd", data={"params": info}, files=scan),
+    ):
+        assert answer.status_code == 400, answer.text
+    assert "odd" not in server.images()
+    assert server.http.get("/uncertainty/v1/cases").status_code == 200
+
+
+def test_the_largest_numbers_are_kept_and_hurt_nobody(server, image):
+    info = {"large": 1e300, "ts": 1e300, "name": {"x": 2**62}}
+    before = server.http.get(f"/datastore/image/info?image={image}").json()
+    for noted in (info, {"lease": {"annotator": "x", "until": 1e300}}, {"strategy": {"random": {"ts": 1e300}}}):
+        for answer in (
+            server.http.put(f"/datastore/image/info?image={image}", data={"info": json.dumps(noted)}),
+            server.http.get("/uncertainty/v1/cases"),
+            server.http.post("/activelearning/random", json={"lease_minutes": 0}),
+        ):
+            assert answer.status_code == 200, answer.text
+    known = server.http.get(f"/datastore/image/info?image={image}").json()
+    assert known["large"] == 1e300
+    put_back = {"large": None, **{key: before.get(key) for key in ("ts", "name", "lease", "strategy")}}
+    server.http.put(f"/datastore/image/info?image={image}", data={"info": json.dumps(put_back)})
