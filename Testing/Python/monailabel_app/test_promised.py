@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from monailabel_app.app.sampling import was_picked
@@ -120,3 +121,44 @@ def test_a_random_choice_is_none_by_risk():
         {"strategy": {"gone": {}}},
     ):
         assert not was_picked(record)
+
+
+DRIVEN = "hippocampus_segwithu"
+
+
+@pytest.fixture(scope="module")
+def driven(server, image) -> dict:
+    """A result of the model whose ranking drives."""
+    return server.infer(DRIVEN, image)["result"]
+
+
+def test_the_wire_says_which_map_drives(server, driven):
+    risk = driven["risk"]
+    assert risk["driven_by"] == "ranking"
+    assert "the map 'ranking'" in risk["maps"]["error_probability"]["description"]
+    models = {model["name"]: model["driven_by"] for model in server.http.get("/uncertainty/v1/models").json()}
+    assert (models[DRIVEN], models[server.baseline]) == ("ranking", "error_probability")
+    answer = ask(server, driven, alpha=0.1).json()
+    assert "(read from the map 'ranking')" in answer["guarantee"]["text"]
+    error, ranking = (
+        np.asarray(server.volume(risk["maps"][name]["url"]).dataobj) for name in ("error_probability", "ranking")
+    )
+    calibration, (step, half) = find_bundle(DRIVEN).calibration[0], (1 / 65535, 8 / 65535 / 2)
+    assert (error >= calibration.recalibrated(ranking - half) - 1e-6).all()
+    assert (error <= calibration.recalibrated(ranking + half) + step + 1e-6).all()
+
+
+@pytest.mark.parametrize(("trusted", "driver"), [("edits", "ranking"), ("none", "error_probability")])
+def test_an_edited_label_is_driven_on_and_somebody_elses_is_not(server, driven, trusted, driver):
+    files = {"label": ("label.nii.gz", server.http.get(driven["label"]).content, "application/gzip")}
+    url = f"/uncertainty/v1/results/{driven['risk']['result']}/review"
+    reviewed = server.http.post(url, files=files, data={"params": json.dumps({"trusted": trusted})}).json()
+    assert reviewed["risk"]["driven_by"] == driver
+
+
+@pytest.mark.parametrize(("params", "refusal"), [({"by": 3}, "params.by"), ({"map": "ranking"}, "params.map")])
+def test_a_calibration_that_is_asked_for_strangely_is_refused(server, params, refusal):
+    request = {"kind": "calibrate", "model": DRIVEN, "params": params}
+    reply = server.http.post("/uncertainty/v1/jobs", json=request)
+    assert reply.status_code == 400
+    assert refusal in reply.json()["detail"]
