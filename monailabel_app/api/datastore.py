@@ -15,7 +15,6 @@ from monailabel_app.api.auth import acting_as, require
 from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.one_file import send_scan
 from monailabel_app.api.ownership import others_claim
 from monailabel_app.app.labelled import PURPOSE
 from monailabel_app.errors import NotFoundError, TakenError
@@ -23,6 +22,7 @@ from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
 from monailabel_app.store.records import Version
 from uncertaintyseg.data.label_grid import Grid
+from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
@@ -67,8 +67,10 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
 
 @router.get("/image", summary="Download a scan", response_class=FileResponse)
 def download_image(app: AppInstance, image: str) -> FileResponse:
-    """In a thread: a series of a DICOMweb server may have to be fetched first."""
-    return send_scan(app.datastore().image_path(image), image)
+    """One of several files is sent as NIfTI. In a thread: a DICOMweb server's series may have to be fetched first."""
+    path, folder = app.datastore().image_path(image), tempfile.TemporaryDirectory()
+    file = as_one_file(path, image, Path(folder.name))
+    return FileResponse(file, filename=file.name, background=BackgroundTask(folder.cleanup))
 
 
 @router.head("/image", include_in_schema=False)

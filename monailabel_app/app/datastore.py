@@ -24,6 +24,7 @@ from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
 from monailabel_app.store.studies import Note, Studies
 from monailabel_app.store.watch import Watch
+from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
 from uncertaintyseg.errors import InputError
 
@@ -408,13 +409,16 @@ class StudyDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
-        pairs = self.datalist()
-        if not pairs:
+        images = self.get_labeled_images()
+        if not images:
             raise InputError("no image has a final label yet, so there is no dataset to download")
         with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
-            for pair in pairs[: limit_cases or None]:
-                for kind, path in pair.items():
-                    archive.write(path, f"{kind}/{Path(path).name}")
+            for image in images[: limit_cases or None]:
+                with tempfile.TemporaryDirectory() as folder:
+                    scan = as_one_file(Path(self.get_image_uri(image)), image, Path(folder))
+                    archive.write(scan, f"image/{scan.name}")
+                label = Path(self.get_label_uri(image, FINAL))
+                archive.write(label, f"label/{label.name}")
             archive.writestr("metadata.json", json.dumps(self.json()))
             return file.name
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 
 import nibabel as nib
 import numpy as np
@@ -58,8 +60,14 @@ def test_a_scan_of_two_files_is_served_whole(server, client, scans):
         served = nib.Nifti1Image.from_bytes(gzip.decompress(answer.content))
         np.testing.assert_array_equal(served.get_fdata().T, sitk.GetArrayFromImage(whole))
         np.testing.assert_allclose(served.affine, nib.load(scans[0]).affine, atol=1e-5)
+        label = nib.Nifti1Image(np.zeros(served.shape, np.uint8), served.affine).to_bytes()
+        saved = server.http.put("/datastore/label?image=detached", files={"label": ("l.nii", label)})
+        assert saved.status_code == 200, saved.text
+        with zipfile.ZipFile(io.BytesIO(server.http.get("/datastore/dataset").content)) as archive:
+            assert archive.read("image/detached.nii.gz") == answer.content
+            assert "label/detached.nii.gz" in archive.namelist()
     finally:
-        path.unlink()
+        server.http.delete("/datastore/image?id=detached")
         path.with_suffix(".raw").unlink()
     server.wait_until(lambda: "detached" not in server.images())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uncertaintyseg.data.layouts import Case, read_cases, read_split
+from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.errors import InputError
@@ -57,7 +58,8 @@ def prepare(output: Path, data: Path | None, count: int) -> Studies:
         origin = f"{count} scans of {data.resolve().name}"
     folder.mkdir(parents=True)
     for case in cases:
-        shutil.copyfile(case.image, folder / f"{case.id}{_suffix(case)}")
+        if as_one_file(case.image, case.id, folder) == case.image:
+            shutil.copyfile(case.image, folder / f"{case.id}{_suffix(case)}")
     return Studies(folder, {case.id: case.label for case in cases}, origin)
 
 
