@@ -9,7 +9,10 @@ import uuid
 from pathlib import Path
 from typing import BinaryIO
 
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES
+from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.writing import sync_folder
+from uncertaintyseg.errors import InputError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """Names of files that are being written."""
@@ -51,6 +54,16 @@ def remove(path: Path) -> None:
     else:
         path.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def files_of_scan(path: Path) -> list[Path]:
+    """A scan's file or folder, and the file of its voxels where that bears its name and is no scan itself."""
+    try:
+        beside = [] if path.is_dir() else scan_files(path)[1:]
+    except InputError:  # whatever it is, it is removed
+        beside = []
+    own = (file for file in beside if file.name.startswith(f"{path.stem}."))
+    return [path, *(file for file in own if not file.name.lower().endswith(IMAGE_SUFFIXES))]
 
 
 def remove_unfinished(studies: Path) -> list[str]:

@@ -211,7 +211,8 @@ class Studies:
         """Remove a scan, its labels and all their versions."""
         with self.records.transaction():
             file, _ = self.records.images()[image]
-            paths = [self.folder / file, *(self.labels.path(label.version) for label in self.records.labels(image))]
+            scan = files.files_of_scan(self.folder / file)
+            paths = [*scan, *(self.labels.path(label.version) for label in self.records.labels(image))]
             contents = {(version.sha256, version.suffix) for version in self.records.versions(image)}
             self.records.delete_image(image)
             for path in paths:

@@ -49,7 +49,7 @@ def test_the_datastore_lists_serves_and_describes_images(server, client, image):
     assert server.http.get(f"/datastore/image/info?image={image}").json()["ward"] == 3
 
 
-def test_a_scan_of_two_files_is_served_whole(server, client, scans):
+def test_a_scan_of_two_files_is_served_and_removed_whole(server, client, scans):
     whole = sitk.ReadImage(str(scans[0]))
     path = server.studies / "detached.mhd"
     sitk.WriteImage(whole, str(path))
@@ -68,7 +68,7 @@ def test_a_scan_of_two_files_is_served_whole(server, client, scans):
             assert "label/detached.nii.gz" in archive.namelist()
     finally:
         server.http.delete("/datastore/image?id=detached")
-        path.with_suffix(".raw").unlink()
+        assert not list(server.studies.glob("detached*"))
     server.wait_until(lambda: "detached" not in server.images())
 
 
