@@ -21,11 +21,13 @@ from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
 from monailabel_app.store.exports import as_monailabel
 from monailabel_app.store.known import KnownStudies
+from monailabel_app.store.labels import SEGMENTATION
 from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
 from monailabel_app.store.studies import Note, Studies
 from monailabel_app.store.watch import Watch
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -135,6 +137,8 @@ class StudyDatastore(Datastore):
         return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
 
     def _check_label(self, path: Path, image: str) -> None:
+        if path.name.lower().endswith(".nrrd") and segments_in(path):
+            raise InputError(f"{path}: {SEGMENTATION}")
         read_label(path, like=read_scan(self.folder / self._open.records.images()[image][0]))
 
     def _note(self, repair_made: str) -> None:

@@ -16,6 +16,8 @@ from uncertaintyseg.errors import UncertaintySegError
 logger = logging.getLogger(__name__)
 
 FOLDER = "labels"
+SEGMENTATION = "says by names what it holds; PUT /datastore/label reads them and keeps a label"
+"""Why Slicer's `.seg.nrrd` is not taken up as it is: everything else takes its numbers for class ids."""
 PUBLISH = "publish"
 _BY_HAND = "by hand"
 
@@ -72,7 +74,8 @@ class LabelFiles:
         for path in list(self._files_there()):
             image, tag = _image_of(path), path.parent.name
             if image not in images:
-                skipped[self._name(path)] = "no scan has this name"
+                is_named = image is not None and image.removesuffix(".seg") in images
+                skipped[self._name(path)] = SEGMENTATION if is_named else "no scan has this name"
             else:
                 found.setdefault((image, tag), []).append(path)
         for key, paths in found.items():

@@ -13,6 +13,8 @@ from monailabel_app.errors import NotFoundError, StudiesAwayError
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import FILE
 from Testing.Python.monailabel_app.store.conftest import SHAPE, voxels, write_label
+from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
+from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import InputError
 
 CURRENT = "labels/final/a.nii.gz"
@@ -94,6 +96,17 @@ def test_a_file_by_hand_that_is_no_label_of_its_scan_is_left_and_named(datastore
     assert "grid" in datastore.skipped()[CURRENT]
     assert states(datastore) == [("saved", {1})]
     assert (studies / CURRENT).stat().st_size  # nobody repaired it away
+
+
+@pytest.mark.parametrize("name", ["a.seg.nrrd", "a.nrrd"])
+def test_a_segmentation_with_names_by_hand_is_left_and_the_way_out_said(open_folder, studies, name):
+    path = studies / "labels" / "final" / name
+    write_segmentation(path, np.ones(SHAPE, np.uint8), np.eye(4), [Segment("lesion", 1)])
+    datastore = open_folder()
+    (reason,) = (reason for file, reason in datastore.skipped().items() if file == f"labels/final/{name}")
+    assert "PUT /datastore/label" in reason
+    assert datastore.get_labeled_images() == []
+    assert path.is_file()
 
 
 def test_a_label_in_another_format_by_hand_is_replaced_by_the_next_save_and_kept(datastore, studies, tmp_path):
