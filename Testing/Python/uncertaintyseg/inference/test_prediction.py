@@ -40,7 +40,7 @@ def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatc
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(json.dumps(report))
     assert report["label"] == str(tmp_path / "out" / "label.nii.gz")
     assert report.keys() == {
-        "label", "maps", "structures", "regions", "remaining_error_ml", "risk_coverage", "guarantee",
+        "label", "maps", "structures", "regions", "remaining_error_ml", "risk_coverage", "driven_by", "guarantee",
         "guarantee_reason", "case_score", "case_scores", "provenance", "seconds",
     }  # fmt: skip
     assert report["regions"] == [region.model_dump() for region in prediction.regions]
