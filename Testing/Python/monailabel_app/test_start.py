@@ -105,6 +105,10 @@ def test_it_says_where_it_listens_once_it_does(stock_server):
     assert f"listening on {stock_server.url}" in stock_server.log.read_text().splitlines()
 
 
+def test_it_says_while_its_worker_warms_up(stock_server):
+    assert stock_server.wait_until(lambda: stock_server.http.get("/info/").json()["warming_up"] is False)
+
+
 def test_it_stops_at_once_although_a_client_waits_for_an_inference(stock_server, big_scan):
     with big_scan.open("rb") as file:
         stock_server.http.put("/datastore/image", files={"file": file})
