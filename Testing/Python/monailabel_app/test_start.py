@@ -106,7 +106,7 @@ def test_it_says_where_it_listens_once_it_does(stock_server):
 
 
 def test_it_says_while_its_worker_warms_up(stock_server):
-    assert stock_server.wait_until(lambda: stock_server.http.get("/info/").json()["warming_up"] is False)
+    assert stock_server.wait_until(lambda: stock_server.http.get("/info/").json()["warming_up"] is False, seconds=240)
 
 
 def test_it_stops_at_once_although_a_client_waits_for_an_inference(stock_server, big_scan):
