@@ -39,7 +39,8 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
 
     Raises:
         NotFoundError: The result or its model is gone.
-        InputError: A click is outside the scan, of no structure of the model, or there are too many.
+        InputError: A click is outside the scan, of no structure of the model, a voxel is said to be two things, or
+            there are too many.
     """
     report = app.results.existing(key)
     made_by = report.risk.provenance
@@ -66,6 +67,7 @@ def _clicks(
 ) -> set[tuple[int, int, int, int, bool]]:
     """Clicks as i, j, k, class id and whether part of a scribble. Raises `InputError` naming what is wrong."""
     found: set[tuple[int, int, int, int, bool]] = set()
+    first: dict[tuple[int, int, int], tuple[int, str]] = {}
     for stroke, part, limit in ((False, corrections, CLICKS), (True, corrections.scribbles, STROKES)):
         said = [(field, i, voxel) for field, voxels in _by_name(part) for i, voxel in enumerate(voxels)]
         if len(said) > limit:
@@ -78,7 +80,15 @@ def _clicks(
                     f"{where}: {list(voxel)} is outside the scan of {' x '.join(map(str, shape))} voxels; give IJK "
                     "indices of the stored scan, from 0"
                 )
-            found.add((*voxel, _class_of(field, corrections.label, report.labels), stroke))
+            class_id = _class_of(field, corrections.label, report.labels)
+            before, there = first.setdefault(tuple(voxel), (class_id, where))
+            if before != class_id:
+                names = {0: "background"} | {item.id: item.name for item in report.labels}
+                raise InputError(
+                    f"{where}: {list(voxel)} is said to be {names[class_id]}, and {names[before]} by {there}; a voxel "
+                    "can be one of them: leave one out"
+                )
+            found.add((*voxel, class_id, stroke))
     return found
 
 

@@ -28,7 +28,7 @@ from uncertaintyseg.inference.state import affine_of
 from uncertaintyseg.logits import Conditioned, GaussianLogits, Moments, most_likely
 from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import MEASURE, Calibration
-from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition
+from uncertaintyseg.review.conditioning import ERROR, REACH_MM, Clicked, condition, said_once
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.regions import regions
@@ -127,20 +127,22 @@ class ConditionedCase:
             error: how often a click is taken to be a slip.
 
         Raises:
-            InputError: for a click outside the scan, or of a class that the model does not have.
+            InputError: for a click outside the scan, of a class that the model does not have, or a voxel that is said
+                to be two classes.
         """
         started = time.perf_counter()
-        self._check(clicks)
-        at, inside = self._on_model(clicks)
+        said = self._checked(clicks)
+        at, heard = self._on_model(clicks)
         clicked = None
-        if inside.any():
-            chosen = spread([click for click, hit in zip(clicks, inside, strict=True) if hit], at[inside])
+        if heard.any():
+            chosen = spread([click for click, hit in zip(clicks, heard, strict=True) if hit], at[heard])
             voxels, classes = (torch.tensor(part, device=self.device) for part in zip(*chosen, strict=True))
             spacing = spacing_mm(self.base.state.affine)
             clicked = condition(self.prior, voxels, classes, spacing, reach_mm=reach_mm, error=error)
-        return Corrected(self, clicks, clicked, int((~inside).sum()), error, started)
+        return Corrected(self, clicks, said, clicked, int((~heard).sum()), error, started)
 
-    def _check(self, clicks: Sequence[Click]) -> None:
+    def _checked(self, clicks: Sequence[Click]) -> dict[tuple[int, int, int], int]:
+        """What a person said of each voxel."""
         known = {0, *(item.id for item in self.labels)}
         for click in clicks:
             if click.label not in known:
@@ -148,17 +150,29 @@ class ConditionedCase:
             if not all(0 <= i < size for i, size in zip(click.voxel, self.base.label.shape, strict=True)):
                 shape = " x ".join(map(str, self.base.label.shape))
                 raise InputError(f"click {list(click.voxel)}: outside the scan of {shape} voxels.")
+        return said_once((click.voxel, click.label) for click in clicks)
 
     def _on_model(self, clicks: Sequence[Click]) -> tuple[np.ndarray, np.ndarray]:
-        """Flat index `[k]` of the region's voxel at each click, and whether the region reaches there."""
+        """Flat index `[k]` of the region's voxel at each click, and whether the click is heard there.
+
+        That is where the region reaches. Where voxels of the scan that are said to be two classes share one of the
+        model's, the class nearest to its centre is heard.
+        """
         if not clicks or self.prior is None:
             return np.zeros(len(clicks), np.int64), np.zeros(len(clicks), bool)
         state = self.base.state
         ijk = np.array([[*click.voxel, 1.0] for click in clicks]).T
         shape = np.array(self.prior.mean.shape[2:])
-        found = np.rint((np.linalg.inv(state.region_affine) @ self.base.affine @ ijk)[:3]).astype(np.int64).T
+        places = (np.linalg.inv(state.region_affine) @ self.base.affine @ ijk)[:3].T
+        found = np.rint(places).astype(np.int64)
         inside = ((found >= 0) & (found < shape)).all(1)
-        return np.ravel_multi_index(found.clip(0, shape - 1).T, shape), inside
+        at = np.ravel_multi_index(found.clip(0, shape - 1).T, shape)
+        off = np.square(places - found).sum(1).round(9)
+        nearest: dict[int, tuple[float, int]] = {}
+        for voxel, far, click in zip(at.tolist(), off.tolist(), clicks, strict=True):
+            nearest[voxel] = min(nearest.get(voxel, (np.inf, 0)), (far, click.label))
+        wins = [nearest[voxel][1] == click.label for voxel, click in zip(at.tolist(), clicks, strict=True)]
+        return at, inside & wins
 
 
 class Corrected:
@@ -168,7 +182,8 @@ class Corrected:
         label: class ids on the scan's grid, uint8 `[*S]`.
         driven_by: the map that the error probability is read from, known once there are maps.
         moved: "shape" where clicks moved the segmentation around them, "voxel" where only the clicked voxels.
-        alone: clicks that moved only their voxel: no voxel shares noise with it, or the inference kept nothing there.
+        alone: clicks that moved only their voxel: no voxel shares noise with it, the inference kept nothing there, or a
+            click of another class is nearer to the middle of the model's voxel.
         seconds: wall time until the label, and of what followed.
     """
 
@@ -176,12 +191,14 @@ class Corrected:
         self,
         case: ConditionedCase,
         clicks: Sequence[Click],
+        said: Mapping[tuple[int, int, int], int],
         clicked: Clicked | None,
         alone: int,
         error: float,
         started: float,
     ) -> None:
         self.case, self.clicks, self.error, self.alone = case, clicks, error, alone
+        self._said = said
         self.moved: Literal["shape", "voxel"] = "voxel" if clicked is None else "shape"
         self.clicked = clicked
         self.seconds: dict[str, float] = {}
@@ -194,14 +211,6 @@ class Corrected:
         for voxel, label in self._said.items():
             self.label[voxel] = label
         self.seconds["label"] = time.perf_counter() - started
-
-    @property
-    def _said(self) -> dict[tuple[int, int, int], int]:
-        """What a person said of each voxel; one that was said to be two things is left to the model."""
-        said: dict[tuple[int, int, int], set[int]] = {}
-        for click in self.clicks:
-            said.setdefault(click.voxel, set()).add(click.label)
-        return {voxel: next(iter(labels)) for voxel, labels in said.items() if len(labels) == 1}
 
     def _moved_probability(self) -> Tensor:
         """E[p] `[C, *box]` on the scan."""

@@ -8,9 +8,9 @@ contradictions stay finite. All is float64 and small: R latents, and as many num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ SWEEPS, UNDAMPED, DAMPING = 60, 10, 0.5
 """At most so many readings of all clicks; after the first ones each moves only part of the way."""
 CONVERGED = 1e-7
 _EPSILON, _RANK = 1e-12, 1e-9
+Voxel = TypeVar("Voxel", bound=Hashable)
+"""A flat index, or IJK."""
 
 
 class ClickedVoxel(NamedTuple):
@@ -222,23 +224,23 @@ def condition(
 
     Args:
         prior: of one volume, `[1, C, X, Y, Z]`; one channel for two classes.
-        voxels: flat index of each click, `[k]`; the same voxel may be clicked as several classes.
+        voxels: flat index of each click, `[k]`; one that is said to be two classes is refused.
         classes: class index of each click, `[k]`.
         spacing: of the voxels, mm.
         reach_mm: how far a click is heard (`logits.conditioned`); infinite for one z a volume.
         error: e.
 
     Raises:
-        InputError: as of `propagate`, for a reach that is not positive, or for logits of several volumes.
+        InputError: as of `propagate`, for a reach that is not positive, a contradiction, or logits of several volumes.
     """
     if len(prior.mean) != 1:
         raise InputError(f"the logits {tuple(prior.mean.shape)} are of {len(prior.mean)} volumes: clicks are on one.")
     if not reach_mm > 0:
         raise InputError(f"'reach_mm' is {reach_mm:g}: a click must be heard some way.")
-    clicks = sorted(set(zip(voxels.tolist(), classes.tolist(), strict=True)))
-    where = torch.tensor(sorted({voxel for voxel, _ in clicks}), dtype=torch.long, device=prior.mean.device)
+    clicks = said_once(zip(voxels.tolist(), classes.tolist(), strict=True))
+    where = torch.tensor(sorted(clicks), dtype=torch.long, device=prior.mean.device)
     mean, rows, noise = _prior_at(prior, where)
-    directions = [_directions([c for v, c in clicks if v == voxel], prior.mean.shape[1]) for voxel in where.tolist()]
+    directions = [_directions(clicks[voxel], prior.mean.shape[1]) for voxel in where.tolist()]
     places = torch.stack(torch.unravel_index(where, prior.mean.shape[2:]), dim=1)
     near = Nearness(places, prior.mean.shape[2:], spacing, reach_mm)
     shared = _shared(rows, directions, near.at(where).cpu().numpy())
@@ -271,12 +273,29 @@ def _prior_at(prior: GaussianLogits, where: Tensor) -> tuple[np.ndarray, np.ndar
     return tuple(part.detach().cpu().double().numpy() for part in (mean, rows, noise))
 
 
-def _directions(clicked: Sequence[int], channels: int) -> np.ndarray:
+def said_once(clicks: Iterable[tuple[Voxel, int]]) -> dict[Voxel, int]:
+    """Class of each clicked voxel.
+
+    Two classes on one voxel would move its neighbours by what nobody meant.
+
+    Raises:
+        InputError: when a voxel is said to be two classes; the message names it and both.
+    """
+    said: dict[Voxel, int] = {}
+    for voxel, label in clicks:
+        if said.setdefault(voxel, label) != label:
+            name = list(voxel) if isinstance(voxel, tuple) else voxel
+            both = " and ".join(str(c) for c in sorted((said[voxel], label)))
+            raise InputError(f"voxel {name} is clicked as class {both}: it can be one of them; take a click back.")
+    return said
+
+
+def _directions(clicked: int, channels: int) -> np.ndarray:
     """Rows that turn logits into the differences said to be positive, `[k, C]`: clicked class minus each rival."""
     if channels == 1:
-        return np.array([[1.0 if c == 1 else -1.0] for c in clicked])
+        return np.array([[1.0 if clicked == 1 else -1.0]])
     identity = np.eye(channels)
-    return np.stack([identity[c] - identity[j] for c in clicked for j in range(channels) if j != c])
+    return np.stack([identity[clicked] - identity[j] for j in range(channels) if j != clicked])
 
 
 def _shared(rows: np.ndarray, directions: Sequence[np.ndarray], near: np.ndarray) -> _Shared:

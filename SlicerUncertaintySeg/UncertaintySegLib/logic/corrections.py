@@ -18,15 +18,20 @@ _BACKGROUND, _SCRIBBLES = "background", "scribbles"
 
 
 def to_json(marks: Iterable[Mark], labels: Sequence[Label], scan: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
-    """Return marks as the errand `condition` takes them: IJK of the scan's file, by the name of the structure."""
+    """Return marks as the errand `condition` takes them: IJK of the scan's file, by the name of the structure.
+
+    Of marks on one voxel the last counts, as in drawing.
+    """
     names = {BACKGROUND: _BACKGROUND} | {label.id: label.name for label in labels}
     points: dict[str, Any] = {}
     strokes: dict[str, Any] = {}
-    for mark in marks:
-        found = clicks.voxels(mark, scan)
-        if found and mark.label_id in names:
+    drawn = [(mark, [tuple(v) for v in clicks.voxels(mark, scan)]) for mark in marks if mark.label_id in names]
+    last = {voxel: mark.label_id for mark, voxels in drawn for voxel in voxels}
+    for mark, voxels in drawn:
+        found = [list(voxel) for voxel in voxels if last[voxel] == mark.label_id]
+        if found:
             part = strokes if mark.is_stroke else points
-            part.setdefault(names[mark.label_id], []).extend(list(voxel) for voxel in found)
+            part.setdefault(names[mark.label_id], []).extend(found)
     return {**points, _SCRIBBLES: strokes} if strokes else points
 
 

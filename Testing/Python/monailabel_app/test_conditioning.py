@@ -119,6 +119,17 @@ def test_what_cannot_be_a_click_is_refused(server, base, body, status, words):
     assert all(word in str(reply.json()["detail"]) for word in words), reply.text
 
 
+@pytest.mark.parametrize("scribbled", ["neither", "one", "both"])
+def test_a_voxel_that_is_said_to_be_two_things_is_refused_with_its_place_and_both_names(server, base, voxel, scribbled):
+    name = base["labels"][0]["name"]
+    one, other = {"background": [voxel]}, {name: [[0, 0, 0], voxel]}
+    body = {"neither": one | other, "one": one | {"scribbles": other}, "both": {"scribbles": one | other}}[scribbled]
+    reply = condition(server, base, **body)
+    assert reply.status_code == 400, reply.text
+    detail = str(reply.json()["detail"])
+    assert all(word in detail for word in (f"{name}[1]", "background[0]", str(voxel), f"said to be {name}")), detail
+
+
 @pytest.mark.parametrize("key", ["0" * 64, "not-a-key"])
 def test_clicks_on_no_result_are_not_found(server, key):
     reply = server.http.post(f"/uncertainty/v1/results/{key}/condition", json={"background": [[0, 0, 0]]})

@@ -33,3 +33,19 @@ def test_no_clicks_are_nothing(shown_case, phantom_case):
 
 def test_what_the_model_does_not_have_is_left_out(shown_case, phantom_case):
     assert corrections.to_marks({"kidney": [[1, 2, 3]]}, phantom_case.labels, shown_case.scan) == ()
+
+
+def test_of_marks_on_one_voxel_the_last_counts_whatever_it_is(shown_case, phantom_case):
+    """As in drawing; the server would refuse a voxel that is said to be two things."""
+    marks = corrections.to_marks(CLICKS, phantom_case.labels, shown_case.scan)
+    over = {"background": [[20, 12, 6]], "scribbles": {"organ": [[11, 10, 10], [12, 11, 10]]}}
+    later = corrections.to_marks(over, phantom_case.labels, shown_case.scan)
+    assert corrections.to_json((*marks, *later), phantom_case.labels, shown_case.scan) == {
+        "organ": [[3, 4, 5]],
+        "background": [[0, 0, 0], [20, 12, 6]],
+        "scribbles": {"lesion": [[10, 10, 10], [30, 30, 12], [31, 30, 12]], "organ": [[11, 10, 10], [12, 11, 10]]},
+    }
+    organ = next(mark for mark in marks if mark.label_id == 1)
+    assert corrections.to_json((*later[:1], organ), phantom_case.labels, shown_case.scan) == {
+        "organ": [[20, 12, 6], [3, 4, 5]]
+    }

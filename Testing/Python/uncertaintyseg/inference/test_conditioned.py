@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from Testing.Python.uncertaintyseg.tiny import give_random_weights, write_bundle, write_phantoms, write_threshold_bundle
+from Testing.Python.uncertaintyseg.tiny import (
+    give_random_weights,
+    write_blob,
+    write_bundle,
+    write_phantoms,
+    write_threshold_bundle,
+)
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, drawn_labels, spread
 from uncertaintyseg.inference.predictor import Predictor
@@ -130,10 +136,30 @@ def test_far_from_a_click_nothing_moves(case):
         assert np.abs(values - case.base.maps[name])[far].max() < 1e-5, name
 
 
-def test_a_voxel_said_to_be_two_things_is_left_to_the_model(case):
+@pytest.mark.parametrize("strokes", [(False, False), (False, True), (True, True)])
+def test_a_voxel_said_to_be_two_things_is_refused_with_its_place_and_both(case, strokes):
     (click,) = doubtful(case)
-    after = case.given([click, click._replace(label=1 - click.label)]).maps()
-    assert after["error_probability"][click.voxel] > 0.02
+    said = [click._replace(label=label, stroke=stroke) for label, stroke in zip((0, 1), strokes, strict=True)]
+    with pytest.raises(InputError, match=rf"voxel \[{', '.join(map(str, click.voxel))}\] is clicked as class 0 and 1"):
+        case.given(said)
+    assert case.given([click, click]).label[click.voxel] == click.label  # said twice is no contradiction
+
+
+def test_where_two_voxels_of_a_scan_share_one_of_the_model_the_nearer_is_heard_and_both_are_painted(tmp_path):
+    affine, shape = np.diag([1.5, 3.0, 6.0, 1.0]), (48, 24, 12)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    write_blob(tmp_path / "blob.nii.gz", affine, shape)
+    predictor = Predictor(write_threshold_bundle(tmp_path / "models", "low_rank", rank=1))
+    base = predictor.predict(tmp_path / "blob.nii.gz", samples=2)
+    case = ConditionedCase(predictor.network.head, base, predictor.bundle.labels)
+    clicks = [Click((i, 12, 6), i % 2) for i in range(20, 28)]
+    at, heard = case._on_model(clicks)
+    assert len(set(at)) < len(clicks)
+    assert len(set(at[heard])) == heard.sum() == len(set(at))
+    corrected = case.given(clicks)
+    assert [corrected.label[click.voxel] for click in clicks] == [click.label for click in clicks]
+    assert corrected.alone == (~heard).sum()
+    assert np.array_equal(case.given(clicks[::-1]).label, corrected.label)
 
 
 def test_a_click_outside_the_region_moves_its_voxel_only(tmp_path, scan):
