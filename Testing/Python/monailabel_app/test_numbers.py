@@ -64,15 +64,14 @@ def place(store: ResultStore, model: Bundle) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_results_corrections_and_reviews_of_other_code_are_made_anew(store, model, scans, raised, tmp_path):
+def test_results_corrections_and_reviews_of_other_code_are_made_anew(store, model, scans, raised):
     def everything() -> list[str]:
         base = predict(store, model, scans[0])
         moved = condition_key(base, CLICKS, None)
         if store.report(moved) is None:
             Condition(moved, base, CLICKS, **place(store, model)).run(lambda stage, fraction: None)
-        own = store.label_path(base)
-        label = shutil.copy(own, tmp_path / "label.nii.gz")
-        reviewed = reviews.review(store, base, Path(label), wire.ReviewRequest())
+        label = np.asarray(store.prediction(base)[0].label)
+        reviewed = reviews.review(store, base, label, wire.ReviewRequest())
         return [base, moved, reviewed.risk.result]
 
     before = everything()
