@@ -1,4 +1,4 @@
-"""Hostile uploads and slow clients: the server process stays small, answers others, and reads no file that they name."""
+"""Hostile uploads and slow clients: the server process stays small, answers others and reads no file that they name."""
 
 from __future__ import annotations
 
@@ -29,11 +29,8 @@ PATIENCE = 2.0
 
 def packed(begin: bytes, count: int, window: int) -> bytes:
     """A stream that expands to `begin` and so many zeros."""
-    packer, parts = zlib.compressobj(9, wbits=window), []
-    parts.append(packer.compress(begin))
-    block = bytes(16 * MIB)
-    for _ in range(count // len(block)):
-        parts.append(packer.compress(block))
+    packer, block = zlib.compressobj(9, wbits=window), bytes(16 * MIB)
+    parts = [packer.compress(begin), *(packer.compress(block) for _ in range(count // len(block)))]
     return b"".join([*parts, packer.flush()])
 
 
