@@ -75,10 +75,10 @@ def model(request, cases, tmp_path_factory) -> tuple[str, Bundle, np.ndarray]:
     return request.param, base, Predictor(base).predict(cases[0].image, samples=2).label
 
 
-def trained(base: Bundle, head: str, cases: list, output: Path, **options: object) -> Bundle:
-    made = with_head(base, head, output, name=f"new_{head}", **options)
+def trained(model: Bundle, head: str, cases: list, output: Path, **options: object) -> Bundle:
+    made = with_head(model, head, output, name=f"new_{head}", **options)
     recipe = Recipe.load(made, epochs=1, validate_every=1)
-    return fit(made, cases, cases, output, recipe=recipe, models=[base.folder.parent]).bundle
+    return fit(made, cases, cases, output, recipe=recipe, models=[model.folder.parent]).bundle
 
 
 @pytest.mark.parametrize("head", sorted(HEADS))
