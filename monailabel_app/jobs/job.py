@@ -90,8 +90,9 @@ class InferJob(Job):
 
     @property
     def same(self) -> tuple[str, str | None, str] | None:
-        """The result and the image that it is noted for."""
-        return (self.kind, self._step.image, self._step.work.key) if self._step.work.key else None
+        """The result and the image that it is noted for; one without a promise is another."""
+        kind = f"{self.kind}, picked" if self._picked else self.kind
+        return (kind, self._step.image, self._step.work.key) if self._step.work.key else None
 
     def accept(self, step: Step, answer: Report) -> None:
         """Keep the report: it is the result."""
