@@ -92,6 +92,7 @@ def shifted() -> np.ndarray:
         (packed(VALUES[1:]), "6 x 6 x 5"),
         (packed(np.ones((7, 6, 5, 2), np.uint8)), "more than the 210|one 3D volume"),
     ],
+    ids=["unknown", "negative", "halves", "nan", "huge", "elsewhere", "shorter", "channels"],
 )
 def test_what_is_no_label_of_the_scan_is_refused(data, word):
     with pytest.raises(InputError, match=word) as refused:

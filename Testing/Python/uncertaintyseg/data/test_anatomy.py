@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertaintyseg.data.anatomy import LEFT, RIGHT, Part, known, match, match_names, structures
-from uncertaintyseg.data.label_map import label_names
 from uncertaintyseg.data.layouts import find_real_data, volumes_in
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.wire import Label
 
 ALL = structures()
@@ -120,7 +120,7 @@ def test_all_structures_of_a_real_totalsegmentator_label_are_matched(examples):
     import numpy as np
 
     path = examples / "example_seg_fast_force_split.nii.gz"
-    names = label_names(path)
+    names = {str(segment.value): segment.name for segment in segments_in(path)}
     assert len(names) == 117
     present = [str(i) for i in np.unique(np.asarray(nib.load(path).dataobj)) if i]
     assert len(present) == 61
