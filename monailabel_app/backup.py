@@ -53,6 +53,11 @@ def back_up(studies: Path, destination: Path, server: str, token: str | None = N
     if any(destination.glob("[!.]*")) and _id_of(destination / FILE) != _id_of(new):
         new.unlink()
         raise InputError(f"{destination}: is no earlier backup of {studies}; give an empty folder")
+    for log in (
+        f"{FILE}-wal",
+        f"{FILE}-shm",
+    ):  # of a server that was started on the copy: it would be played into the new one
+        (destination / log).unlink(missing_ok=True)
     os.replace(new, destination / FILE)
     counts = {"copied": 0, "kept": 0, "removed": 0}
     wanted = {path.relative_to(studies) for path in _files(studies)}
@@ -90,7 +95,7 @@ def _copy_records(studies: Path, to: Path, server: str, token: str | None) -> No
 
 def _id_of(records: Path) -> str | None:
     try:
-        with closing(sqlite3.connect(f"file:{records}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{records}?mode=ro&immutable=1", uri=True)) as database:
             return database.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()[0]
     except (sqlite3.Error, TypeError):
         return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from monailabel_app.api.audit import audit
 from monailabel_app.api.auth import acting_as
 from monailabel_app.api.instance import AppInstance
 
@@ -23,7 +24,10 @@ def next_sample(strategy: str, app: AppInstance, params: dict[str, Any] | None =
     name, ts...) come with the first.
     """
     params = params or {}
-    sample = app.next_sample({**params, "strategy": strategy, "annotator": acting_as(params.get("client_id"))})
+    asked = {**params, "strategy": strategy, "annotator": acting_as(params.get("client_id"))}
+    with app.datastore().transaction():
+        sample = app.next_sample(asked)
+        audit("serve", strategy=strategy, cases=[one["id"] for one in sample["samples"]], skip=params.get("skip"))
     if "id" not in sample:
         return sample
     info = app.datastore().get_image_info(sample["id"])

@@ -15,7 +15,8 @@ from monailabel_app.api.auth import acting_as, require
 from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.ownership import others_claim
+from monailabel_app.api.ownership import others_claim, refuse_others
+from monailabel_app.app.dicomweb import PLACES
 from monailabel_app.app.labelled import PURPOSE
 from monailabel_app.errors import NotFoundError, TakenError
 from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
@@ -29,7 +30,7 @@ from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.tokens import Role
 
-_RESERVED = ("lease", "skipped", "scores", "strategy", "checksum", "version", UPLOADED, WRITTEN)
+_RESERVED = ("lease", "skipped", "scores", "strategy", "version", UPLOADED, WRITTEN, *PLACES)
 """Fields of a record that the server keeps itself; only an admin mends them by hand."""
 _DECIDING = (PURPOSE, "approved_by")
 """Fields that decide what a case is used for."""
@@ -102,7 +103,6 @@ def save_label(
     told = segments_from_client(info.get("label_info"))
     voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
     about = {"tag": tag or _FINAL, **about_save(app, image, voxels, info)}
-    claim = others_claim(app, image, tag or _FINAL)
     kept: list[int] = []
 
     def note(version: Version) -> None:
@@ -111,11 +111,15 @@ def save_label(
             app.assignments.release(image)
         audit("save" if claim is None else "save_aside", version=version.id, **about)
 
-    made = {"made_by": acting_as(None), "seconds": about["seconds_open"], "current": claim is None}
+    made = {"made_by": acting_as(None), "seconds": about["seconds_open"]}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
         write_volume(written, voxels, grid.affine)
-        label_id = datastore.save_label(image, str(written), tag or _FINAL, info, note, **made)
+        with datastore.transaction():  # nobody takes the case between the question and the save
+            claim = others_claim(app, image, tag or _FINAL)
+            label_id = datastore.save_label(
+                image, str(written), tag or _FINAL, info, note, **made, current=claim is None
+            )
     if claim is not None:
         raise TakenError(f"{claim}: your label is kept as version {kept[0]} and does not count yet")
     app.on_save_label(image, label_id)
@@ -126,6 +130,7 @@ def save_label(
 def remove_label(app: AppInstance, id: str, tag: str) -> dict[str, Any]:  # noqa: A002 - MONAI Label's name
     """404 for an unknown label."""
     with app.datastore().transaction():
+        refuse_others(app, id, tag)
         app.datastore().remove_label(id, tag)
         audit("remove_label", case=id, tag=tag)
     return {}
@@ -145,6 +150,7 @@ def update_label_info(app: AppInstance, label: str, tag: str, info: Json = "{}")
     """`info` is a JSON object; 404 for an unknown label."""
     asked = _free(parse_params(info, "info"))
     with app.datastore().transaction():
+        refuse_others(app, label, tag)
         app.datastore().update_label_info(label, tag, asked)
         audit("label_info", case=label, tag=tag, fields=sorted(asked))
 

@@ -12,7 +12,7 @@ from monailabel_app.api.auth import LOCAL
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.assignments import clock
 from monailabel_app.app.datastore import FINAL
-from monailabel_app.errors import ForbiddenError
+from monailabel_app.errors import ForbiddenError, TakenError
 from monailabel_app.jobs import ENDED, Job
 from uncertaintyseg.tokens import Role
 
@@ -64,3 +64,9 @@ def others_claim(app: UncertaintySegApp, image: str, tag: str) -> str | None:
     if label is not None and label.version.made_by not in ("", identity.name):
         return f"the label {tag!r} of {image!r} is a draft of {label.version.made_by}"
     return None
+
+
+def refuse_others(app: UncertaintySegApp, image: str, tag: str) -> None:
+    """Raise `TakenError` where a label is somebody else's to change."""
+    if reason := others_claim(app, image, tag):
+        raise TakenError(f"{reason}: nothing was changed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from fastapi import APIRouter, Path, Query, Response
 from monailabel_app.api.audit import audit
 from monailabel_app.api.auth import acting_as
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.ownership import others_claim
+from monailabel_app.api.ownership import refuse_others
 from monailabel_app.app import UncertaintySegApp
-from monailabel_app.errors import NotFoundError, TakenError
+from monailabel_app.errors import NotFoundError
 from monailabel_app.store.records import Version
 from uncertaintyseg import wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
@@ -87,14 +88,14 @@ def restore(image: Image, number: Number, app: AppInstance) -> wire.Version:
     """Its content becomes the newest version, so that nothing is lost. 409 while somebody else has the case."""
     datastore, made = app.datastore(), []
     version = datastore.version(image, number)
-    if reason := others_claim(app, image, version.tag):
-        raise TakenError(f"{reason}: nothing was restored")
 
     def note(new: Version) -> None:
         audit("restore_label", case=image, tag=version.tag, version=new.id, of=number)
         made.append(new)
 
-    datastore.restore(version, note, made_by=acting_as(None))
+    with datastore.transaction():
+        refuse_others(app, image, version.tag)
+        datastore.restore(version, note, made_by=acting_as(None))
     app.on_save_label(image, image)
     return _shown(made[0], counts=True)
 
@@ -117,8 +118,8 @@ def _shown(version: Version, counts: bool) -> wire.Version:
 
 def _voxels(app: UncertaintySegApp, version: Version) -> tuple[np.ndarray, np.ndarray]:
     data = app.datastore().version_bytes(version)  # whole, or refused
-    with tempfile.NamedTemporaryFile(suffix=version.suffix) as file:
-        file.write(data)
-        file.flush()
-        volume = read_label(file.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = FilePath(folder) / f"label{version.suffix}"
+        path.write_bytes(data)
+        volume = read_label(path)
     return volume[0].numpy(), volume.affine.numpy()

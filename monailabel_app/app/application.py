@@ -185,7 +185,7 @@ class UncertaintySegApp(MONAILabelApp):
             NotFoundError: No such model or image.
             InputError: The tag is that of final labels, which are people's.
         """
-        if params.label_tag == FINAL:
+        if params.label_tag.casefold() == FINAL:
             raise InputError("params.label_tag: 'final' is for labels that a person has approved; use another tag")
         task, datastore = find_task(self._infers, model), self.datastore()
         choose = {
@@ -199,7 +199,11 @@ class UncertaintySegApp(MONAILabelApp):
         def save(step: Step, report: Report) -> None:
             key = report.risk.result
             info = {"model": model, "result": key, "checksum": report.risk.provenance.weights_checksum}
-            datastore.save_label(step.image, str(self.results.label_path(key)), params.label_tag, info)
+            with datastore.transaction():
+                known = datastore.store.label(step.image, params.label_tag)
+                is_a_persons = known is not None and bool(known.version.made_by)
+                path = str(self.results.label_path(key))
+                datastore.save_label(step.image, path, params.label_tag, info, current=not is_a_persons)
 
         return task.submit_batch(paths, params, save)
 

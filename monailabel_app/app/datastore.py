@@ -113,7 +113,12 @@ class StudyDatastore(Datastore):
         if self._known is not None:
             self._known.note(self.folder, found)
         self._open = studies  # labels that are found are checked against their scans
-        studies.refresh()
+        try:
+            studies.refresh()
+        except BaseException:
+            self._open = None
+            studies.abandon()
+            raise
         if self._auto_reload:
             self._watch = Watch(self.folder, self.refresh)
         return studies
@@ -139,7 +144,7 @@ class StudyDatastore(Datastore):
     def _check_label(self, path: Path, image: str) -> None:
         if path.name.lower().endswith(".nrrd") and segments_in(path):
             raise InputError(f"{path}: {SEGMENTATION}")
-        read_label(path, like=read_scan(self.folder / self._open.records.images()[image][0]))
+        read_label(path, like=read_scan(self.folder / self._open.records.image(image)[0]))
 
     def _note(self, repair_made: str) -> None:
         self.repaired.append(repair_made)
@@ -233,7 +238,7 @@ class StudyDatastore(Datastore):
 
     def check_image(self, image_id: str) -> Path:
         """Return where the file of an image belongs. Raises `NotFoundError` for whatever is not the id of one."""
-        found = self.store.images().get(image_id)
+        found = self.store.image(image_id)
         if found is None:
             raise NotFoundError(f"no image {image_id!r} in the datastore; GET /datastore/?output=all lists the ids")
         return self.folder / found[0]
@@ -255,18 +260,19 @@ class StudyDatastore(Datastore):
 
     def get_image_uri(self, image_id: str) -> str:
         """Where the file of an image belongs; empty for whatever is not the id of one."""
-        found = self.store.images().get(image_id)
+        found = self.store.image(image_id)
         return str(self.folder / found[0]) if found else ""
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """A copy of what is noted of an image; empty for whatever is not the id of one."""
-        return copy.deepcopy(self.store.images().get(image_id, ("", {}))[1])
+        found = self.store.image(image_id)
+        return copy.deepcopy(found[1]) if found else {}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is noted of an image. Raises `NotFoundError`, or `InputError` for what is not plain JSON."""
         with self.transaction():
             self.check_image(image_id)
-            file, known = self.store.images()[image_id]
+            file, known = self.store.image(image_id)
             self.store.put_image(image_id, file, {**known, **info})
 
     def add_image(
@@ -286,7 +292,7 @@ class StudyDatastore(Datastore):
         """
         suffix = _suffix(image_filename)
         image_id = checked_name("an image id", image_id or Path(image_filename).name.removesuffix(suffix))
-        if image_id in self.store.images():
+        if self.store.image(image_id) is not None:
             raise InputError(f"there is an image {image_id!r} already; choose another id or delete that one first")
         self._studies.add_image(image_id, Path(image_filename), suffix, image_info, note)
         return image_id
@@ -352,7 +358,7 @@ class StudyDatastore(Datastore):
             InputError: The tag cannot be one.
             StorageError: The disk is full; nothing was changed.
         """
-        checked_name("a label tag", label_tag)
+        self._check_tag(label_tag)
         self.check_image(image_id)
         data, suffix = Path(label_filename).read_bytes(), _suffix(label_filename)
 
@@ -362,6 +368,15 @@ class StudyDatastore(Datastore):
 
         self._studies.save_label(image_id, label_tag, data, suffix, label_info, noted, **made)
         return image_id
+
+    def _check_tag(self, tag: str) -> None:
+        """Raise `InputError` for a tag that cannot be a folder, or would be that of another on some systems."""
+        checked_name("a label tag", tag)
+        for known in {FINAL, "original", *(known for _, known in self.store.label_tags())}:
+            if known != tag and known.casefold() == tag.casefold():
+                raise InputError(
+                    f"{tag!r} cannot be used as a label tag: there is {known!r}, and some systems take both for one"
+                )
 
     def deliver(self, image_id: str) -> None:
         """Pass a saved label on to wherever else it belongs: nowhere, when the studies are a folder."""
@@ -394,8 +409,10 @@ class StudyDatastore(Datastore):
     def restore(self, version: Version, note: Note = _no_note, made_by: str = "") -> None:
         """Make the content of an old version the newest one, which counts. Raises as `save_label`."""
         made = {"made_by": made_by, "source": f"restored {version.id}"}
-        data = self.version_bytes(version)
-        self._studies.save_label(version.image, version.tag, data, version.suffix, version.info, note, **made)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"label{version.suffix}"
+            path.write_bytes(self.version_bytes(version))
+            self.save_label(version.image, str(path), version.tag, version.info, note, **made)
 
     def backup(self, path: Path) -> None:
         """Write a copy of the records as they are now; all files that they name are there and stay."""

@@ -35,6 +35,8 @@ Describe = Callable[[str | None], tuple[list[wire.Label], str]]
 """Structures that a label of this model may hold (of any model when None), and the checksum of its weights."""
 
 _STATE, _WAITING, _STORED = "dicom", "waiting", "stored"
+PLACES = (_STATE, "sop_instance_uid", "series_instance_uid")
+"""Fields of a label's record that say where it is on the server; ours alone to write."""
 _SYNC_SECONDS = 60.0
 
 
@@ -155,7 +157,8 @@ class DicomWebDatastore(StudyDatastore):
             InputError: The label is not on the grid of the series, or cannot be written.
             DicomWebError: The series had to be fetched and the server does not answer.
         """
-        if label_tag != DefaultLabelTag.FINAL:
+        label_info = {name: value for name, value in label_info.items() if name not in PLACES}
+        if label_tag != DefaultLabelTag.FINAL or not made.get("current", True):
             return super().save_label(image_id, label_filename, label_tag, label_info, *note, **made)
         model = label_info.get("model")
         labels, checksum = self._describe(model)
@@ -203,7 +206,9 @@ class DicomWebDatastore(StudyDatastore):
             if self._waiting().get(image_id) != uid:  # another thread sent it, or a newer label took its place
                 return
             self._outbox.send(uid)
-            self.update_label_info(image_id, DefaultLabelTag.FINAL, {_STATE: _STORED})
+            with self.transaction():  # a newer label, which waits for its own turn, may be in its place by now
+                if self._waiting().get(image_id) == uid:
+                    self.update_label_info(image_id, DefaultLabelTag.FINAL, {_STATE: _STORED})
 
     def _waiting(self) -> dict[str, str]:
         """SOPInstanceUIDs by image of the labels that the server does not have yet."""
@@ -244,3 +249,5 @@ def _logged(step: Callable[..., None], *args: str) -> None:
         step(*args)
     except UncertaintySegError as error:
         logger.warning("%s: %s", " ".join(args) or "DICOMweb", error)
+    except Exception:  # the next minute may go well
+        logger.exception("%s", " ".join(args) or "DICOMweb")

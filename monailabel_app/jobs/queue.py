@@ -196,7 +196,10 @@ class JobQueue:
         if not job.steps:
             self._finish(job)
         if filled := step.work.fills:
-            self._store.evict(keep=self._stand_ins.get(filled, filled))
+            try:
+                self._store.evict(keep=self._stand_ins.get(filled, filled))
+            except OSError:  # the cache may be in use or away; the jobs that wait are not its affair
+                logger.exception("making room among the results")
 
     def _do(self, lane: _Lane, job: Job, step: Step) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.writing import sync_folder
 from uncertaintyseg.errors import InputError
 
+_MAGIC_AT, _MAGIC = 128, b"DICM"
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """Names of files that are being written."""
 
@@ -48,12 +50,22 @@ def settle(staged: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder, or a link but never what it points to."""
+    """Remove a file, a link but never what it points to, or the slices of a series but nothing else in its folder."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        for file in path.iterdir():
+            if file.is_file() and _is_slice(file):
+                file.unlink()
+        with contextlib.suppress(OSError):  # other scans may lie in it
+            path.rmdir()
     else:
         path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
+
+
+def _is_slice(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
 
 
 def files_of_scan(path: Path) -> list[Path]:

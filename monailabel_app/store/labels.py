@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from monailabel_app.names import checked_name
 from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.versions import VersionFiles
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.writing import write_bytes
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "labels"
 SEGMENTATION = "says by names what it holds; PUT /datastore/label reads them and keeps a label"
 """Why Slicer's `.seg.nrrd` is not taken up as it is: everything else takes its numbers for class ids."""
-PUBLISH = "publish"
+PUBLISH, REMOVE = "publish", "remove"
+"""Kinds of what the outbox holds: a label's file to be written, any file to be removed."""
 _BY_HAND = "by hand"
 
 Check = Callable[[Path, str], None]
@@ -71,7 +73,7 @@ class LabelFiles:
         current = {(label.version.image, label.version.tag): label for label in self._records.labels()}
         found: dict[tuple[str, str], list[Path]] = {}
         skipped: dict[str, str] = {}
-        for path in list(self._files_there()):
+        for path in self._files_there(skipped):
             image, tag = _image_of(path), path.parent.name
             if image not in images:
                 is_named = image is not None and image.removesuffix(".seg") in images
@@ -85,18 +87,38 @@ class LabelFiles:
             for other in paths:
                 if other != first:
                     skipped[self._name(other)] = f"a second file for the label {key[1]} of {key[0]}: keep one of them"
-            if reason := self._take_up(first, *key, label):
+            try:
+                reason = self._take_up(first, *key, label)
+            except (OSError, ValueError) as error:  # one file must not keep the others from being seen
+                reason = f"cannot be read ({error})"
+            if reason:
                 skipped[self._name(first)] = reason
         for key, label in current.items():
             if key[0] in images and key not in found:
                 self._write_again(label)
         return skipped
 
-    def _files_there(self) -> Iterator[Path]:
-        if self._folder.is_dir():
-            for tag in sorted(self._folder.iterdir()):
-                if tag.is_dir() and not tag.name.startswith("."):
-                    yield from (path for path in sorted(tag.iterdir()) if _image_of(path))
+    def counts(self, path: Path) -> bool:
+        """Whether a file in `labels/` is one that counts. Whatever a person put there instead is kept as a version."""
+        image, tag = _image_of(path), path.parent.name
+        if image is None or self._records.image(image) is None:
+            return False
+        label = self._records.label(image, tag)
+        if label is not None and self.path(label.version) == path:
+            return True
+        self.rescue(path, image, tag)
+        return False
+
+    def _files_there(self, skipped: dict[str, str]) -> list[Path]:
+        found: list[Path] = []
+        for tag in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if tag.is_dir() and not tag.name.startswith("."):
+                try:
+                    checked_name("a label tag", tag.name)
+                    found += [path for path in sorted(tag.iterdir()) if _image_of(path)]
+                except (OSError, InputError) as error:
+                    skipped[self._name(tag)] = str(error)
+        return found
 
     def _take_up(self, path: Path, image: str, tag: str, label: CurrentLabel | None) -> str | None:
         """Note a file as the newest version where its bytes are new; returns why not, where it is no label."""
@@ -107,6 +129,8 @@ class LabelFiles:
             return self._refused[path][1]
         data = path.read_bytes()
         is_new = label is None or hashlib.sha256(data).hexdigest() != label.version.sha256
+        if is_new and self._waits(path, image, tag):
+            return None  # it is the old file, which could not be replaced or removed yet
         if is_new:
             try:
                 self._check(path, image)
@@ -137,34 +161,47 @@ class LabelFiles:
         now = self._records.label(image, tag)
         return (now and now.version.id) == (label and label.version.id)
 
+    def _waits(self, path: Path, image: str, tag: str) -> bool:
+        """Whether a label's file is still to be written or removed."""
+        name = path.relative_to(self._folder.parent).as_posix()
+        publish = any((w["image"], w["tag"]) == (image, tag) for _, w in self._records.outbox(PUBLISH))
+        return publish or any(w["path"] == name for _, w in self._records.outbox(REMOVE))
+
     def _publish(self, number: int, image: str, tag: str) -> None:
         """Write the file of a label; what cannot be written waits, for the records have the label."""
         try:
-            with self._records.transaction():
+            with self._records.lock:
                 label = self._records.label(image, tag)
+                others = [] if label is None else self._in_other_formats(label.version)
                 if label is not None:
-                    self._write(label)
-                self._records.done(number)
+                    with self._records.transaction():  # kept before anything is replaced
+                        for path in (self.path(label.version), *others):
+                            self.rescue(path, image, tag)
+                with self._records.transaction():
+                    if label is not None:
+                        self._write(label.version)
+                    self._records.done(number)
+                for path in others:
+                    path.unlink(missing_ok=True)
         except (OSError, UncertaintySegError) as error:
             logger.warning("labels/%s: the file for %s waits: %s", tag, image, error)
 
-    def _write(self, label: CurrentLabel) -> None:
-        version = label.version
-        path, data = self.path(version), self._files.read(version.sha256, version.suffix)
-        for there in {path, *(path.with_name(f"{version.image}{suffix}") for suffix in IMAGE_SUFFIXES)}:
-            self.rescue(there, label)
-            if there != path:  # the same label in another format
-                there.unlink(missing_ok=True)
-        write_bytes(path, data)
-        stat = path.stat()
-        self._records.set_label_file(version.image, version.tag, stat.st_size, stat.st_mtime_ns)
+    def _write(self, version: Version) -> None:
+        path = self.path(version)
+        write_bytes(path, self._files.read(version.sha256, version.suffix))
+        self._records.set_label_file(version.image, version.tag, *_looks(path))
 
-    def rescue(self, path: Path, label: CurrentLabel) -> None:
+    def _in_other_formats(self, version: Version) -> list[Path]:
+        path = self.path(version)
+        others = {path.with_name(f"{version.image}{suffix}") for suffix in IMAGE_SUFFIXES}
+        return sorted(other for other in others - {path} if other.is_file())
+
+    def rescue(self, path: Path, image: str, tag: str) -> None:
         """Keep the bytes of a file that is about to go, unless they are known. Within a transaction."""
         if not path.is_file():
             return
-        stat, (image, tag) = path.stat(), (label.version.image, label.version.tag)
-        if (stat.st_size, stat.st_mtime_ns) == (label.size, label.mtime_ns):
+        stat, label = path.stat(), self._records.label(image, tag)
+        if label is not None and (stat.st_size, stat.st_mtime_ns) == (label.size, label.mtime_ns):
             return
         data = path.read_bytes()
         known = {version.sha256 for version in self._records.versions(image, tag)}
@@ -174,7 +211,12 @@ class LabelFiles:
             self._say(f"{self._name(path)} was put there by hand; it is kept as version {version.id}")
 
     def _name(self, path: Path) -> str:
-        return str(path.relative_to(self._folder.parent))
+        return printable(str(path.relative_to(self._folder.parent)))
+
+
+def printable(name: str) -> str:
+    """A file's name as JSON can have it: bytes that are no text are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _looks(path: Path) -> tuple[int, int] | None:

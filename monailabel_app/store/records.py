@@ -101,6 +101,8 @@ class Records:
         self.lock = lock or threading.RLock()
         self.revision = 0
         """Counts the changes of images, labels and versions."""
+        self.scans = 0
+        """Counts the changes of which images there are, and of their files."""
         self._depth = 0
         self._images: dict[str, tuple[str, dict[str, Any]]] | None = None
         self._after: list[Callable[[], None]] = []
@@ -242,12 +244,21 @@ class Records:
                 self._images = {row["id"]: (row["file"], strict.read(row["info"], "info")) for row in rows}
             return dict(self._images)
 
+    def image(self, image: str) -> tuple[str, dict[str, Any]] | None:
+        """Return one of `images`, None where there is none."""
+        with self.lock:
+            if self._images is None:
+                self.images()
+            return self._images.get(image)
+
     def put_image(self, image: str, file: str, info: dict[str, Any]) -> None:
         """Note an image, in place of what was noted."""
         self._change(
             "INSERT INTO images VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET file = excluded.file, info = excluded.info",
             (image, file, text := strict.write(info, "info")),
         )
+        if self._images is None or self._images.get(image, ("",))[0] != file:
+            self.scans += 1
         if self._images is not None:
             self._images[image] = (file, strict.read(text, "info"))
 
@@ -255,6 +266,7 @@ class Records:
         """Forget an image with its labels and their versions."""
         for table, key in (("labels", "image"), ("versions", "image"), ("images", "id")):
             self._change(f"DELETE FROM {table} WHERE {key} = ?", (image,))  # noqa: S608 - names of this module
+        self.scans += 1
         if self._images is not None:
             self._images.pop(image, None)
 

@@ -16,14 +16,14 @@ from monailabel_app import preflight
 from monailabel_app.errors import StudiesAwayError
 from monailabel_app.store import files, importing
 from monailabel_app.store.exports import RECORDS, Exports, changed_by_others, now
-from monailabel_app.store.labels import PUBLISH, Check, LabelFiles
+from monailabel_app.store.labels import FOLDER as LABELS
+from monailabel_app.store.labels import PUBLISH, REMOVE, Check, LabelFiles, printable
 from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
 from monailabel_app.store.versions import FOLDER, VersionFiles
 from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
 
 logger = logging.getLogger(__name__)
 
-_REMOVE = "remove"
 _TOLD = 100  # files that are not served, in the log at once
 
 Note = Callable[[Version], None]
@@ -102,24 +102,25 @@ class Studies:
 
     def _finish(self) -> None:
         """Do what a crash left undone."""
-        for number, wanted in self.records.outbox(_REMOVE):
+        for number, wanted in self.records.outbox(REMOVE):
             self._remove(number, self.folder / wanted["path"])
         self.labels.publish_waiting()
 
     def refresh(self) -> None:
         """Take up what changed in the folder. A scan that is away keeps its records."""
+        self._finish()
         while True:
-            revision = self.records.revision
+            before = self.records.scans
             scans, skipped = self._find()  # takes its time where there are many, so nobody waits for it
             with self.records.lock:
-                if revision == self.records.revision:
+                if before == self.records.scans:
                     self._take_up(scans)
                     break
         found = skipped | self.labels.look(set(scans))
+        found = {printable(name): reason for name, reason in found.items()}
         for name in sorted(found.keys() - self.skipped.keys())[:_TOLD]:
             logger.warning("%s is not served: %s", name, found[name])
         self.skipped = found
-        self.labels.publish_waiting()
 
     def _take_up(self, scans: dict[str, tuple[str, dict[str, Any]]]) -> None:
         known = self.records.images()
@@ -161,6 +162,7 @@ class Studies:
         file = self.versions.keep(data, suffix)
         try:
             with self.records.transaction():
+                self.versions.keep(data, suffix)  # another save of the same, undone meanwhile, may have taken it away
                 made = {"made_by": made_by, "seconds": seconds, "source": source}
                 version = self.records.add_version(image, tag, file, info, **made)
                 if current:
@@ -178,7 +180,7 @@ class Studies:
         with self.records.transaction():
             label = self.records.label(image, tag)
             path = self.labels.path(label.version)
-            self.labels.rescue(path, label)
+            self.labels.rescue(path, image, tag)
             self.records.delete_label(image, tag)
             self._post_removal(path)
 
@@ -210,7 +212,7 @@ class Studies:
     def remove_image(self, image: str) -> None:
         """Remove a scan, its labels and all their versions."""
         with self.records.transaction():
-            file, _ = self.records.images()[image]
+            file, _ = self.records.image(image)
             scan = files.files_of_scan(self.folder / file)
             paths = [*scan, *(self.labels.path(label.version) for label in self.records.labels(image))]
             contents = {(version.sha256, version.suffix) for version in self.records.versions(image)}
@@ -252,17 +254,27 @@ class Studies:
                 self.versions.path(sha256, suffix).unlink(missing_ok=True)
 
     def _post_removal(self, path: Path) -> None:
-        number = self.records.post(_REMOVE, {"path": path.relative_to(self.folder).as_posix()})
+        number = self.records.post(REMOVE, {"path": path.relative_to(self.folder).as_posix()})
         self.records.after_commit(lambda: self._remove(number, path))
 
     def _remove(self, number: int, path: Path) -> None:
-        """Remove a file that no record speaks of any more; what cannot be removed waits for the next start."""
+        """Remove a file that no record speaks of any more; what cannot be removed waits for the next look."""
         try:
-            files.remove(path)
             with self.records.transaction():
+                if not self._is_spoken_of(path):
+                    files.remove(path)
                 self.records.done(number)
         except (OSError, UncertaintySegError) as error:
             logger.warning("%s is still to be removed: %s", path.name, error)
+
+    def _is_spoken_of(self, path: Path) -> bool:
+        """Whether a file that was to be removed has come back to use; what a person put there instead is kept."""
+        folder = path.relative_to(self.folder).parts[0]
+        if folder == FOLDER:
+            return self.records.is_wanted(path.name.split(".", 1)[0])
+        if folder == LABELS and path.parent.parent.name == LABELS:
+            return self.labels.counts(path)
+        return path.relative_to(self.folder).as_posix() in {file for file, _ in self.records.images().values()}
 
 
 def _open_records(path: Path, lock: threading.RLock, say: Callable[[str], None]) -> Records:

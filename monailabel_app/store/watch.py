@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from monailabel_app.store.exports import RECORDS
@@ -32,10 +33,17 @@ class Watch(FileSystemEventHandler):
     def __init__(self, folder: Path, refresh: Callable[[], None]) -> None:
         self._folder, self._refresh = folder, refresh
         self._changed, self._over = threading.Event(), threading.Event()
-        self._observer = PollingObserver() if _is_mounted(folder) else Observer()
-        self._observer.schedule(self, str(folder), recursive=True)
-        self._observer.start()
+        self._observer = self._started(PollingObserver if _is_mounted(folder) else Observer)
         threading.Thread(target=self._follow, name="watch", daemon=True).start()
+
+    def _started(self, kind: type[BaseObserver]) -> BaseObserver:
+        observer = kind()
+        observer.schedule(self, str(self._folder), recursive=True)
+        try:
+            observer.start()
+        except OSError:  # the system watches no more folders
+            return self._started(PollingObserver)
+        return observer
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Note a change of anything but what the server writes for itself."""
@@ -64,8 +72,10 @@ class Watch(FileSystemEventHandler):
             if not self._over.is_set():
                 try:
                     self._refresh()
-                except (OSError, UncertaintySegError) as error:
+                except UncertaintySegError as error:
                     logger.warning("%s: %s", self._folder, error)
+                except Exception:  # the next look may go well
+                    logger.exception("looking at %s", self._folder)
 
 
 def _is_mounted(folder: Path) -> bool:
