@@ -41,8 +41,8 @@ def add_scan(server, image):
 
     yield add
     for path in added:
-        path.unlink()
-        server.wait_until(lambda path=path: path.name.removesuffix(".nii.gz") not in server.images())
+        server.http.delete("/datastore/image", params={"id": path.name.removesuffix(".nii.gz")})
+        path.unlink(missing_ok=True)
 
 
 def test_an_unknown_model_is_answered_with_those_there_are(server, image):
@@ -229,6 +229,8 @@ def test_the_studies_folder_holds_only_what_belongs_there(server, scans):
     server.wait_until(lambda: "extra" in server.images())
     (server.studies / "extra.nii.gz").unlink()
     server.wait_until(lambda: "extra" not in server.images())
+    assert server.http.get("/datastore/").json()["missing"] == ["extra"]
+    server.http.delete("/datastore/image?id=extra")
     names = {path.name for path in server.studies.iterdir()} - {scan.name for scan in scans}
     records = {"studies.sqlite", "studies.sqlite-wal", "datastore_v2.json", ".server.lock"}
     assert {name for name in names if not name.endswith(".tmp")} <= {"labels", "versions", *records}

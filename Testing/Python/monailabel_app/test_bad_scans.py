@@ -71,15 +71,17 @@ def test_an_inference_of_an_uploaded_scan_is_refused(server, kind):
 
 @pytest.fixture(scope="module")
 def bad_images(server) -> list[str]:
-    """All of them in the studies folder at once, as a user's copy leaves them."""
+    """All in the studies folder at once, as a user's copy leaves them; those that look like scans at first sight."""
     files = [server.studies / f"{kind}.nii.gz" for kind in BAD]
     for path in files:
         path.write_bytes(BAD[path.name.removesuffix(".nii.gz")][0])
-    server.wait_until(lambda: set(BAD) <= set(server.images()))
-    yield list(BAD)
-    for path in files:
-        path.unlink()
-    server.wait_until(lambda: not set(BAD) & set(server.images()))
+    served = [kind for kind in BAD if kind != "nothing"]
+    server.wait_until(lambda: set(served) <= set(server.images()))
+    assert "nothing.nii.gz" in server.http.get("/uncertainty/v1/cases").json()["skipped"]
+    yield served
+    files[list(BAD).index("nothing")].unlink()
+    for image in served:
+        assert server.http.delete(f"/datastore/image?id={image}").status_code == 200
 
 
 def test_a_job_on_a_stored_one_fails_with_the_files_name(server, bad_images):

@@ -200,3 +200,30 @@ def test_an_uploaded_session_is_its_owners_and_to_others_as_if_it_were_not_there
     assert annotator.delete(f"/session/{session}").status_code == 200
     assert annotator.get(f"/session/{session}").status_code == 404
     assert guarded.lines("remove_session")[-1]["who"] == "annotator-person"
+
+
+def test_nobody_removes_or_rewrites_the_label_of_a_case_that_another_has(guarded, annotator, other, leased):
+    assert save(annotator, leased, label_of(guarded, leased, 1)).status_code == 200
+    annotator.post(f"/uncertainty/v1/cases/{leased}/lease", json={"minutes": 5})
+    info = {"data": {"info": '{"model": "another"}'}}
+    assert other.delete(f"/datastore/label?id={leased}&tag=final").status_code == 409
+    assert other.put(f"/datastore/label/info?label={leased}&tag=final", **info).status_code == 409
+    assert (
+        other.put(f"/datastore/label/info?label={leased}&tag=final", data={"info": '{"dicom": "x"}'}).status_code == 403
+    )
+    assert annotator.delete(f"/datastore/label?id={leased}&tag=final").status_code == 200
+
+
+def test_who_was_served_what_is_noted(guarded, other):
+    sample = other.post("/activelearning/random", json={"lease_minutes": 0}).json()
+    noted = guarded.lines("serve")[-1]
+    assert (noted["who"], noted["cases"], noted["strategy"]) == ("other-person", [sample["id"]], "random")
+
+
+def test_a_batch_keeps_its_label_aside_where_a_person_has_one(guarded, annotator, image):
+    assert save(annotator, image, label_of(guarded, image, 1), "mine").status_code == 200
+    asked = {"kind": "batch", "model": MODEL, "images": "all", "params": {"label_tag": "mine"}}
+    job = guarded.clients["trainer"].post("/uncertainty/v1/jobs", json=asked).json()["id"]
+    assert end_of(guarded.clients["trainer"], job)["state"] == "done"
+    [drawn, batch] = [version for version in versions(annotator, image) if version["tag"] == "mine"]
+    assert (drawn["made_by"], drawn["counts"], batch["counts"]) == ("annotator-person", True, False)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import threading
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from monailabel_app.errors import NotFoundError, StudiesAwayError
+from monailabel_app.store import files, labels
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import FILE
 from Testing.Python.monailabel_app.store.conftest import SHAPE, voxels, write_label
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.segments import Segment
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, StorageError
 
 CURRENT = "labels/final/a.nii.gz"
 
@@ -253,3 +257,115 @@ def test_a_file_with_the_time_and_size_of_the_one_it_replaces_is_all_that_goes_u
     os.utime(studies / CURRENT, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     datastore.refresh()
     assert states(datastore)[-1] == ("by hand", {2})
+
+
+def failing(*_arguments: object, **_options: object) -> None:
+    raise StorageError("the disk is full")
+
+
+def test_an_old_file_that_could_not_be_replaced_yet_is_nobodys_label(datastore, studies, tmp_path, monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr(labels, "write_bytes", failing)
+        datastore.save_label("a", str(write_label(tmp_path / "l.nii.gz", 2)), "final", {})
+        assert voxels(datastore.get_label_uri("a", "final")) == {2}  # what counts is served all the same
+        datastore.refresh()
+    datastore.refresh()
+    assert states(datastore) == [("saved", {1}), ("saved", {2})]
+    assert voxels(studies / CURRENT) == {2}
+
+
+def test_a_label_that_could_not_be_removed_yet_does_not_come_back(datastore, studies, monkeypatch):
+    with monkeypatch.context() as stuck:
+        stuck.setattr(files, "remove", failing)
+        datastore.remove_label("a", "final")
+        datastore.refresh()
+        assert datastore.get_labeled_images() == []
+    datastore.refresh()
+    assert not (studies / CURRENT).exists()
+
+
+def test_what_was_to_be_removed_stays_when_it_counts_again(datastore, open_folder, studies, label, monkeypatch):
+    """Another image with the same label, and a label by hand in the place of one that was removed."""
+    (studies / "b.nii.gz").write_bytes((studies / "a.nii.gz").read_bytes())
+    datastore.refresh()
+    with monkeypatch.context() as stuck:
+        stuck.setattr(files, "remove", failing)
+        datastore.remove_image("a")
+        datastore.save_label("b", str(label), "final", {})
+        datastore.remove_label("b", "final")
+    write_label(studies / "labels/final/b.nii.gz", 5)
+    datastore = open_folder()
+    [saved, by_hand] = datastore.store.versions("b")
+    assert voxels(datastore._studies.versions.path(saved.sha256, saved.suffix)) == {1}
+    assert (by_hand.source, datastore.missing()) == ("by hand", [])
+
+
+def test_the_same_label_saved_twice_stays_though_one_of_the_saves_fails(open_folder, studies, label):
+    datastore = open_folder()
+
+    def refuse(_version):
+        raise StorageError("the disk is full")
+
+    def note(version):  # meanwhile another save of the same bytes is undone
+        datastore._studies._drop_file(version.sha256, version.suffix)
+
+    with pytest.raises(StorageError):
+        datastore.save_label("a", str(label), "final", {}, refuse)
+    kept = datastore._studies.versions.keep(label.read_bytes(), ".nii.gz")
+    datastore._studies._drop_file(*kept[:2])  # the other one fails before this one begins
+    datastore.save_label("a", str(label), "final", {}, note)
+    assert states(datastore) == [("saved", {1})]
+
+
+def test_a_label_in_another_format_by_hand_is_known_though_replacing_it_failed(
+    datastore, studies, tmp_path, monkeypatch
+):
+    nib.Nifti1Image(np.full(SHAPE, 4, np.uint8), np.eye(4)).to_filename(studies / "labels/final/a.nii")
+    with monkeypatch.context() as full:
+        full.setattr(labels, "write_bytes", failing)
+        datastore.save_label("a", str(write_label(tmp_path / "l.nii.gz", 2)), "final", {})
+    assert ("by hand", {4}) in states(datastore)
+    datastore.refresh()
+    assert voxels(datastore.get_label_uri("a", "final")) == {2}
+
+
+def test_removing_a_series_leaves_the_scans_below_its_folder(open_folder, studies):
+    for name in ("patient/1.dcm", "patient/second/1.dcm"):
+        (studies / name).parent.mkdir(parents=True, exist_ok=True)
+        (studies / name).write_bytes(bytes(128) + b"DICM" + bytes(64))
+    (studies / "patient" / "other.nii.gz").write_bytes((studies / "a.nii.gz").read_bytes())
+    datastore = open_folder()
+    datastore.store.put_image("patient", "patient", {})
+    datastore.remove_image("patient")
+    left = sorted(str(path.relative_to(studies)) for path in (studies / "patient").rglob("*") if path.is_file())
+    assert left == ["patient/other.nii.gz", "patient/second/1.dcm"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep names as text")
+def test_names_that_are_no_text_are_listed_and_stop_nothing(datastore, studies, open_folder):
+    odd = Path(os.fsdecode(bytes(studies / "labels") + b"/m\xfcller"))
+    odd.mkdir()
+    (odd / "a.nii.gz").write_bytes((studies / CURRENT).read_bytes())
+    datastore = open_folder()
+    assert any("ller" in name for name in datastore.skipped())
+    json.dumps(datastore.status(), ensure_ascii=False).encode()
+
+
+def test_tags_that_some_systems_take_for_one_are_refused(datastore, label):
+    for tag in ("Final", "ORIGINAL"):
+        with pytest.raises(InputError, match="take both for one"):
+            datastore.save_label("a", str(label), tag, {})
+
+
+def test_looking_ends_though_somebody_writes_notes_meanwhile(datastore, monkeypatch):
+    find = datastore._studies._find
+    looks = []
+
+    def slow():
+        looks.append(1)
+        datastore.update_image_info("a", {"ward": len(looks)})
+        return find()
+
+    monkeypatch.setattr(datastore._studies, "_find", slow)
+    datastore.refresh()
+    assert len(looks) == 1
