@@ -223,6 +223,39 @@ def test_only_the_newest_of_two_waiting_labels_is_sent(datastore, orthanc, uids,
     assert {o.SOPInstanceUID for o in orthanc.derived("SEG", uids["oblique"])} - before == {newest}
 
 
+def test_a_restored_version_goes_to_the_server_as_an_object_of_its_own(datastore, orthanc, uids, label_file):
+    for _ in range(2):
+        datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+        datastore.deliver(uids["oblique"])
+    sent = {o.SOPInstanceUID for o in orthanc.derived("SEG", uids["oblique"])}
+    datastore.restore(datastore.store.versions(uids["oblique"])[0])
+    datastore.deliver(uids["oblique"])
+    info = datastore.get_label_info(uids["oblique"], FINAL)
+    assert info["dicom"] == "stored"
+    assert {o.SOPInstanceUID for o in orthanc.derived("SEG", uids["oblique"])} - sent == {info["sop_instance_uid"]}
+
+
+def test_a_label_that_is_kept_aside_is_not_sent(datastore, uids, label_file):
+    datastore.save_label(uids["oblique"], str(label_file), FINAL, {}, current=False)
+    assert not list((Path(datastore.folder) / "outbox").iterdir())
+
+
+def test_a_newer_label_that_comes_while_one_is_sent_waits_for_its_own_turn(datastore, uids, label_file, monkeypatch):
+    datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+    send = datastore._outbox.send
+
+    def send_slowly(uid):
+        send(uid)
+        datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+
+    with monkeypatch.context() as slow:
+        slow.setattr(datastore._outbox, "send", send_slowly)
+        datastore.deliver(uids["oblique"])
+    assert datastore.get_label_info(uids["oblique"], FINAL)["dicom"] == "waiting"
+    datastore.deliver(uids["oblique"])
+    assert datastore.get_label_info(uids["oblique"], FINAL)["dicom"] == "stored"
+
+
 def test_a_label_record_cannot_name_a_file_elsewhere(datastore, uids, label_file, tmp_path):
     (tmp_path / "secret.dcm").write_bytes(b"secret")
     datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
