@@ -8,15 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from monailabel_app.errors import TooLargeError
+from monailabel_app.intake.nrrd import stream_of
+from monailabel_app.intake.stream import Stream
 from monailabel_app.intake.volume import Volume
-from uncertaintyseg.data.checks import check_ids, check_whole, checked_affine, named
+from uncertaintyseg.data.checks import by, check_ids, check_whole, checked_affine, named
 from uncertaintyseg.data.label_grid import Grid, grid_turn, turned
-from uncertaintyseg.data.nrrd import read_nrrd, read_pairs
-from uncertaintyseg.data.segments import Segment, check_counting, class_ids, merge, place, segments_of
+from uncertaintyseg.data.nrrd import NrrdHeader, read_nrrd_header
+from uncertaintyseg.data.segments import Segment, check_counting, class_ids, merge, place, place_on, segments_of
 from uncertaintyseg.data.writing import MAX_LABEL
+from uncertaintyseg.errors import InputError
 
-_LAYERS = 16
-"""Of segments that overlap, in a file of the whole grid."""
+_LAYERS = 64
+"""Of segments that overlap."""
+_PART_VALUES = 2**24
 
 
 def read_label(volume: Volume, ids: Mapping[str, int], grid: Grid, told: Sequence[Segment] = ()) -> np.ndarray:
@@ -47,15 +52,40 @@ def read_label(volume: Volume, ids: Mapping[str, int], grid: Grid, told: Sequenc
 def read_layers(path: Path, ids: Mapping[str, int], grid: Grid) -> np.ndarray | None:
     """Read a `.seg.nrrd` by the names of its segments, which may be layers, and a part of the grid; None without any.
 
-    Args and errors are those of `read_label`.
+    Nothing is expanded before its place on the scan is known, and then a part at a time: memory is that of the scan's
+    label, however many layers there are. Args and errors are those of `read_label`.
     """
-    segments = segments_of(read_pairs(path))
-    if not segments:
-        return None
-    layers, affine, _ = read_nrrd(path, max_voxels=_LAYERS * math.prod(grid.shape))
-    with named(path):
-        merged = merge(layers if layers.ndim > 3 else layers[None], segments, class_ids(segments, ids))
-        return _compact(place(merged, checked_affine(affine), grid.affine, grid.shape, grid.scan))
+    with path.open("rb") as file, named(path):
+        header = read_nrrd_header(file)
+        segments = segments_of(header.fields)
+        if not segments:
+            return None
+        shape, affine = header.shape[-3:], checked_affine(header.affine)
+        if math.prod(header.shape[:-3]) > _LAYERS:
+            raise InputError(f"{header.shape[0]} layers of segments, more than the {_LAYERS} that are read here")
+        if header.dtype.kind == "f":
+            raise InputError("a label holds whole numbers; is this a scan, or a fractional segmentation?")
+        if math.prod(shape) > math.prod(grid.shape):
+            raise TooLargeError(f"{by(shape)} voxels, its scan has {by(grid.shape)}: crop the segmentation to the scan")
+        place_on(affine, grid.affine, grid.shape, grid.scan)
+        merged = _merged(stream_of(file, header), header, segments, class_ids(segments, ids))
+        return _compact(place(merged.reshape(shape, order="F"), affine, grid.affine, grid.shape, grid.scan))
+
+
+def _merged(
+    stream: Stream, header: NrrdHeader, segments: Sequence[Segment], classes: Mapping[Segment, int]
+) -> np.ndarray:
+    """Class ids of all voxels, in the order of the file, where the layers of a voxel stand together."""
+    count, layers = math.prod(header.shape[-3:]), math.prod(header.shape[:-3])
+    merged = np.empty(count, np.int32)
+    step = _PART_VALUES // layers
+    for start in range(0, count, step):
+        part = min(step, count - start)
+        values = np.frombuffer(stream.read(part * layers * header.dtype.itemsize), header.dtype)
+        values = values.reshape((layers, part, 1, 1), order="F")
+        merged[start : start + part] = merge(values, segments, classes)[:, 0, 0]
+    stream.end()
+    return merged
 
 
 def _compact(values: np.ndarray) -> np.ndarray:

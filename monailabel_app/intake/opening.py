@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from monailabel_app.errors import TooLargeError
 from monailabel_app.intake.metaimage import open_metaimage
 from monailabel_app.intake.nifti import open_nifti
-from monailabel_app.intake.volume import Volume, chunked, new_header
-from uncertaintyseg.data.checks import by, checked_affine, checked_shape, named
-from uncertaintyseg.data.nrrd import read_nrrd
+from monailabel_app.intake.nrrd import open_nrrd
+from monailabel_app.intake.volume import Volume
+from uncertaintyseg.data.checks import by, named
 from uncertaintyseg.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -44,23 +42,13 @@ def open_volume(path: Path, most: int = MAX_VOXELS) -> Iterator[Volume]:
         TooLargeError: It holds more than `most`.
     """
     suffix = suffix_of(path.name)
-    if suffix == ".nrrd":
-        found = read_nrrd(path, max_voxels=most)
-        with named(path):
-            yield as_volume(found.array, found.affine)
-        return
     with path.open("rb") as file, named(path):
         if suffix == ".mha":
             yield _checked(open_metaimage(file), most)
+        elif suffix == ".nrrd":
+            yield _checked(open_nrrd(file), most)
         else:
             yield _checked(open_nifti(file, is_packed=suffix == ".nii.gz"), most)
-
-
-def as_volume(array: np.ndarray, affine: np.ndarray) -> Volume:
-    """An array in memory as a volume."""
-    shape, affine = checked_shape(array.shape), checked_affine(affine)
-    flat = array.ravel(order="F")
-    return Volume(new_header(shape, array.dtype, affine), affine, chunked(flat), is_packed=True)
 
 
 def _checked(volume: Volume, most: int) -> Volume:

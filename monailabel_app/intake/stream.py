@@ -20,16 +20,17 @@ class Stream:
     Args:
         file: at the first byte.
         kind: of the file, for messages.
-        window: `GZIP` for a gzip file of any number of members, `ZLIB` for one stream, None for bytes as they are.
+        window: `GZIP` for a gzip file, `ZLIB` for one stream, None for bytes as they are.
+        members: of a gzip file, at most.
     """
 
-    def __init__(self, file: BinaryIO, kind: str, window: int | None = None) -> None:
+    def __init__(self, file: BinaryIO, kind: str, window: int | None = None, *, members: int = _MEMBERS) -> None:
         self._file = file
         self._kind = kind
         self._window = window
         self._inflater = zlib.decompressobj(window) if window else None
         self._input = b""
-        self._more_members = _MEMBERS if window == GZIP else 0
+        self._more_members = members - 1 if window == GZIP else 0
 
     def read(self, count: int) -> bytearray:
         """The next bytes, all of them."""

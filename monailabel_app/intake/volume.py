@@ -66,9 +66,3 @@ def voxels(stream: Stream, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[
         yield np.frombuffer(stream.read(count * dtype.itemsize), dtype).astype(dtype.newbyteorder("="), copy=False)
         left -= count
     stream.end()
-
-
-def chunked(flat: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield voxels that are in memory, as `voxels` does."""
-    for start in range(0, flat.size, _CHUNK_VOXELS):
-        yield flat[start : start + _CHUNK_VOXELS]

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -44,6 +44,7 @@ _TO_RAS = {
     }.items()
     for name in names.split(",")
 }
+_ENCODINGS = ("raw", "gzip", "gz")
 _ENDIAN = {"little": "<", "big": ">"}
 _NEEDED = ("type", "dimension", "space", "sizes", "space directions", "space origin", "encoding")
 _FIELDS = (
@@ -64,8 +65,10 @@ _GZIP = 31
 """What zlib calls a gzip stream with any window."""
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that deflate can make anything
 _FLAT = 1e-3
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
 _VECTOR = re.compile(rf"\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)", re.ASCII)
+_VECTOR_LETTERS = 1000
+"""Of all vectors of a field."""
 _SIZE = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -80,6 +83,24 @@ class Nrrd(NamedTuple):
 
     array: np.ndarray
     affine: np.ndarray
+    fields: dict[str, str]
+
+
+class NrrdHeader(NamedTuple):
+    """What a NRRD file says before its voxels.
+
+    Attributes:
+        shape: `[X, Y, Z]`, or `[L, X, Y, Z]` with layers; the first axis is the fastest in the file.
+        dtype: of the voxels, in the file's byte order.
+        affine: float64 4x4, voxel to RAS+ mm.
+        is_packed: whether the voxels are one gzip stream.
+        fields: its `key:=value` pairs.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    affine: np.ndarray
+    is_packed: bool
     fields: dict[str, str]
 
 
@@ -106,6 +127,16 @@ def read_pairs(path: Path) -> dict[str, str]:
         return _header(file)[1]
 
 
+def read_nrrd_header(file: BinaryIO) -> NrrdHeader:
+    """Read the header as `read_nrrd` does; the file is then at its voxels. Raises `InputError`, which names no file."""
+    header, pairs = _header(file)
+    if missing := [name for name in _NEEDED if name not in header]:
+        raise InputError(f"its NRRD header has no '{missing[0]}'. Export it again, from Slicer or with ITK.")
+    shape = tuple(_sizes(header))
+    is_packed = _known(header, "encoding", _ENCODINGS) != "raw"
+    return NrrdHeader(shape, _dtype(header), _affine(header, len(shape)), is_packed, pairs)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file; errors meanwhile name it."""
@@ -119,18 +150,13 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _read(file: BinaryIO, max_voxels: int | None) -> Nrrd:
-    header, pairs = _header(file)
-    if missing := [name for name in _NEEDED if name not in header]:
-        raise InputError(f"its NRRD header has no '{missing[0]}'. Export it again, from Slicer or with ITK.")
-    sizes = _sizes(header)
-    affine = _affine(header, len(sizes))
-    dtype = _dtype(header)
-    count = math.prod(sizes)
+    header = read_nrrd_header(file)
+    count = math.prod(header.shape)
     if count > (_MOST_VALUES if max_voxels is None else max_voxels):
-        raise InputError(f"{' x '.join(map(str, sizes))} voxels are more than can be taken here. Crop it.")
-    flat = _ENCODINGS[_known(header, "encoding", _ENCODINGS)](file, count, dtype)
-    array = flat.reshape(sizes, order="F")
-    return Nrrd(array.astype(dtype.newbyteorder("="), copy=False), affine, pairs)
+        raise InputError(f"{' x '.join(map(str, header.shape))} voxels are more than can be taken here. Crop it.")
+    flat = (_gzip if header.is_packed else _raw)(file, count, header.dtype)
+    array = flat.reshape(header.shape, order="F")
+    return Nrrd(array.astype(header.dtype.newbyteorder("="), copy=False), header.affine, header.fields)
 
 
 def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, str]]:
@@ -198,6 +224,9 @@ def _sizes(header: Mapping[str, str]) -> list[int]:
 
 
 def _affine(header: Mapping[str, str], dimension: int) -> np.ndarray:
+    for name in ("space directions", "space origin"):
+        if len(header[name]) > _VECTOR_LETTERS:
+            raise InputError(f"its '{name}' has {len(header[name])} letters, more than any needs. Export it again.")
     sign = _TO_RAS[_known(header, "space", _TO_RAS)]
     layers = ["none"] * (dimension - 3)
     directions = re.findall(r"\([^()]*\)|[^\s()]+|[()]", header["space directions"])
@@ -276,6 +305,3 @@ def _check_length(held: int, promised: int) -> None:
             f"its header promises {promised} bytes of voxels, the file holds {'fewer' if held < promised else 'more'}: "
             "copy or export it again."
         )
-
-
-_ENCODINGS: dict[str, Callable[[BinaryIO, int, np.dtype], np.ndarray]] = {"raw": _raw, "gzip": _gzip, "gz": _gzip}

@@ -21,18 +21,18 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from uncertaintyseg.data.anatomy import match_names
-from uncertaintyseg.data.geometry import copy_lattice, lattice_map, spacing_mm
+from uncertaintyseg.data.geometry import LatticeMap, copy_lattice, lattice_map, spacing_mm
 from uncertaintyseg.data.nrrd import read_nrrd, read_pairs
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.errors import InputError
 
 _PAIR = re.compile(r"Segment(0|[1-9]\d{0,4})_(ID|Name|LabelValue|Layer)", re.ASCII)
 _PAIR_LINE = re.compile(rb"^Segment\d+_(ID|Name|LabelValue):=", re.MULTILINE)
-_TABLE_ROW = re.compile(r'<Label Key="(\d+)"[^>]*><!\[CDATA\[([^\]]*)\]\]></Label>')
+_TABLE_ROW = re.compile(r'<Label Key="(\d{1,5})"[^<>]{0,500}><!\[CDATA\[([^\]]{0,500})\]\]></Label>', re.ASCII)
 _NUMBER = re.compile(r"0|[1-9]\d{0,4}", re.ASCII)
 _PEEK_BYTES = 2**20  # the longest header that is read
 _MAX_NUMBER = np.iinfo(np.uint16).max - 1
-_DIGITS = len(str(_MAX_NUMBER))
+_MOST_SEGMENTS = 2000  # a table of everything that FreeSurfer knows has some 1800
 _SAME_GRID_TOLERANCE = 0.05  # voxels
 _SLAB_VOXELS = 2**21
 
@@ -49,7 +49,7 @@ def segments_in(path: Path) -> list[Segment]:
     """The segments that a label file names, in its order; none where it has no names.
 
     Raises:
-        InputError: It has segments, but does not say which voxels they are.
+        InputError: It has segments, but too many, or does not say which voxels they are.
     """
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
@@ -69,12 +69,13 @@ def segments_of(pairs: Mapping[str, str]) -> list[Segment]:
     Without a number it is 1, without a layer that of its place in the list, without a name the ID (older versions).
 
     Raises:
-        InputError: A segment has no name or no number, or two are the same voxels.
+        InputError: A segment has no name or no number, two are the same voxels, or they are too many.
     """
     said: dict[int, dict[str, str]] = {}
     for key, value in pairs.items():
         if match := _PAIR.fullmatch(key):
             said.setdefault(int(match[1]), {})[match[2]] = value
+    _check_count(len(said))
     found = []
     for place, (number, words) in enumerate(sorted(said.items())):
         name = (words.get("Name") or words.get("ID") or "").strip()
@@ -86,9 +87,15 @@ def segments_of(pairs: Mapping[str, str]) -> list[Segment]:
 
 
 def segments_in_table(text: str) -> list[Segment]:
-    """The segments of a Caret label table (XML), as TotalSegmentator writes it into NIfTI; none where there is none."""
-    rows = [(name, int(key)) for key, name in _TABLE_ROW.findall(text) if len(key) <= _DIGITS]
-    return [Segment(name, number) for name, number in rows if 0 < number <= _MAX_NUMBER]
+    """The segments of a Caret label table (XML), as TotalSegmentator writes it into NIfTI; none where there is none.
+
+    Raises:
+        InputError: They are too many.
+    """
+    rows = [(name, int(key)) for key, name in _TABLE_ROW.findall(text)]
+    found = [Segment(name, number) for name, number in rows if 0 < number <= _MAX_NUMBER]
+    _check_count(len(found))
+    return found
 
 
 def segments_from_client(label_info: Any) -> list[Segment]:
@@ -98,11 +105,12 @@ def segments_from_client(label_info: Any) -> list[Segment]:
         label_info: `[{"name": ..., "idx": ...}, ...]` of its Slicer plugin, with `segmentIndex` of its OHIF plugin.
 
     Raises:
-        InputError: It is something else, or does not tell which number is which.
+        InputError: It is something else, too many, or does not tell which number is which.
     """
     if not label_info:
         return []
     rows = label_info if isinstance(label_info, list) else [None]
+    _check_count(len(rows))
     found = []
     for row in rows:
         name, number = (row.get("name"), row.get("idx", row.get("segmentIndex"))) if isinstance(row, dict) else (0, 0)
@@ -210,6 +218,17 @@ def place(
     Raises:
         InputError: Their voxels do not coincide, or something is drawn outside of the scan.
     """
+    lattice = place_on(affine, grid_affine, grid_shape, scan)
+    placed = copy_lattice(torch.from_numpy(values)[None], lattice, grid_shape)[0].numpy()
+    if outside := int(np.count_nonzero(values) - np.count_nonzero(placed)):
+        raise InputError(
+            f"{outside} of its labelled voxels lie outside of the scan {scan}: is it the label of another?"
+        )
+    return placed
+
+
+def place_on(affine: np.ndarray, grid_affine: np.ndarray, grid_shape: Sequence[int], scan: str = "") -> LatticeMap:
+    """Where `place` puts the voxels, known before they are read. Args and errors are those of `place`."""
     lattice = lattice_map(affine, grid_affine, grid_shape, tolerance=_SAME_GRID_TOLERANCE)
     if lattice is None:
         ours, theirs = (
@@ -221,12 +240,7 @@ def place(
             f"its grid ({ours}) is not that of the scan {scan} ({theirs}). In Slicer, choose the scan as the "
             "segmentation's reference geometry and save it again."
         )
-    placed = copy_lattice(torch.from_numpy(values)[None], lattice, grid_shape)[0].numpy()
-    if outside := int(np.count_nonzero(values) - np.count_nonzero(placed)):
-        raise InputError(
-            f"{outside} of its labelled voxels lie outside of the scan {scan}: is it the label of another?"
-        )
-    return placed
+    return lattice
 
 
 def read_segments(
@@ -298,11 +312,17 @@ def _is_number(text: str) -> bool:
 
 
 def _distinct(segments: list[Segment]) -> list[Segment]:
-    for number, segment in enumerate(segments):
-        for other in segments[:number]:
-            if (segment.value, segment.layer) == (other.value, other.layer):
-                raise InputError(f"segments '{other.name}' and '{segment.name}' have the same number, {segment.value}.")
+    known: dict[tuple[int, int], Segment] = {}
+    for segment in segments:
+        other = known.setdefault((segment.layer, segment.value), segment)
+        if other is not segment:
+            raise InputError(f"segments '{other.name}' and '{segment.name}' have the same number, {segment.value}.")
     return segments
+
+
+def _check_count(count: int) -> None:
+    if count > _MOST_SEGMENTS:
+        raise InputError(f"{count} segments, more than the {_MOST_SEGMENTS} that are read: leave out some.")
 
 
 def _has_segments(path: Path) -> bool:
@@ -322,7 +342,10 @@ def _in_table(path: Path) -> list[Segment]:
         texts = [bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions]
     except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError):
         return []  # reading its voxels will say what is wrong
-    return segments_in_table("".join(texts))
+    try:
+        return segments_in_table("".join(texts))
+    except InputError as error:
+        raise _naming(path, error) from None
 
 
 def _naming(path: Path, error: InputError) -> InputError:

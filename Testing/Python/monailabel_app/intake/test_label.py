@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi import UploadFile
 
+from monailabel_app.intake import label
 from monailabel_app.intake.received import received_label
 from Testing.Python.monailabel_app.intake.files import good_files, mha, nifti, nrrd
 from uncertaintyseg.data.label_grid import Grid
@@ -129,6 +130,30 @@ def test_segments_of_slicer_count_by_their_names_in_layers_and_cropped():
     found = received("s.seg.nrrd", seg_nrrd(layers, segments, first=(1, 2, 0)))
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_layer_for_each_of_many_segments_is_read_a_part_at_a_time(monkeypatch):
+    monkeypatch.setattr(label, "_PART_VALUES", 200)
+    layers = np.stack([VALUES == 1, VALUES == 2, *[VALUES == 3] * 62])
+    found = received("s.seg.nrrd", seg_nrrd(layers, [Segment("back", 1, 0), Segment("front", 1, 1)]))
+    np.testing.assert_array_equal(found, np.array([0, 2, 1])[VALUES])
+
+
+@pytest.mark.parametrize(
+    ("shape", "change", "message"),
+    [
+        ((65, *SHAPE), {}, "65 layers of segments, more than the 64"),
+        ((2, *SHAPE), {b"type: uchar": b"type: float"}, "whole numbers"),
+        ((2, 8, 6, 5), {}, "8 x 6 x 5 voxels, its scan has 7 x 6 x 5"),
+        ((2, *SHAPE), {b"space origin: (-4.0": b"space origin: (-4.3"}, "its grid"),
+    ],
+)
+def test_layers_are_refused_by_their_header_before_anything_is_expanded(shape, change, message):
+    data = seg_nrrd(np.zeros(shape, np.uint8), [Segment("back", 1)])
+    for old, new in change.items():
+        data = data.replace(old, new)
+    with pytest.raises(InputError, match=message):
+        received("s.seg.nrrd", data[: data.index(b"\n\n") + 2])  # there are no voxels to expand
 
 
 def test_a_segment_that_is_none_of_the_models_is_refused():

@@ -228,3 +228,32 @@ def test_extensions_of_a_nifti_file_are_passed_over(tmp_path):
     image = nib.Nifti1Image(ARRAY, np.eye(4))
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"anything" * 50))
     np.testing.assert_array_equal(voxels(write(tmp_path, "scan.nii", image.to_bytes())), ARRAY)
+
+
+FOUR = {"dimension": "4", "kinds": "vector domain domain domain", "space_directions": "none (1,0,0) (0,1,0) (0,0,1)"}
+
+
+def test_one_channel_of_nrrd_is_a_volume_and_several_are_none(tmp_path):
+    np.testing.assert_array_equal(voxels(write(tmp_path, "one.nrrd", nrrd(sizes="1 3 4 5", **FOUR))), ARRAY)
+    for sizes in ("3 4 5 1", "5 3 4 1", "2 3 2 5"):
+        with pytest.raises(InputError, match=f"{sizes[0]} layers or channels"):
+            voxels(write(tmp_path, "several.nrrd", nrrd(sizes=sizes, **FOUR)))
+
+
+def test_a_nrrd_scan_is_read_a_part_at_a_time(tmp_path):
+    side = 256
+    packer = zlib.compressobj(1, wbits=31)
+    data = [packer.compress(bytes(2 * side**2)) for _ in range(side)]
+    path = write(tmp_path, "scan.nrrd", nrrd(b"".join([*data, packer.flush()]), encoding="gzip", sizes=f"{side} " * 3))
+
+    def read() -> None:
+        with open_volume(path) as volume:
+            assert sum(chunk.size for chunk in volume.chunks) == side**3
+
+    assert peak_of(read) < 2 * side**3 / 2
+
+
+def test_a_nrrd_file_is_one_gzip_stream(tmp_path):
+    for data in (gzip.compress(VOXELS[:60]) + gzip.compress(VOXELS[60:]), gzip.compress(VOXELS) + b"\0"):
+        with pytest.raises(InputError, match="behind its packed voxels"):
+            voxels(write(tmp_path, "scan.nrrd", nrrd(data, encoding="gzip")))

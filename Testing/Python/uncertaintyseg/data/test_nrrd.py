@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from uncertaintyseg.data.nrrd import read_nrrd
+from uncertaintyseg.data.nrrd import read_nrrd, read_nrrd_header
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 
@@ -287,3 +287,20 @@ def test_voxels_are_bounded_before_they_are_expanded(scratch):
     content = text(header(encoding="gzip")) + PACKED
     refused(scratch, content, "4 x 3 x 2", max_voxels=23)
     assert read_nrrd(scratch, max_voxels=24).array.shape == SIZES
+
+
+@pytest.mark.parametrize("field", ["space_origin", "space_directions"])
+def test_a_vector_of_endless_digits_is_refused_by_its_length(scratch, field):
+    for number in ("1" * 8000, "1" * 8000 + "x"):
+        value = f"({number},0,0)" + (" (0,1,0) (0,0,1)" if field == "space_directions" else "")
+        refused(scratch, text(header(**{field: value})) + VOXELS, field.replace("_", " "), "letters")
+    refused(scratch, text(header(space_origin=f"({'1' * 41},0,0)")) + VOXELS, "no vectors of three numbers")
+
+
+def test_a_header_is_known_before_its_voxels_are_read(scratch):
+    scratch.write_bytes(text(HEADER | {"encoding": "gzip"}, "key:=value"))
+    with scratch.open("rb") as file:
+        found = read_nrrd_header(file)
+        assert file.read() == b""
+    assert (found.shape, found.dtype, found.is_packed, found.fields) == (SIZES, "<i2", True, {"key": "value"})
+    np.testing.assert_array_equal(found.affine[:3, 3], (-1, 2, 3.25))

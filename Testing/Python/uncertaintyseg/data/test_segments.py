@@ -22,6 +22,7 @@ from uncertaintyseg.data.segments import (
     merge,
     segments_from_client,
     segments_in,
+    segments_in_table,
     segments_of,
 )
 from uncertaintyseg.data.writing import write_volume
@@ -281,3 +282,21 @@ def test_numbers_that_may_be_places_are_refused_where_it_matters(stated, present
     else:
         with pytest.raises(InputError, match="which is which cannot be told"):
             check_counting(told, values)
+
+
+def test_more_segments_than_any_label_has_are_refused_whoever_tells_of_them():
+    many = range(1, 2002)
+    rows = [f'<Label Key="{number}"><![CDATA[s{number}]]></Label>' for number in many]
+    pairs = {f"Segment{number}_Name": f"s{number}" for number in many}
+    info = [{"name": f"s{number}", "idx": number} for number in many]
+    for read, told in ((segments_in_table, "".join(rows)), (segments_of, pairs), (segments_from_client, info)):
+        with pytest.raises(InputError, match="2001 segments, more than the 2000"):
+            read(told)
+    assert len(segments_in_table("".join(rows[1:]))) == len(segments_from_client(info[1:])) == 2000
+
+
+def test_a_row_of_a_table_is_as_long_as_a_name_can_be():
+    row = '<Label Key="1"{}><![CDATA[{}]]></Label>'
+    assert segments_in_table(row.format(" Red='1'", "n" * 500)) == [Segment("n" * 500, 1)]
+    assert segments_in_table(row.format("", "n" * 501)) == segments_in_table(row.format(" " * 501, "n")) == []
+    assert segments_in_table('<Label Key="1" ' * 5461 + row.format("", "n")) == [Segment("n", 1)]
