@@ -21,6 +21,7 @@ from uncertaintyseg.errors import InputError
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _SAME_FOR_ALL = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
+_OF_SEVERAL_FRAMES = ("NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
@@ -109,7 +110,7 @@ def _check_one_series(headers: Sequence[Dataset], folder: Path) -> None:
             raise InputError(f"{folder}: the slices have no {name}, so nothing can be derived from this series")
     for header in headers:
         differing = [name for name in _SAME_FOR_ALL if header.get(name) != first.get(name)]
-        if differing or "NumberOfFrames" in header:
+        if differing or any(name in header for name in _OF_SEVERAL_FRAMES):
             reason = f"differ in {', '.join(differing)}" if differing else "have several frames each"
             raise InputError(f"{folder}: the instances {reason}; give one series of single-frame slices")
 

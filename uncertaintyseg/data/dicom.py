@@ -7,6 +7,7 @@ is refused; several volumes in one series are told apart by name.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ROUNDING_MM = 0.02  # positions are decimal strings, rounded by the scanner
 _TILT = 1e-3  # of the length of the stack
 _PARALLEL = 1e-4  # of direction cosines
+_MOST_VIEWS = 64
+"""Orientations, sizes or spacings in one series: each frame is compared with each of them."""
+_LISTED = 10
 _VIEWS = ("sagittal", "coronal", "axial")
 
 
@@ -48,6 +52,7 @@ def read_headers(files: Sequence[Path]) -> list[Dataset]:
         if is_dicom(path):
             try:
                 header = pydicom.dcmread(path, stop_before_pixels=True)
+                header.filename = str(path)  # of a deflated one pydicom names what it expanded
             except (OSError, EOFError, ValueError, KeyError, AttributeError, InvalidDicomError) as error:
                 raise InputError(f"{path.name}: not a readable DICOM file: export it again. ({error})") from error
             if "Rows" in header and "Columns" in header:
@@ -92,7 +97,8 @@ def find_volumes(headers: Sequence[Dataset]) -> dict[str, list[Frame]]:
     """Frames of each volume in the files of one series, by a name that people can tell them apart by.
 
     Raises:
-        InputError: A frame has no place, or frames lie at the same place and nothing tells them apart. Names no file.
+        InputError: A frame has no place, frames lie at the same place and nothing tells them apart, or they are no
+            volumes at all. Names no file.
     """
     views: list[list[Frame]] = []
     for frame in (frame for header in headers for frame in frames_of(header)):
@@ -101,6 +107,11 @@ def find_volumes(headers: Sequence[Dataset]) -> dict[str, list[Frame]]:
                 view.append(frame)
                 break
         else:
+            if len(views) == _MOST_VIEWS:
+                raise InputError(
+                    f"its slices have more than {_MOST_VIEWS} orientations, sizes or spacings, so they are no volume: "
+                    "give the slices of one scan."
+                )
             views.append([frame])
     volumes: dict[str, list[Frame]] = {}
     for view in views:
@@ -118,8 +129,8 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     Raises:
         InputError: Slices are missing, doubled, or shifted against each other. Names no file.
     """
-    first = min(frames, key=_depth)
-    ordered = tuple(sorted(frames, key=_depth))
+    ordered = tuple(sorted(frames, key=lambda frame: frame.depth))
+    first = ordered[0]
     along_row, along_column = first.axes
     between_rows, between_columns = first.spacing
     affine = np.eye(4)
@@ -134,7 +145,7 @@ def _step(frames: Sequence[Frame]) -> np.ndarray:
     if len(frames) == 1:
         return normal * (float(frames[0].header.get("SliceThickness") or 0) or 1.0)
     if not _is_even(frames):
-        gaps = np.diff([_depth(frame) for frame in frames])
+        gaps = np.diff([frame.depth for frame in frames])
         raise InputError(
             f"the slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart, unevenly spaced: some are missing or "
             "doubled. Export the complete series, or resample it to even spacing."
@@ -183,7 +194,7 @@ def _split(frames: Sequence[Frame], names: Sequence[str]) -> dict[str, list[Fram
 
 
 def _is_even(frames: Sequence[Frame]) -> bool:
-    depths = np.sort([_depth(frame) for frame in frames])
+    depths = np.sort([frame.depth for frame in frames])
     if len(depths) < 2:
         return True
     step = (depths[-1] - depths[0]) / (len(depths) - 1)
@@ -192,19 +203,15 @@ def _is_even(frames: Sequence[Frame]) -> bool:
 
 
 def _is_distinct(frames: Sequence[Frame]) -> bool:
-    return bool(np.diff(np.sort([_depth(frame) for frame in frames])).min() > _ROUNDING_MM)
-
-
-def _depth(frame: Frame) -> float:
-    return float(frame.normal @ frame.position)
+    return bool(np.diff(np.sort([frame.depth for frame in frames])).min() > _ROUNDING_MM)
 
 
 def _same_view(one: Frame, other: Frame) -> bool:
     return (
         one.size == other.size
         and one.is_localizer == other.is_localizer
-        and np.allclose(one.spacing, other.spacing, rtol=1e-4)
-        and np.allclose(one.axes, other.axes, rtol=0, atol=_PARALLEL)
+        and all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(one.spacing, other.spacing, strict=True))
+        and bool(np.abs(one.axes - other.axes).max() <= _PARALLEL)
     )
 
 
@@ -214,7 +221,8 @@ def _view_name(frame: Frame) -> str:
 
 
 def _listed(volumes: dict[str, list[Frame]]) -> str:
-    return ", ".join(f"{title!r} ({len(frames)} slices)" for title, frames in volumes.items())
+    listed = [f"{title!r} ({len(frames)} slices)" for title, frames in itertools.islice(volumes.items(), _LISTED)]
+    return ", ".join([*listed, *([f"and {len(volumes) - _LISTED} more"] if len(volumes) > _LISTED else [])])
 
 
 def _described(header: Dataset) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,15 @@ class Frame:
     marks: dict[str, str]
     """Values of `MARKS`."""
 
-    @property
+    @cached_property
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
         return np.cross(*self.axes)
+
+    @cached_property
+    def depth(self) -> float:
+        """Of the slice along its normal, mm."""
+        return float(self.normal @ self.position)
 
     @property
     def is_localizer(self) -> bool:

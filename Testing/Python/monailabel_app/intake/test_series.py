@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -22,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from monailabel_app.dicom import codec
+from monailabel_app.dicom import codec, parsing
 from monailabel_app.intake.scan import write_scan
 from monailabel_app.intake.series import open_series
 from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, rotation, write_series
@@ -176,6 +177,11 @@ def test_sequences_without_an_end_are_refused(folder):
     refused(folder, "0000.dcm: cannot be read as DICOM")
 
 
+def test_a_header_that_is_cut_short_is_refused_by_its_name(folder):
+    one_file(folder, b"\x20\0\x32\0DS\xff\xff1")
+    refused(folder, "0000.dcm: cut short")
+
+
 def test_a_header_of_too_many_elements_is_refused(folder):
     one_file(folder, b"".join(b"\x09\0" + (n % 65536).to_bytes(2, "little") + b"LO\0\0" for n in range(600_000)))
     refused(folder, "larger than any")
@@ -187,6 +193,48 @@ def test_an_element_that_promises_gigabytes_takes_no_memory(folder):
     refused(folder, "larger than any")
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
+
+
+def implicit_element(tag: int, value: bytes) -> bytes:
+    return (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little") + element_value(value)
+
+
+def element_value(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "little") + value
+
+
+PLACE = 0x00200032  # ImagePositionPatient
+
+
+def test_an_element_that_would_become_thousands_of_values_is_refused(folder):
+    one_file(folder, implicit_element(PLACE, b"1\\" * 200_000), ImplicitVRLittleEndian)
+    refused(folder, "0000.dcm: its ImagePositionPatient has 400000 bytes")
+
+
+def test_an_element_is_no_sequence_because_a_file_says_so(folder):
+    one_file(folder, explicit((0x20, 0x32), b"SQ", b"\xfe\xff\0\xe0\0\0\0\0" * 50_000))
+    refused(folder, "0000.dcm: its ImagePositionPatient has 400000 bytes")
+
+
+def test_values_of_all_elements_count_together(folder):
+    tags = sorted(tag for tag, entry in DicomDictionary.items() if entry[0] == "DS" and tag < 0x7FE00000)[:40]
+    elements = [implicit_element(tag, b"1\\" * 2000) for tag in tags]
+    one_file(folder, b"".join(elements), ImplicitVRLittleEndian)
+    refused(folder, "larger than any")
+
+
+@pytest.mark.parametrize("name", ["PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"])
+def test_slices_hold_no_groups_of_frames(folder, name):
+    write_series(folder, VALUES, AFFINE)
+    rewrite(folder, lambda one: setattr(one, name, Sequence([Dataset()] * 50)))
+    refused(folder, "several frames each")
+
+
+def test_deflated_files_of_a_series_count_together(folder, monkeypatch):
+    write_series(folder, VALUES, AFFINE)
+    rewrite(folder, deflated)
+    monkeypatch.setattr(parsing, "_EXPANDED", 3 * VALUES[..., 0].size * 2)  # there are four
+    refused(folder, r"000\d\.dcm: the series is deflated")
 
 
 def test_a_deflated_file_that_expands_hugely_is_refused(folder):

@@ -10,6 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from Testing.Python.uncertaintyseg.dicom_files import SERIES, UPRIGHT, Slice, write_classic, write_enhanced
+from uncertaintyseg.data import dicom
+from uncertaintyseg.data.dicom_frames import frames_of
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 
@@ -197,3 +199,27 @@ def test_colours_are_refused(tmp_path):
 def test_a_volume_has_a_name_in_dicom_only(tmp_path):
     (tmp_path / "scan.nii").touch()
     refused(tmp_path / "scan.nii", "only of a DICOM series", volume="1")
+
+
+def test_slices_of_too_many_spacings_are_refused_and_not_compared_with_each_other(tmp_path, monkeypatch):
+    slices = [
+        dataclasses.replace(one, said={"PixelSpacing": [1 + k, 1]}) for k, one in enumerate(stack(STORED[:1] * 1) * 80)
+    ]
+    compared = []
+    same_view = dicom._same_view
+    monkeypatch.setattr(dicom, "_same_view", lambda *frames: compared.append(0) or same_view(*frames))
+    refused(classic(tmp_path, slices), "more than 64 orientations, sizes or spacings")
+    assert len(compared) == 64 * 65 / 2
+
+
+def test_a_frame_computes_its_place_once():
+    header = dicom.Dataset()
+    header.ImagePositionPatient, header.ImageOrientationPatient, header.PixelSpacing = [1, 2, 3], list(UPRIGHT), [1, 1]
+    (frame,) = frames_of(header)
+    assert frame.normal is frame.normal
+    assert frame.depth == 3
+
+
+def test_of_many_volumes_some_are_listed(tmp_path):
+    slices = [one for number in range(12) for one in stack(STORED[:2], TemporalPositionIdentifier=number)]
+    refused(classic(tmp_path, slices), "12 volumes", "temporal position 0' (2 slices)", "and 2 more")
