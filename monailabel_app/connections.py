@@ -19,6 +19,8 @@ CONNECTIONS = 500
 """Open at a time; most systems let a process have 1024 files."""
 RATE = 4096
 """Bytes a second that the body of a request must come in with on average."""
+_HEADER_BYTES = 2**16
+"""Of a request line and its header; not all of uvicorn's protocols have a limit."""
 _SOON = 0.02
 _LOOKS = 8
 """How often a limit is looked at while it runs."""
@@ -61,8 +63,8 @@ class _Patient:
     """Closes a connection when its client is late.
 
     A header must be whole `seconds` after the connection is free for it, and so must the rest of a request that has
-    been answered already. A body may not pause for so long, nor come in slower than `RATE`. An answer must be taken.
-    While the app itself takes its time nothing is counted.
+    been answered already. A header has `_HEADER_BYTES` at most. A body may not pause for so long, nor come in slower
+    than `RATE`. An answer must be taken. While the app itself takes its time nothing is counted.
     """
 
     seconds: ClassVar[float]
@@ -71,6 +73,7 @@ class _Patient:
         super().connection_made(transport)
         self._seen: Any = None
         self._blocked: float | None = None
+        self._header = 0  # bytes of one that is not whole yet
         self._begin()
         self._look_later()
         if len(self.connections) > CONNECTIONS:
@@ -79,7 +82,11 @@ class _Patient:
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
         self._last = self.loop.time()
+        was = self.state
         super().data_received(data)
+        self._header = self._header + len(data) if was == self.state == "header" else 0
+        if self._header > _HEADER_BYTES:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         self._blocked = self.loop.time()

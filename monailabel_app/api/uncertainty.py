@@ -80,7 +80,7 @@ def cancel(job_id: str, app: AppInstance) -> None:
 @router.get(f"{ROUTE}/{{key}}/label.nii.gz", summary="Label of a result", response_class=Response)
 def label(key: Key, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Segmentation on the scan's grid, uint8."""
-    return _volume(app.results.label_path(key).read_bytes(), if_none_match)
+    return _volume(app.results.label_bytes(key), if_none_match)
 
 
 @router.get(f"{ROUTE}/{{key}}/maps/{{name}}.nii.gz", summary="One map of a result", response_class=Response)

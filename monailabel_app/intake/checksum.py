@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.content import content_hash
 
@@ -25,13 +26,15 @@ def is_checksum_of(check_sum: str, path: Path, record: Mapping[str, Any]) -> boo
         record: of its image. What was uploaded counts as long as the file is the one that was written for it.
 
     Raises:
-        InputError: An algorithm that is not known.
+        InputError: An algorithm that is not known, or other than SHA256 for a scan of several files.
     """
     algorithm, _, digest = check_sum.rpartition(":")
     algorithm = algorithm.upper() or _ALGORITHMS[0]
     if algorithm not in _ALGORITHMS:
         raise InputError(f"check_sum: {algorithm[:20]!r} is none of {', '.join(_ALGORITHMS)}")
     if algorithm != "SHA256":
+        if path.is_dir() or len(scan_files(path)) > 1:
+            raise InputError(f"check_sum: this scan is several files, which have no {algorithm}; leave check_sum out")
         return _digest(path, algorithm) == digest.lower()
     here = content_hash(path)
     return digest.lower() in ({here, record.get(UPLOADED)} if record.get(WRITTEN) == here else {here})

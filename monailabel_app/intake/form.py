@@ -90,8 +90,8 @@ class _Parts:
             raise TooLargeError(f"files: more than {MAX_FILES}; send the slices of one series only")
         name = client_name(options[b"filename"].decode(errors="replace"))
         path = self._folder / name
-        if path.exists():  # slices of different folders
-            path = self._folder / f"{len(self.paths)}_{name}"
+        if path.exists():  # slices of different folders; no name of a client's begins with +
+            path = self._folder / f"+{len(self.paths)}_{name}"
         self._file = path.open("xb")
         self.paths.append(path)
 

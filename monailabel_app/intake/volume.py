@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from monailabel_app.intake.stream import Stream
+from uncertaintyseg.data.checks import by
+from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.data.segments import Segment
+from uncertaintyseg.errors import InputError
 
 Header = nib.Nifti1Header | nib.Nifti2Header
 _CHUNK_VOXELS = 2**21
+_MOST_ALONG_AXIS = np.iinfo(np.int16).max
+"""What the first version of NIfTI can say."""
+_PLACE_TOLERANCE = 0.05  # voxels, as for labels on the grid of a scan
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,26 @@ class Volume:
 
 
 def new_header(shape: tuple[int, ...], dtype: np.dtype, affine: ArrayLike) -> nib.Nifti1Header:
-    """Header of a NIfTI file as `write_volume` makes it, with any type of voxel that has no scale."""
-    image = nib.Nifti1Image(np.broadcast_to(dtype.type(0), shape), np.asarray(affine, dtype=np.float64), dtype=dtype)
+    """Header of a NIfTI file as `write_volume` makes it, with any type of voxel that has no scale.
+
+    Raises:
+        InputError: NIfTI cannot say where the voxels are, or that there are so many along an axis.
+    """
+    affine = np.asarray(affine, dtype=np.float64)
+    if max(shape) > _MOST_ALONG_AXIS:
+        raise InputError(f"{by(shape)} voxels, more than {_MOST_ALONG_AXIS} along an axis: crop the volume")
+    if not np.abs(affine).max() <= np.finfo(np.float32).max:
+        raise InputError(f"its spacing or origin, up to {np.abs(affine).max():g} mm, is no place: repair the header")
+    image = nib.Nifti1Image(np.broadcast_to(dtype.type(0), shape), affine, dtype=dtype)
     image.set_sform(image.affine, code="scanner")
     image.set_qform(image.affine, code="scanner")
     image.header.set_xyzt_units("mm")
     image.header["scl_slope"], image.header["scl_inter"] = 1, 0
+    ends = [(0, size - 1) for size in shape]
+    corners = np.array([(*corner, 1) for corner in itertools.product(*ends)], dtype=np.float64).T
+    off = np.abs(np.linalg.solve(affine, (nifti_affine(image.header) - affine) @ corners)).max()
+    if not off <= _PLACE_TOLERANCE:
+        raise InputError(f"its origin is so far off that single precision moves it by {off:.2g} voxels: repair it")
     return image.header
 
 

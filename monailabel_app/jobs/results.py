@@ -95,7 +95,7 @@ class ResultStore:
             if prediction.state is not None:
                 prediction.state.save(folder / _STATE)
             report = _report(key, prediction, labels, sealed(folder))
-            (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
+            (folder / "report.json").write_bytes(with_digest(report.model_dump_json().encode()))
             folder.rename(self.folder(key))
         except OSError:
             if not self.folder(key).exists():  # else another process stored the same result first
@@ -113,7 +113,7 @@ class ResultStore:
         """
         folder = self.folder(key)
         try:
-            report = Report.model_validate_json((folder / "report.json").read_bytes())
+            report = Report.model_validate_json(without_digest((folder / "report.json").read_bytes()) or b"")
             if is_whole(folder, report.files):
                 os.utime(folder)
                 return report
@@ -153,6 +153,13 @@ class ResultStore:
         """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""
         self.existing(key)
         return self.folder(key) / "label.nii.gz"
+
+    def label_bytes(self, key: str) -> bytes:
+        """Return the label of a result as NIfTI. Raises `NotFoundError` when the result is gone."""
+        try:
+            return self.label_path(key).read_bytes()
+        except FileNotFoundError as error:  # evicted under us
+            raise gone(key) from error
 
     def state_folder(self, key: str) -> Path | None:
         """Where `InferenceState.save` left the state of a result; None when it has none or is gone.

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.job import Job, Step
 from monailabel_app.jobs.results import ROUTE, ResultStore, gone
-from monailabel_app.jobs.seal import Seal, is_whole, sealed
+from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, without_digest
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg import NUMBERS, wire
@@ -79,7 +79,7 @@ class Draw(Work):
             for place, number in enumerate(order):
                 (folder / f"{number}.drawn.nii.gz").rename(folder / f"{place}.nii.gz")
             table = _Table(volumes_ml=[drawn[number] for number in order], files=sealed(folder))
-            (folder / _TABLE).write_text(table.model_dump_json(), encoding="utf-8")
+            (folder / _TABLE).write_bytes(with_digest(table.model_dump_json().encode()))
             _publish(folder, store, self.result, f"{self.seed}-{self.count}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,7 +141,7 @@ def sample_path(store: ResultStore, key: str, name: str) -> Path:
 def _whole(folder: Path) -> _Table | None:
     """The table of a set of draws, marked as used; None where it is not there, or was damaged and is gone now."""
     try:
-        table = _Table.model_validate_json((folder / _TABLE).read_bytes())
+        table = _Table.model_validate_json(without_digest((folder / _TABLE).read_bytes()) or b"")
         if is_whole(folder, table.files):
             os.utime(folder)
             return table

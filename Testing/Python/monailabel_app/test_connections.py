@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -38,9 +39,11 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    config = uvicorn.Config(app, port=0, http=patient(H11Protocol, PATIENCE), lifespan="off", log_config=None)
+@contextmanager
+def serving(patience: float, **options: object) -> Iterator[int]:
+    config = uvicorn.Config(
+        app, port=0, http=patient(H11Protocol, patience), lifespan="off", log_config=None, **options
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -48,6 +51,12 @@ def port() -> Iterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving(PATIENCE) as port:
+        yield port
 
 
 @pytest.fixture
@@ -114,6 +123,20 @@ def test_an_answer_that_nobody_takes_ends(connect):
     except ConnectionError:
         pass
     assert received < BIG
+
+
+def test_a_header_is_cut_off_where_the_protocol_itself_has_no_limit():
+    with serving(60, h11_max_incomplete_event_size=2**30) as port:
+        url = f"http://127.0.0.1:{port}/"
+        for size in (0, 1000, 60_000):
+            assert httpx.get(url, headers={"X": "x" * size}).text == "0"
+        with httpx.Client() as http:
+            for _ in range(3):
+                assert http.put(url, content=bytes(300_000)).text == "300000"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+            with pytest.raises(ConnectionError):
+                client.sendall(b"x" * 10**8)
 
 
 def test_a_body_that_comes_steadily_is_taken_however_long_it_takes(port):

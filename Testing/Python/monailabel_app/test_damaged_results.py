@@ -24,7 +24,15 @@ def zero(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-DAMAGES: tuple[Callable[[Path], None], ...] = (Path.unlink, cut, zero)
+def change(path: Path) -> None:
+    """One bit of its last byte that is a digit, or the last."""
+    data = bytearray(path.read_bytes())
+    place = max((place for place, byte in enumerate(data) if chr(byte).isdigit()), default=len(data) - 1)
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (Path.unlink, cut, zero, change)
 
 
 @pytest.fixture

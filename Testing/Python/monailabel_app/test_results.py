@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import samples
 from monailabel_app.jobs.results import ResultStore
-from monailabel_app.jobs.seal import sealed
+from monailabel_app.jobs.seal import sealed, with_digest, without_digest
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
@@ -131,9 +132,18 @@ def test_a_structure_takes_the_room_of_its_boxes_and_is_inflated_when_asked_for(
 def test_a_result_of_another_layout_is_made_again(store):
     store.put(key(1), prediction(), LABELS)
     report = store.folder(key(1)) / "report.json"
-    report.write_text(report.read_text().replace('"bits":16', '"bits":32'))
+    report.write_bytes(with_digest(without_digest(report.read_bytes()).replace(b'"bits":16', b'"bits":32')))
     assert store.report(key(1)) is None
     assert not store.folder(key(1)).exists()
+
+
+def test_a_label_that_is_evicted_while_it_is_asked_for_is_gone(store, monkeypatch):
+    store.put(key(1), prediction(), LABELS)
+    assert store.label_bytes(key(1))
+    found = store.report(key(1))
+    monkeypatch.setattr(store, "existing", lambda _: shutil.rmtree(store.folder(key(1))) or found)
+    with pytest.raises(NotFoundError, match="infer the image again"):
+        store.label_bytes(key(1))
 
 
 def test_a_map_that_says_nothing_is_refused_and_nothing_is_stored(store):
@@ -215,7 +225,7 @@ def test_a_result_keeps_the_sets_of_draws_that_were_asked_for_last(tmp_path):
         folder.mkdir()
         (folder / "0.nii.gz").write_bytes(bytes([seed]))
         table = samples._Table(volumes_ml=[{"organ": 1.0}], files=sealed(folder))
-        (folder / "samples.json").write_text(table.model_dump_json())
+        (folder / "samples.json").write_bytes(with_digest(table.model_dump_json().encode()))
         os.utime(folder, (seed, seed))
         if seed:
             assert samples.stored_samples(store, key(1), 0, 1) is not None  # used each time

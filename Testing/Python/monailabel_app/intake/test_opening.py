@@ -257,3 +257,22 @@ def test_a_nrrd_file_is_one_gzip_stream(tmp_path):
     for data in (gzip.compress(VOXELS[:60]) + gzip.compress(VOXELS[60:]), gzip.compress(VOXELS) + b"\0"):
         with pytest.raises(InputError, match="behind its packed voxels"):
             voxels(write(tmp_path, "scan.nrrd", nrrd(data, encoding="gzip")))
+
+
+@pytest.mark.parametrize("end", [".mha", ".nrrd"])
+def test_what_the_header_of_nifti_cannot_say_is_refused(tmp_path, end):
+    def scan(sizes: str, origin: str) -> bytes:
+        if end == ".mha":
+            return mha(DimSize=sizes, Offset=origin)
+        return nrrd(sizes=sizes, space_origin=f"({origin.replace(' ', ',')})")
+
+    for sizes, origin, word in (
+        ("32768 4 5", "0 0 0", "more than 32767 along an axis"),
+        ("3 4 5", "1e39 0 0", "is no place"),
+        ("3 4 5", "1000000017 0 0", "moves it"),
+    ):
+        path = write(tmp_path, f"scan{end}", scan(sizes, origin))
+        with pytest.raises(InputError, match=word) as refused:
+            voxels(path)
+        assert str(path) in str(refused.value)
+    np.testing.assert_array_equal(voxels(write(tmp_path, f"scan{end}", scan("3 4 5", "1e5 -1e5 0.3"))), ARRAY)
