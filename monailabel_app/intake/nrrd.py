@@ -18,7 +18,8 @@ def open_nrrd(file: BinaryIO) -> Volume:
         raise InputError(f"{header.shape[0]} layers or channels; give one volume with one channel")
     shape, affine = checked_shape(header.shape[-3:]), checked_affine(header.affine)
     chunks = voxels(stream_of(file, header), shape, header.dtype)
-    return Volume(new_header(shape, header.dtype.newbyteorder("="), affine), affine, chunks, header.is_packed)
+    ours = new_header(shape, header.dtype.newbyteorder("="), affine)
+    return Volume(ours, affine, chunks, is_packed=True)  # a plain file is kept packed too
 
 
 def stream_of(file: BinaryIO, header: NrrdHeader) -> Stream:

@@ -97,7 +97,8 @@ def test_an_inference_with_corrections_never_fails_for_a_damaged_result(tiny_ser
     reader = Reader(tiny_server)
     corrected = '{"background": [[1, 1, 1]]}'
     wanted = reader.infer(corrected)["result"]
-    for damage, name in zip(DAMAGES, ("state/features.npy", "report.json", "state/features.npy"), strict=True):
+    names = ("state/features.npy", "report.json", "state/features.npy", "report.json")
+    for damage, name in zip(DAMAGES, names, strict=True):
         damage(results / reader.infer()["result"] / name)
         damage(results / wanted / "report.json")
         assert reader.infer(corrected)["result"] == wanted
