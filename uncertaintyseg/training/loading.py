@@ -56,12 +56,12 @@ def unwrapped() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UncertaintySegError):
             cause = cause.__cause__
-        if isinstance(cause, UncertaintySegError):
-            raise cause from None
-        raise
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> DataLoader:

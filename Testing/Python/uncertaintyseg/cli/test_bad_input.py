@@ -52,7 +52,7 @@ WRONG = {
     "nan": (with_nan, "1 voxels are NaN or infinite"),
     "constant": (lambda path: volume(path, np.full(SHAPE, 7.0, np.float32)), "every voxel is 7"),
     "empty": (lambda path: volume(path, np.zeros((16, 0, 8), np.float32)), "the volume is empty"),
-    "singular affine": (singular, "its affine is singular"),
+    "singular affine": (singular, "its header gives no rectangular grid"),
     "one slice": (lambda path: volume(path, noise(16, 16, 1)), "one slice thick"),
 }
 
