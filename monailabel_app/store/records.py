@@ -107,8 +107,8 @@ class Records:
         self._images: dict[str, tuple[str, dict[str, Any]]] | None = None
         self._after: list[Callable[[], None]] = []
         self._listeners: list[Callable[[], None]] = []
-        if path.is_file() and path.stat().st_size and not _begins(path, _MAGIC):
-            raise sqlite3.DatabaseError("damaged")  # which SQLite may take for a new file
+        if path.is_file() and path.stat().st_size and not _is_whole(path):
+            raise sqlite3.DatabaseError("damaged")  # which SQLite may not notice
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             self._db.row_factory = sqlite3.Row
@@ -395,9 +395,14 @@ def _version(row: sqlite3.Row) -> Version:
     return Version(**{**fields, "info": strict.read(row["info"], "info")})
 
 
-def _begins(path: Path, magic: bytes) -> bool:
+def _is_whole(path: Path) -> bool:
+    """Whether a file begins like one of SQLite and, where no log goes with it, ends with a page."""
     with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+        head = file.read(len(_MAGIC) + 2)
+    page = int.from_bytes(head[len(_MAGIC) :], "big")
+    page = 2**16 if page == 1 else page
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return head.startswith(_MAGIC) and page > 0 and (has_log or path.stat().st_size % page == 0)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
