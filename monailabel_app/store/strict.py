@@ -24,7 +24,7 @@ def read(text: str | bytes, name: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
-        raise InputError(f"{name}: nested deeper than {DEPTH} levels") from error
+        raise InputError(f"{name}: not JSON (nested deeper than {DEPTH} levels)") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not JSON ({error})") from error
     check(value, name)

@@ -39,12 +39,13 @@ def known(guarded) -> dict[str, str]:
     label = http.get(f"/uncertainty/v1/results/{key}/label.nii.gz").content
     answer = http.put(f"/datastore/label?image={image}&tag=final", files={"label": ("a.nii.gz", label)})
     assert answer.status_code == 200, answer.text
+    version = http.get(f"/uncertainty/v1/cases/{image}/versions").json()["versions"][-1]["id"]
     scan = (guarded.studies / f"{image}.nii.gz").read_bytes()
     session = http.put("/session/", files={"files": ("a.nii.gz", scan)}).json()
     assert not told(guarded, json.dumps(session))
     return {
         "image": image, "label": image, "id": image, "tag": "final", "model": MODEL, "key": key, "job_id": job,
-        "session_id": session["session_id"], "strategy": "random", "method": "predictive_entropy",
+        "number": str(version), "session_id": session["session_id"], "strategy": "random", "method": "predictive_entropy",
     }  # fmt: skip
 
 
