@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -183,10 +182,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_hostile_is_refused_by_every_road_fast_and_by_its_name(guarded, name):
+def test_what_is_hostile_is_refused_by_every_road_by_its_name(guarded, name):
     image, file = guarded.images()[0], (name, sent(guarded, HOSTILE[name]))
     key = guarded.infer(MODEL, image)["result"]["risk"]["result"]
-    begin = time.monotonic()
     answers = [
         guarded.http.put("/datastore/image?image=hostile", files={"file": file}),
         guarded.http.put("/session/", files={"files": file}),
@@ -195,7 +193,6 @@ def test_what_is_hostile_is_refused_by_every_road_fast_and_by_its_name(guarded, 
         guarded.http.put(f"/datastore/label?image={image}", files={"label": file}),
         guarded.http.post(f"/uncertainty/v1/results/{key}/review", files={"label": file}),
     ]
-    assert time.monotonic() - begin < 20
     for answer in answers:
         assert 400 <= answer.status_code < 500, answer.text
         detail = answer.json()["detail"]
