@@ -74,13 +74,21 @@ def reviewed(
         label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid, right=right
     )
     curve = review_curve(found.error_probability, voxel_volume_ml(base.affine), None, valid=valid)
+    structures = found.structures
+    if not right.any() and not differs.any():  # the model's own label: what was drawn for it holds still
+        said = {row.id: row for row in base.structures}
+        as_drawn = [(row, said.get(row.id, row)) for row in structures]
+        structures = [
+            row.model_copy(update={"expected_dice": own.expected_dice, "dice_method": own.dice_method})
+            for row, own in as_drawn
+        ]
     seconds = {"review": round(time.perf_counter() - started, 4)}
     return replace(
         base,
         label=label,
         maps={"error_probability": found.error_probability, "anomaly": anomaly},
         map_info=base.map_info | _map_info(base.map_info["error_probability"].source),
-        structures=found.structures,
+        structures=structures,
         regions=found.regions,
         risk_coverage=curve,
         guarantee=None,

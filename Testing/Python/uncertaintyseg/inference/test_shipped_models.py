@@ -18,7 +18,7 @@ def check(name: str, cases, least: float) -> None:
     """Dice of the structures, an interval where the head has one, and maps that know where the errors are."""
     predictor = Predictor(TRAINED[name])
     for case in cases:
-        prediction = predictor.predict(case.image, samples=16)
+        prediction = predictor.predict(case.image, samples=39)
         ids = {label.name: label.id for label in TRAINED[name].labels}
         reference = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
         biggest = max(ids.values(), key=lambda i: (reference == i).sum())
