@@ -26,7 +26,7 @@ def test_a_box_holds_the_mask_and_its_margin_within_the_volume():
 
 
 def test_other_shapes_and_values_that_say_nothing_are_refused():
-    with pytest.raises(InputError, match=r"the risk map has shape \(2, 3\), the reference \(3, 2\)"):
+    with pytest.raises(InputError, match=r"the risk map has shape \(2, 3\), not \(3, 2\)"):
         check_shapes("the risk map", (2, 3), (3, 2))
     with pytest.raises(InputError, match="the risk map is NaN or infinite in 2 voxels"):
         check_finite("the risk map", np.array([0, np.nan, np.inf]))
