@@ -33,7 +33,7 @@ class Guarded:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log.txt").read_text()
+        return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
 
     @property
     def studies(self) -> Path:
