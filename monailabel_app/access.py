@@ -54,8 +54,8 @@ class Access:
             allowed_hosts=_words(conf.get("allowed_hosts", "")),
             allow_origins=_words(conf.get("allow_origins", "")),
             behind_proxy=conf.get("behind_proxy", "").lower() in ("1", "true", "yes"),
-            max_upload_mb=_number(conf, "max_upload_mb", cls.max_upload_mb, low=0.001, high=1e6),
-            patience=_number(conf, "patience", cls.patience, low=0.1, high=3600),
+            max_upload_mb=number_in(conf, "max_upload_mb", cls.max_upload_mb, low=0.001, high=1e6),
+            patience=number_in(conf, "patience", cls.patience, low=0.1, high=3600),
             audit=Path(conf["audit"]) if conf.get("audit") else _audit_folder(),
         )
 
@@ -155,7 +155,8 @@ def _no_password() -> str:
     raise ssl.SSLError("the key asks for a password: store it without one, readable by the server's user only")
 
 
-def _number(conf: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
+def number_in(conf: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
+    """Return a number of `--conf`. Raises `InputError` naming it where it is none, or out of its range."""
     try:
         value = float(conf.get(name) or default)
     except ValueError:

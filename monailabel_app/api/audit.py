@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query
 
 from monailabel_app.api.instance import running_app
 from monailabel_app.jobs import Job, Step
+from monailabel_app.store.records import Version
 from uncertaintyseg.tokens import Identity, Role
 
 router = APIRouter(tags=["Audit"])
@@ -61,6 +62,11 @@ def audit_job(job: Job) -> None:
             last_results.note(step.image, step.work.key)
     if job.kind == "train":
         job.outcome.add_done_callback(functools.partial(copy_context().run, _note_publication, job))
+
+
+def audit_batch_label(model: str, version: Version) -> None:
+    """Note a label that a batch inference saves; the batch's own line says who asked for it."""
+    audit("batch_label", case=version.image, tag=version.tag, version=version.id, model=model)
 
 
 def _decided_by(steps: list[Step]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.ownership import others_claim, refuse_others
+from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.dicomweb import PLACES
 from monailabel_app.app.labelled import PURPOSE
 from monailabel_app.errors import NotFoundError, TakenError
@@ -37,7 +38,6 @@ _DECIDING = (PURPOSE, "approved_by")
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
-_FINAL = "final"
 Json = Annotated[str, Form()]
 
 
@@ -88,7 +88,7 @@ def check_image(app: AppInstance, image: str, check_sum: str | None = None) -> d
 
 @router.put("/label", summary="Save a label")
 def save_label(
-    app: AppInstance, image: str, label: Annotated[UploadFile, File()], params: Json = "{}", tag: str = _FINAL
+    app: AppInstance, image: str, label: Annotated[UploadFile, File()], params: Json = "{}", tag: str = FINAL
 ) -> dict[str, Any]:
     """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
 
@@ -102,7 +102,7 @@ def save_label(
     grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
     told = segments_from_client(info.get("label_info"))
     voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
-    about = {"tag": tag or _FINAL, **about_save(app, image, voxels, info)}
+    about = {"tag": tag or FINAL, **about_save(app, image, voxels, info)}
     kept: list[int] = []
 
     def note(version: Version) -> None:
@@ -116,9 +116,9 @@ def save_label(
         written = Path(folder) / "label.nii.gz"
         write_volume(written, voxels, grid.affine)
         with datastore.transaction():  # nobody takes the case between the question and the save
-            claim = others_claim(app, image, tag or _FINAL)
+            claim = others_claim(app, image, tag or FINAL)
             label_id = datastore.save_label(
-                image, str(written), tag or _FINAL, info, note, **made, current=claim is None
+                image, str(written), tag or FINAL, info, note, **made, current=claim is None
             )
     if claim is not None:
         raise TakenError(f"{claim}: your label is kept as version {kept[0]} and does not count yet")

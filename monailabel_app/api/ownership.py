@@ -11,13 +11,10 @@ from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.auth import LOCAL
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.assignments import clock
-from monailabel_app.app.datastore import FINAL
+from monailabel_app.app.datastore import SHARED
 from monailabel_app.errors import ForbiddenError, TakenError
 from monailabel_app.jobs import ENDED, Job
 from uncertaintyseg.tokens import Role
-
-_SHARED = (FINAL, "original")
-"""Tags whose labels belong to the case; one with another tag is the draft of who saved it first."""
 
 
 def is_admin() -> bool:
@@ -60,7 +57,7 @@ def others_claim(app: UncertaintySegApp, image: str, tag: str) -> str | None:
     held = app.assignments.held().get(image)
     if held is not None and held.annotator != identity.name:
         return f"{held.annotator} has {image!r} until {clock(held.until)}"
-    label = None if tag in _SHARED else app.datastore().store.label(image, tag)
+    label = None if tag in SHARED else app.datastore().store.label(image, tag)
     if label is not None and label.version.made_by not in ("", identity.name):
         return f"the label {tag!r} of {image!r} is a draft of {label.version.made_by}"
     return None

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 
-from monailabel_app.access import Access
+from monailabel_app.access import Access, number_in
 from monailabel_app.app.assignments import Assignments
-from monailabel_app.app.datastore import StudyDatastore
+from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
 from monailabel_app.app.infer_task import BatchParams, BundleInferTask, CalibrateParams, InferParams, find_task
-from monailabel_app.app.labelled import FINAL, check_reserved, labelled_cases
+from monailabel_app.app.labelled import check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
 from monailabel_app.app.sampling import Sampling, was_picked
 from monailabel_app.app.scores import Scores
@@ -44,6 +44,7 @@ from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
 from monailabel_app.preflight import is_url
 from monailabel_app.store.known import KnownStudies
+from monailabel_app.store.records import Version
 from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import InputError, UncertaintySegError
@@ -88,10 +89,13 @@ class UncertaintySegApp(MONAILabelApp):
             version=__version__,
         )
         self._auto_update_scoring = False  # it would score with every method at every sample
+        self.on_batch_label: Callable[[str, Version], None] = lambda _model, _version: None
+        """Told of each label that a batch saves, in the same transaction."""
 
     def init_datastore(self) -> StudyDatastore:
         """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
-        kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": int(self.conf.get("keep_versions") or 0)}
+        versions = int(number_in(self.conf, "keep_versions", 0, low=0, high=1e6))
+        kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions}
         if is_url(self.studies):
             return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
         reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
@@ -196,6 +200,9 @@ class UncertaintySegApp(MONAILabelApp):
         ids = sorted(choose[images]()) if isinstance(images, str) else images
         paths = datastore.image_paths(ids[: params.max_batch_size or None])
 
+        def note(version: Version) -> None:
+            self.on_batch_label(model, version)
+
         def save(step: Step, report: Report) -> None:
             key = report.risk.result
             info = {"model": model, "result": key, "checksum": report.risk.provenance.weights_checksum}
@@ -203,7 +210,7 @@ class UncertaintySegApp(MONAILabelApp):
                 known = datastore.store.label(step.image, params.label_tag)
                 is_a_persons = known is not None and bool(known.version.made_by)
                 path = str(self.results.label_path(key))
-                datastore.save_label(step.image, path, params.label_tag, info, current=not is_a_persons)
+                datastore.save_label(step.image, path, params.label_tag, info, note, current=not is_a_persons)
 
         return task.submit_batch(paths, params, save)
 
@@ -342,7 +349,7 @@ class UncertaintySegApp(MONAILabelApp):
         return one_name_each([label for task in self._infers.values() for label in task.bundle.labels]), ""
 
     def _cache_bytes(self) -> int:
-        return int(float(self.conf.get("cache_gb", "10")) * 1024**3)
+        return int(number_in(self.conf, "cache_gb", 10, low=0, high=1e6) * 1024**3)
 
     def info(self) -> dict[str, Any]:
         """Return what GET /info/ says: MONAI Label's own, and `warming_up`: whether an inference would wait for it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import logging
 import tempfile
 import threading
 import zipfile
@@ -16,24 +15,23 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from monailabel_app.errors import NotFoundError, StudiesAwayError
+from monailabel_app.errors import NotFoundError
 from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
 from monailabel_app.store.exports import as_monailabel
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.labels import SEGMENTATION
-from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
+from monailabel_app.store.records import CurrentLabel, Records, Version
+from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.studies import Note, Studies
-from monailabel_app.store.watch import Watch
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
 
-logger = logging.getLogger(__name__)
-
 FINAL = "final"
-_WAY_BACK = "put the right one back, or restart the server to serve this one"
+SHARED = (FINAL, "original")
+"""Tags whose labels belong to the case; one with another tag is the draft of who saved it first."""
 
 
 def _no_note(*_version: Version) -> None:
@@ -56,7 +54,6 @@ class StudyDatastore(Datastore):
 
     Attributes:
         lock: Held while something changes.
-        repaired: What the start, and any later look at the folder, had to repair; one sentence each.
 
     Raises:
         InputError: The folder cannot be used, see `monailabel_app.preflight`.
@@ -68,87 +65,33 @@ class StudyDatastore(Datastore):
     ) -> None:  # fmt: skip
         self.folder = Path(studies)
         self.lock = threading.RLock()
-        self.repaired: list[str] = []
-        self._auto_reload, self._known, self._new = auto_reload, known, new
-        self._audit, self._keep_versions = audit, keep_versions
-        self._open: Studies | None = None
-        self._watch: Watch | None = None
-        self._id: str | None = None
-        self._over = False
-        try:
-            self._studies  # noqa: B018 - opens them
-        except StudiesAwayError as error:
-            logger.warning("%s: %s", self.folder, error)
+        self._held = ReopenedStudies(
+            self.folder, self.lock, self._find_scans, self._check_label, auto_reload=auto_reload, known=known, new=new,
+            audit=audit, keep_versions=keep_versions,
+        )  # fmt: skip
 
     @property
     def _studies(self) -> Studies:
-        """The open folder, opened again where it has come back. Raises `StudiesAwayError` while it is away."""
-        with self.lock:
-            if self._open is not None and self._open.records.is_here():
-                return self._open
-            if (gone := self._let_go()) is not None:
-                gone.abandon()
-            if self._over:
-                raise StudiesAwayError("the server is stopping")
-            if not self._new and self._is_away():
-                raise StudiesAwayError
-            self._open = self._opened()
-            self._new = False
-            return self._open
+        """The open folder. Raises `StudiesAwayError` while it is away."""
+        return self._held.now()
 
-    def _is_away(self) -> bool:
-        """Whether the folder was served before, now or by an earlier server, and its records are not there."""
-        if self._id is not None and not (self.folder / FILE).is_file():
-            return True
-        return self._known is not None and self._known.is_away(self.folder)
-
-    def _opened(self) -> Studies:
-        options = {"audit": self._audit, "keep_versions": self._keep_versions}
-        studies = Studies(self.folder, self.lock, self._find_scans, self._check_label, self._note, **options)
-        found = studies.records.meta("id")
-        if found != (self._id or found):
-            studies.abandon()
-            raise StudiesAwayError(f"another folder is where {self.folder.name} was: {_WAY_BACK}")
-        self._id = found
-        if self._known is not None:
-            self._known.note(self.folder, found)
-        self._open = studies  # labels that are found are checked against their scans
-        try:
-            studies.refresh()
-        except BaseException:
-            self._open = None
-            studies.abandon()
-            raise
-        if self._auto_reload:
-            self._watch = Watch(self.folder, self.refresh)
-        return studies
+    @property
+    def repaired(self) -> list[str]:
+        """What the start, and any later look at the folder, had to repair; one sentence each."""
+        return self._held.repaired
 
     def close(self) -> None:
         """Let others have the folder, for good."""
-        with self.lock:
-            self._over = True
-            studies = self._let_go()
-        if studies is not None:
-            studies.close()  # waits for the exports, which wait for the lock
-
-    def _let_go(self) -> Studies | None:
-        if self._watch is not None:
-            self._watch.close()
-        studies, self._watch, self._open = self._open, None, None
-        return studies
+        self._held.close()
 
     def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
         found = catalogue.find_scans(self.folder)
         return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
 
-    def _check_label(self, path: Path, image: str) -> None:
+    def _check_label(self, path: Path, scan: Path) -> None:
         if path.name.lower().endswith(".nrrd") and segments_in(path):
             raise InputError(f"{path}: {SEGMENTATION}")
-        read_label(path, like=read_scan(self.folder / self._open.records.image(image)[0]))
-
-    def _note(self, repair_made: str) -> None:
-        self.repaired.append(repair_made)
-        logger.warning("studies folder: %s", repair_made)
+        read_label(path, like=read_scan(scan))
 
     @property
     def store(self) -> Records:
@@ -372,7 +315,7 @@ class StudyDatastore(Datastore):
     def _check_tag(self, tag: str) -> None:
         """Raise `InputError` for a tag that cannot be a folder, or would be that of another on some systems."""
         checked_name("a label tag", tag)
-        for known in {FINAL, "original", *(known for _, known in self.store.label_tags())}:
+        for known in {*SHARED, *(known for _, known in self.store.label_tags())}:
             if known != tag and known.casefold() == tag.casefold():
                 raise InputError(
                     f"{tag!r} cannot be used as a label tag: there is {known!r}, and some systems take both for one"

@@ -13,10 +13,9 @@ from typing import Any
 
 import platformdirs
 from monailabel.config import settings
-from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom import Dataset
 
-from monailabel_app.app.datastore import StudyDatastore
+from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.dicom.coding import Source
 from monailabel_app.dicom.mirror import VOLUME_SUFFIX, Mirror
 from monailabel_app.dicom.outbox import Outbox, encode
@@ -158,7 +157,7 @@ class DicomWebDatastore(StudyDatastore):
             DicomWebError: The series had to be fetched and the server does not answer.
         """
         label_info = {name: value for name, value in label_info.items() if name not in PLACES}
-        if label_tag != DefaultLabelTag.FINAL or not made.get("current", True):
+        if label_tag != FINAL or not made.get("current", True):
             return super().save_label(image_id, label_filename, label_tag, label_info, *note, **made)
         model = label_info.get("model")
         labels, checksum = self._describe(model)
@@ -208,12 +207,12 @@ class DicomWebDatastore(StudyDatastore):
             self._outbox.send(uid)
             with self.transaction():  # a newer label, which waits for its own turn, may be in its place by now
                 if self._waiting().get(image_id) == uid:
-                    self.update_label_info(image_id, DefaultLabelTag.FINAL, {_STATE: _STORED})
+                    self.update_label_info(image_id, FINAL, {_STATE: _STORED})
 
     def _waiting(self) -> dict[str, str]:
         """SOPInstanceUIDs by image of the labels that the server does not have yet."""
         with self.lock:
-            infos = {i: self.get_label_info(i, DefaultLabelTag.FINAL) for i in self.get_labeled_images()}
+            infos = {i: self.get_label_info(i, FINAL) for i in self.get_labeled_images()}
         return {i: str(info.get("sop_instance_uid")) for i, info in infos.items() if info.get(_STATE) == _WAITING}
 
     def _entry(self, image_id: str) -> SeriesEntry:
@@ -239,7 +238,7 @@ class DicomWebDatastore(StudyDatastore):
         """What the server lists, and what somebody has labelled."""
         return super()._present() | {image for image, _ in self.store.label_tags()}
 
-    def _check_label(self, path: Path, image: str) -> None:  # noqa: ARG002 - inherited signature
+    def _check_label(self, path: Path, scan: Path) -> None:  # noqa: ARG002 - inherited signature
         read_label(path)  # the scan may be on the server only
 
 

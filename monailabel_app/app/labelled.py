@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from monailabel_app.app.datastore import StudyDatastore
+from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.jobs.train import LabelledCase
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.review.calibration import FEWEST
 
-FINAL = "final"
 PURPOSE = "purpose"
 """Field of an image's record; `calibration` reserves the image, which then never trains or validates a model."""
 VALIDATION_SHARE = 0.2

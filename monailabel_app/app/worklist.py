@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monailabel_app.app.assignments import Held, clock
+from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.infer_task import find_task
-from monailabel_app.app.labelled import FINAL
 from monailabel_app.app.scores import Scored
 from monailabel_app.jobs.job import MEASURE
 from uncertaintyseg import wire

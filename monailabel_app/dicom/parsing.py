@@ -76,12 +76,6 @@ class Limits:
             raise InputError(f"the series is deflated and takes more than {_EXPANDED:,} bytes: store it without that")
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins like DICOM."""
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE)[-4:] == b"DICM"
-
-
 def read_header(path: Path, limits: Limits | None = None) -> Dataset:
     """Read a file up to its pixels.
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from fastapi import UploadFile
 
-from monailabel_app.dicom.parsing import is_dicom
 from monailabel_app.intake.label import read_label, read_layers
 from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
 from monailabel_app.intake.scan import write_scan
 from monailabel_app.intake.series import open_series
 from monailabel_app.names import checked_name
 from uncertaintyseg.data.label_grid import Grid
+from uncertaintyseg.data.scan_files import is_dicom
 from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import UncertaintySegError
 

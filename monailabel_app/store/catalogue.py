@@ -23,6 +23,7 @@ from pydicom.tag import BaseTag, Tag
 
 from monailabel_app.names import checked_name
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
+from uncertaintyseg.data.scan_files import is_dicom
 from uncertaintyseg.errors import InputError
 
 SEPARATOR = "__"
@@ -160,7 +161,7 @@ class _Folder:
             raise _NoScanError("a segmentation, not a scan")
         elif suffix:
             self.found.append((path, entry.name[: -len(suffix)]))
-        elif _is_dicom(path):
+        elif is_dicom(path):
             slices.append(entry)
         else:
             raise _NoScanError(f"neither DICOM nor a volume ({', '.join(IMAGE_SUFFIXES)})")
@@ -212,14 +213,9 @@ def _named(found: dict[Path, str], folder: Path, skipped: dict[Path, str]) -> It
                 skipped[path] = str(error)
 
 
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
 def _is_slice(entry: os.DirEntry) -> bool:
     try:
-        return entry.is_file() and _is_dicom(Path(entry.path))
+        return is_dicom(Path(entry.path))
     except OSError:
         return False
 

@@ -160,8 +160,3 @@ def _append(path: Path, data: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(handle)
     sync_folder(path.parent)
-
-
-def now() -> str:
-    """Stamp for names of files that are set aside."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09d}"

@@ -6,16 +6,16 @@ import contextlib
 import os
 import re
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import BinaryIO
 
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
-from uncertaintyseg.data.scan_files import scan_files
+from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.writing import sync_folder
 from uncertaintyseg.errors import InputError
 
-_MAGIC_AT, _MAGIC = 128, b"DICM"
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """Names of files that are being written."""
 
@@ -53,7 +53,7 @@ def remove(path: Path) -> None:
     """Remove a file, a link but never what it points to, or the slices of a series but nothing else in its folder."""
     if path.is_dir() and not path.is_symlink():
         for file in path.iterdir():
-            if file.is_file() and _is_slice(file):
+            if is_dicom(file):
                 file.unlink()
         with contextlib.suppress(OSError):  # other scans may lie in it
             path.rmdir()
@@ -61,11 +61,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     if path.parent.is_dir():
         sync_folder(path.parent)
-
-
-def _is_slice(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
 
 
 def files_of_scan(path: Path) -> list[Path]:
@@ -76,6 +71,11 @@ def files_of_scan(path: Path) -> list[Path]:
         beside = []
     own = (file for file in beside if file.name.startswith(f"{path.stem}."))
     return [path, *(file for file in own if not file.name.lower().endswith(IMAGE_SUFFIXES))]
+
+
+def stamp() -> str:
+    """Of this moment, for names of files that are set aside."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09d}"
 
 
 def remove_unfinished(studies: Path) -> list[str]:

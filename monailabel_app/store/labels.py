@@ -23,8 +23,8 @@ PUBLISH, REMOVE = "publish", "remove"
 """Kinds of what the outbox holds: a label's file to be written, any file to be removed."""
 _BY_HAND = "by hand"
 
-Check = Callable[[Path, str], None]
-"""Raises `InputError` unless a file is a label of the image with an id."""
+Check = Callable[[Path, Path], None]
+"""Raises `InputError` unless the first file is a label of the second, a scan."""
 
 
 class LabelFiles:
@@ -129,11 +129,12 @@ class LabelFiles:
             return self._refused[path][1]
         data = path.read_bytes()
         is_new = label is None or hashlib.sha256(data).hexdigest() != label.version.sha256
-        if is_new and self._waits(path, image, tag):
-            return None  # it is the old file, which could not be replaced or removed yet
+        known = self._records.image(image)
+        if known is None or (is_new and self._waits(path, image, tag)):
+            return None  # removed meanwhile, or the old file, which could not be replaced or removed yet
         if is_new:
             try:
-                self._check(path, image)
+                self._check(path, self._folder.parent / known[0])
             except UncertaintySegError as error:
                 reason = str(error).replace(str(path), path.name)
                 self._refused[path] = (looks, reason)

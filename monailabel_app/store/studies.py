@@ -15,7 +15,7 @@ from typing import Any
 from monailabel_app import preflight
 from monailabel_app.errors import StudiesAwayError
 from monailabel_app.store import files, importing
-from monailabel_app.store.exports import RECORDS, Exports, changed_by_others, now
+from monailabel_app.store.exports import RECORDS, Exports, changed_by_others
 from monailabel_app.store.labels import FOLDER as LABELS
 from monailabel_app.store.labels import PUBLISH, REMOVE, Check, LabelFiles, printable
 from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
@@ -281,7 +281,7 @@ def _open_records(path: Path, lock: threading.RLock, say: Callable[[str], None])
     try:
         return Records(path, lock)
     except sqlite3.DatabaseError:
-        stamp = now()
+        stamp = files.stamp()
         for suffix in ("", "-wal"):
             damaged = path.with_name(f"{path.name}{suffix}")
             if damaged.exists():

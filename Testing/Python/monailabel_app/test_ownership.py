@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monailabel_app.api.roles import RULES
 from Testing.Python.monailabel_app.guarded import Guarded, start_guarded
 from Testing.Python.servers import SERVE, TASK, poll
 from uncertaintyseg.tokens import Role, add_token
@@ -227,3 +228,61 @@ def test_a_batch_keeps_its_label_aside_where_a_person_has_one(guarded, annotator
     assert end_of(guarded.clients["trainer"], job)["state"] == "done"
     [drawn, batch] = [version for version in versions(annotator, image) if version["tag"] == "mine"]
     assert (drawn["made_by"], drawn["counts"], batch["counts"]) == ("annotator-person", True, False)
+
+
+WHOSE = {
+    "adds, or asks for what is nobody's": (
+        "POST /infer/wsi/{model}", "POST /infer/wsi_v2/{model}", "POST /infer/{model}",
+        "POST /activelearning/{strategy}", "POST /scoring/", "POST /scoring/{method}", "PUT /datastore/", "PUT /datastore/image", "PUT /session/",
+        "POST /proxy/dicom/{path:path}", "POST /uncertainty/v1/check", "POST /uncertainty/v1/match",
+        "POST /uncertainty/v1/jobs", "POST /uncertainty/v1/results/{key}/condition",
+        "POST /uncertainty/v1/results/{key}/review", "POST /uncertainty/v1/results/{key}/samples",
+        "POST /uncertainty/v1/results/{key}/maps/{name}/dicom",
+    ),
+    "everybody's, but for the fields that are not": ("PUT /datastore/image/info",),
+    "who asked for the job": ("DELETE /scoring/", "DELETE /uncertainty/v1/jobs/{job_id}"),
+    "who has the case": (
+        "PUT /datastore/label", "PUT /datastore/label/info", "PUT /datastore/updatelabelinfo",
+        "DELETE /datastore/label", "POST /uncertainty/v1/cases/{image}/lease",
+        "DELETE /uncertainty/v1/cases/{image}/lease",
+        "POST /uncertainty/v1/cases/{image}/versions/{number}/restore",
+    ),
+    "who uploaded it": ("GET /session/{session_id}", "DELETE /session/{session_id}"),
+}  # fmt: skip
+"""Of every route of an annotator that changes something, or shows what is one person's."""
+
+
+def test_whose_the_thing_is_that_a_route_changes_is_said_of_every_route():
+    rows = {f"{rule.method} {rule.path}" for rule in RULES if rule.role is Role.annotator}
+    assert sorted(row for rows_of_one in WHOSE.values() for row in rows_of_one) == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    "row", [*WHOSE["who asked for the job"], *WHOSE["who has the case"], *WHOSE["who uploaded it"]]
+)
+def test_what_is_somebodys_is_refused_to_others_and_stays_as_it_was(guarded, annotator, other, leased, row):
+    assert save(annotator, leased, label_of(guarded, leased, 1)).status_code == 200
+    annotator.post(f"/uncertainty/v1/cases/{leased}/lease", json={"minutes": 5})
+    scan = (guarded.studies / f"{leased}.nii.gz").read_bytes()
+    session = annotator.put("/session/", files={"files": ("scan.nii.gz", scan)}).json()["session_id"]
+    asked = {"kind": "score", "model": MODEL, "params": {"seed": 4711, "samples": 4096}}
+    job = annotator.post("/uncertainty/v1/jobs", json=asked).json()["id"]
+    number = versions(annotator, leased)[-1]["id"]
+    known = {"job_id": job, "image": leased, "number": str(number), "session_id": session}
+    method, path = row.split()
+    for name, value in known.items():
+        path = path.replace(f"{{{name}}}", value)
+    fields = {"data": {"info": "{}", "params": "{}"}} if method == "PUT" else {}
+    if row == "PUT /datastore/label":
+        fields["files"] = {"label": ("label.nii.gz", label_of(guarded, leased, 2))}
+    if path.endswith("/lease") and method == "POST":
+        fields = {"json": {"minutes": 5}}
+    query = {"id": leased, "image": leased, "label": leased, "tag": "final"} if path.startswith("/datastore") else {}
+    before = annotator.get(f"/datastore/label/info?label={leased}&tag=final").json()
+    reply = other.request(method, path, params=query, **fields)
+    if row in WHOSE["who asked for the job"]:  # it may be over already
+        assert end_of(annotator, job)["state"] == "done"
+    else:
+        assert reply.status_code in (403, 404, 409), reply.text
+    assert annotator.get(f"/datastore/label/info?label={leased}&tag=final").json() == before
+    annotator.delete(f"/session/{session}")
