@@ -71,7 +71,7 @@ class _Patient:
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self._seen: Any = None
+        self._seen: Any = (self.cycle, self.state)
         self._blocked: float | None = None
         self._header = 0  # bytes of one that is not whole yet
         self._begin()

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ from monailabel_app import connections
 from monailabel_app.connections import patient
 from Testing.Python.servers import poll
 
-PATIENCE = 0.6
+PATIENCE = 1.0
 BIG = 20_000_000
 
 
@@ -110,7 +110,7 @@ def test_a_late_client_is_cut_off_and_others_are_served(connect, port, late):
     first, drip = LATE[late]
     client = connect(first)
     assert httpx.get(f"http://127.0.0.1:{port}/").text == "0"
-    assert 0.5 * PATIENCE < seconds_until_cut(client, drip) < 6 * PATIENCE
+    assert 0.5 * PATIENCE < seconds_until_cut(client, drip) < 20 * PATIENCE
 
 
 def test_an_answer_that_nobody_takes_ends(connect):
@@ -141,11 +141,11 @@ def test_a_header_is_cut_off_where_the_protocol_itself_has_no_limit():
 
 def test_a_body_that_comes_steadily_is_taken_however_long_it_takes(port):
     def pieces():
-        for _ in range(10):
+        for _ in range(16):
             yield bytes(20_000)
-            time.sleep(PATIENCE / 3)
+            time.sleep(PATIENCE / 8)
 
-    assert httpx.put(f"http://127.0.0.1:{port}/", content=pieces()).text == "200000"
+    assert httpx.put(f"http://127.0.0.1:{port}/", content=pieces()).text == "320000"
 
 
 def test_time_that_the_app_takes_is_not_the_clients(port):
@@ -156,14 +156,23 @@ def test_time_that_the_app_takes_is_not_the_clients(port):
 
 def test_a_connection_is_used_again_within_the_time(port):
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-        for _ in range(3):
+        for _ in range(12):
             assert http.get("/").text == "0"
-            time.sleep(PATIENCE / 3)
+            time.sleep(PATIENCE / 8)
 
 
-def test_too_many_connections_cost_those_that_send_no_request(connect, port, monkeypatch):
+def test_of_too_many_connections_the_one_that_waited_longest_is_closed(monkeypatch):
     monkeypatch.setattr(connections, "CONNECTIONS", 20)
-    idle = [connect() for _ in range(20)]
-    assert httpx.get(f"http://127.0.0.1:{port}/").text == "0"
-    idle[0].settimeout(PATIENCE / 2)  # before its time is over
-    assert idle[0].recv(1) == b""
+    with serving(patience=8.0) as port, ExitStack() as opened:
+        idle = []
+        for _ in range(20):
+            idle.append(opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)))
+            time.sleep(0.07)  # the limits of some are looked at while others are not open yet
+        assert httpx.get(f"http://127.0.0.1:{port}/").text == "0"
+        try:
+            assert idle[0].recv(1) == b""
+        except ConnectionResetError:
+            pass
+        for client in idle[1:]:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
