@@ -341,9 +341,12 @@ def read_config(path: Path) -> ConfigParser:
     """
     from monai.bundle import ConfigParser
 
+    from uncertaintyseg.inference.components import Locator
+
     if not path.is_file():
         raise BundleError(f"{path.parents[1]} has no {path.parent.name}/{path.name}.")
     parser = ConfigParser()
+    parser.locator = Locator()
     try:
         parser.read_config(path)
     except ValueError as error:

@@ -53,6 +53,9 @@ class _Counter:
     def _joined(self, first: np.ndarray, last: np.ndarray, count: int) -> int:
         """By how many pieces fewer there are, as some of the new ones touch some of those before."""
         touching = (first > 0) & (self._last > 0)
+        if not touching.any():
+            self._last = last
+            return 0
         before = int(self._last.max(initial=0))
         pairs = self._last[touching] - 1, before + first[touching] - 1
         size = before + count

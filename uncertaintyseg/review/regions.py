@@ -149,6 +149,8 @@ def _doubted(owner: np.ndarray, error: np.ndarray, labels: Sequence[Label]) -> I
 
 def _pieces(item: Label, box: Box, inside: np.ndarray, error: np.ndarray, level: int) -> Iterator[_Piece]:
     """Connected pieces of a mask in a box where one wrong voxel or more is expected."""
+    if error[inside].sum(dtype=np.float64) < 0.999:  # most islands; together they expect less than a piece must
+        return
     numbers, _ = ndimage.label(inside)
     expected = np.bincount(numbers[inside], weights=error[inside])
     for number, cut in enumerate(ndimage.find_objects(numbers), start=1):
