@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
 from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.bundle import Bundle
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
@@ -29,6 +32,16 @@ def phantoms(tmp_path_factory) -> Path:
 def scan(phantoms) -> Path:
     """One of them."""
     return phantoms / "images" / "case_0.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def windows(phantoms, tmp_path_factory) -> Path:
+    """The middle of each of them, on the grid and in one window of a tiny model: where windows are joined elsewhere."""
+    folder = tmp_path_factory.mktemp("windows")
+    for path in phantoms.glob("*/*.nii.gz"):
+        middle = np.asarray(nib.load(path).dataobj)[2:26, 2:26, 1:13]
+        write_volume(folder / path.relative_to(phantoms), middle, np.diag([*tiny.SPACING, 1.0]))
+    return folder
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from uncertaintyseg.inference.weights import save_weights
 
 STRUCTURES = ("organ", "lesion", "vessel", "cyst")
 SHAPE, SPACING = (32, 32, 16), (3.0, 3.0, 6.0)
+COARSE = {"shape": (16, 16, 8), "spacing": (6.0, 6.0, 12.0)}
+"""Phantoms for `COARSE_MODEL`, which takes each in one window: for tests of many cases, not of how windows join."""
+COARSE_MODEL = {"spacing": COARSE["spacing"]}
 
 
 class IntensityBackbone(nn.Module):
@@ -30,10 +33,12 @@ class IntensityBackbone(nn.Module):
         return image.clone()  # sliding windows scale what they are given in place
 
 
-def write_phantoms(folder: Path, count: int, first: int = 0) -> None:
-    """Phantoms of `SHAPE` and `SPACING` in images/ and labels/."""
+def write_phantoms(
+    folder: Path, count: int, first: int = 0, *, shape: Sequence[int] = SHAPE, spacing: Sequence[float] = SPACING
+) -> None:
+    """Phantoms in images/ and labels/."""
     for i in range(first, first + count):
-        case = make_phantom((0, i), shape=SHAPE, spacing=SPACING, raters=1)
+        case = make_phantom((0, i), shape=tuple(shape), spacing=tuple(spacing), raters=1)
         write_volume(folder / "images" / f"case_{i}.nii.gz", case.image, case.affine)
         write_volume(folder / "labels" / f"case_{i}.nii.gz", case.label, case.affine)
 
@@ -140,8 +145,24 @@ def write_bundle(
     return path
 
 
+_GIVEN: dict[tuple[str, str, int], tuple[bytes, Tensor]] = {}
+"""Weights by configuration, metadata and seed, and where they left torch's generator."""
+
+
 def give_random_weights(path: Path, seed: int = 0) -> Bundle:
     """Weights that make up their minds: with all classes somewhere, and noise that can be seen."""
+    key = (path / INFERENCE).read_text(), (path / METADATA).read_text(), seed
+    if key not in _GIVEN:
+        _draw_weights(path, seed)
+        _GIVEN[key] = (path / WEIGHTS).read_bytes(), torch.get_rng_state()
+    else:
+        (path / WEIGHTS).parent.mkdir(exist_ok=True)
+        (path / WEIGHTS).write_bytes(_GIVEN[key][0])
+        torch.set_rng_state(_GIVEN[key][1])
+    return Bundle.load(path)
+
+
+def _draw_weights(path: Path, seed: int) -> None:
     bundle = Bundle.load(path)
     torch.manual_seed(seed)
     network = bundle.network(weights=False)
@@ -153,7 +174,6 @@ def give_random_weights(path: Path, seed: int = 0) -> Bundle:
             if hasattr(network.head, name):
                 getattr(network.head, name).weight.mul_(gain)
     save_weights(network, path / WEIGHTS)
-    return Bundle.load(path)
 
 
 def write_threshold_bundle(folder: Path, head: str = "deterministic", **options: Any) -> Bundle:

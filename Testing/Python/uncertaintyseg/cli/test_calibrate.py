@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
@@ -11,8 +13,14 @@ from uncertaintyseg.inference.bundle import CALIBRATION
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibration")
-    tiny.write_phantoms(folder, 11, first=40)
+    tiny.write_phantoms(folder, 11, first=40, **tiny.COARSE)
     return folder
+
+
+@pytest.fixture
+def models(models):
+    """Those that take one of the cases in one window."""
+    return partial(models, **tiny.COARSE_MODEL)
 
 
 def test_calibrate_writes_beside_the_weights_and_predictions_know(command, models, data, tmp_path):

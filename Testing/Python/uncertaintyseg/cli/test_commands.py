@@ -76,9 +76,9 @@ def test_methods_lists_heads_and_passes_with_source_and_maps(command):
     assert "dropout_injection" in ended.err
 
 
-def test_any_method_is_evaluated_on_any_model(command, models, phantoms, tmp_path):
+def test_any_method_is_evaluated_on_any_model(command, models, windows, tmp_path):
     (tmp_path / "ids.txt").write_text("case_0")
-    options = [*models(), phantoms, "--cases", tmp_path / "ids.txt", "--json"]
+    options = [*models(), windows, "--cases", tmp_path / "ids.txt", "--json"]
     plain = command("evaluate", *options).json
     noisy = command("evaluate", *options, "--method", "noise", "--option", "passes=2", "--option", "sigma=1.0").json
     assert plain["nll"] != noisy["nll"]
@@ -87,9 +87,9 @@ def test_any_method_is_evaluated_on_any_model(command, models, phantoms, tmp_pat
     assert "passes=10" in command("evaluate", *options, "--method", "noise", "--option", "passes").message
 
 
-def test_a_head_is_trained_on_any_model_and_found_by_its_method(command, models, phantoms, scan, tmp_path):
+def test_a_head_is_trained_on_any_model_and_found_by_its_method(command, models, windows, scan, tmp_path):
     name, *where = models()
-    common = [phantoms, *where, "--output", tmp_path / "runs", "--json"]
+    common = [windows, *where, "--output", tmp_path / "runs", "--json"]
     made = command("train", name, *common, "--head", "diagonal", "--option", "kl=paper", "--epochs", 1).json
     assert made["model"] == "tiny_diagonal"
     report = command(
@@ -157,10 +157,10 @@ def test_predict_tells_people_what_it_found(command, models, scan, tmp_path):
     assert "10 maps" in ended.err
 
 
-def test_evaluate_keeps_its_contract(command, models, phantoms, tmp_path):
+def test_evaluate_keeps_its_contract(command, models, windows, tmp_path):
     (tmp_path / "ids.json").write_text('["case_1", "case_0"]')
     options = models("mixture_of_bases", parts=2)
-    result = command("evaluate", *options, phantoms, "--cases", tmp_path / "ids.json", "--json").json
+    result = command("evaluate", *options, windows, "--cases", tmp_path / "ids.json", "--json").json
     assert result.keys() >= {
         "model", "n", "structures", "nll", "ece", "ece_bins", "seconds_per_case", "cases",
     }  # fmt: skip
@@ -187,8 +187,8 @@ def test_a_dice_without_cases_is_null_in_json(command, tmp_path):
     assert result["cases"][0]["dice"]["organ"] is None
 
 
-def test_cases_are_chosen_by_a_list_a_file_or_a_split(command, models, phantoms, tmp_path):
-    options = [*models(), phantoms, "--json", "--cases"]
+def test_cases_are_chosen_by_a_list_a_file_or_a_split(command, models, windows, tmp_path):
+    options = [*models(), windows, "--json", "--cases"]
     (tmp_path / "ids.txt").write_text("case_2\n\ncase_0\n")
     assert command("evaluate", *options, tmp_path / "ids.txt").json["n"] == 2
     split = {"train": ["case_0"], "validation": ["case_1"], "calibration": [], "test": ["case_2"]}
@@ -197,11 +197,11 @@ def test_cases_are_chosen_by_a_list_a_file_or_a_split(command, models, phantoms,
     assert case["id"] == "case_2"
 
 
-def test_both_stages_are_trained_and_the_result_predicts(command, phantoms, scan, tmp_path):
+def test_both_stages_are_trained_and_the_result_predicts(command, windows, scan, tmp_path):
     """What a user types: a backbone, then a head on it, then a prediction with the head."""
     for head, options in (("deterministic", {}), ("low_rank", {"rank": 2})):
         tiny.write_bundle(tmp_path / "models", head, recipe={"validate_every": 1}, **options)
-    common = [phantoms, "--models", tmp_path / "models", "--output", tmp_path / "runs", "--epochs", 1, "--json"]
+    common = [windows, "--models", tmp_path / "models", "--output", tmp_path / "runs", "--epochs", 1, "--json"]
     backbone = command("train", "tiny_deterministic", *common).json
     assert backbone["folder"] == str(tmp_path / "runs" / "tiny_deterministic")
     assert (backbone["best_epoch"], backbone["epochs"]) == (1, 1)
@@ -214,11 +214,11 @@ def test_both_stages_are_trained_and_the_result_predicts(command, phantoms, scan
     assert report["provenance"]["weights_checksum"] == head["checksum"]
 
 
-def test_a_split_says_who_trains_and_who_validates(command, models, phantoms, tmp_path):
+def test_a_split_says_who_trains_and_who_validates(command, models, windows, tmp_path):
     split = {"train": ["case_0", "case_1"], "validation": ["case_2"], "calibration": [], "test": []}
     (tmp_path / "split.json").write_text(json.dumps(split))
     options = ["--output", tmp_path / "runs", "--epochs", 1, "--split", tmp_path / "split.json"]
-    ended = command("train", *models(), phantoms, *options)
+    ended = command("train", *models(), windows, *options)
     assert (ended.code, ended.out) == (0, "")
     assert "best epoch 1 of 1" in ended.err
 
@@ -252,14 +252,14 @@ finally:
 
 @pytest.mark.parametrize(("modality", "said"), [("MR", "looks like a CT"), ("CT", ""), (None, "")])
 def test_predict_warns_of_a_scan_that_is_not_what_the_model_was_trained_on(
-    command, models, phantoms, tmp_path, modality, said
+    command, models, windows, tmp_path, modality, said
 ):
     name, *options = models()
     metadata = Path(options[1]) / name / "configs" / "metadata.json"
     described = json.loads(metadata.read_text())
     described["uncertainty"]["modality"] = modality
     metadata.write_text(json.dumps(described))
-    scan = phantoms / "images" / "case_0.nii.gz"
+    scan = windows / "images" / "case_0.nii.gz"
     ended = command("predict", name, scan, "--output", tmp_path / "prediction", *options, "--json")
     assert ended.code == 0
     assert ended.json["structures"]

@@ -10,10 +10,24 @@ import numpy as np
 import pytest
 
 from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.imports import import_model
 
 REAL, SCANS = find_real_data("nnunet_hippocampus"), find_real_data("msd_hippocampus")
 pytestmark = pytest.mark.skipif(not (REAL and SCANS), reason="no real data beside the checkout")
 CASE = "hippocampus_004"
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """A folder with the network in it, which tests leave as it is."""
+    folder = tmp_path_factory.mktemp("own")
+    import_model(REAL, output=folder, name="hippo", mirroring=False)
+    return folder
+
+
+@pytest.fixture
+def has_it(imported, monkeypatch):
+    monkeypatch.setenv("UNCERTAINTYSEG_MODELS", str(imported))
 
 
 @pytest.fixture
@@ -49,8 +63,8 @@ def test_a_folder_is_imported_told_about_and_used(command, own, tmp_path):
     ],
     ids=lambda method: method[0],
 )
-def test_passes_find_doubt_between_themselves(command, own, tmp_path, method):
-    command("import", REAL, "--name", "hippo", "--no-mirroring")
+@pytest.mark.usefixtures("has_it")
+def test_passes_find_doubt_between_themselves(command, tmp_path, method):
     scan = SCANS / "images" / f"{CASE}.nii.gz"
     ended = command("predict", "hippo", scan, "--output", tmp_path / "out", "--method", *method, "--json")
     assert ended.code == 0, ended.err
@@ -58,15 +72,15 @@ def test_passes_find_doubt_between_themselves(command, own, tmp_path, method):
     assert 0.001 < spread.max() <= np.log(3)
 
 
-def test_training_the_network_itself_is_refused_and_a_head_is_offered(command, own):
-    command("import", REAL, "--name", "hippo", "--no-mirroring")
-    message = command("train", "hippo", SCANS, "--split", "msd_hippocampus", "--output", own).message
+@pytest.mark.usefixtures("has_it")
+def test_training_the_network_itself_is_refused_and_a_head_is_offered(command, tmp_path):
+    message = command("train", "hippo", SCANS, "--split", "msd_hippocampus", "--output", tmp_path).message
     assert "'hippo' is an imported network" in message
     assert "uncertaintyseg train hippo DATA --head laplace" in message
 
 
-def test_an_imported_network_audits_labels(command, own, tmp_path):
-    command("import", REAL, "--name", "hippo", "--no-mirroring")
+@pytest.mark.usefixtures("has_it")
+def test_an_imported_network_audits_labels(command, tmp_path):
     for kind in ("images", "labels"):
         (tmp_path / "data" / kind).mkdir(parents=True)
         shutil.copy(SCANS / kind / f"{CASE}.nii.gz", tmp_path / "data" / kind)

@@ -16,12 +16,12 @@ from uncertaintyseg.data.writing import write_volume
 
 
 @pytest.fixture
-def data(phantoms, tmp_path) -> Path:
+def data(windows, tmp_path) -> Path:
     """Three phantoms whose labels may be changed."""
     for part in ("images", "labels"):
         (tmp_path / "data" / part).mkdir(parents=True)
         for i in range(3):
-            shutil.copy(phantoms / part / f"case_{i}.nii.gz", tmp_path / "data" / part)
+            shutil.copy(windows / part / f"case_{i}.nii.gz", tmp_path / "data" / part)
     return tmp_path / "data"
 
 

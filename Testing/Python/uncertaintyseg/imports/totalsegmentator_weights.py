@@ -179,11 +179,12 @@ def _plans(name: str, chosen: Task, patch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def import_composite(folder: Path) -> tuple[Bundle, list[Path]]:
-    """The smallest composite there is, TotalSegmentator's `total_mr` of two networks, and ten cases for it.
+def import_composite(folder: Path, count: int = 10) -> tuple[Bundle, list[Path]]:
+    """The smallest composite there is, TotalSegmentator's `total_mr` of two networks, and cases for it.
 
     Args:
         folder: gets `models`, `weights`, and `data` with `images` and `labels`.
+        count: of the cases.
 
     Returns:
         The model, and its scans; their labels are drawn at random from the ids 0 to 4, and so mostly wrong.
@@ -193,7 +194,7 @@ def import_composite(folder: Path) -> tuple[Bundle, list[Path]]:
         bundle = import_model(Path("totalsegmentator"), output=folder / "models", task="total_mr")
     whole = read_scan(write_ct(folder / "whole.nii.gz"))
     body, random = whole[0].numpy()[10:22, 12:24, 8:18], np.random.default_rng(0)
-    scans = [folder / "data" / "images" / f"case_{number}.nii.gz" for number in range(10)]
+    scans = [folder / "data" / "images" / f"case_{number}.nii.gz" for number in range(count)]
     for number, scan in enumerate(scans):
         write_volume(scan, body + 10 * number, whole.affine)
         write_volume(folder / "data" / "labels" / scan.name, random.integers(0, 5, body.shape, np.uint8), whole.affine)

@@ -23,13 +23,14 @@ from uncertaintyseg.review.promise import guarantee
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibration")
-    tiny.write_phantoms(folder, 12, first=40)
+    tiny.write_phantoms(folder, 12, first=40, **tiny.COARSE)
     return read_cases(folder)
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
-    return Predictor(tiny.give_random_weights(tiny.write_bundle(tmp_path_factory.mktemp("models"))))
+    path = tiny.write_bundle(tmp_path_factory.mktemp("models"), **tiny.COARSE_MODEL)
+    return Predictor(tiny.give_random_weights(path))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_a_calibration_does_not_stand_for_another_way_to_run_the_model(bundle, c
 
 
 def test_a_calibration_does_not_stand_for_other_weights(bundle, calibration, tiny_bundle):
-    other = tiny_bundle(seed=1)
+    other = tiny_bundle(seed=1, **tiny.COARSE_MODEL)
     with pytest.raises(InputError, match="weights changed while it was calibrated"):
         write_calibration(other, calibration)
     (other.folder / CALIBRATION).write_text(calibration.model_dump_json())

@@ -17,13 +17,14 @@ from uncertaintyseg.inference.predictor import Predictor
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
-    tiny.write_phantoms(folder, 10, first=60)
+    tiny.write_phantoms(folder, 10, first=60, **tiny.COARSE)
     return read_cases(folder)
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
-    return Predictor(tiny.give_random_weights(tiny.write_bundle(tmp_path_factory.mktemp("models"), "segwithu")))
+    path = tiny.write_bundle(tmp_path_factory.mktemp("models"), "segwithu", **tiny.COARSE_MODEL)
+    return Predictor(tiny.give_random_weights(path))
 
 
 def area(risk: np.ndarray, wrong: np.ndarray) -> float:

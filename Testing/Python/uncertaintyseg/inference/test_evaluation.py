@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case, read_cases
-from uncertaintyseg.data.phantom import make_phantom, write_phantoms
+from uncertaintyseg.data.phantom import make_phantom
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
@@ -282,7 +282,12 @@ def test_a_head_without_whole_shapes_is_judged_by_its_label(predictor, data):
 
 
 def test_whole_shapes_are_drawn_onto_the_scans_grid_and_set_against_the_raters(tmp_path):
-    write_phantoms(tmp_path, 2)
+    phantoms = [make_phantom((0, number), shape=tiny.SHAPE, spacing=tiny.SPACING) for number in range(2)]
+    for number, phantom in enumerate(phantoms):
+        volumes = {"images/{}": phantom.image, "labels/{}": phantom.label}
+        volumes |= {f"raters/{{}}_{rater}": drawn for rater, drawn in enumerate(phantom.raters, start=1)}
+        for place, volume in volumes.items():
+            write_volume(tmp_path / f"{place.format(f'case_{number}')}.nii.gz", volume, phantom.affine)
     bundle = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "low_rank", 3, rank=2))
     predictor, cases = Predictor(bundle), read_cases(tmp_path)
     result = evaluate(predictor, cases)
@@ -290,7 +295,7 @@ def test_whole_shapes_are_drawn_onto_the_scans_grid_and_set_against_the_raters(t
     for number, case in enumerate(cases):
         prediction = predictor.predict(case.image)
         samples = np.stack(list(predictor.samples(prediction, 16)))
-        raters = make_phantom((0, number)).raters
+        raters = phantoms[number].raters
         row = result["cases"][number]["ambiguity"]
         wanted.append(ged_squared(samples, raters, 3))
         assert row["ged_squared"] == pytest.approx(wanted[-1])

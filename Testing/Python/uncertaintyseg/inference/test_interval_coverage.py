@@ -91,10 +91,10 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(draw, count):
 
 def test_of_a_large_region_as_many_are_drawn_as_it_takes(draw, monkeypatch):
     monkeypatch.setattr("uncertaintyseg.inference.spread._DRAWN", 1)
-    drawn, truths = draw
+    drawn, _ = draw
+    for seed in range(3):
+        assert drawn(SAMPLES, seed) == drawn(FEWEST, seed)  # which hold what they say
     assert (drawn(SAMPLES, 0).count, drawn(SAMPLES, 0).coverage) == (FEWEST, 0.95)
-    found = coverage((drawn(SAMPLES, seed) for seed in range(REPEATS)), truths)
-    assert found == pytest.approx(0.95, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("count", [2, 16, FEWEST - 1])
@@ -122,17 +122,21 @@ def corrected(request, tmp_path_factory) -> Corrected:
     return case.given([Click(voxel, int(base.label[voxel] == 0))])
 
 
+@pytest.fixture(scope="module")
+def its_truths(corrected) -> np.ndarray:
+    """Volumes of truths after those clicks."""
+    return volumes(corrected.clicked.logits, 1500, 10**6) * voxel_volume_ml(corrected.case.base.state.affine)
+
+
 @pytest.mark.parametrize("most", [None, 39, 50])
-def test_after_clicks_it_does_too_also_where_much_is_undecided(corrected, monkeypatch, most):
-    state = corrected.case.base.state
-    truths = volumes(corrected.clicked.logits, 1500, 10**6) * voxel_volume_ml(state.affine)
+def test_after_clicks_it_does_too_also_where_much_is_undecided(corrected, its_truths, monkeypatch, most):
     if most:
         undecided = int((corrected._moments.probability.amax(1) < 1 - 1e-3).sum())
         monkeypatch.setattr("uncertaintyseg.inference.conditioned.DRAWN", most * undecided)
     found = [corrected._drawn(SAMPLES, seed) for seed in range(REPEATS // 2)]
     assert {one.count for one in found} == {most or SAMPLES}
     assert found[0].coverage >= 0.95
-    assert coverage(iter(found), truths) == pytest.approx(found[0].coverage, abs=1.5 * TOLERANCE)
+    assert coverage(iter(found), its_truths) == pytest.approx(found[0].coverage, abs=1.5 * TOLERANCE)
 
 
 def test_after_clicks_there_is_none_where_too_much_is_undecided(corrected, monkeypatch):

@@ -24,7 +24,7 @@ QUICK = {
     "dropout_injection": {"passes": 2, "p": 0.2},
     "noise": {"passes": 2, "sigma": 0.5},
     "tta": {},
-    "fused": {},
+    "fused": {"options": {"dropout_injection": {"passes": 2}, "noise": {"passes": 2}}},
 }
 
 

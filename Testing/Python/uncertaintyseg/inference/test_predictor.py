@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
+from functools import cache
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +22,7 @@ from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.bundle import INFERENCE
+from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.result_key import result_key
 from uncertaintyseg.measures import MEASURES
@@ -51,18 +54,32 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
+@pytest.fixture(scope="module")
+def predicted(scan, tmp_path_factory) -> Callable[[str, int], tuple[Predictor, Prediction]]:
+    """`predicted("low_rank", 3)`: a model of a head and so many classes, and what it says of the scan with seed 3."""
+    folder = tmp_path_factory.mktemp("models")
+
+    @cache
+    def run(head: str, classes: int) -> tuple[Predictor, Prediction]:
+        bundle = tiny.give_random_weights(tiny.write_bundle(folder / str(classes), head, classes))
+        predictor = Predictor(bundle)
+        return predictor, predictor.predict(scan, seed=3)
+
+    return run
+
+
 @pytest.mark.parametrize("head", sorted(HEADS))
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_label_and_maps_lie_on_the_scans_grid(tiny_bundle, scan, head, classes):
-    bundle = tiny_bundle(head, classes)
-    prediction, image = Predictor(bundle).predict(scan), nib.load(scan)
+def test_label_and_maps_lie_on_the_scans_grid(predicted, scan, head, classes):
+    predictor, prediction = predicted(head, classes)
+    bundle, image = predictor.bundle, nib.load(scan)
     assert prediction.label.dtype == np.uint8
     assert prediction.label.shape == image.shape
     assert np.allclose(prediction.affine, image.affine)
     assert set(np.unique(prediction.label)) <= set(range(classes))
     structures = [label.name for label in bundle.labels]
     of_structures = [f"{measure}_{name}" for name in structures for measure in ("probability", "variance")]
-    assert list(prediction.maps) == [*MEASURES, *of_structures, *bundle.network().head.extra_maps()]
+    assert list(prediction.maps) == [*MEASURES, *of_structures, *predictor.network.head.extra_maps()]
     assert prediction.maps.keys() == prediction.map_info.keys()
     for name, value in prediction.maps.items():
         low, high = prediction.map_info[name].range
@@ -72,10 +89,9 @@ def test_label_and_maps_lie_on_the_scans_grid(tiny_bundle, scan, head, classes):
 
 
 @pytest.mark.parametrize("head", sorted(HEADS))
-def test_the_label_is_the_likeliest_class_and_the_error_is_the_rest(tiny_bundle, scan, head):
-    bundle = tiny_bundle(head, 3)
-    prediction = Predictor(bundle).predict(scan)
-    structures = np.stack([prediction.maps[f"probability_{label.name}"] for label in bundle.labels])
+def test_the_label_is_the_likeliest_class_and_the_error_is_the_rest(predicted, head):
+    predictor, prediction = predicted(head, 3)
+    structures = np.stack([prediction.maps[f"probability_{label.name}"] for label in predictor.bundle.labels])
     p = np.concatenate([np.clip(1 - structures.sum(0), 0, 1)[None], structures])
     assert np.abs(prediction.maps["error_probability"] - (1 - p.max(0))).max() < 1e-6
     chosen = np.take_along_axis(p, prediction.label[None].astype(int), 0)[0]
@@ -84,9 +100,9 @@ def test_the_label_is_the_likeliest_class_and_the_error_is_the_rest(tiny_bundle,
 
 
 @pytest.mark.parametrize("head", sorted(HEADS))
-def test_the_same_seed_gives_the_same_result_bit_for_bit(tiny_bundle, scan, head):
-    bundle = tiny_bundle(head, 3)
-    one, two = Predictor(bundle).predict(scan, seed=3), Predictor(bundle).predict(scan, seed=3)
+def test_the_same_seed_gives_the_same_result_bit_for_bit(predicted, scan, head):
+    predictor, one = predicted(head, 3)
+    two = Predictor(predictor.bundle).predict(scan, seed=3)
     assert np.array_equal(one.label, two.label)
     for name, value in one.maps.items():
         assert np.array_equal(value, two.maps[name]), name
@@ -94,21 +110,21 @@ def test_the_same_seed_gives_the_same_result_bit_for_bit(tiny_bundle, scan, head
     assert one.case_score == two.case_score
 
 
-def test_another_seed_moves_the_volume_interval_but_no_map(tiny_bundle, scan):
-    predictor = Predictor(tiny_bundle("low_rank", 3))
-    one, two = predictor.predict(scan, seed=1), predictor.predict(scan, seed=2)
+def test_another_seed_moves_the_volume_interval_but_no_map(predicted, scan):
+    predictor, one = predicted("low_rank", 3)
+    two = predictor.predict(scan, seed=2)
     assert all(np.array_equal(value, two.maps[name]) for name, value in one.maps.items())
     assert one.structures[0].volume_ml_95 != two.structures[0].volume_ml_95
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SLA", "IPL", "ARS"])
-def test_the_axis_order_of_a_file_does_not_matter(tiny_bundle, scan, tmp_path, axes):
+def test_the_axis_order_of_a_file_does_not_matter(predicted, scan, tmp_path, axes):
     """Bit for bit after turning back, whatever way the same voxels are stored."""
-    predictor, image = Predictor(tiny_bundle("low_rank", 3)), nib.load(scan)
+    (predictor, one), image = predicted("low_rank", 3), nib.load(scan)
     turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes))
     turned = image.as_reoriented(turn)
     write_volume(tmp_path / "turned.nii.gz", np.asarray(turned.dataobj), turned.affine)
-    one, two = predictor.predict(scan), predictor.predict(tmp_path / "turned.nii.gz")
+    two = predictor.predict(tmp_path / "turned.nii.gz", seed=3)
     back = resample(torch.from_numpy(two.label)[None], two.affine, one.affine, one.label.shape)[0].numpy()
     assert (back == one.label).mean() > 0.999
     assert [row.volume_ml for row in two.structures] == pytest.approx(
@@ -158,10 +174,13 @@ def test_the_label_is_where_the_blob_is_bright(threshold, blob):
 
 @pytest.mark.parametrize("shape", [(5, 26, 16), (28, 3, 2), (6, 7, 4), (3, 3, 2)])
 def test_a_volume_smaller_than_the_window_is_segmented(tiny_bundle, scan, tmp_path, shape):
+    """With every head where no side is as long as the window's; where some are, with one of each way to run."""
     image = nib.load(scan)
     cut = image.slicer[2 : 2 + shape[0], 4 : 4 + shape[1], : shape[2]]
     write_volume(tmp_path / "small.nii.gz", np.asarray(cut.dataobj), cut.affine)
-    for head, options in (*((head, {}) for head in sorted(HEADS)), ("mixture_of_bases", {"noise": "cube"})):
+    every = max(shape) < 12
+    heads = sorted(HEADS) if every else ("dropout", "low_rank", "segwithu")
+    for head, options in (*((head, {}) for head in heads), ("mixture_of_bases", {"noise": "cube"})):
         prediction = Predictor(tiny_bundle(head, 3, **options)).predict(tmp_path / "small.nii.gz", samples=4)
         assert prediction.label.shape == cut.shape
         assert all(np.isfinite(value).all() for value in prediction.maps.values())
@@ -187,8 +206,8 @@ def test_a_cropped_scan_agrees_with_the_whole_where_the_network_sees_the_same(th
 
 
 @pytest.mark.parametrize("head", ["deterministic", "mixture_of_bases"])
-def test_a_head_without_whole_shapes_gives_no_volume_interval_and_says_why(tiny_bundle, scan, head):
-    prediction = Predictor(tiny_bundle(head, 3)).predict(scan)
+def test_a_head_without_whole_shapes_gives_no_volume_interval_and_says_why(predicted, head):
+    _, prediction = predicted(head, 3)
     for row in prediction.structures:
         assert row.volume_ml_95 is None
         assert f"none: the {head} head draws no whole shapes" in row.interval_method
@@ -262,10 +281,10 @@ def test_shapes_drawn_from_a_prediction_lie_on_the_scans_grid_and_repeat(tiny_bu
         assert (min(volumes), max(volumes)) == pytest.approx(row.volume_ml_95, rel=0.15)
 
 
-def test_where_there_is_no_shape_to_draw_the_reason_is_told(tiny_bundle, scan):
-    predictor = Predictor(tiny_bundle("deterministic", 3))
+def test_where_there_is_no_shape_to_draw_the_reason_is_told(predicted):
+    predictor, prediction = predicted("deterministic", 3)
     with pytest.raises(InputError, match="no whole segmentations can be drawn: the deterministic head draws no whole"):
-        predictor.samples(predictor.predict(scan), 4)
+        predictor.samples(prediction, 4)
 
 
 def test_the_case_score_is_the_mean_entropy_near_the_foreground(threshold, blob):
@@ -275,17 +294,16 @@ def test_the_case_score_is_the_mean_entropy_near_the_foreground(threshold, blob)
     assert entropy.mean() < prediction.case_score < entropy.max()
 
 
-def test_provenance_says_how_to_make_it_again(tiny_bundle, scan):
-    bundle = tiny_bundle("low_rank", 3)
-    prediction = Predictor(bundle).predict(scan, seed=4)
-    made = prediction.provenance
+def test_provenance_says_how_to_make_it_again(predicted):
+    predictor, prediction = predicted("low_rank", 3)
+    bundle, made = predictor.bundle, prediction.provenance
     assert (made.model, made.head, made.weights_checksum) == (bundle.name, "low_rank", bundle.checksum)
-    assert (made.seed, made.device, made.dtype, made.nodes) == (4, "cpu", "float32", 32)
+    assert (made.seed, made.device, made.dtype, made.nodes) == (3, "cpu", "float32", 32)
     assert (made.window, made.overlap) == ((24, 24, 12), 0.25)
     assert made.seconds.keys() == {"read", "network", "samples", "maps", "review"}
     assert made.seconds == prediction.seconds
-    assert Predictor(tiny_bundle("deterministic", 3)).predict(scan).provenance.nodes is None
-    assert Predictor(tiny_bundle("low_rank", 2)).predict(scan).provenance.nodes is None
+    assert predicted("deterministic", 3)[1].provenance.nodes is None
+    assert predicted("low_rank", 2)[1].provenance.nodes is None
 
 
 def test_doubts_about_a_scan_are_told_with_its_result(threshold, blob, tmp_path):

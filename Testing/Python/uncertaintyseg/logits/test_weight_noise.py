@@ -76,7 +76,7 @@ def test_marginals_are_blocks_of_the_dense_matrix(shape, classes, batch, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_draw_of_the_weights_serves_the_whole_volume(kind):
     features = random(1, FEATURES, 2, 1, 2)
-    covariance, weights = noise_of(kind, features.expand(60_000, -1, -1, -1, -1), 2)
+    covariance, weights = noise_of(kind, features.expand(30_000, -1, -1, -1, -1), 2)
     flat = covariance.noise(torch.Generator().manual_seed(0)).flatten(1).numpy()
     wanted = joint(features[0].flatten(1).numpy(), weights, 2)
     scale = np.sqrt(np.outer(wanted.diagonal(), wanted.diagonal()))
