@@ -102,7 +102,7 @@ def test_frozen_it_keeps_its_statistics():
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_it_is_trained_and_predicts(phantoms, scan, tmp_path, spatial_dims):
+def test_it_is_trained_and_predicts(windows, tmp_path, spatial_dims):
     """The whole recipe of the thesis, in little: hybrid loss, plateau, clipping, rare structures drawn more often."""
     source = tiny.write_bundle(
         tmp_path / "models",
@@ -123,9 +123,9 @@ def test_it_is_trained_and_predicts(phantoms, scan, tmp_path, spatial_dims):
             "epochs": 3,
         },
     )
-    cases = read_cases(phantoms)
+    cases = read_cases(windows)
     report = fit(Bundle.load(source), cases[:3], cases[3:5], tmp_path / "runs")
-    prediction = Predictor(report.bundle).predict(scan)
+    prediction = Predictor(report.bundle).predict(cases[0].image)
     assert prediction.label.any()
     assert all(np.isfinite(values).all() for values in prediction.maps.values())
     assert report.validation["dice"] > 0.2

@@ -32,8 +32,8 @@ def forwards(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize("head", ["temperature", "laplace"])
-def test_a_fitted_head_costs_at_most_one_and_a_half_passes(head, phantoms, tmp_path, forwards):
-    models, cases = tmp_path / "models", read_cases(phantoms)
+def test_a_fitted_head_costs_at_most_one_and_a_half_passes(head, windows, tmp_path, forwards):
+    models, cases = tmp_path / "models", read_cases(windows)
     imported = write_imported(models, window=(16, 16, 8), overlap=0.5)
     report = fit(with_head(imported, head, models), cases[:5], cases[5:], models)
     layout, read = WindowLayout.of(imported, imported.network().divisor), imported.preprocessing()
@@ -46,8 +46,8 @@ def test_a_fitted_head_costs_at_most_one_and_a_half_passes(head, phantoms, tmp_p
 
 
 @pytest.mark.parametrize(("head", "options"), [("temperature", {}), ("low_rank", {"rank": 2})])
-def test_the_shift_of_the_label_is_against_the_base_as_predict_runs_it_mirrored(head, options, phantoms, tmp_path):
-    models, cases = tmp_path / "models", read_cases(phantoms)
+def test_the_shift_of_the_label_is_against_the_base_as_predict_runs_it_mirrored(head, options, windows, tmp_path):
+    models, cases = tmp_path / "models", read_cases(windows)
     imported = write_imported(models, window=(16, 16, 8), overlap=0.5)
     made = with_head(imported, head, models, **options)
     report = fit(made, cases[:1], cases[4:5], models, recipe=Recipe.load(made, epochs=1, validate_every=1))

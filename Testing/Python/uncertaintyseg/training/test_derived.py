@@ -29,8 +29,13 @@ from uncertaintyseg.wire import ModelVersion
 
 
 @pytest.fixture(scope="module")
-def cases(phantoms) -> list[Case]:
-    return read_cases(phantoms)
+def cases(windows) -> list[Case]:
+    return read_cases(windows)
+
+
+@pytest.fixture(scope="module")
+def scan(windows) -> Path:
+    return windows / "images" / "case_0.nii.gz"
 
 
 def write_imported(folder: Path, seed: int = 0, **options: object) -> Bundle:

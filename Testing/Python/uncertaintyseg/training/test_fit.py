@@ -50,8 +50,13 @@ def assert_equal_weights(one: Bundle, other: Bundle) -> None:
 
 
 @pytest.fixture(scope="module")
-def cases(phantoms) -> list[Case]:
-    return read_cases(phantoms)
+def cases(windows) -> list[Case]:
+    return read_cases(windows)
+
+
+@pytest.fixture(scope="module")
+def scan(windows) -> Path:
+    return windows / "images" / "case_0.nii.gz"
 
 
 @dataclass

@@ -21,8 +21,13 @@ from uncertaintyseg.training.posterior import WindowedFeatures
 
 
 @pytest.fixture(scope="module")
-def cases(phantoms) -> list[Case]:
-    return read_cases(phantoms)
+def cases(windows) -> list[Case]:
+    return read_cases(windows)
+
+
+@pytest.fixture(scope="module")
+def scan(windows) -> Path:
+    return windows / "images" / "case_0.nii.gz"
 
 
 @pytest.fixture(scope="module")

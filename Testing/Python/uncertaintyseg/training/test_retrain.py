@@ -16,8 +16,8 @@ from uncertaintyseg.training.versions import list_versions
 
 
 @pytest.fixture
-def parts(phantoms):
-    cases = read_cases(phantoms)
+def parts(windows):
+    cases = read_cases(windows)
     return cases[:3], cases[3:5]
 
 

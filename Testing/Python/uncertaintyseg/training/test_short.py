@@ -16,12 +16,12 @@ from uncertaintyseg.training.short import learn
 
 
 @pytest.fixture
-def learnt(tmp_path, phantoms):
+def learnt(tmp_path, windows):
     def fit(name: str, head: str = "deterministic", *, cases: int = 2, seed: int = 0, **options: object) -> Bundle:
         bundle = Bundle.load(tiny.write_bundle(tmp_path / name, head, **options.pop("head_options", {})))
         bundle.weights.parent.mkdir(exist_ok=True)
         given = {"start_from": None, "steps": 3, "learning_rate": 0.02} | options
-        learn(bundle, read_cases(phantoms)[:cases], seed=seed, **given)
+        learn(bundle, read_cases(windows)[:cases], seed=seed, **given)
         return bundle
 
     return fit
@@ -44,8 +44,8 @@ def test_it_goes_on_from_the_weights_it_is_given(learnt):
     assert not same(first, learnt("on", start_from=first.weights))
 
 
-def test_it_learns(learnt, phantoms):
-    cases = read_cases(phantoms)[:2]
+def test_it_learns(learnt, windows):
+    cases = read_cases(windows)[:2]
     before, after = (evaluate(Predictor(learnt(str(n), steps=n)), cases)["nll"] for n in (1, 40))
     assert after < 0.7 * before
 

@@ -41,8 +41,8 @@ def test_options_reach_the_new_head_and_those_of_the_old_one_do_not(tmp_path):
     assert "rank" not in json.loads((made.folder / INFERENCE).read_text())["network_def"]
 
 
-def test_the_new_model_segments_like_the_old_one(trained, tmp_path, phantoms):
-    cases = read_cases(phantoms)
+def test_the_new_model_segments_like_the_old_one(trained, tmp_path, windows):
+    cases = read_cases(windows)
     made = with_head(trained, "diagonal", tmp_path / "runs", name="tiny_other")
     assert made.name == "tiny_other"
     report = fit(
