@@ -21,7 +21,7 @@ from monai.engines import SupervisedTrainer
 loaded = [name for name in {unused} if sys.modules.get(name)]
 hidden = [name for name in {unused} if name in sys.modules and sys.modules[name] is None]
 installed = [name for name in {unused} if "." not in name and importlib.util.find_spec(name)]
-for name in installed:
+for name in ("pandas", "scipy.signal"):
     importlib.import_module(name)
 again = importlib.reload(monai).__spec__.loader is monai.__loader__
 behind = [name for name in ("sympy", "torch.distributed.tensor") if name in sys.modules]

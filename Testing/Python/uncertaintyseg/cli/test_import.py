@@ -59,7 +59,6 @@ def test_a_folder_is_imported_told_about_and_used(command, own, tmp_path):
     [
         ("tta", "--option", "symmetries=[0]"),
         ("dropout_injection", "--option", "passes=2"),
-        ("noise", "--option", "passes=2"),
     ],
     ids=lambda method: method[0],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
 from Testing.Python.uncertaintyseg.imports.test_torchscript_import import Ending
 from Testing.Python.uncertaintyseg.imports.zoo import write_zoo_bundle
-from Testing.Python.uncertaintyseg.tiny import SPACING, write_phantoms
+from Testing.Python.uncertaintyseg.tiny import SPACING
 
 SCRIPT = (
     "--labels", "1=organ,2=lesion", "--spacing", ",".join(map(str, SPACING)), "--patch", "16", "--normalization",
@@ -22,8 +24,12 @@ def own(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path):
-    write_phantoms(tmp_path / "data", 2)
+def data(windows, tmp_path):
+    """Two of them."""
+    for part in ("images", "labels"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        for name in ("case_0.nii.gz", "case_1.nii.gz"):
+            shutil.copy(windows / part / name, tmp_path / "data" / part)
     return tmp_path / "data"
 
 

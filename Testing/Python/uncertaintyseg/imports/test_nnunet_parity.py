@@ -103,8 +103,11 @@ REAL = find_real_data("nnunet_hippocampus")
 
 
 @pytest.mark.skipif(REAL is None, reason="no real data beside the checkout")
-@pytest.mark.parametrize("mirroring", [False, True], ids=["plain", "mirrored"])
-@pytest.mark.parametrize("case", ["hippocampus_004", "anisotropic"])
+@pytest.mark.parametrize(
+    ("case", "mirroring"),
+    [("hippocampus_004", False), ("anisotropic", False), ("anisotropic", True)],
+    ids=["plain", "anisotropic", "mirrored"],
+)
 def test_a_real_network_answers_as_nnunet_did(tmp_path, case, mirroring):
     bundle = import_model(REAL, output=tmp_path, mirroring=mirroring)
     image = REAL / "golden" / f"{case}.nii.gz"
