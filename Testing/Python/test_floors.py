@@ -6,7 +6,8 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,20 +50,44 @@ ROOMS: dict[str, set[str]] = {
 """Which rooms of the library a room may look into; a new one says here where it stands."""
 
 
+LOADERS = {"torch.load": "weights_only=True", "np.load": "allow_pickle=False", "numpy.load": "allow_pickle=False"}
+"""What unpickles unless it is told not to."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file says.
+
+    Attributes:
+        imports: Full names of what it imports, `from a import b` as a.b, with the line.
+        unsafe: Calls of `LOADERS` without their option: the line, and the option.
+    """
+
+    imports: list[tuple[str, int]]
+    unsafe: list[tuple[int, str]]
+
+
+@cache
 def sources(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if ".venv" not in path.parts)
 
 
-def modules(path: Path) -> Iterator[tuple[str, int]]:
-    """Full names of what a file imports, `from a import b` as a.b, with the line."""
+@cache
+def source(path: Path) -> Source:
+    found = Source([], [])
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found.imports.extend((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             prefix = ".".join(part for part in (base, node.module) if part)
-            yield from ((f"{prefix}.{alias.name}", node.lineno) for alias in node.names)
+            found.imports.extend((f"{prefix}.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load":
+            wanted = LOADERS.get(ast.unparse(node.func))
+            if wanted and wanted not in {ast.unparse(keyword) for keyword in node.keywords}:
+                found.unsafe.append((node.lineno, wanted))
+    return found
 
 
 def wrong(folder: str, is_wrong) -> list[str]:
@@ -70,7 +95,7 @@ def wrong(folder: str, is_wrong) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in sources(folder)
-        for name, line in modules(path)
+        for name, line in source(path).imports
         if is_wrong(name.split(".")[0])
     ]
 
@@ -123,22 +148,17 @@ def test_nobody_imports_torchvision_or_what_needs_it(floor):
     assert not [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in sources(floor)
-        for name, line in modules(path)
+        for name, line in source(path).imports
         if name.startswith(forbidden)
     ]
 
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_nothing_unpickles(floor):
-    assert not wrong(
-        floor, {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}.__contains__
-    )
+    assert not wrong(floor, PICKLES.__contains__)
     for path in sources(floor):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "np.load", "numpy.load"}:
-                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-                safe = ("weights_only", "True") if "torch" in ast.unparse(node.func) else ("allow_pickle", "False")
-                assert safe in options.items(), f"{path.relative_to(ROOT)}:{node.lineno} needs {'='.join(safe)}"
+        for line, wanted in source(path).unsafe:
+            pytest.fail(f"{path.relative_to(ROOT)}:{line} needs {wanted}")
 
 
 MODULE_ROOMS = {
@@ -162,7 +182,7 @@ def test_a_room_of_the_module_looks_down_only(room):
     assert not [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in own
-        for name, line in modules(path)
+        for name, line in source(path).imports
         if ".".join(name.split(".")[:2]) in forbidden
     ]
 
@@ -195,7 +215,7 @@ def test_a_room_looks_down_only(room):
     for path in sources("uncertaintyseg"):
         if room_of(path) != room:
             continue
-        for name, line in modules(path):
+        for name, line in source(path).imports:
             parts = name.split(".")
             if parts[0] == "uncertaintyseg" and parts[-1] != parts[0] and parts[1] in {*ROOMS} - {room, *ROOMS[room]}:
                 found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")

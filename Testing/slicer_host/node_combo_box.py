@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import slicer
+import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -38,13 +39,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         for observer in self._observers:
             self._scene.RemoveObserver(observer)
         self._scene = scene
-        events = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndCloseEvent", "EndImportEvent")
-        self._observers = (
-            [scene.AddObserver(getattr(scene, event), lambda *_: self._fill()) for event in events]
-            if scene is not None
-            else []
-        )
+        self._observers = []
         if scene is not None:
+            for event in ("EndBatchProcessEvent", "EndCloseEvent", "EndImportEvent"):
+                self._observers.append(scene.AddObserver(getattr(scene, event), lambda *_: self._fill()))
+            for event in ("NodeAddedEvent", "NodeRemovedEvent"):  # most are of nodes that it does not offer
+                self._observers.append(scene.AddObserver(getattr(scene, event), self._on_node))
             self.destroyed.connect(partial(_stop_watching, scene, self._observers))
         self._fill()
 
@@ -88,14 +88,21 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _nodes(self) -> list[slicer.vtkMRMLNode]:
         if self._scene is None:
             return []
-        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        nodes = self._scene.GetNodesByClass(self._types[0] if len(self._types) == 1 else "vtkMRMLNode")
+        nodes.UnRegister(None)
         return [node for node in nodes if self._accepts(node)]
 
     def _accepts(self, node: slicer.vtkMRMLNode) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
-            return False
+        return (self.showHidden or not node.GetHideFromEditors()) and self._is_of_its_kinds(node)
+
+    def _is_of_its_kinds(self, node: slicer.vtkMRMLNode) -> bool:
         matches = node.IsA if self.showChildNodeTypes else node.GetClassName().__eq__
         return any(matches(kind) for kind in self._types)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
+        if self._is_of_its_kinds(node):
+            self._fill()
 
     def _fill(self) -> None:
         nodes = self._nodes()

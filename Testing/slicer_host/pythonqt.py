@@ -38,13 +38,10 @@ def make_qt_module(custom_widgets: Sequence[type[QtWidgets.QWidget]], replaced: 
     QtCore.QObject.name = _attribute("objectName")
     QtCore.QObject.className = lambda self: self.metaObject().className()
 
-    class UiLoader(QtUiTools.QUiLoader):
-        def __init__(self, parent: QtCore.QObject | None = None) -> None:
-            super().__init__(parent)
-            for widget in custom_widgets:
-                self.registerCustomWidget(widget)
-
-    qt.QUiLoader = UiLoader
+    loader = QtUiTools.QUiLoader()
+    for widget in custom_widgets:
+        loader.registerCustomWidget(widget)  # known to every loader that is made from now on
+    qt.QUiLoader = QtUiTools.QUiLoader
     for cls in replaced:
         setattr(qt, cls.__name__, cls)
     return qt

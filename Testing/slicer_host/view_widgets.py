@@ -85,7 +85,7 @@ class _ThreeDViewWidget(_Widget):
         return slicer.modules.cameras.logic().GetViewActiveCameraNode(self._view.node)
 
     def resetFocalPoint(self) -> None:
-        self._view.render()
+        self._view.settle()
         bounds = self._view.renderer.ComputeVisiblePropBounds()
         if bounds[0] <= bounds[1]:
             centre = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]

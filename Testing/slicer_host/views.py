@@ -215,7 +215,14 @@ class ThreeDView(_View):
         self.node.SetMappedInLayout(1)
         self.resize(*self._size)
 
+    def settle(self) -> None:
+        """Bring what is in the view up to date with the scene; the picture is of few pixels, for nobody looks at it."""
+        size = self.window.GetSize()
+        self.window.SetSize(*(1 + length // 16 for length in size))
+        self.render()
+        self.window.SetSize(*size)
+
     def fit(self) -> None:
         """Place the camera so that everything visible is in view."""
-        self.render()
+        self.settle()
         self.renderer.ResetCamera()

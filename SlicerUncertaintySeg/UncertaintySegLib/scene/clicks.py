@@ -62,7 +62,7 @@ class ClickNodes:
         self._on_changed = on_changed
         self._known: tuple[Mark, ...] = ()
         self._quiet = False
-        self._observation = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_event)
+        self._observation = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_removed)
 
     def marks(self) -> tuple[Mark, ...]:
         """Return what is there, less points that are not placed yet."""
@@ -146,6 +146,11 @@ class ClickNodes:
             display.SetGlyphScale(0.5)
             display.SetLineThickness(1.0)
         return node
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removed(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
+        if node.IsA("vtkMRMLMarkupsNode"):  # a case goes with dozens of nodes, and each look is through the whole scene
+            self._on_event()
 
     def _on_event(self, *_event: object) -> None:
         if not (self._quiet or self.scene.IsClosing() or self.scene.IsBatchProcessing()):

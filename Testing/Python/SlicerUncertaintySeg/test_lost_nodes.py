@@ -64,7 +64,7 @@ def test_whatever_is_deleted_every_key_and_button_still_works_or_says_why_not(us
     user.press_everything(STAY)
     kept = user.drafts() if user.scene.segmentation is None or user.edit.editing.ids is None else [user.drawn()]
     assert any(np.array_equal(label, drawn) for label in kept)
-    user.press_everything()
+    user.press_everything(only=STAY)
 
 
 def test_the_colours_of_the_maps_come_back_when_somebody_deletes_their_table(user, full_server):

@@ -187,21 +187,29 @@ class User:
         files = sorted(edit_section.default_folder().glob("*/label-*.nii"))
         return [np.asarray(nib.load(file).dataobj) for file in files]
 
-    def press_everything(self, leave_out: tuple[str, ...] = _LEFT_ALONE) -> None:
-        """Press every key and every button that is enabled, and move every slider, one after the other."""
+    def press_everything(self, leave_out: tuple[str, ...] = _LEFT_ALONE, *, only: tuple[str, ...] = ()) -> None:
+        """Press every key and every button that is enabled, and move every slider, one after the other.
+
+        Args:
+            leave_out: What is left alone.
+            only: What alone is pressed, say what an earlier call left out.
+        """
         from PySide6 import QtWidgets
 
         from UncertaintySegLib.logic import keyboard
 
+        def wanted(name: str) -> bool:
+            return name not in leave_out and (not only or name in only)
+
         for key in keyboard.KEYS:
-            if key.name not in leave_out:
+            if wanted(key.name):
                 self.key(key.sequence)
         for section in self.panel.sections.values():
             section.button.collapsed = False
             self.desktop.process_events()
             for name, widget in vars(section.ui).items():
                 within_reach = isinstance(widget, QtWidgets.QWidget) and widget.isVisible() and widget.isEnabled()
-                if within_reach and name not in leave_out:
+                if within_reach and wanted(name):
                     self.touch(name, widget)
         self.wait()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def finished(run, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    """One of a test's own that ran to its end."""
+    return shutil.copytree(finished, tmp_path / "copied")
+
+
 def labelled(output: Path, strategy: str, number: int, seed: int = 0) -> list[str]:
     return Cell(output, strategy if number else START, seed, number).outcome().labelled
 
@@ -101,19 +108,21 @@ def test_a_killed_simulation_goes_on_and_ends_as_if_nothing_had_happened(run, fi
         assert cell.outcome().model_dump(exclude={"seconds"}) == before.model_dump(exclude={"seconds"})
 
 
-def test_what_a_cell_that_was_cut_short_left_does_not_matter(run, finished, tmp_path):
-    left = Cell(tmp_path, "random", 0, 1).folder / "model" / "configs"
+def test_what_a_cell_that_was_cut_short_left_does_not_matter(run, finished, copied):
+    shutil.rmtree(Cell(copied, "random", 0, 2).folder)
+    cut_short = Cell(copied, "random", 0, 1).folder
+    shutil.rmtree(cut_short)
+    left = cut_short / "model" / "configs"
     left.mkdir(parents=True)
     (left / "metadata.json").write_text("{")
-    run(tmp_path, ["random"])
-    assert Cell(tmp_path, "random", 0, 2).outcome().dice == Cell(finished, "random", 0, 2).outcome().dice
+    run(copied, ["random"])
+    assert Cell(copied, "random", 0, 2).outcome().dice == Cell(finished, "random", 0, 2).outcome().dice
 
 
-def test_seeds_and_strategies_can_be_added_later(run, tmp_path):
-    run(tmp_path, ["random"])
-    run(tmp_path, ["random", "foreground_random"], seeds=2)
-    assert labelled(tmp_path, "random", 0, seed=0) != labelled(tmp_path, "random", 0, seed=1)
-    assert len(labelled(tmp_path, "foreground_random", 2, seed=1)) == 4
+def test_seeds_and_strategies_can_be_added_later(run, copied):
+    run(copied, ["foreground_random"], seeds=2)
+    assert labelled(copied, "random", 0, seed=0) != labelled(copied, "random", 0, seed=1)
+    assert len(labelled(copied, "foreground_random", 2, seed=1)) == 4
 
 
 def test_processes_do_the_same_as_one(run, finished, tmp_path):
@@ -122,14 +131,13 @@ def test_processes_do_the_same_as_one(run, finished, tmp_path):
         assert labelled(tmp_path, "random", number) == labelled(finished, "random", number)
 
 
-def test_a_folder_with_another_simulation_is_left_alone_unless_told_otherwise(run, settings, tmp_path):
-    run(tmp_path, ["random"])
-    (tmp_path / "notes.txt").write_text("mine")
+def test_a_folder_with_another_simulation_is_left_alone_unless_told_otherwise(run, settings, copied):
+    (copied / "notes.txt").write_text("mine")
     other = settings.model_copy(update={"iterations": 1})
     with pytest.raises(InputError, match=r"another 'iterations'.*--output"):
-        run(tmp_path, ["random"], settings=other)
-    run(tmp_path, ["random"], settings=other, resume=False)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+        run(copied, ["random"], settings=other)
+    run(copied, ["random"], settings=other, resume=False)
+    assert (copied / "notes.txt").read_text() == "mine"
 
 
 def test_a_pool_that_ends_early_ends_with_all_labels(run, settings, tmp_path):
