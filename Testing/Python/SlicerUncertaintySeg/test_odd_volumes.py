@@ -105,7 +105,8 @@ def test_a_scan_of_the_server_that_is_none_or_odd_is_shown_or_refused_in_a_sente
         assert user.scene.scan is before
     else:
         assert slicer.util.arrayFromVolume(user.scene.scan).shape == voxels.shape[::-1]
-    user.press_everything()
+    if kind != "vector":  # what is refused leaves the panel as "4D" does
+        user.press_everything()
 
 
 def test_a_scan_that_is_no_image_leaves_the_case_before_as_it_was(user, full_server, tmp_path):
@@ -149,7 +150,8 @@ def test_a_label_that_does_not_belong_to_the_case_is_refused_and_the_one_before_
     user.run()
     assert said in user.status
     np.testing.assert_array_equal(user.drawn(), drawn)
-    user.press_everything()
+    if value:  # the other is refused as well, and leaves the panel as this one does
+        user.press_everything()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
