@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from uncertaintyseg.metrics.intervals import draw_interval, fewest_draws, mean_of_defined, mean_with_interval
 
@@ -26,6 +27,14 @@ def test_the_interval_is_close_to_that_of_a_normal_mean_and_repeats():
     assert found.lo == pytest.approx(found.mean - half, abs=0.002)
     assert found.hi == pytest.approx(found.mean + half, abs=0.002)
     assert mean_with_interval(values) == found
+
+
+@pytest.mark.parametrize("count", [2, 3, 17, 60])
+def test_the_interval_is_the_percentile_bootstrap_of_scipy(count):
+    values = np.random.default_rng(count).normal(0.8, 0.1, count)
+    found = mean_with_interval(values, seed=3)
+    wanted = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(3)).confidence_interval
+    assert (found.lo, found.hi) == pytest.approx(tuple(wanted), rel=1e-14)
 
 
 def test_cases_without_the_structure_are_left_out():
