@@ -87,27 +87,20 @@ class LastResults:
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, str] = OrderedDict()
-        self._cases: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, image: str, key: str) -> None:
         """Remember a case's newest result; what was longest untouched is forgotten."""
         with self._lock:
-            for known, name, value in ((self._keys, image, key), (self._cases, key, image)):
-                known[name] = value
-                known.move_to_end(name)
-                if len(known) > _CASES:
-                    known.popitem(last=False)
+            self._keys[image] = key
+            self._keys.move_to_end(image)
+            if len(self._keys) > _CASES:
+                self._keys.popitem(last=False)
 
     def of(self, image: str) -> str | None:
         """Return the key, or None when none was asked for since the start."""
         with self._lock:
             return self._keys.get(image)
-
-    def case(self, key: str) -> str | None:
-        """Return the case that a result was last asked for, or None when it was not since the start."""
-        with self._lock:
-            return self._cases.get(key)
 
 
 last_results = LastResults()

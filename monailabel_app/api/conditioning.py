@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from anyio import to_thread
 from fastapi import APIRouter, Request
 
-from monailabel_app.api.audit import last_results
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.uncertainty import Key
+from monailabel_app.api.keys import Key
 from monailabel_app.api.waiting import ended
-from monailabel_app.app import UncertaintySegApp
-from monailabel_app.errors import NotFoundError
-from monailabel_app.jobs import Step
-from monailabel_app.jobs.condition import Condition, ConditionJob, condition_key
-from monailabel_app.jobs.results import ROUTE, Report
+from monailabel_app.app import conditioning
+from monailabel_app.jobs.results import ROUTE
 from uncertaintyseg import wire
-from uncertaintyseg.errors import InputError
 
 router = APIRouter(tags=["Uncertainty"])
-
-CLICKS, STROKES = 1000, 100_000
-"""Clicks, and voxels of scribbles, that one request may hold."""
 
 
 @router.post(f"{ROUTE}/{{key}}/condition", summary="Correct a result by clicks")
@@ -30,84 +20,5 @@ async def condition(
     key: Key, corrections: wire.ConditionRequest, app: AppInstance, request: Request
 ) -> wire.ConditionResult:
     """Answer with a new result given all clicks; leave one out to take it back, give none for the result itself."""
-    job = await to_thread.run_sync(submit, app, key, corrections)
+    job = await to_thread.run_sync(conditioning.submit, app, key, corrections)
     return wire.ConditionResult.model_validate(await ended(job, app.queue, request))
-
-
-def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest) -> ConditionJob:
-    """Queue the correction of a result.
-
-    Raises:
-        NotFoundError: The result or its model is gone.
-        InputError: A click is outside the scan, of no structure of the model, a voxel is said to be two things, or
-            there are too many.
-    """
-    report = app.results.existing(key)
-    made_by = report.risk.provenance
-    base = made_by.params.get("base", key)  # clicks on a corrected result are clicks on what it came from
-    clicks = tuple(sorted(_clicks(corrections, report, app.results.shape(key))))
-    bundle = app.models.get(made_by.model)
-    if bundle is None:
-        raise NotFoundError(f"the model {made_by.model} that made this result is not here any more: infer again")
-    work = Condition(
-        key=condition_key(base, clicks, corrections.reach_mm) if clicks else base,
-        base=base,
-        clicks=clicks,
-        bundle=str(bundle.folder),
-        checksum=made_by.weights_checksum,
-        device=made_by.device,
-        results=str(app.results.root),
-        reach_mm=corrections.reach_mm,
-    )
-    return app.queue.submit(ConditionJob(made_by.model, Step(last_results.case(base), work)))
-
-
-def _clicks(
-    corrections: wire.ConditionRequest, report: Report, shape: Sequence[int]
-) -> set[tuple[int, int, int, int, bool]]:
-    """Clicks as i, j, k, class id and whether part of a scribble. Raises `InputError` naming what is wrong."""
-    found: set[tuple[int, int, int, int, bool]] = set()
-    first: dict[tuple[int, int, int], tuple[int, str]] = {}
-    for stroke, part, limit in ((False, corrections, CLICKS), (True, corrections.scribbles, STROKES)):
-        said = [(field, i, voxel) for field, voxels in _by_name(part) for i, voxel in enumerate(voxels)]
-        if len(said) > limit:
-            what = "scribbles: too many voxels" if stroke else "too many clicks"
-            raise InputError(f"{what}, {len(said)}; a request holds {limit} at most")
-        for field, i, voxel in said:
-            where = f"{'scribbles.' if stroke else ''}{field}[{i}]"
-            if not all(0 <= index < size for index, size in zip(voxel, shape, strict=True)):
-                raise InputError(
-                    f"{where}: {list(voxel)} is outside the scan of {' x '.join(map(str, shape))} voxels; give IJK "
-                    "indices of the stored scan, from 0"
-                )
-            class_id = _class_of(field, corrections.label, report.labels)
-            before, there = first.setdefault(tuple(voxel), (class_id, where))
-            if before != class_id:
-                names = {0: "background"} | {item.id: item.name for item in report.labels}
-                raise InputError(
-                    f"{where}: {list(voxel)} is said to be {names[class_id]}, and {names[before]} by {there}; a voxel "
-                    "can be one of them: leave one out"
-                )
-            found.add((*voxel, class_id, stroke))
-    return found
-
-
-def _by_name(corrections: wire.Corrections) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-    yield "foreground", corrections.foreground
-    yield "background", corrections.background
-    yield from (corrections.model_extra or {}).items()
-
-
-def _class_of(field: str, label: str | None, labels: Sequence[wire.Label]) -> int:
-    ids, names = {item.name: item.id for item in labels}, ", ".join(item.name for item in labels)
-    if field == "background":
-        return 0
-    if field == "foreground" and label is None:
-        if len(ids) > 1:
-            raise InputError(f"label: say which structure 'foreground' is; this model has {names}")
-        return labels[0].id
-    name = label if field == "foreground" else field
-    if name not in ids:
-        where = "label" if field == "foreground" else field
-        raise InputError(f"{where}: no structure {name!r}; this model has {names}")
-    return ids[name]

@@ -18,12 +18,11 @@ from monailabel.utils.others.generic import get_mime_type
 from pydantic import ValidationError
 from requests_toolbelt import MultipartEncoder
 
-from monailabel_app.api import conditioning
 from monailabel_app.api.dicom import check_series, segmentation_reply
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.sessions import own_session
 from monailabel_app.api.waiting import ended
-from monailabel_app.app import UncertaintySegApp
+from monailabel_app.app import UncertaintySegApp, conditioning
 from monailabel_app.app.infer_task import InferParams
 from monailabel_app.intake.received import received_scan
 from monailabel_app.jobs import InferJob

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from monailabel_app.api.audit import last_results
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.uncertainty import Key
+from monailabel_app.api.keys import Key
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.sampling import was_picked
 from monailabel_app.jobs.job import PICKED
@@ -47,9 +46,9 @@ def _why_not(app: UncertaintySegApp, key: str, report: Report) -> str | None:
     """Why nothing can be promised of a result, whatever the bound; None where something can."""
     if not report.risk.calibrated:
         return report.risk.guarantee_reason
-    image = last_results.case(key)
+    image = app.requests.image(key)
     noted = image is not None and was_picked(app.datastore().get_image_info(image))
-    if noted or app.results.was_picked(key):
+    if noted or app.requests.was_picked(key):
         return PICKED
     made_by = report.risk.provenance
     bundle = app.models.get(made_by.model)

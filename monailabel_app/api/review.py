@@ -9,18 +9,19 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
-from monailabel_app.api.audit import audit, last_results
+from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
-from monailabel_app.api.uncertainty import Key
+from monailabel_app.api.keys import Key
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp, reviews
 from monailabel_app.errors import NotFoundError
 from monailabel_app.intake.received import received_label
 from monailabel_app.jobs.results import ROUTE, infer_result
-from monailabel_app.jobs.samples import Draw, SamplesJob, sample_path, stored_samples
+from monailabel_app.jobs.samples import Draw, SamplesJob, sample_path, samples_named, stored_samples
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.tokens import Role
 
 router = APIRouter(tags=["Uncertainty"])
 
@@ -43,7 +44,7 @@ def review(
     base = made_by.params["review_of"]
     audit(
         "review",
-        case=last_results.case(base),
+        case=app.requests.image(base),
         result=report.risk.result,
         of=base,
         trusted=asked.trusted,
@@ -62,16 +63,21 @@ async def draw(key: Key, asked: wire.SamplesRequest, app: AppInstance, request: 
     4xx where the model draws no whole shapes; the message says why.
     """
     known = await to_thread.run_sync(stored_samples, app.results, key, asked.seed, asked.count)
-    if known is not None:
-        return known
-    job = await to_thread.run_sync(_submit, app, key, asked)
-    return wire.PlausibleLabels.model_validate(await ended(job, app.queue, request))
+    return known or await _drawn(app, key, asked, request)
 
 
 @router.get(f"{ROUTE}/{{key}}/samples/{{name}}.nii.gz", summary="One plausible segmentation")
-def sample(key: Key, name: str, app: AppInstance) -> FileResponse:
-    """On the scan's grid, uint8."""
-    return FileResponse(sample_path(app.results, key, name), media_type="application/gzip")
+async def sample(key: Key, name: str, app: AppInstance, request: Request) -> FileResponse:
+    """On the scan's grid, uint8; drawn again where it is gone, for those who may draw."""
+    try:
+        path = await to_thread.run_sync(sample_path, app.results, key, name)
+    except NotFoundError:
+        asked = samples_named(name)
+        if asked is None or caller.get()[0].role < Role.annotator:
+            raise
+        await _drawn(app, key, asked, request)
+        path = await to_thread.run_sync(sample_path, app.results, key, name)
+    return FileResponse(path, media_type="application/gzip")
 
 
 def _asked(params: str) -> wire.ReviewRequest:
@@ -80,6 +86,13 @@ def _asked(params: str) -> wire.ReviewRequest:
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"params.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+async def _drawn(
+    app: UncertaintySegApp, key: str, asked: wire.SamplesRequest, request: Request
+) -> wire.PlausibleLabels:
+    job = await to_thread.run_sync(_submit, app, key, asked)
+    return wire.PlausibleLabels.model_validate(await ended(job, app.queue, request))
 
 
 def _submit(app: UncertaintySegApp, key: str, asked: wire.SamplesRequest) -> SamplesJob:
@@ -105,4 +118,4 @@ def _submit(app: UncertaintySegApp, key: str, asked: wire.SamplesRequest) -> Sam
         checksum=made_by.weights_checksum,
         device=made_by.device,
     )
-    return app.queue.submit(SamplesJob(made_by.model, last_results.case(key), work))
+    return app.queue.submit(SamplesJob(made_by.model, app.requests.image(key), work))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Response
 
 from monailabel_app.api.auth import require
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.keys import Key
 from monailabel_app.api.ownership import cancel_own
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.infer_task import BatchParams, CalibrateParams, InferParams
@@ -22,8 +23,6 @@ from uncertaintyseg.tokens import Role
 router = APIRouter(tags=["Uncertainty"])
 _JOBS = "/uncertainty/v1/jobs"
 _FOR_TRAINERS = ("batch", "train", "calibrate")
-
-Key = Annotated[str, Path(description="`risk.result` of an inference.")]
 
 
 @router.post(_JOBS, status_code=202, summary="Start an inference, a scoring, a training...")

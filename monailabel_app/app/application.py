@@ -42,6 +42,7 @@ from monailabel_app.jobs import (
 )
 from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
+from monailabel_app.jobs.requests import Asked, Requests
 from monailabel_app.preflight import is_url
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import Version
@@ -105,6 +106,7 @@ class UncertaintySegApp(MONAILabelApp):
         """One task a bundle; the queue and the store come with them."""
         cache = self.conf.get("cache") or platformdirs.user_cache_dir("uncertaintyseg")
         self.results = ResultStore(Path(cache) / "results", self._cache_bytes())
+        self.requests = Requests(Path(cache) / "requests")
         self.scores = Scores(self.datastore())
         self.queue = JobQueue(self.results, Worker(), Worker(niceness=_TRAINING_STANDS_BACK))
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
@@ -113,7 +115,9 @@ class UncertaintySegApp(MONAILabelApp):
         self.device = chosen_device(self.conf.get("device", "auto"))
         return Tasks(
             self.models,
-            lambda bundle: BundleInferTask(bundle, self.models, self.queue, self.results, self.scores, self.device),
+            lambda bundle: BundleInferTask(
+                bundle, self.models, self.queue, self.results, self.requests, self.scores, self.device
+            ),
         )
 
     def init_trainers(self) -> Tasks[BundleTrainTask]:
@@ -166,6 +170,17 @@ class UncertaintySegApp(MONAILabelApp):
         task, datastore = find_task(self._infers, model), self.datastore()
         path = datastore.image_path(image)
         return task.submit_infer(path, image, params, picked=was_picked(datastore.get_image_info(image)))
+
+    def submit_again(self, asked: Asked) -> InferJob | None:
+        """Queue an inference once more; None where the scan, the model or our numbers are others by now.
+
+        Raises:
+            NotFoundError: The model or the image is gone.
+            InputError: The scan cannot be read.
+        """
+        params = InferParams.read(asked.params)
+        step = find_task(self._infers, asked.model).step(self.datastore().image_path(asked.image), asked.image, params)
+        return self.submit_infer(asked.model, asked.image, params) if step.work.key == asked.key else None
 
     def submit_score(self, model: str, image: str | None = None, params: InferParams | None = None) -> ScoreJob:
         """Queue scoring: one image, or all unlabelled ones that have no score by these weights.
@@ -272,7 +287,7 @@ class UncertaintySegApp(MONAILabelApp):
         """Where this server keeps what is not the studies' own: logs, results and uploads of sessions."""
         sessions = self.sessions()
         uploads = [] if sessions is None else [Path(sessions.store_path)]
-        return [Path(self.app_dir) / "logs", self.results.root, *uploads]
+        return [Path(self.app_dir) / "logs", self.results.root, self.requests.root, *uploads]
 
     @property
     def infers(self) -> Mapping[str, BundleInferTask]:

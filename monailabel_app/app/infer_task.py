@@ -14,6 +14,8 @@ from monailabel_app.app.models import Models, describe
 from monailabel_app.app.scores import Scores
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
+from monailabel_app.jobs.job import OnReport
+from monailabel_app.jobs.requests import Asked, Requests
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.described import named
@@ -89,12 +91,20 @@ class BundleInferTask(InferTask):
         models: All of them.
         queue: Where jobs go.
         store: Where results are.
+        requests: What they were asked with.
         scores: Every inference is a score as well.
         device: Torch device of the worker.
     """
 
     def __init__(
-        self, bundle: Bundle, models: Models, queue: JobQueue, store: ResultStore, scores: Scores, device: str
+        self,
+        bundle: Bundle,
+        models: Models,
+        queue: JobQueue,
+        store: ResultStore,
+        requests: Requests,
+        scores: Scores,
+        device: str,
     ) -> None:
         super().__init__(
             type=InferType.SEGMENTATION,
@@ -107,6 +117,7 @@ class BundleInferTask(InferTask):
         self._models = models
         self._queue = queue
         self._store = store
+        self._requests = requests
         self._scores = scores
         self._device = device
 
@@ -147,25 +158,22 @@ class BundleInferTask(InferTask):
     def submit_infer(self, image: Path, image_id: str | None, params: InferParams, *, picked: bool = False) -> InferJob:
         """Queue one inference; an image `picked` for its risk gets no promise."""
         step = self.step(image, image_id, params)
-
-        def record(step: Step, report: Report) -> None:
-            self._record(step, report)
-            if picked:
-                self._store.mark_picked(report.risk.result)
-
+        record = self._recorder(params, picked=picked)
         return self._queue.submit(InferJob(self.bundle.name, step, record, picked=picked))
 
     def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
         """Queue the scoring of images by id; `known` scores join the result."""
-        return self._queue.submit(ScoreJob(self.bundle.name, self._steps(images, params), self._record, known))
+        steps, record = self._steps(images, params), self._recorder(params)
+        return self._queue.submit(ScoreJob(self.bundle.name, steps, record, known))
 
     def submit_batch(
         self, images: dict[str, Path], params: InferParams, save: Callable[[Step, Report], None]
     ) -> BatchJob:
         """Queue the inference of images by id; `save` keeps each label."""
+        record = self._recorder(params)
 
         def keep(step: Step, report: Report) -> None:
-            self._record(step, report)
+            record(step, report)
             save(step, report)
 
         return self._queue.submit(BatchJob(self.bundle.name, self._steps(images, params), keep))
@@ -218,11 +226,21 @@ class BundleInferTask(InferTask):
     def _steps(self, images: dict[str, Path], params: InferParams) -> list[Step]:
         return [self.step(path, image_id, params) for image_id, path in images.items()]
 
-    def _record(self, step: Step, report: Report) -> None:
-        made_by = report.risk.provenance
-        if step.image is not None and not made_by.params:  # a score is of a model as it is, not of passes around it
-            scores, features = report.case_scores, report.features
-            self._scores.record(step.image, made_by.model, made_by.weights_checksum, scores, features)
+    def _recorder(self, params: InferParams, *, picked: bool = False) -> OnReport:
+        """What notes of a result how it was asked for, and the scores in it."""
+        asked = params.model_dump(mode="json", include=set(InferParams.model_fields), exclude_defaults=True)
+
+        def record(step: Step, report: Report) -> None:
+            if step.image is None:
+                return
+            request = Asked(model=self.bundle.name, image=step.image, params=asked, key=step.work.key, picked=picked)
+            self._requests.note(report.risk.result, request)
+            made_by = report.risk.provenance
+            if not made_by.params:  # a score is of a model as it is, not of passes around it
+                scores, features = report.case_scores, report.features
+                self._scores.record(step.image, made_by.model, made_by.weights_checksum, scores, features)
+
+        return record
 
 
 def find_task(tasks: Mapping[str, BundleInferTask], model: Any) -> BundleInferTask:

@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 ROUTE = "/uncertainty/v1/results"
 _STATE = "state"
-_PICKED = "picked"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
 _OFTEN = 0.02
@@ -140,15 +139,6 @@ class ResultStore:
         except FileNotFoundError as error:
             raise gone(key) from error
 
-    def mark_picked(self, key: str) -> None:
-        """Note that the scan of a result was picked for its risk; that outlives the server."""
-        with contextlib.suppress(FileNotFoundError):  # evicted, and the note with it
-            (self.folder(key) / _PICKED).touch()
-
-    def was_picked(self, key: str) -> bool:
-        """Whether that was noted."""
-        return (self.folder(key) / _PICKED).is_file()
-
     def label_path(self, key: str) -> Path:
         """Where the label of a result lies, as NIfTI. Raises `NotFoundError` when the result is gone."""
         self.existing(key)
@@ -251,9 +241,7 @@ class ResultStore:
 
     def folder(self, key: str) -> Path:
         """Where a result lies, if it is here. Raises `NotFoundError` when `key` is no key at all."""
-        if not _KEY.fullmatch(key):
-            raise NotFoundError("a result key is 64 hexadecimal digits")
-        return self.root / key
+        return self.root / checked(key)
 
 
 def infer_result(report: Report) -> wire.InferResult:
@@ -297,6 +285,13 @@ def _omitted(maps: Mapping[str, wire.MapInfo], labels: Sequence[wire.Label]) -> 
     left_out = [name for name in named if f"variance_{name}" not in maps]
     reasons = {"variance_<structure>": _NO_VARIANCE} if left_out else {}
     return reasons | ({"probability_<structure>": _NOT_NAMED} if 0 < len(named) < len(labels) else {})
+
+
+def checked(key: str) -> str:
+    """A key that may be the name of a file. Raises `NotFoundError` when it is no key at all."""
+    if not _KEY.fullmatch(key):
+        raise NotFoundError("a result key is 64 hexadecimal digits")
+    return key
 
 
 def gone(key: str) -> NotFoundError:

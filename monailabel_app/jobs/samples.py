@@ -24,7 +24,7 @@ from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import StorageError
 
-_NAME = re.compile(r"(\d{1,19}-\d{1,2})-(\d{1,2})")
+_NAME = re.compile(r"((\d{1,19})-(\d{1,2}))-(\d{1,2})")
 _TABLE = "samples.json"
 _SETS = 8
 """Sets of draws that a result keeps: those asked for last."""
@@ -132,10 +132,20 @@ def sample_path(store: ResultStore, key: str, name: str) -> Path:
     known = _NAME.fullmatch(name)
     if known is None:
         raise NotFoundError("a plausible segmentation is named seed-count-place, as its url says")
-    folder, file = _folder(store, key) / known[1], f"{known[2]}.nii.gz"
+    folder, file = _folder(store, key) / known[1], f"{known[4]}.nii.gz"
     if (table := _whole(folder)) is None or file not in table.files:
         raise NotFoundError(f"result {key} has no such segmentation (any more): draw them again")
     return folder / file
+
+
+def samples_named(name: str) -> wire.SamplesRequest | None:
+    """What to ask for to get the set that a name stands in; None where there can be no such segmentation."""
+    known = _NAME.fullmatch(name)
+    try:
+        asked = wire.SamplesRequest(seed=int(known[2]), count=int(known[3])) if known else None
+    except ValidationError:
+        return None
+    return asked if asked and int(known[4]) < asked.count else None
 
 
 def _whole(folder: Path) -> _Table | None:

@@ -14,9 +14,9 @@ from starlette.responses import PlainTextResponse
 
 from monailabel_app.access import Access
 from monailabel_app.api import limits
-from monailabel_app.api.conditioning import STROKES as VOXELS
 from monailabel_app.api.limits import JSON, SMALL, STROKES, BodyLimits, body_limit
 from monailabel_app.api.roles import RULES
+from monailabel_app.app.conditioning import STROKES as VOXELS
 
 UPLOAD = 10_000_000
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
