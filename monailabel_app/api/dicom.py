@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 
 from monailabel_app.api.instance import AppInstance
+from monailabel_app.api.keys import Key
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.dicomweb import DicomWebDatastore
 from monailabel_app.dicom.coding import Source
@@ -26,7 +27,7 @@ router = APIRouter(tags=["DICOM"])
 
 @router.post(f"{ROUTE}/{{key}}/maps/{{name}}/dicom", status_code=201, summary="Store a map as DICOM Parametric Map")
 def store_map(
-    key: str, name: str, image: Annotated[str, Query(description="Series that was inferred.")], app: AppInstance
+    key: Key, name: str, image: Annotated[str, Query(description="Series that was inferred.")], app: AppInstance
 ) -> wire.DicomObject:
     """Store one map of a result in the study of its series, and answer with where it is.
 

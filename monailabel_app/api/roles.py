@@ -45,7 +45,6 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /uncertainty/v1/cases/{image}/versions/{number}/compare",
         "GET /uncertainty/v1/models",
         "GET /uncertainty/v1/models/{name}",
-        "GET /uncertainty/v1/results/{key}",
         "GET /uncertainty/v1/results/{key}/guarantee",
         "GET /uncertainty/v1/results/{key}/label.nii.gz",
         "GET /uncertainty/v1/results/{key}/maps/{name}.nii.gz",
@@ -90,7 +89,6 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "DELETE /batch/infer",
         "GET /model/{model}",
         "GET /datastore/dataset",
-        "POST /uncertainty/v1/models/{name}",
         "POST /uncertainty/v1/models/{name}/restore",
     ),
     Role.admin: (
