@@ -21,7 +21,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "out"
     command = [sys.executable, "-m", "uncertaintyseg.cli", "demo", "--cases", "2", "--output", str(folder)]
     environment = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow", **os.environ}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=1200)
     assert done.returncode == 0, done.stderr + (folder / "server.log").read_text()[-3000:]
     return folder
 
