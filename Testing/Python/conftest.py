@@ -15,7 +15,7 @@ from Testing.Python.servers import launch, scans, server, tiny_server
 
 __all__ = ["launch", "scans", "server", "tiny_server"]  # fixtures
 
-_STARTED_ONCE = ("server", "tiny_server", "orthanc")
+_STARTED_ONCE = ("server", "tiny_server", "guarded", "watched", "anatomic", "orthanc")
 
 # Before torch is imported; two processes share the cores with the servers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -8,73 +8,55 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.servers import SERVE
-from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import import_composite
-
 
 @pytest.fixture(scope="module")
-def composite(tmp_path_factory):
-    return import_composite(tmp_path_factory.mktemp("composite"))
-
-
-@pytest.fixture(scope="module")
-def composite_server(launch, composite, tmp_path_factory):
-    bundle, scans = composite
-    cache = tmp_path_factory.mktemp("cache")
-    return launch([*SERVE, "--models", str(bundle.folder.parent), "--cache", str(cache)], scans[:1])
-
-
-@pytest.fixture(scope="module")
-def result(composite, composite_server) -> dict:
-    job = composite_server.infer(composite[0].name, "case_0")
+def result(composite, anatomic) -> dict:
+    job = anatomic.infer(composite.name, "case_0")
     assert job["state"] == "done", job
     return job["result"]
 
 
-def test_the_server_names_its_structures(composite, composite_server):
-    model = composite_server.http.get("/info/").json()["models"][composite[0].name]
-    assert model["labels"] == {label.name: label.id for label in composite[0].labels}
+def test_the_server_names_its_structures(composite, anatomic):
+    model = anatomic.http.get("/info/").json()["models"][composite.name]
+    assert model["labels"] == {label.name: label.id for label in composite.labels}
 
 
-def test_a_scan_gets_its_label_and_a_map_of_any_structure(composite, composite_server, result):
-    label = np.asarray(composite_server.volume(result["label"]).dataobj)
+def test_a_scan_gets_its_label_and_a_map_of_any_structure(composite, anatomic, result):
+    label = np.asarray(anatomic.volume(result["label"]).dataobj)
     assert label.shape == (12, 12, 10)
-    names = {item.id: item.name for item in composite[0].labels}
+    names = {item.id: item.name for item in composite.labels}
     found = names[int(label[label > 0][0])]
     url = f"/uncertainty/v1/results/{result['risk']['result']}/maps/probability_{found}.nii.gz"
-    probability = composite_server.volume(url).get_fdata()
+    probability = anatomic.volume(url).get_fdata()
     assert probability.shape == label.shape
     assert 0 < probability.max() <= 1
 
 
-def test_an_edited_label_is_reviewed(composite, composite_server, result, tmp_path):
-    bundle = composite[0]
-    image = composite_server.volume(result["label"])
+def test_an_edited_label_is_reviewed(composite, anatomic, result, tmp_path):
+    image = anatomic.volume(result["label"])
     label = np.asarray(image.dataobj).astype(np.uint8)
     label[:6] = 0
     nib.Nifti1Image(label, image.affine).to_filename(tmp_path / "label.nii.gz")
     url = f"/uncertainty/v1/results/{result['risk']['result']}/review"
     with (tmp_path / "label.nii.gz").open("rb") as file:
-        reply = composite_server.http.post(
-            url, files={"label": ("label.nii.gz", file)}, data={"params": json.dumps({})}
-        )
+        reply = anatomic.http.post(url, files={"label": ("label.nii.gz", file)}, data={"params": json.dumps({})})
     assert reply.status_code == 200, reply.text
     risk = reply.json()["risk"]
     assert risk["regions"]
     assert risk["remaining_error_ml"] > 0
-    assert {row["name"] for row in risk["structures"]} <= {item.name for item in bundle.labels}
+    assert {row["name"] for row in risk["structures"]} <= {item.name for item in composite.labels}
 
 
-def test_a_region_and_some_structures_are_looked_at_alone(composite, composite_server, result):
-    label = np.asarray(composite_server.volume(result["label"]).dataobj)
-    names = {item.id: item.name for item in composite[0].labels}
+def test_a_region_and_some_structures_are_looked_at_alone(composite, anatomic, result):
+    label = np.asarray(anatomic.volume(result["label"]).dataobj)
+    names = {item.id: item.name for item in composite.labels}
     found = names[int(label[label > 0][0])]
     roi = [[0, 8], [2, 12], [0, 10]]
-    job = composite_server.infer(composite[0].name, "case_0", structures=[found], roi=roi)
+    job = anatomic.infer(composite.name, "case_0", structures=[found], roi=roi)
     assert job["state"] == "done", job
     risk = job["result"]["risk"]
     assert [row["name"] for row in risk["structures"]] == [found]
-    inside = np.asarray(composite_server.volume(job["result"]["label"]).dataobj)
+    inside = np.asarray(anatomic.volume(job["result"]["label"]).dataobj)
     assert inside.shape == label.shape
     box = tuple(slice(*span) for span in roi)
     outside = np.ones(label.shape, bool)
@@ -83,6 +65,6 @@ def test_a_region_and_some_structures_are_looked_at_alone(composite, composite_s
     assert set(np.unique(inside)) <= {0, *names}
     assert risk["omitted"]
     params = {"params": json.dumps({"structures": ["a hat"]})}
-    refused = composite_server.http.post(f"/infer/{composite[0].name}?image=case_0", data=params)
+    refused = anatomic.http.post(f"/infer/{composite.name}?image=case_0", data=params)
     assert 400 <= refused.status_code < 500
     assert "a hat" in refused.text

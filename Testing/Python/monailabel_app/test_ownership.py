@@ -12,23 +12,12 @@ import numpy as np
 import pytest
 
 from monailabel_app.api.roles import RULES
-from Testing.Python.monailabel_app.guarded import Guarded, start_guarded
-from Testing.Python.servers import SERVE, TASK, poll
+from Testing.Python.monailabel_app.guarded import Guarded
+from Testing.Python.servers import TASK, poll
 from uncertaintyseg.tokens import Role, add_token
 
 DECIDING = ("purpose", "approved_by")
 MODEL = f"{TASK}_deterministic"
-
-
-@pytest.fixture(scope="module")
-def guarded(scans, tmp_path_factory) -> Iterator[Guarded]:
-    folder = tmp_path_factory.mktemp("owned")
-    (folder / "studies").mkdir()
-    for scan in scans[:2]:
-        (folder / "studies" / scan.name).write_bytes(scan.read_bytes())
-    found = start_guarded(SERVE, folder)
-    yield found
-    found.stop()
 
 
 @pytest.fixture(scope="module")

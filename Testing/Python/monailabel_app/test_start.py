@@ -12,34 +12,50 @@ from pathlib import Path
 import httpx
 import pytest
 
+from monailabel_app import __main__ as program
+from Testing.Python.servers import environment
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = ["--conf", "patience", "2"]
 STOCK = [sys.executable, "-m", "monailabel.main", "start_server", "--app", "monailabel_app", "--host", "127.0.0.1"]
 
 
 @pytest.fixture
-def refuses(serve_command, run_to_the_end, tmp_path, free_port):
-    """Runs `uncertaintyseg serve`, which must exit with 2 and one message that holds the words."""
+def refuses(tmp_path, free_port, monkeypatch, capsys):
+    """Runs the program that `uncertaintyseg serve` becomes; it must exit with 2 and one message that has the words."""
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    for name in ("keep_private", "start"):
+        monkeypatch.setattr(program, name, lambda *_arguments: pytest.fail("it would have started"))
 
     def run(*words: str, **options: object) -> None:
         studies = tmp_path / "studies"
         studies.mkdir(exist_ok=True)
         arguments = {"studies": studies, "port": free_port, **options}
-        ended = run_to_the_end(serve_command + [part for n, v in arguments.items() for part in (f"--{n}", str(v))])
-        assert ended.returncode == 2, ended
-        assert ended.stdout == ""
-        assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+        line = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+        monkeypatch.setattr(sys, "argv", ["monailabel_app", *line])
+        with pytest.raises(SystemExit) as ended:
+            program.main()
+        assert ended.value.code == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert len(printed.err.strip().splitlines()) == 1, printed.err
         for word in words:
-            assert word in ended.stderr
+            assert word in printed.err
 
     return run
 
 
-def test_a_port_in_use_is_named(refuses, free_port):
+def test_a_port_in_use_is_named_by_the_command(serve_command, run_to_the_end, free_port, tmp_path):
+    (tmp_path / "studies").mkdir()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", free_port))
         taken.listen()
-        refuses(str(free_port), "another port", port=free_port)
+        ended = run_to_the_end([*serve_command, "--studies", str(tmp_path / "studies"), "--port", str(free_port)])
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    assert str(free_port) in ended.stderr
+    assert "another port" in ended.stderr
 
 
 def test_a_missing_studies_folder_is_named(refuses, tmp_path):

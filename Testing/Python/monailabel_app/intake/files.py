@@ -54,6 +54,33 @@ def nrrd(voxels: bytes = VOXELS, **fields: str) -> bytes:
     return ("NRRD0004\n" + "".join(f"{name}: {value}\n" for name, value in header.items()) + "\n").encode() + voxels
 
 
+def packed_zeros(mebibytes: int, head: bytes = b"", form: str = "gzip") -> bytes:
+    """What expands to a head and so many zeros, in no time: one packed mebibyte again and again.
+
+    Args:
+        mebibytes: of zeros.
+        head: comes before them.
+        form: "gzip", "zlib" or "raw" deflate.
+    """
+    zeros, (first, again) = bytes(2**20), (_packed_to_a_byte(part) for part in (head, bytes(2**20)))
+    body = first + again * mebibytes + zlib.compressobj(9, wbits=-15).flush()
+    if form == "raw":
+        return body
+    summed = zlib.crc32 if form == "gzip" else zlib.adler32
+    total = summed(head)
+    for _ in range(mebibytes):
+        total = summed(zeros, total)
+    if form == "zlib":
+        return b"\x78\xda" + body + total.to_bytes(4, "big")
+    size = (len(head) + mebibytes * 2**20) % 2**32
+    return b"\x1f\x8b\x08\0\0\0\0\0\2\xff" + body + total.to_bytes(4, "little") + size.to_bytes(4, "little")
+
+
+def _packed_to_a_byte(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15)
+    return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
 def good_files() -> dict[str, bytes]:
     """The same voxels in every form that is taken, by file name."""
     packed = zlib.compress(VOXELS)

@@ -6,7 +6,6 @@ import gzip
 import io
 import time
 import tracemalloc
-import zlib
 from itertools import product
 
 import nibabel as nib
@@ -16,7 +15,7 @@ from fastapi import UploadFile
 
 from monailabel_app.intake import label
 from monailabel_app.intake.received import received_label
-from Testing.Python.monailabel_app.intake.files import good_files, mha, nifti, nrrd
+from Testing.Python.monailabel_app.intake.files import good_files, mha, nifti, nrrd, packed_zeros
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import InputError
@@ -192,11 +191,10 @@ LARGE = Grid((256, 256, 128), np.eye(4), "scan")
 
 def bomb(kind: str, count: int) -> bytes:
     """A small file that holds `count` zeros, whatever it says."""
-    packer = zlib.compressobj(9, wbits=15 if kind == ".mha" else 31)
     head = nifti(array=np.zeros(1, np.uint8), dim=[3, *LARGE.shape, 1, 1, 1, 1], srow_x=[1, 0, 0, 0])[:352]
-    parts = [packer.compress(head)] if kind == ".nii.gz" else []
-    parts += [packer.compress(bytes(2**20)) for _ in range(count // 2**20)]
-    body, sizes = b"".join([*parts, packer.flush()]), " ".join(map(str, LARGE.shape))
+    form = "zlib" if kind == ".mha" else "gzip"
+    body = packed_zeros(count // 2**20, head if kind == ".nii.gz" else b"", form)
+    sizes = " ".join(map(str, LARGE.shape))
     plain = {
         ".nii.gz": b"",
         ".mha": mha(
