@@ -34,7 +34,7 @@ def find_free_port() -> int:
         return probe.getsockname()[1]
 
 
-def poll(condition, seconds: float = 60.0, every: float = 0.05):
+def poll(condition, seconds: float = 180.0, every: float = 0.05):
     """Ask until `condition()` is true and return it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -78,7 +78,7 @@ class Server:
         assert state["state"] == "running", state
         return state
 
-    def ended(self, job_id: str, seconds: float = 120.0) -> dict:
+    def ended(self, job_id: str, seconds: float = 180.0) -> dict:
         return poll(lambda: (s := self.state(job_id))["state"] in ("done", "failed", "cancelled") and s, seconds)
 
     def infer(self, model: str, image: str, **params) -> dict:

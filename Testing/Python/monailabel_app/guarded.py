@@ -111,7 +111,7 @@ def start_guarded(command: list[str], folder: Path, **options: object) -> Guarde
         except httpx.TransportError:
             return False
 
-    poll(answers, every=0.2)
+    poll(answers, seconds=240, every=0.2)
     clients = {
         name: httpx.Client(
             base_url=url, verify=context, timeout=120, headers={"Authorization": f"Bearer {token}"} if token else {}

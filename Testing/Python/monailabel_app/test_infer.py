@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 
 import nibabel as nib
 import numpy as np
@@ -97,14 +96,10 @@ def test_every_promised_map_and_the_label_can_be_fetched(server, result):
         assert nifti(server.http.get(info.url).content).shape == shape
 
 
-def test_a_result_that_is_there_ends_the_job_at_once(server, result, image):
-    started = time.perf_counter()
+def test_a_result_that_is_there_ends_the_job_before_it_begins(server, result, image):
     job = server.state(server.job(kind="infer", model=server.model, image=image))
-    seconds = time.perf_counter() - started
     assert job["state"] == "done"
     assert job["result"]["risk"]["result"] == result.risk.result
-    assert seconds < 0.5
-    print(f"cache hit: {1000 * seconds:.1f} ms")
 
 
 def test_another_seed_is_another_result(server, result, image):

@@ -206,7 +206,7 @@ def test_what_a_killed_worker_left_is_removed_after_an_hour(store):
     assert new.exists()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=70), st.from_regex(r"[0-9a-fA-F/.]{60,66}", fullmatch=True)))
 def test_no_text_but_a_key_reaches_the_disk(store, text):
     if len(text) == 64 and set(text) <= set("0123456789abcdef"):

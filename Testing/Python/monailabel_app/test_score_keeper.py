@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,16 @@ def keeper(datastore):
     return keeper, scores, tasks, queued
 
 
-def settled(keeper: ScoreKeeper, queued: list) -> list:
+def catch_up(keeper: ScoreKeeper) -> None:
+    """And wait for its thread."""
     keeper.catch_up()
-    time.sleep(0.2)
+    for thread in threading.enumerate():
+        if "_catch_up" in thread.name:
+            thread.join()
+
+
+def settled(keeper: ScoreKeeper, queued: list) -> list:
+    catch_up(keeper)
     return list(queued)
 
 
@@ -76,8 +83,7 @@ def test_what_cannot_be_queued_breaks_nothing(datastore, scans, caplog):
     kept = ScoreKeeper(refuse, Scores(datastore), {"m": Weights("a")}, datastore)
     kept.begin("m")
     datastore.add_image("new", str(scans[0]), {})
-    kept.catch_up()
-    time.sleep(0.2)
+    catch_up(kept)
     assert "m does not score what is new: no room" in caplog.text
 
 

@@ -135,8 +135,8 @@ def test_it_stops_at_once_although_a_client_waits_for_an_inference(stock_server,
     [job] = stock_server.wait_until(lambda: stock_server.http.get("/uncertainty/v1/jobs").json())
     stock_server.started(job["id"])
     stock_server.process.terminate()
-    stock_server.process.wait(timeout=10)
-    waiting.join(timeout=10)
+    stock_server.process.wait(timeout=30)  # as the end of the inference would come later and answer 200
+    waiting.join(timeout=30)
     assert answers[0].status_code == 409
     assert "stopping" in answers[0].json()["detail"]
 

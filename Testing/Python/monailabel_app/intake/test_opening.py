@@ -149,7 +149,7 @@ def test_promise_3_an_nrrd_header_cannot_name_a_file_of_the_server(tmp_path, fie
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_field_of_a_metaimage_is_spelled_as_it_is_and_stands_once(tmp_path, data):
     name = data.draw(st.sampled_from(sorted(_KNOWN.values())))
     value = data.draw(st.sampled_from(["1", "3", "True", "LOCAL", "Image", "1 1 1", "-1", "99999999999", "1e999"]))
@@ -168,7 +168,7 @@ def test_a_field_of_a_metaimage_is_spelled_as_it_is_and_stands_once(tmp_path, da
         assert str(path) in str(error)  # noqa: PT017 - or one that is refused
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(GOOD)), place=st.integers(0, 600), noise=st.binary(max_size=60))
 def test_no_damage_raises_anything_else(tmp_path, name, place, noise):
     data = GOOD[name]

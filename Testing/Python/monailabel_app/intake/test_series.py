@@ -244,7 +244,7 @@ def test_a_deflated_file_that_expands_hugely_is_refused(folder):
     refused(folder, "more than 128 MB")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     change=st.sampled_from([None, deflated, rle, implicit]), place=st.integers(0, 1500), noise=st.binary(max_size=40)
 )
