@@ -8,8 +8,10 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import Future
+from importlib.machinery import ModuleSpec
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
@@ -43,6 +45,7 @@ class Worker:
 
     def __init__(self, niceness: int = 0) -> None:
         self._context = multiprocessing.get_context("spawn")  # a fork would copy the server's threads and locks
+        _spare_the_program()
         self._progress = RawValue(Progress)
         self._niceness = niceness
         self._pool: ProcessPool | None = None
@@ -88,6 +91,15 @@ class Worker:
             if not self._pool.active:  # asking for the state is what starts it
                 raise WorkerLostError("the worker process cannot be started; the server's log says why")
             return self._pool
+
+
+def _spare_the_program() -> None:
+    """Keep workers from importing the program that the server runs in.
+
+    A spawned process imports its parent's main module unless the name ends in `__main__`; that of the stock command
+    brings MONAI Label and all of MONAI, which takes a worker longer than all that it needs.
+    """
+    sys.modules["__main__"].__spec__ = ModuleSpec("server.__main__", None)
 
 
 _shared: list[Progress] = []
