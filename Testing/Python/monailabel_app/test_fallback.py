@@ -42,9 +42,9 @@ class Cramped(Predict):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Bundle:
-    """Its own window of 96^3 with 32 channels takes more than 600 MiB; with halved ones 300 are enough."""
+    """Its own window of 96^3 with 16 channels takes more than 400 MiB; with halved ones 210 are enough."""
     folder = tmp_path_factory.mktemp("models")
-    path = write_bundle(folder, window=(96, 96, 96), overlap=0, filters=(32, 32, 32))
+    path = write_bundle(folder, window=(96, 96, 96), overlap=0, filters=(16, 16, 16))
     return give_random_weights(path)
 
 
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_done_with_smaller_windows_or_is_a_memory_error_and
     """The error first of all: in a process that has computed before there is memory that the limit does not count."""
     with pytest.raises(MemoryError, match="out of memory on cpu"):
         worker.submit(replace(work, spare=4 * MIB)).result()
-    key = worker.submit(replace(work, spare=450 * MIB)).result()
+    key = worker.submit(replace(work, spare=300 * MIB)).result()
     store = ResultStore(Path(work.results))
     provenance = store.report(key).risk.provenance
     assert key != KEY
