@@ -66,8 +66,7 @@ def session_host():
 def host(session_host):
     """The Slicer core with an empty scene."""
     session_host.clear()
-    yield session_host
-    session_host.clear()
+    return session_host
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

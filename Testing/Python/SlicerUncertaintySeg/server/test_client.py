@@ -174,11 +174,11 @@ def test_a_stopped_download_leaves_nothing(client, tmp_path):
 
 
 def test_a_silent_server_is_given_up(wire_server):
-    wire_server.delays["/info/"] = 1.0
+    wire_server.delays["/info/"] = 30.0
     started = time.monotonic()
     with pytest.raises(ServerError, match=r"did not answer within 0\.2 seconds"):
         Client(wire_server.url, timeout=0.2).info()
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 15  # not as long as the server is silent, however slow the machine
 
 
 def test_no_server_says_how_to_start_one():
