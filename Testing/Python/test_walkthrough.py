@@ -36,7 +36,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
 
 
 @pytest.fixture(scope="module")
-def way(studies: Studies, tmp_path_factory: pytest.TempPathFactory) -> Walk:
+def way(studies: Studies, session_host, tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    session_host.clear()  # of what a test before left
     folder = tmp_path_factory.mktemp("pictures")
     with running_server(studies.folder, folder / "server.log", keep=False) as server:
         way = walk(server.url, MODEL, folder)
