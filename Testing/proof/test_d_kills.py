@@ -18,27 +18,38 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.training.versions import list_versions
 
 
+class Told:
+    """What a server was sent of an image, and what it acknowledged: labels and notes, by their numbers."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.labels: list[int] = [0]
+        self.notes: list[int] = [0]
+
+    def since(self, acknowledged: list[int]) -> range:
+        """What may be there: the last that was acknowledged, or one sent after it that a kill left without answer."""
+        return range(acknowledged[-1], self.sent + 1)
+
+
 class Saver(threading.Thread):
     """Saves labels of one image, and a note with the same number, until the server is gone."""
 
-    def __init__(self, url: str, image: str, labels: list[bytes], first: int) -> None:
+    def __init__(self, url: str, image: str, labels: list[bytes], told: Told) -> None:
         super().__init__()
-        self._url, self._image, self._labels = url, image, labels
-        self.sent = self.saved = self.noted = first
-        self.acknowledged: set[int] = set()
+        self._url, self._image, self._labels, self._told = url, image, labels, told
 
     def run(self) -> None:
+        told = self._told
         with httpx.Client(base_url=self._url, timeout=10) as http:
-            for number in range(self.sent + 1, len(self._labels)):
-                self.sent = number
+            for number in range(told.sent + 1, len(self._labels)):
+                told.sent = number
                 try:
                     files = {"label": ("label.nii.gz", self._labels[number])}
                     http.put(f"/datastore/label?image={self._image}&tag=final", files=files).raise_for_status()
-                    self.saved = number
-                    self.acknowledged.add(number)
+                    told.labels.append(number)
                     note = {"info": json.dumps({"number": number})}
                     http.put(f"/datastore/image/info?image={self._image}", data=note).raise_for_status()
-                    self.noted = number
+                    told.notes.append(number)
                 except httpx.TransportError:
                     return
 
@@ -57,34 +68,32 @@ def all_versions(server, image: str) -> set[int]:
 def test_a_kill_during_saves_loses_no_acknowledged_label_or_note(folder, scans, label_of, quick, record_property):
     images = {scan.name.removesuffix(".nii.gz"): scan for scan in scans[:3]}
     labels = {image: [label_of(scan, number).read_bytes() for number in range(400)] for image, scan in images.items()}
-    savers = {image: Saver("", image, labels[image], 0) for image in images}
+    told = {image: Told() for image in images}
     chance = random.Random(0)
     kills, repairs = 2 if quick else 15, 0
-    acknowledged: dict[str, set[int]] = {image: set() for image in images}
     for _ in range(kills):
         server = folder.start()
         repairs += len(server.http.get("/info/").json()["datastore"]["repaired"])
-        savers = {image: Saver(server.url, image, labels[image], saver.sent) for image, saver in savers.items()}
-        first = {image: saver.sent for image, saver in savers.items()}
-        for saver in savers.values():
+        savers = [Saver(server.url, image, labels[image], told[image]) for image in images]
+        for saver in savers:
             saver.start()
         time.sleep(chance.uniform(0.3, 1.5))
         folder.kill()
-        for image, saver in savers.items():
+        for saver in savers:
             saver.join()
-            acknowledged[image] |= saver.acknowledged
-            if saver.sent:
-                assert number_of(folder.label(image)) in (saver.saved, saver.sent)
+        for image, known in told.items():
+            if known.labels[-1]:
+                assert number_of(folder.label(image)) in known.since(known.labels)
         server = folder.start()
         objects = server.http.get("/datastore/?output=all").json()["objects"]
-        for image, saver in savers.items():
-            if saver.saved > first[image]:
+        for image, known in told.items():
+            if known.labels[-1]:
                 assert "final" in objects[image]["labels"]
-            assert all_versions(server, image) >= acknowledged[image]
-            if saver.noted > first[image]:
-                assert objects[image]["image"]["info"]["number"] in (saver.noted, saver.sent)
+                assert number_of(folder.label(image)) in known.since(known.labels)
+            assert all_versions(server, image) >= set(known.labels[1:])
+            assert objects[image]["image"]["info"].get("number", 0) in known.since(known.notes)
         folder.kill()
-    count = sum(map(len, acknowledged.values()))
+    count = sum(len(known.labels) - 1 for known in told.values())
     record_property("kills during saves", f"{kills}; {count} labels acknowledged, none lost; {repairs} repairs")
 
 
