@@ -125,7 +125,7 @@ def start(command: list[str], port: int, folder: Path, answer: int = 200) -> sub
         process = subprocess.Popen(command, cwd=ROOT, env=environment(folder), stdout=log, stderr=subprocess.STDOUT)
 
     def answers() -> bool:
-        assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
+        assert process.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")[-4000:]
         try:
             return httpx.get(f"http://127.0.0.1:{port}/info/").status_code == answer
         except httpx.TransportError:

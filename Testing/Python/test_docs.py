@@ -14,7 +14,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*
 
 
 def test_every_method_has_its_row_with_a_file_that_is_there():
-    rows = re.findall(r"^\| `(\w+)` \|.*`([\w/.]+)` \|$", (ROOT / "docs" / "methods.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*`([\w/.]+)` \|$", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert {name for name, _ in rows} == set(methods())
     for _, file in rows:
         assert (ROOT / "uncertaintyseg" / file).exists(), file
@@ -22,7 +24,9 @@ def test_every_method_has_its_row_with_a_file_that_is_there():
 
 def test_the_numbers_of_passes_are_those_of_the_program():
     for name, passes in re.findall(
-        r"^\| `(\w+)` \| \w+[\w, ]* \| (\d+) \|", (ROOT / "docs" / "methods.md").read_text(), re.MULTILINE
+        r"^\| `(\w+)` \| \w+[\w, ]* \| (\d+) \|",
+        (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     ):
         assert methods()[name].passes == int(passes), name
 

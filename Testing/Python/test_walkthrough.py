@@ -80,7 +80,7 @@ def test_the_submitted_label_is_on_the_scans_grid_and_the_next_case_is_open(way:
 
 
 def test_the_server_knows_which_result_was_corrected_and_how_long_it_took(way: Walk, studies: Studies) -> None:
-    records = json.loads((Path(studies.folder) / "datastore_v2.json").read_text())
+    records = json.loads((Path(studies.folder) / "datastore_v2.json").read_text(encoding="utf-8"))
     info = records["objects"][way.first_case]["labels"]["final"]["info"]
     assert len(info["result"]) == 64
     assert info["seconds_open"] > 0

@@ -33,7 +33,7 @@ def serve(folder: Path, studies: Path) -> tuple[subprocess.Popen, httpx.Client]:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
     while not answers(client):
-        assert process.poll() is None, (folder / "log.txt").read_text()
+        assert process.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")
         time.sleep(0.2)
     return process, client
 

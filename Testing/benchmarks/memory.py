@@ -236,7 +236,9 @@ def peak() -> Iterator[dict[str, float]]:
 def _anonymous() -> int:
     """Bytes of this process that no file backs; all of its own where the system does not tell them apart."""
     try:
-        line = next(li for li in Path("/proc/self/status").read_text().splitlines() if li.startswith("RssAnon"))
+        line = next(
+            li for li in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if li.startswith("RssAnon")
+        )
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
         return psutil.Process(os.getpid()).memory_full_info().uss

@@ -85,7 +85,7 @@ def run_for_peak(run: str, size: int) -> None:
         logits.moments(int(run[5:]))
     elif run.startswith("samples"):
         sampled(logits, int(run[7:]), collapsed=True)
-    status = Path("/proc/self/status").read_text().splitlines()
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
 
 

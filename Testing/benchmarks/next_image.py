@@ -35,8 +35,8 @@ IMPORTS = {
 def reference_bundle(folder: Path, head: str) -> Bundle:
     """The phantom's bundle with the reference DynUNet, two classes and random weights."""
     source = find_bundle(f"phantom_{head}")
-    config = json.loads((source.folder / INFERENCE).read_text())
-    metadata = json.loads((source.folder / METADATA).read_text())
+    config = json.loads((source.folder / INFERENCE).read_text(encoding="utf-8"))
+    metadata = json.loads((source.folder / METADATA).read_text(encoding="utf-8"))
     reference = "uncertaintyseg.backbones.DynUNetBackbone.reference"
     config["network_def"] |= {"classes": 2, "backbone": {"_target_": reference}}
     config |= {"window": [96, 96, 96], "overlap": 0.25, "spacing": SPACING}

@@ -202,7 +202,7 @@ class Pieces:
         self._run("nnUNetv2_extract_fingerprint", "-d", "801", "-np", "1")
         self._run("nnUNetv2_plan_experiment", "-d", "801")
         plans = self.folder / "preprocessed" / DATASET / "nnUNetPlans.json"
-        _write_json(plans, small(json.loads(plans.read_text())))
+        _write_json(plans, small(json.loads(plans.read_text(encoding="utf-8"))))
         self._run("nnUNetv2_preprocess", "-d", "801", "-c", "3d_fullres", "-np", "1")
         # batches by the process that trains, or the seed would not fix them
         self._run("python", _TRAINING, DATASET, *(["quick"] if quick else []), loaders=0)

@@ -25,7 +25,9 @@ class Proof:
 
     def __init__(self, letter: str, tests: list[Path], report: Path) -> None:
         self.letter = letter
-        self.titles = [(ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0] for path in tests]
+        self.titles = [
+            (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0] for path in tests
+        ]
         self.cases = list(ET.parse(report).iter("testcase")) if report.is_file() else []
 
     @property

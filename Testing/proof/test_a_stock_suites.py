@@ -74,7 +74,7 @@ def models(tmp_path_factory) -> Path:
     for name, head in MODELS.items():
         path = write_bundle(folder, head, 2, task="tiny", recipe={"stage": "backbone", "initial": None})
         for config in path.rglob("*.json"):
-            config.write_text(config.read_text().replace('"organ"', '"spleen"'))
+            config.write_text(config.read_text(encoding="utf-8").replace('"organ"', '"spleen"'))
         give_random_weights(path)
         path.rename(folder / name)
     return folder
@@ -148,4 +148,4 @@ def test_the_integration_suite_of_the_radiology_app_passes(run_suites):
 def test_the_suites_left_the_server_well(stock):
     assert stock.http.get("/info/").status_code == 200
     assert nib.load(stock.studies / "labels" / "final" / "spleen_3.nii.gz").shape == (160, 224, 32)
-    assert json.loads((stock.studies / "datastore_v2.json").read_text())["objects"]
+    assert json.loads((stock.studies / "datastore_v2.json").read_text(encoding="utf-8"))["objects"]

@@ -59,14 +59,14 @@ def test_damaged_records_come_back_and_the_start_says_so(folder, scans, label_of
     assert server.put_label(image, label_of(scans[0], 3), author="me").status_code == 200
     before = server.http.get("/datastore/?output=all").json()
     exported = folder.studies / "datastore_v2.json"
-    server.wait_until(lambda: "final" in json.loads(exported.read_text())["objects"][image]["labels"])
+    server.wait_until(lambda: "final" in json.loads(exported.read_text(encoding="utf-8"))["objects"][image]["labels"])
     folder.stop()
     records = folder.studies / "studies.sqlite"
     os.truncate(records, records.stat().st_size // 2)
     server = folder.start()
     said = server.http.get("/info/").json()["datastore"]["repaired"]
     assert server.http.get("/datastore/?output=all").json() == before
-    assert said[0] in server.log.read_text()
+    assert said[0] in server.log.read_text(encoding="utf-8")
     [aside] = folder.studies.glob("studies.sqlite.corrupt-*")
     assert aside.name in said[0]
     record_property("records cut in half", "; ".join(said).replace(aside.name, "studies.sqlite.corrupt-<when>"))

@@ -28,7 +28,9 @@ WORKED = {
 
 def test_the_module_is_of_the_librarys_version():
     versions = [
-        re.search(r'^__version__ = "(.+)"$', (ROOT / package / "__init__.py").read_text(), re.MULTILINE)[1]
+        re.search(
+            r'^__version__ = "(.+)"$', (ROOT / package / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE
+        )[1]
         for package in ("SlicerUncertaintySeg/UncertaintySegLib", "uncertaintyseg")
     ]
     assert versions[0] == versions[1]
@@ -40,7 +42,7 @@ def test_sources_parse_on_python_3_9(path):
 
 
 def test_the_project_is_named_as_the_extensions_index_wants():
-    text = (ROOT / "CMakeLists.txt").read_text()
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     name = re.search(r"project\((\w+)\)", text)[1]
     assert name == "UncertaintySeg"
     wanted = ("HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS")
@@ -48,16 +50,16 @@ def test_the_project_is_named_as_the_extensions_index_wants():
 
 
 def test_the_catalog_entry_is_that_of_this_project():
-    entry = json.loads((MODULE / "Resources/ExtensionsIndex/UncertaintySeg.json").read_text())
+    entry = json.loads((MODULE / "Resources/ExtensionsIndex/UncertaintySeg.json").read_text(encoding="utf-8"))
     needed, known = {"$schema", "category", "scm_url"}, {"build_dependencies", "build_subdirectory", "scm_revision"}
     assert needed <= set(entry) <= needed | known | {"scm_type", "tier", "enabled"}
-    assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in (ROOT / "CMakeLists.txt").read_text()
+    assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert entry["tier"] == 3
 
 
 def test_cmake_registers_every_test_for_a_real_slicer():
     tests = MODULE / "Testing" / "Python"
-    named = set(re.findall(r"\w+Test\.py", (tests / "CMakeLists.txt").read_text()))
+    named = set(re.findall(r"\w+Test\.py", (tests / "CMakeLists.txt").read_text(encoding="utf-8")))
     assert named == {path.name for path in tests.glob("*Test.py")}
 
 

@@ -105,7 +105,7 @@ def start_guarded(command: list[str], folder: Path, **options: object) -> Guarde
     context = ssl.create_default_context(cafile=str(certificate))
 
     def answers() -> bool:
-        assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
+        assert process.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")[-4000:]
         try:
             return httpx.get(f"{url}/uncertainty/v1/health", verify=context).status_code == 200
         except httpx.TransportError:
@@ -123,4 +123,4 @@ def start_guarded(command: list[str], folder: Path, **options: object) -> Guarde
 
 def command_line(process: subprocess.Popen) -> str:
     """What everyone on this machine can see of a process."""
-    return Path(f"/proc/{process.pid}/cmdline").read_text() if Path("/proc").is_dir() else ""
+    return Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8") if Path("/proc").is_dir() else ""

@@ -68,7 +68,7 @@ def test_a_token_file_without_tokens_is_refused(tmp_path):
 
 
 def test_tokens_may_come_from_the_environment_as_hashes(tokens, pair, monkeypatch):
-    monkeypatch.setenv(TOKENS_VARIABLE, tokens.read_text())
+    monkeypatch.setenv(TOKENS_VARIABLE, tokens.read_text(encoding="utf-8"))
     check_access("192.0.2.1", Access(), *pair)
     assert Access().needs_login
     assert in_words(Access())[0] == "for 1 tokens: anna (annotator)"

@@ -27,14 +27,16 @@ def options() -> set[str]:
 
 @pytest.mark.parametrize("name", ["uncertaintyseg.service", "Dockerfile", "compose.yaml"])
 def test_every_option_in_them_exists(options, name):
-    text = re.sub(r"(?m)^\s*#.*$|HEALTHCHECK.*|RUN (.|\n)*?\n(?=[A-Z])", "", (DEPLOY / name).read_text())
+    text = re.sub(
+        r"(?m)^\s*#.*$|HEALTHCHECK.*|RUN (.|\n)*?\n(?=[A-Z])", "", (DEPLOY / name).read_text(encoding="utf-8")
+    )
     used = set(re.findall(r"(?<=[\s\"'])--[a-z][\w-]*", text))
     assert used
     assert used <= options
 
 
 def test_every_option_of_the_page_exists(options):
-    page = (ROOT / "docs" / "deployment.md").read_text()
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     commands = re.findall(r"uncertaintyseg serve [^`]*?(?=\n\n|`)", page)
     used = {option for command in commands for option in re.findall(r"--[a-z][\w-]*", command)}
     assert used
@@ -42,8 +44,8 @@ def test_every_option_of_the_page_exists(options):
 
 
 def test_the_server_gets_a_user_of_its_own_and_little_else():
-    assert re.search(r"(?m)^USER uncertaintyseg$", (DEPLOY / "Dockerfile").read_text())
-    unit = UNIT.read_text()
+    assert re.search(r"(?m)^USER uncertaintyseg$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+    unit = UNIT.read_text(encoding="utf-8")
     for line in ("User=uncertaintyseg", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="):
         assert f"\n{line}\n" in unit
 
@@ -51,7 +53,9 @@ def test_the_server_gets_a_user_of_its_own_and_little_else():
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/uncertaintyseg/.venv/bin/uncertaintyseg", sys.executable))
+    unit.write_text(
+        UNIT.read_text(encoding="utf-8").replace("/opt/uncertaintyseg/.venv/bin/uncertaintyseg", sys.executable)
+    )
     result = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )

@@ -12,4 +12,4 @@ def test_no_request_made_from_the_schema_is_answered_with_500(watched):
     assert {"GET /info/", "POST /infer/{model}", "PUT /datastore/label"} <= set(operations)
     answers = sum((fuzzing.fuzz(watched, op, known, examples=4) for op in operations.values()), Counter())
     assert answers[200] > 20, "it got past the checks"
-    assert watched.guard.read_text() == "", "nor did anything reach a native reader"
+    assert watched.guard.read_text(encoding="utf-8") == "", "nor did anything reach a native reader"

@@ -213,7 +213,7 @@ def test_a_label_in_another_format_and_orientation_lands_on_the_scans_grid(
 
 def test_the_exported_records_are_whole_and_know_the_label(server, image, saved_label):
     exported = server.studies / "datastore_v2.json"
-    server.wait_until(lambda: "final" in json.loads(exported.read_text())["objects"][image]["labels"])
-    records = json.loads(exported.read_text())
+    server.wait_until(lambda: "final" in json.loads(exported.read_text(encoding="utf-8"))["objects"][image]["labels"])
+    records = json.loads(exported.read_text(encoding="utf-8"))
     assert records["objects"][image]["labels"]["final"]["info"]["name"] == f"{image}.nii.gz"
     assert server.http.get("/info/").json()["datastore"]["completed"] == 1

@@ -100,7 +100,7 @@ def test_a_bundle_that_is_added_can_be_used_and_trained_at_once(tiny_server):
 def test_a_head_whose_base_changes_is_refused_by_name(tiny_server):
     models = tiny_server.folder / "models"
     base = give_random_weights(write_bundle(models, task="foreign"))
-    metadata = json.loads((base.folder / METADATA).read_text())
+    metadata = json.loads((base.folder / METADATA).read_text(encoding="utf-8"))
     metadata["uncertainty"]["origin"] = {"source": "nnunet"}
     (base.folder / METADATA).write_text(json.dumps(metadata))
     derived = with_head(Bundle.load(base.folder), "temperature", models)

@@ -121,4 +121,6 @@ def test_no_line_of_a_servers_log_is_a_clients(tiny_server):
     http.get("/nowhere", params={"a": forged})
     http.get("/session/" + forged.replace("\n", "%0A"))
     http.post("/train/", json={"model": forged})
-    assert not [line for line in tiny_server.log.read_text().splitlines() if line.startswith(FORGED[:20])]
+    assert not [
+        line for line in tiny_server.log.read_text(encoding="utf-8").splitlines() if line.startswith(FORGED[:20])
+    ]

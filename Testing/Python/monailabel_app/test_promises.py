@@ -310,7 +310,9 @@ def test_a_token_withdrawn_while_it_runs_no_longer_counts(guarded):
     context = ssl.create_default_context(cafile=str(guarded.certificate))
     headers = {"Authorization": f"Bearer {add_token(file, 'guest', Role.viewer)}"}
     assert httpx.get(f"{guarded.url}/info/", headers=headers, verify=context).status_code == 200
-    file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("guest")) + "\n")
+    file.write_text(
+        "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("guest")) + "\n"
+    )
     assert httpx.get(f"{guarded.url}/info/", headers=headers, verify=context).status_code == 401
 
 

@@ -118,7 +118,7 @@ def test_a_client_that_sends_half_is_cut_off_and_others_are_served(stock_server,
 
 
 def test_it_says_where_it_listens_once_it_does(stock_server):
-    assert f"listening on {stock_server.url}" in stock_server.log.read_text().splitlines()
+    assert f"listening on {stock_server.url}" in stock_server.log.read_text(encoding="utf-8").splitlines()
 
 
 def test_it_says_while_its_worker_warms_up(stock_server):

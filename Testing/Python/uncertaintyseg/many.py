@@ -33,7 +33,7 @@ def write_bundle(folder: Path, structures: Sequence[str], task: str = "body", **
         {"id": i, "name": name, "rgb": row.rgb, "snomed": row.snomed, "modifier": row.modifier}
         for i, (name, row) in enumerate(rows.items(), start=1)
     ]
-    metadata = json.loads((path / METADATA).read_text())
+    metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
     maps = [*MEASURES, *(f"{kind}_{name}" for name in structures for kind in ("probability", "variance"))]
     metadata["uncertainty"] |= {"labels": labels, "maps": maps, "modality": "CT"}
     (path / METADATA).write_text(json.dumps(metadata))

@@ -24,7 +24,7 @@ def file(tmp_path):
 def test_a_token_is_long_and_only_its_hash_is_kept(file):
     token = add_token(file, "anna", Role.annotator)
     assert len(token) >= 43  # 256 bits in base64
-    assert file.read_text() == f"anna annotator {hashlib.sha256(token.encode()).hexdigest()}\n"
+    assert file.read_text(encoding="utf-8") == f"anna annotator {hashlib.sha256(token.encode()).hexdigest()}\n"
     assert TokenBook(file).find(token) == Identity("anna", Role.annotator)
 
 
@@ -55,7 +55,7 @@ def test_a_token_made_or_withdrawn_while_the_server_runs_counts_at_once(file):
     second = add_token(file, "bo", Role.viewer)
     assert book.find(second)
     time.sleep(0.01)
-    file.write_text("\n".join(line for line in file.read_text().splitlines() if line.startswith("bo")))
+    file.write_text("\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("bo")))
     assert book.find(first) is None
     assert book.find(second)
     third = add_token(file, "cy", Role.viewer)  # after a last line without its end
@@ -74,7 +74,7 @@ def test_nobody_gets_in_while_the_file_is_gone(file):
 
 def test_hashes_may_come_from_the_environment(file):
     token = add_token(file, "anna", Role.viewer)
-    assert TokenBook(None, file.read_text()).find(token) == Identity("anna", Role.viewer)
+    assert TokenBook(None, file.read_text(encoding="utf-8")).find(token) == Identity("anna", Role.viewer)
 
 
 @given(st.text())

@@ -151,7 +151,7 @@ _GIVEN: dict[tuple[str, str, int], tuple[bytes, Tensor]] = {}
 
 def give_random_weights(path: Path, seed: int = 0) -> Bundle:
     """Weights that make up their minds: with all classes somewhere, and noise that can be seen."""
-    key = (path / INFERENCE).read_text(), (path / METADATA).read_text(), seed
+    key = (path / INFERENCE).read_text(encoding="utf-8"), (path / METADATA).read_text(encoding="utf-8"), seed
     if key not in _GIVEN:
         _draw_weights(path, seed)
         _GIVEN[key] = (path / WEIGHTS).read_bytes(), torch.get_rng_state()

@@ -119,7 +119,9 @@ def free_memory() -> int:
     free = psutil.virtual_memory().available
     for limit, used in _CONTAINER:
         try:
-            allowed, taken = (Path("/sys/fs/cgroup", name).read_text().strip() for name in (limit, used))
+            allowed, taken = (
+                Path("/sys/fs/cgroup", name).read_text(encoding="utf-8").strip() for name in (limit, used)
+            )
         except OSError:  # no container, or no Linux
             continue
         if allowed.isdecimal():

@@ -56,7 +56,7 @@ def test_a_new_label_takes_the_place_of_the_old_but_what_is_being_sent_stays(sho
     ids = shown.label_ids()
     saved = [save(drafts, shown, ids) for _time in range(4)]
     assert [draft.path.exists() for draft in saved] == [False, False, True, True]
-    notes = json.loads((saved[-1].folder / "draft.json").read_text())
+    notes = json.loads((saved[-1].folder / "draft.json").read_text(encoding="utf-8"))
     assert notes["label"] == "label-4.nii"
 
 
@@ -64,7 +64,7 @@ def test_only_its_owner_may_look_and_no_token_is_there(shown, drafts, tmp_path):
     draft = save(drafts, shown, shown.label_ids())
     assert stat.S_IMODE((tmp_path / "drafts").stat().st_mode) == 0o700
     assert stat.S_IMODE(draft.folder.stat().st_mode) == 0o700
-    assert "token" not in (draft.folder / "draft.json").read_text()
+    assert "token" not in (draft.folder / "draft.json").read_text(encoding="utf-8")
 
 
 def test_drafts_outlive_temporary_files():

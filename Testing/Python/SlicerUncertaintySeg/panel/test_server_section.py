@@ -112,7 +112,7 @@ def test_address_token_and_name_are_remembered_and_the_scene_gets_none_of_it(
     assert (ui.clientIdLineEdit.text, user.session.client_id) == ("anna", "anna")
     host.scene.SetURL(str(tmp_path / "scene.mrml"))
     host.scene.Commit()
-    assert "s3cret" not in (tmp_path / "scene.mrml").read_text()
+    assert "s3cret" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
 
 
 def test_the_token_is_hidden_until_one_asks(user):

@@ -49,7 +49,7 @@ def test_what_clicks_have_redrawn_is_saved_with_the_clicks(connected, phantom_ca
     session.state.corrections = {"organ": [[26, 20, 11]]}
     session.show_result(session.state.result, tmp_path / "moved.nii", {}, base=session.state.base)
     connected.section.on_autosave()
-    (draft,) = [json.loads(path.read_text()) for path in (tmp_path / "drafts").glob("*/draft.json")]
+    (draft,) = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "drafts").glob("*/draft.json")]
     assert draft["corrections"] == {"organ": [[26, 20, 11]]}
     saved = nib.load(next((tmp_path / "drafts").glob("*/label-*.nii")))
     np.testing.assert_array_equal(np.asarray(saved.dataobj), np.asarray(moved.dataobj))
@@ -175,7 +175,7 @@ def test_a_label_that_cannot_be_sent_waits_and_is_sent_by_itself(connected, wire
     assert "waits here" in connected.session.state.message
     assert connected.ui.waitingLabel.text == "1 label waits to be sent."
     for notes in (tmp_path / "drafts").glob("*/draft.json"):  # it was for a server that is not there: for this one now
-        notes.write_text(notes.read_text().replace("http://127.0.0.1:9", url))
+        notes.write_text(notes.read_text(encoding="utf-8").replace("http://127.0.0.1:9", url))
     connected.session.url = url
     connected.session.changed.emit()
     connected.wait(lambda: not connected.ui.waitingLabel.visible)
@@ -257,7 +257,7 @@ def test_closing_the_scene_saves_what_is_drawn(connected, host, tmp_path):
     expected = connected.drawn()
     host.scene.Clear(False)
     connected.session.close_case()
-    notes = [json.loads(path.read_text()) for path in (tmp_path / "drafts").glob("*/draft.json")]
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "drafts").glob("*/draft.json")]
     labels = list((tmp_path / "drafts").glob("*/label-*.nii"))
     assert [note["case"] for note in notes] == ["phantom_1"]
     np.testing.assert_array_equal(np.asarray(nib.load(labels[-1]).dataobj), expected)

@@ -239,7 +239,7 @@ def test_a_label_that_cannot_be_written_leaves_the_old_file(shown_case, tmp_path
     (tmp_path / "out.unknown").write_text("old")
     with pytest.raises(SceneError, match=r"out\.unknown cannot be written"):
         nodes.write_volume(shown_case.scan, tmp_path / "out.unknown")
-    assert (tmp_path / "out.unknown").read_text() == "old"
+    assert (tmp_path / "out.unknown").read_text(encoding="utf-8") == "old"
 
 
 def test_nodes_that_the_user_deleted_are_missed_politely(host, shown_case, phantom_case, tmp_path):

@@ -42,7 +42,7 @@ def test_the_scale_stays_within_what_a_screen_can_show(colors, name):
 
 @pytest.mark.parametrize("metadata", BUNDLES, ids=lambda path: path.parents[1].name)
 def test_no_structure_of_our_models_drowns_in_the_heat_colours(colors, metadata):
-    labels = json.loads(metadata.read_text())["uncertainty"]["labels"]
+    labels = json.loads(metadata.read_text(encoding="utf-8"))["uncertainty"]["labels"]
     own = np.array([label["rgb"] for label in labels]) / 255
     apart = np.linalg.norm(own[:, None] - colors.heat_scale()[None], axis=-1)
     assert apart.min() > 0.5

@@ -20,7 +20,7 @@ SLOW = {"state": "running", "fraction": 0.25, "stage": "inference", "eta_s": 7.0
 
 def alive(pid: str) -> bool:
     try:
-        return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path("/proc", pid, "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 

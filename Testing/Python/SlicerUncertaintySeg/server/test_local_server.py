@@ -60,7 +60,7 @@ def lines_until(server, start: str) -> list[str]:
 
 def alive(pid: str) -> bool:
     try:
-        return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path("/proc", pid, "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 

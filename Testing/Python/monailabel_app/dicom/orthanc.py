@@ -62,7 +62,7 @@ class Orthanc:
         self.process.wait(timeout=30)
 
     def _answers(self) -> bool:
-        assert self.process.poll() is None, (self.folder / "orthanc.log").read_text()[-2000:]
+        assert self.process.poll() is None, (self.folder / "orthanc.log").read_text(encoding="utf-8")[-2000:]
         try:
             return self.http.get("/system").status_code == 200
         except httpx.TransportError:

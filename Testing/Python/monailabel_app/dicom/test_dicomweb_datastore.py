@@ -330,7 +330,7 @@ def test_records_are_plain_json(datastore, uids):
     datastore.status()
     exported = Path(datastore.folder, "datastore_v2.json")
     poll(exported.is_file)
-    records = json.loads(exported.read_text())
+    records = json.loads(exported.read_text(encoding="utf-8"))
     assert set(uids.values()) <= set(records["objects"])
 
 

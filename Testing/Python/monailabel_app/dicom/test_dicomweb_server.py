@@ -162,7 +162,7 @@ def test_a_saved_label_reaches_the_server_as_seg(dicom_server, guarded_orthanc, 
 
 
 def test_the_password_is_nowhere_to_be_read(dicom_server, password):
-    assert password not in dicom_server.log.read_text()
+    assert password not in dicom_server.log.read_text(encoding="utf-8")
     command = Path(f"/proc/{dicom_server.process.pid}/cmdline")
     if command.exists():
         assert password.encode() not in command.read_bytes()

@@ -28,7 +28,7 @@ FORMS = {".nii": False, ".nii.gz": True, ".mha": True, "_plain.mha": False, ".nr
 @pytest.fixture(autouse=True)
 def nothing_forbidden(watched):
     yield
-    assert watched.guard.read_text() == ""
+    assert watched.guard.read_text(encoding="utf-8") == ""
 
 
 def test_the_guard_forbids_what_it_should(watched, tmp_path):
@@ -46,7 +46,7 @@ def test_the_guard_forbids_what_it_should(watched, tmp_path):
     search = os.pathsep.join([str(GUARD), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": search, **{name: str(value) for name, value in paths.items()}}
     subprocess.run([sys.executable, "-c", attempts], env=environment, stderr=subprocess.DEVNULL, check=False)
-    assert paths["GUARD_LOG"].read_text().splitlines() == list(calls)
+    assert paths["GUARD_LOG"].read_text(encoding="utf-8").splitlines() == list(calls)
 
 
 def sent(server, data: bytes) -> bytes:
@@ -196,7 +196,7 @@ def test_memory_of_the_server_stays_small_whatever_a_small_file_expands_to(watch
     image = watched.images()[0]
 
     def peak() -> int:
-        status = Path(f"/proc/{watched.process.pid}/status").read_text()
+        status = Path(f"/proc/{watched.process.pid}/status").read_text(encoding="utf-8")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
     large = nifti(array=np.zeros(1, np.uint8), dim=[3, 1024, 512, 512, 1, 1, 1, 1])[:352]

@@ -44,7 +44,7 @@ def test_changes_are_exported_soon_and_by_themselves(records, exports, tmp_path)
         records.put_image("a", "a.nii.gz", {"ward": 3})
     note(records, 1)
     poll(lambda: (tmp_path / RECORDS).is_file() and (tmp_path / "audit").is_dir(), seconds=10)
-    assert json.loads((tmp_path / RECORDS).read_text())["objects"]["a"]["image"]["info"]["ward"] == 3
+    assert json.loads((tmp_path / RECORDS).read_text(encoding="utf-8"))["objects"]["a"]["image"]["info"]["ward"] == 3
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")

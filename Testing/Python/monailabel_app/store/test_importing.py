@@ -53,7 +53,7 @@ def test_labels_that_lay_there_without_a_record_are_checked_and_counted(studies,
 
 @pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "[" * 50 + "]" * 50, "123456789012345678901234567890"])
 def test_what_no_reader_could_read_back_is_left_out_and_said(older, open_folder, value):
-    older.write_text(older.read_text().replace('"ward": 3', f'"odd": {value}, "ward": 3'))
+    older.write_text(older.read_text(encoding="utf-8").replace('"ward": 3', f'"odd": {value}, "ward": 3'))
     datastore = open_folder()
     assert datastore.get_image_info("a").keys() >= {"ward"}
     assert "odd" not in datastore.get_image_info("a")
@@ -62,7 +62,7 @@ def test_what_no_reader_could_read_back_is_left_out_and_said(older, open_folder,
 
 def test_records_that_another_program_wrote_since_are_not_read_and_this_is_said(datastore, open_folder, studies):
     datastore.close()
-    exported = json.loads((studies / RECORDS).read_text())
+    exported = json.loads((studies / RECORDS).read_text(encoding="utf-8"))
     exported["objects"]["a"]["image"]["info"]["ward"] = 99
     (studies / RECORDS).write_text(json.dumps(exported))
     datastore = open_folder()

@@ -82,7 +82,7 @@ def test_tables_maps_and_picture_are_written(command, where, data, tmp_path):
     with (out / "audit.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert lines[0]["case"] == MISSED
-    assert json.loads((out / "audit.json").read_text())["n"] == CASES
+    assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["n"] == CASES
     heat = nib.load(out / f"{ADDED}_label_error.nii.gz").get_fdata()
     assert heat[:3, :3, :2].min() > 0.9
     assert len(list(out.glob("*_label_error.nii.gz"))) == CASES

@@ -102,7 +102,7 @@ def test_an_output_that_cannot_be_written_leaves_what_is_there(command, models, 
     (tmp_path / "file").write_text("in the way")
     ended = command("predict", *models(), scan, "--output", tmp_path / "file")
     assert "cannot be written" in ended.message
-    assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
 
 
 def test_a_failed_prediction_leaves_an_earlier_one_alone(command, models, scan, tmp_path):

@@ -123,7 +123,7 @@ def test_predict_writes_what_its_json_says(command, models, scan, tmp_path):
         assert low <= high
     assert report["provenance"]["seed"] == 3
     assert all(isinstance(seconds, float) for seconds in report["seconds"].values())
-    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == report
 
 
 def test_predict_looks_where_and_for_what_it_is_asked(command, models, scan, tmp_path):
@@ -256,7 +256,7 @@ def test_predict_warns_of_a_scan_that_is_not_what_the_model_was_trained_on(
 ):
     name, *options = models()
     metadata = Path(options[1]) / name / "configs" / "metadata.json"
-    described = json.loads(metadata.read_text())
+    described = json.loads(metadata.read_text(encoding="utf-8"))
     described["uncertainty"]["modality"] = modality
     metadata.write_text(json.dumps(described))
     scan = windows / "images" / "case_0.nii.gz"

@@ -22,7 +22,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "uncertaintyseg.cli", "demo", "--cases", "2", "--output", str(folder)]
     environment = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow", **os.environ}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=1200)
-    assert done.returncode == 0, done.stderr + (folder / "server.log").read_text()[-3000:]
+    assert done.returncode == 0, done.stderr + (folder / "server.log").read_text(encoding="utf-8")[-3000:]
     return folder
 
 
@@ -35,7 +35,7 @@ def test_every_model_leaves_three_pictures_in_which_the_overlay_can_be_seen(demo
 
 
 def test_the_report_holds_pictures_and_tables_and_needs_nothing_else(demo_folder: Path) -> None:
-    page = (demo_folder / "report.html").read_text()
+    page = (demo_folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 3 * len(MODELS)
     assert all(model in page for model in MODELS)
     assert 'src="http' not in page
@@ -43,7 +43,7 @@ def test_the_report_holds_pictures_and_tables_and_needs_nothing_else(demo_folder
 
 
 def test_the_corrected_label_is_saved_on_the_grid_of_its_scan(demo_folder: Path) -> None:
-    records = json.loads((demo_folder / "studies" / "datastore_v2.json").read_text())["objects"]
+    records = json.loads((demo_folder / "studies" / "datastore_v2.json").read_text(encoding="utf-8"))["objects"]
     (case,) = [image for image, record in records.items() if "final" in record["labels"]]
     (saved,) = (demo_folder / "studies" / "labels" / "final").glob("*.nii.gz")
     label, scan = nib.load(saved), nib.load(demo_folder / "studies" / f"{case}.nii.gz")

@@ -22,7 +22,7 @@ def own(tmp_path, monkeypatch):
 
 def edit_metadata(bundle: Bundle, **section) -> None:
     path = bundle.folder / METADATA
-    metadata = json.loads(path.read_text())
+    metadata = json.loads(path.read_text(encoding="utf-8"))
     metadata["uncertainty"] |= section
     path.write_text(json.dumps(metadata))
 

@@ -21,7 +21,7 @@ def test_it_writes_figures_and_curves_and_a_second_call_only_reads_them(command,
     assert first.code == 0, first.err
     assert first.json["labels"] == [2, 3]
     assert first.json["strategies"]["predictive_entropy"]["difference"]["lo"] is None  # one seed has no interval
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == first.json
+    assert json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8")) == first.json
     assert (tmp_path / "out" / "curves.png").stat().st_size > 10_000
     cells = {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("cell.json")}
     table = command("simulate", windows, *where, "--strategies", "foreground_random,predictive_entropy", "--markdown")

@@ -11,7 +11,7 @@ def test_the_token_comes_on_stdout_alone_and_lets_its_owner_in(command, tmp_path
     assert ended.code == 0
     [token] = ended.out.split()
     assert TokenBook(file).find(token) == Identity("anna", Role.trainer)
-    assert token not in file.read_text()
+    assert token not in file.read_text(encoding="utf-8")
     assert token not in ended.err
 
 

@@ -230,8 +230,8 @@ def _network(trainer: Any) -> torch.nn.Module:
 def _managers(training: Path) -> tuple[Any, Any, dict[str, Any]]:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    plans = PlansManager(json.loads((training / "plans.json").read_text()))
-    dataset = json.loads((training / "dataset.json").read_text())
+    plans = PlansManager(json.loads((training / "plans.json").read_text(encoding="utf-8")))
+    dataset = json.loads((training / "dataset.json").read_text(encoding="utf-8"))
     return plans, plans.get_configuration(training.name.split("__")[2]), dataset
 
 

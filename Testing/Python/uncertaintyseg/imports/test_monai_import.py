@@ -36,7 +36,7 @@ def models(tmp_path) -> Path:
 
 def change(spleen: Path, **sections) -> None:
     path = spleen / "configs" / "inference.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | sections))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | sections))
 
 
 def answers(spleen, models, tmp_path, grid, changes=None):
@@ -183,7 +183,7 @@ def test_one_that_nobody_trusted_never_runs(spleen, models):
     write_zoo_bundle(spleen)
     bundle = import_model(spleen, output=models, trust=True)
     path = bundle.folder / OUR_METADATA
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content["uncertainty"]["origin"]["trusted"] = False
     path.write_text(json.dumps(content))
     for use in (Bundle.network, Bundle.preprocessing, Predictor):
@@ -195,7 +195,7 @@ def test_a_server_never_runs_one_that_nobody_trusted(tiny_server, spleen):
     write_zoo_bundle(spleen)
     bundle = import_model(spleen, output=tiny_server.folder / "models", trust=True)
     path = bundle.folder / OUR_METADATA
-    trusted = path.read_text()
+    trusted = path.read_text(encoding="utf-8")
     path.write_text(trusted.replace('"trusted": true', '"trusted": false'))
     image = tiny_server.images()[0]
     reply = tiny_server.http.post("/uncertainty/v1/jobs", json={"kind": "infer", "model": bundle.name, "image": image})

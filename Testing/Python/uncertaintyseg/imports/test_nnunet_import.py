@@ -37,24 +37,24 @@ def models(tmp_path) -> Path:
 
 
 def edit(path: Path, **changes) -> None:
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(content | changes))
 
 
 def edit_configuration(training: Path, **changes) -> None:
-    plans = json.loads((training / "plans.json").read_text())
+    plans = json.loads((training / "plans.json").read_text(encoding="utf-8"))
     plans["configurations"]["3d_fullres"] |= changes
     (training / "plans.json").write_text(json.dumps(plans))
 
 
 def edit_architecture(training: Path, **changes) -> None:
-    plans = json.loads((training / "plans.json").read_text())
+    plans = json.loads((training / "plans.json").read_text(encoding="utf-8"))
     plans["configurations"]["3d_fullres"]["architecture"] |= changes
     (training / "plans.json").write_text(json.dumps(plans))
 
 
 def edit_arguments(training: Path, **changes) -> None:
-    plans = json.loads((training / "plans.json").read_text())
+    plans = json.loads((training / "plans.json").read_text(encoding="utf-8"))
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= changes
     (training / "plans.json").write_text(json.dumps(plans))
 
@@ -86,7 +86,7 @@ def test_a_real_folder_becomes_a_model_that_tells_where_it_came_from(training, m
     assert bundle.setting("window") == [32, 32, 32]
     assert bundle.setting("mirrors") == bundle.setting("symmetries") == [0, 1, 2]
     assert (bundle.setting("layout"), bundle.setting("average")) == ("nnunet", "logits")
-    assert str(training) not in (bundle.folder / "configs" / "metadata.json").read_text()
+    assert str(training) not in (bundle.folder / "configs" / "metadata.json").read_text(encoding="utf-8")
 
 
 def test_weights_keep_every_bit(training, models):
@@ -176,7 +176,7 @@ def test_what_is_no_training_is_refused(models, tmp_path):
 
 @pytest.mark.parametrize("name", ["dataset.json", "plans.json"])
 def test_a_missing_or_broken_description_is_named(training, models, name):
-    text = (training / name).read_text()
+    text = (training / name).read_text(encoding="utf-8")
     (training / name).write_text(text[: len(text) // 2])
     refused(training, models, name, "not valid JSON")
     (training / name).unlink()
@@ -334,7 +334,11 @@ def test_hostile_names_are_cleaned_visibly_and_never_evaluated(training, models,
     assert network.head.classes == 3
     assert preprocessing.transforms[0].labels == {names[0]: 1, names[1]: 2}
     assert not (tmp_path / "was_here").exists()
-    texts = [text for text in _texts(json.loads((bundle.folder / INFERENCE).read_text())) if text[:1] in "$@%"]
+    texts = [
+        text
+        for text in _texts(json.loads((bundle.folder / INFERENCE).read_text(encoding="utf-8")))
+        if text[:1] in "$@%"
+    ]
     assert set(texts) == {
         "", "@spacing", "@bundle_root", "@device", "$@bundle_root + '/eval'",
         "$@predictor.predict_folder(@dataset_dir, @output_dir)",

@@ -123,7 +123,7 @@ def test_the_file_is_copied_whole_and_named_in_the_checksum(script, models):
     copied = bundle.folder / "models" / "model.ts"
     assert copied.read_bytes() == path.read_bytes()
     assert sorted(load_file(bundle.weights)) == ["backbone.sha256", "head.mean.bias", "head.mean.weight"]
-    origin = json.loads((bundle.folder / METADATA).read_text())["uncertainty"]["origin"]
+    origin = json.loads((bundle.folder / METADATA).read_text(encoding="utf-8"))["uncertainty"]["origin"]
     assert (origin["source"], origin["folder"]) == ("torchscript", "small net.ts")
     torch.jit.script(Ending(ending="softmax").eval()).save(copied)
     with pytest.raises(BundleError, match=r"model\.ts is another file than the one that was imported"):

@@ -76,7 +76,7 @@ def test_the_checksum_covers_every_part_and_what_is_whose(tmp_path):
     assert changed.checksum not in ("", before)
     content[-1] ^= 1
     path.write_bytes(content)
-    metadata = json.loads((bundle.folder / "configs" / "metadata.json").read_text())
+    metadata = json.loads((bundle.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     metadata["uncertainty"]["parts"][0]["labels"].reverse()
     (bundle.folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
     assert Bundle.load(bundle.folder).checksum not in ("", before)
@@ -124,7 +124,7 @@ def test_a_damaged_part_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_weights_of_something_else_are_refused(tmp_path, monkeypatch, change, message):
     folder = lay_out(tmp_path / "weights", "total_fast")
     (trained,) = folder.glob("*/*")
-    plans, data = (json.loads((trained / name).read_text()) for name in ("plans.json", "dataset.json"))
+    plans, data = (json.loads((trained / name).read_text(encoding="utf-8")) for name in ("plans.json", "dataset.json"))
     change(plans, data)
     (trained / "plans.json").write_text(json.dumps(plans))
     (trained / "dataset.json").write_text(json.dumps(data))

@@ -32,11 +32,11 @@ def folder(tmp_path) -> Path:
 
 
 def change(path: Path, **values: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values))
 
 
 def metadata(folder: Path) -> dict:
-    return json.loads((folder / METADATA).read_text())
+    return json.loads((folder / METADATA).read_text(encoding="utf-8"))
 
 
 def test_a_bundle_says_what_it_is(folder):
@@ -129,7 +129,7 @@ def test_a_missing_setting_is_named(folder):
     ],
 )
 def test_a_configuration_that_makes_no_network_says_why(folder, definition, reason):
-    network = json.loads((folder / INFERENCE).read_text())["network_def"]
+    network = json.loads((folder / INFERENCE).read_text(encoding="utf-8"))["network_def"]
     change(folder / INFERENCE, network_def=network | definition)
     with pytest.raises(BundleError, match=rf"inference\.json: 'network_def' cannot be built: .*{reason}"):
         Bundle.load(folder).network(weights=False)
@@ -208,7 +208,7 @@ def test_shipped_bundles_are_found_and_build_their_networks():
 
 def test_another_number_of_classes_than_labels_is_refused(tmp_path):
     path = tiny.write_bundle(tmp_path, classes=3)
-    config = json.loads((path / INFERENCE).read_text())
+    config = json.loads((path / INFERENCE).read_text(encoding="utf-8"))
     config["network_def"]["classes"] = 4
     (path / INFERENCE).write_text(json.dumps(config))
     with pytest.raises(BundleError, match=r"4 classes, background included; the metadata lists 2 labels"):

@@ -179,7 +179,7 @@ def test_a_map_that_drives_is_what_people_review_by(predictor, cases, driven, dr
 def test_the_report_says_which_map_drives(predictor, cases, driven_bundle, tmp_path):
     report = predictor.predict(cases[0].image).save(tmp_path)
     assert report["driven_by"] == "predictive_entropy"
-    assert json.loads((tmp_path / "report.json").read_text())["driven_by"] == "predictive_entropy"
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["driven_by"] == "predictive_entropy"
 
 
 def test_a_scan_that_goes_through_files_is_driven_alike(predictor, cases, driven_bundle, monkeypatch, tmp_path):
@@ -237,5 +237,7 @@ def test_every_shipped_model_has_a_calibration_of_its_weights_that_promises_five
         assert calibration.n >= 40
         assert (bundle.folder / CALIBRATION).stat().st_size < 100_000
         assert 0 < guarantee(calibration).threshold < 1
-        assert json.loads((bundle.folder / CALIBRATION).read_text())["weights_checksum"] == bundle.checksum
+        assert (
+            json.loads((bundle.folder / CALIBRATION).read_text(encoding="utf-8"))["weights_checksum"] == bundle.checksum
+        )
         assert (bundle.folder / WEIGHTS).is_file()

@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_maps(name, tiny_bundle, scan):
 @pytest.mark.parametrize(("method", "passes"), [("tta", 2), ("fused", 30 + 2 + 30)])
 def test_a_model_says_which_symmetries_it_was_trained_for(method, passes, tmp_path):
     path = tiny.write_bundle(tmp_path / "models")
-    config = json.loads((path / INFERENCE).read_text())
+    config = json.loads((path / INFERENCE).read_text(encoding="utf-8"))
     (path / INFERENCE).write_text(json.dumps(config | {"symmetries": [0]}))
     bundle = tiny.give_random_weights(path)
     assert predictor_for(bundle, method).options == {"symmetries": [0]}
@@ -135,7 +135,7 @@ def test_members_of_an_ensemble_must_see_the_same(tmp_path):
     with pytest.raises(BundleError, match="labels"):
         predictor_for(one, "ensemble", [folder], options={"models": ["tiny_diagonal"]})
     path = tiny.write_bundle(folder, "single_basis")
-    config = json.loads((path / INFERENCE).read_text())
+    config = json.loads((path / INFERENCE).read_text(encoding="utf-8"))
     config["preprocessing"]["transforms"][-1]["a_max"] = 300
     (path / INFERENCE).write_text(json.dumps(config))
     tiny.give_random_weights(path)

@@ -37,7 +37,7 @@ def test_files_hold_what_the_prediction_holds(prediction, scan, tmp_path):
 def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = prediction.save("out")
-    assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(report))
     assert report["label"] == str(tmp_path / "out" / "label.nii.gz")
     assert report.keys() == {
         "label", "maps", "structures", "regions", "remaining_error_ml", "risk_coverage", "driven_by", "guarantee",

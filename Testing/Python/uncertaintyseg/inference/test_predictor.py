@@ -426,7 +426,7 @@ def test_what_the_model_did_not_see_is_marked_and_nothing_else_is(tmp_path, blob
     assert "valid" not in everywhere.maps
     assert everywhere.valid.all()
     folder = tiny.write_threshold_bundle(tmp_path / "models", task="cropped").folder
-    config = json.loads((folder / INFERENCE).read_text())
+    config = json.loads((folder / INFERENCE).read_text(encoding="utf-8"))
     config["preprocessing"]["transforms"].append(
         {"_target_": "CenterSpatialCropd", "keys": "image", "roi_size": [8] * 3}
     )

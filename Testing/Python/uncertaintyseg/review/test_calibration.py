@@ -102,7 +102,7 @@ def test_a_file_gives_back_what_was_written_and_is_read_again_when_it_changes(tm
         path.write_text(calibration.model_dump_json())
         assert read_calibration(path).checksum == calibration.checksum
     assert first.checksum != second.checksum
-    assert Calibration.model_validate_json(path.read_text()).checksum == second.checksum
+    assert Calibration.model_validate_json(path.read_text(encoding="utf-8")).checksum == second.checksum
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_files_of_old_load_unchanged_and_mean_the_error_probability(tmp_path):
     files = sorted(shipped_models().glob(f"*/{CALIBRATION}"))
     assert len(files) >= 14
     for file in files:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         found = read_calibration(file)
         assert found.model_dump_json() == text, file
         if found.measure == MEASURE:

@@ -137,7 +137,7 @@ def test_a_folder_with_another_simulation_is_left_alone_unless_told_otherwise(ru
     with pytest.raises(InputError, match=r"another 'iterations'.*--output"):
         run(copied, ["random"], settings=other)
     run(copied, ["random"], settings=other, resume=False)
-    assert (copied / "notes.txt").read_text() == "mine"
+    assert (copied / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_pool_that_ends_early_ends_with_all_labels(run, settings, tmp_path):

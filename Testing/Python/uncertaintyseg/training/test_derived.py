@@ -45,10 +45,10 @@ def write_imported(folder: Path, seed: int = 0, **options: object) -> Bundle:
     network = bundle.network()
     for value in network.parameters():
         value.data += 1e-5 * torch.randn_like(value)  # so that half precision would lose something
-    metadata = json.loads((path / METADATA).read_text())
+    metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
     metadata["uncertainty"]["origin"] = {"source": "nnunet", "folder": "Dataset1"}
     (path / METADATA).write_text(json.dumps(metadata))
-    inference = json.loads((path / INFERENCE).read_text()) | {"average": "logits", "mirrors": [0]}
+    inference = json.loads((path / INFERENCE).read_text(encoding="utf-8")) | {"average": "logits", "mirrors": [0]}
     (path / INFERENCE).write_text(json.dumps(inference))
     save_weights(network, bundle.weights, exact=True)
     return Bundle.load(path)
@@ -206,7 +206,10 @@ def test_an_imported_network_is_not_trained_itself_and_the_message_says_what_to_
 def test_segwithu_reads_the_two_taps_above_the_last(tmp_path):
     imported = write_imported(tmp_path / "models", filters=(4, 8, 8, 8))
     made = with_head(imported, "segwithu", tmp_path / "models")
-    assert json.loads((made.folder / INFERENCE).read_text())["network_def"]["taps"] == {"up_0": 16, "up_1": 16}
+    assert json.loads((made.folder / INFERENCE).read_text(encoding="utf-8"))["network_def"]["taps"] == {
+        "up_0": 16,
+        "up_1": 16,
+    }
 
 
 def test_an_imported_model_without_a_recipe_is_named(imported):

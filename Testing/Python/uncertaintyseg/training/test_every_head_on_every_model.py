@@ -34,7 +34,7 @@ def imported(folder: Path) -> Bundle:
         (METADATA, "uncertainty", {"origin": {"source": "nnunet", "folder": "Dataset1"}}),
         (INFERENCE, None, {"average": "logits"}),
     ):
-        config = json.loads((path / part).read_text())
+        config = json.loads((path / part).read_text(encoding="utf-8"))
         (config[key] if key else config).update(more)
         (path / part).write_text(json.dumps(config))
     return Bundle.load(path)

@@ -330,7 +330,7 @@ def test_a_device_that_is_not_there_is_refused(backbone, cases, tmp_path):
 )
 def test_a_wrong_recipe_names_its_field(backbone, cases, tmp_path, change, message):
     source = Path(shutil.copytree(backbone.source, tmp_path / "tiny_deterministic"))
-    config = json.loads((source / TRAINING).read_text())
+    config = json.loads((source / TRAINING).read_text(encoding="utf-8"))
     config["recipe"] |= change
     (source / TRAINING).write_text(json.dumps(config))
     with pytest.raises((BundleError, InputError), match=message):

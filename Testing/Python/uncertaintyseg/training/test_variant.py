@@ -38,7 +38,7 @@ def test_options_reach_the_new_head_and_those_of_the_old_one_do_not(tmp_path):
     old = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "low_rank", rank=3))
     made = with_head(old, "mixture_of_bases", tmp_path / "runs", bases=2)
     assert made.network(weights=False).head.bases.shape[0] == 2
-    assert "rank" not in json.loads((made.folder / INFERENCE).read_text())["network_def"]
+    assert "rank" not in json.loads((made.folder / INFERENCE).read_text(encoding="utf-8"))["network_def"]
 
 
 def test_the_new_model_segments_like_the_old_one(trained, tmp_path, windows):

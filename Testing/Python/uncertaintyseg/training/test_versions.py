@@ -78,9 +78,9 @@ def test_what_belongs_to_weights_goes_and_comes_with_them(shipped, candidate, mo
     assert not in_use.exists()
     in_use.write_text("new")
     restore(published, 1)
-    assert in_use.read_text() == "old"
+    assert in_use.read_text(encoding="utf-8") == "old"
     restore(published, 2)
-    assert in_use.read_text() == "new"
+    assert in_use.read_text(encoding="utf-8") == "new"
 
 
 def test_weights_of_any_version_can_be_loaded_by_their_checksum(shipped, candidate, models):

@@ -30,7 +30,7 @@ def guard_nibabel(module):
     def checked(self, fileish, *args, **options):
         if isinstance(fileish, str | os.PathLike) and Path(fileish).is_file():
             digest = hashlib.sha256(Path(fileish).read_bytes()).hexdigest()
-            if digest in UPLOADS.read_text():
+            if digest in UPLOADS.read_text(encoding="utf-8"):
                 refuse(f"nibabel on {fileish}")
         start(self, fileish, *args, **options)
 
