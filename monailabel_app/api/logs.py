@@ -14,7 +14,7 @@ router = APIRouter(tags=["Others"])
 
 @router.get("/logs/", summary="The last lines of the server's log", response_model=None)
 def newest(
-    lines: Annotated[int, Query(ge=1, le=100_000)] = 300,
+    lines: Annotated[int, Query(ge=0, le=100_000)] = 300,
     html: bool = True,
     text: bool = False,
     refresh: Annotated[int, Query(ge=0, le=3600, description="Seconds between two looks of the page.")] = 0,
