@@ -48,7 +48,7 @@ class Editor:
         assert button.isEnabled()
         QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
 
-    def wait(self, condition, seconds: float = 20.0) -> None:
+    def wait(self, condition, seconds: float = 180.0) -> None:
         self.desktop.wait_until(condition, seconds)
 
     def reviewed(self) -> None:

@@ -51,7 +51,7 @@ class Reviewer:
         QtTest.QTest.keyClick(slicer.util.mainWindow(), getattr(QtCore.Qt, f"Key_{key}"), modifier)
         self.desktop.process_events()
 
-    def answered(self, seconds: float = 20.0) -> None:
+    def answered(self, seconds: float = 180.0) -> None:
         self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.courier.pending), seconds)
 
     def states(self) -> list[str]:

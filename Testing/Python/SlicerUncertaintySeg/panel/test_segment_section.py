@@ -59,7 +59,7 @@ def segment_and_copy(annotator, names: dict[str, str]):
 
 def test_the_chosen_model_is_told_about(annotator, server, tmp_path):
     text = annotator.segment.ui.aboutLabel.text
-    assert "Labels: anterior, posterior." in text or "Labels: organ, lesions." in text
+    assert "Labels: anterior, posterior." in text or "Labels: organ, lesion." in text
     assert "Head deterministic" in text
     assert "alibrated" in text
     assert annotator.session.state.model == server.baseline

@@ -31,7 +31,7 @@ class Asker:
         )
         return ticket
 
-    def wait(self, condition, seconds: float = 20.0) -> None:
+    def wait(self, condition, seconds: float = 180.0) -> None:
         """Pump until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -44,7 +44,7 @@ def start(tmp_path):
         server.forget()
 
 
-def wait_for(condition, seconds: float = 10.0):
+def wait_for(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "nothing happened in time"
