@@ -339,14 +339,11 @@ def read_config(path: Path) -> ConfigParser:
     Raises:
         BundleError: when it is missing or not valid JSON.
     """
-    from monai.bundle import ConfigParser
-
-    from uncertaintyseg.inference.components import Locator
+    from uncertaintyseg.inference.components import config_parser  # brings MONAI
 
     if not path.is_file():
         raise BundleError(f"{path.parents[1]} has no {path.parent.name}/{path.name}.")
-    parser = ConfigParser()
-    parser.locator = Locator()
+    parser = config_parser()
     try:
         parser.read_config(path)
     except ValueError as error:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 
-from monai.bundle import ComponentLocator
+from monai.bundle import ComponentLocator, ConfigParser
 
 
 class Locator(ComponentLocator):
@@ -17,6 +17,13 @@ class Locator(ComponentLocator):
 
     def _find_classes_or_functions(self, modnames: Sequence[str] | str) -> dict[str, list]:
         return _found((modnames,) if isinstance(modnames, str) else tuple(modnames))
+
+
+def config_parser() -> ConfigParser:
+    """MONAI's parser, with the locator above."""
+    parser = ConfigParser()
+    parser.locator = Locator()
+    return parser
 
 
 @lru_cache(maxsize=1)  # of the modules that are there: with another one it is looked anew
