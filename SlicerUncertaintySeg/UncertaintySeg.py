@@ -20,7 +20,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import overlay, sample
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.courier import Courier
+from UncertaintySegLib.server.worker_client import WorkerClient
 
 
 class UncertaintySeg(ScriptedLoadableModule):
@@ -65,7 +65,7 @@ class UncertaintySegLogic(ScriptedLoadableModuleLogic):
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         folder = Path(slicer.app.temporaryPath) / "UncertaintySeg"
-        self.session = Session(CaseScene(slicer.mrmlScene), Courier(), folder)
+        self.session = Session(CaseScene(slicer.mrmlScene), WorkerClient(), folder)
 
 
 class UncertaintySegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

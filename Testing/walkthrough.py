@@ -80,7 +80,7 @@ class Walk:
     def wait(self, until: Callable[[], bool] = lambda: True) -> None:
         """Wait until nothing is asked any more."""
         session = self.session
-        desktop.wait_until(lambda: not session.busy and not session.courier.pending and until(), PATIENCE)
+        desktop.wait_until(lambda: not session.busy and not session.worker.pending and until(), PATIENCE)
 
     def step(self, name: str, *sections: str) -> None:
         """Note the status line and take a picture with these sections open, the last one in sight."""

@@ -22,6 +22,7 @@ PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "startup": set(),
+    "viewer": set(),
     "wire": set(),
     "tokens": {"errors"},
     "logits": {"errors"},
@@ -44,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
     "cli": {
         "active", "data", "errors", "imports", "inference", "metrics", "review", "simulation", "startup", "tokens",
-        "training", "wire",
+        "training", "viewer", "wire",
     },
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""
@@ -111,11 +112,14 @@ def test_the_slicer_module_needs_nothing_that_slicer_lacks():
     assert not wrong("SlicerUncertaintySeg", lambda name: name not in allowed)
 
 
-def test_the_library_knows_neither_server_nor_viewer():
-    assert not wrong("uncertaintyseg", (SERVER | SLICER).__contains__)
+def test_only_one_room_of_the_library_knows_slicer_and_none_the_server():
+    demo = str(Path("uncertaintyseg/cli/demo"))  # says early that the wheel is missing
+    found = [line for line in wrong("uncertaintyseg", SLICER.__contains__) if not line.startswith(demo)]
+    assert {line.split("/")[1] for line in found} == {"viewer"}
+    assert not wrong("uncertaintyseg", SERVER.__contains__)
 
 
-def test_only_the_demo_looks_at_the_viewer():
+def test_only_the_demo_looks_at_the_slicer_module():
     demo = str(Path("uncertaintyseg/cli/demo"))
     found = wrong("uncertaintyseg", (OURS - {"uncertaintyseg"}).__contains__)
     assert not [line for line in found if not line.startswith(demo)]
@@ -132,6 +136,12 @@ def test_the_server_knows_no_viewer():
     assert not wrong(
         "monailabel_app", (SLICER | {"UncertaintySegLib", "slicer_host", "SlicerUncertaintySeg"}).__contains__
     )
+    assert not [
+        name
+        for path in sources("monailabel_app")
+        for name, _ in source(path).imports
+        if "uncertaintyseg.viewer" in name
+    ]
 
 
 def test_sample_data_needs_the_library_only():

@@ -22,7 +22,7 @@ from UncertaintySegLib.logic.editing import RISK, Editing  # noqa: E402
 from UncertaintySegLib.logic.session import Session  # noqa: E402
 from UncertaintySegLib.scene import editing, masks, segments  # noqa: E402
 from UncertaintySegLib.scene.case import CaseScene  # noqa: E402
-from UncertaintySegLib.server.courier import Courier  # noqa: E402
+from UncertaintySegLib.server.worker_client import WorkerClient  # noqa: E402
 
 
 def steps(session: Session, folder: Path) -> dict[str, Callable[[], object]]:
@@ -103,7 +103,7 @@ def main() -> None:
         folder = Path(name)
         files = write(folder, tuple(arguments.size))
         case = open_case(host.scene, files)
-        session = Session(case, Courier(), folder)
+        session = Session(case, WorkerClient(), folder)
         rows = [[step, f"{1000 * seconds(run, arguments.repeats):.0f}"] for step, run in steps(session, folder).items()]
         console.print(machine())
         show("{} x {} x {} voxels, {} structures".format(*arguments.size, len(LABELS)), ["step", "median ms"], rows)

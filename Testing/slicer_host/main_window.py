@@ -8,9 +8,9 @@ import numpy as np
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from slicer_host.application import Host
-from slicer_host.layout import Rectangle
 from slicer_host.module_manager import ModuleSelector
+from uncertaintyseg.viewer.application import Host
+from uncertaintyseg.viewer.layout import Rectangle
 
 _BAR = 20  # pixels
 _GAP = 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from PySide6 import QtCore, QtWidgets
 
 from slicer_host import event_loop
-from slicer_host.application import Host
 from slicer_host.io_manager import CoreIOManager
 from slicer_host.module_manager import ModuleManager
 from slicer_host.pythonqt import connectable
+from uncertaintyseg.viewer.application import Host
 
 VERSION = (5, 11)
 

@@ -147,7 +147,7 @@ class Clicks:
         self._place.close()
 
     def corrections(self) -> dict[str, Any]:
-        """Return all clicks as the errand `condition` takes them."""
+        """Return all clicks as the request `condition` takes them."""
         return corrections.to_json(self._marks, self.session.state.base.labels, self.session.scene.scan)
 
     def _on_marks(self) -> None:

@@ -183,9 +183,9 @@ class Connection:
 
 
 def _server(url: str, token: str) -> dict[str, str]:
-    """Return what an errand is told of a server, its address as the errand would write it."""
+    """Return what a request is told of a server, its address as the request would write it."""
     url = url.strip() or settings.DEFAULTS["serverUrl"]
-    with contextlib.suppress(ServerError):  # the errand says what is wrong with it
+    with contextlib.suppress(ServerError):  # the request says what is wrong with it
         url = Client(url).url
     return {"url": url, "token": token}
 

@@ -18,7 +18,7 @@ _BACKGROUND, _SCRIBBLES = "background", "scribbles"
 
 
 def to_json(marks: Iterable[Mark], labels: Sequence[Label], scan: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
-    """Return marks as the errand `condition` takes them: IJK of the scan's file, by the name of the structure.
+    """Return marks as the request `condition` takes them: IJK of the scan's file, by the name of the structure.
 
     Of marks on one voxel the last counts, as in drawing.
     """

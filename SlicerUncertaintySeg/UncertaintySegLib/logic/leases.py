@@ -14,7 +14,7 @@ _TAKEN = 409
 
 
 def lease_arguments(session: Session) -> dict[str, Any]:
-    """Return how long others do not get a case, as errands take it; who may only look takes it from nobody."""
+    """Return how long others do not get a case, as requests take it; who may only look takes it from nobody."""
     minutes = 0 if session.state.read_only else settings.value("leaseMinutes")
     return {"client_id": session.client_id, "lease_minutes": minutes}
 

@@ -71,7 +71,7 @@ class Reviewing:
     def cancel(self) -> None:
         """Forget the review that is on its way."""
         if self._ticket is not None:
-            self.session.courier.cancel(self._ticket)
+            self.session.worker.cancel(self._ticket)
             self._ticket = None
 
     def forget(self) -> None:

@@ -18,8 +18,8 @@ from UncertaintySegLib.logic.maps import Maps
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.courier import Courier
 from UncertaintySegLib.server.replies import InferResult, Promise, Sample, ServerInfo
+from UncertaintySegLib.server.worker_client import WorkerClient
 
 _logger = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class State:
             label: where the segments differ from that, a person drew them.
         label: File of the label that the server has of the case; None where it has none.
         model: Name of the model that is chosen to run.
-        trusted: What is right of the label at first, as the errand `review` takes it: "edits" where it began as the
+        trusted: What is right of the label at first, as the request `review` takes it: "edits" where it began as the
             model's own, "none" where it is somebody else's.
         read_only: Whether labels may only be looked at.
         accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
-        corrections: The clicks on the case, as the errand `condition` takes them.
+        corrections: The clicks on the case, as the request `condition` takes them.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
         promise: The last one that was asked for, of the result that it names.
         message, is_error: The status line.
@@ -99,7 +99,7 @@ class Session:
 
     Args:
         scene: Where to show the case.
-        courier: Asks the server.
+        worker: Asks the server.
         folder: Where downloads and drafts are kept.
 
     Attributes:
@@ -117,9 +117,9 @@ class Session:
         maps: Brings the maps of the result into the scene.
     """
 
-    def __init__(self, scene: CaseScene, courier: Courier, folder: Path) -> None:
+    def __init__(self, scene: CaseScene, worker: WorkerClient, folder: Path) -> None:
         self.scene = scene
-        self.courier = courier
+        self.worker = worker
         self.folder = folder
         self.state = State()
         self.url, self.token = "", ""
@@ -148,7 +148,7 @@ class Session:
 
     def ask(
         self,
-        errand: str,
+        name: str,
         arguments: Mapping[str, Any],
         done: Done,
         *,
@@ -157,22 +157,22 @@ class Session:
         failed: Failed | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Have an errand done.
+        """Have a request done.
 
         Args:
-            errand: Name of a function in `server.errands`.
+            name: Of a function in `server.requests`.
             arguments: Its arguments; the server and the folder are added.
             done: Gets the answer. An `UncertaintySegError` from it goes to the status line.
-            stage: What the progress bar says until the errand says more.
+            stage: What the progress bar says until the request says more.
             quiet: Beside whatever else runs, and without the progress bar.
             failed: Gets the error instead of the status line.
             progress: Gets the stage, the fraction (0 to 1) and the seconds left, instead of the progress bar.
 
         Raises:
-            RuntimeError: Another errand that is not quiet still runs.
+            RuntimeError: Another request that is not quiet still runs.
         """
         if not quiet and self.busy:
-            raise RuntimeError("One errand at a time: the one before has not ended.")
+            raise RuntimeError("One request at a time: the one before has not ended.")
         wanted = {
             "server": {"url": self.url, "token": self.token},
             "folder": str(self.folder),
@@ -191,7 +191,7 @@ class Session:
             (failed or self.fail)(error)
 
         progress = progress or (None if quiet else self._show_progress)
-        ticket = self.courier.call(errand, wanted, done=succeed, failed=give_up, progress=progress)
+        ticket = self.worker.call(name, wanted, done=succeed, failed=give_up, progress=progress)
         if not quiet:
             self._ticket = ticket
             self.state.fraction, self.state.stage, self.state.eta_s = 0.0, stage, None
@@ -202,15 +202,15 @@ class Session:
     def cancel(self) -> None:
         """Stop what runs, on the server too."""
         if self._ticket is not None:
-            self.courier.cancel(self._ticket)
+            self.worker.cancel(self._ticket)
 
     def pump(self) -> None:
         """Handle what has come since the last call."""
-        self.courier.pump()
+        self.worker.pump()
 
     def close(self) -> None:
         """Let everything go."""
-        self.courier.close()
+        self.worker.close()
 
     def say(self, message: str) -> None:
         """Put a sentence on the status line."""

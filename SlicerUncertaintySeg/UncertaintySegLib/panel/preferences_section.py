@@ -36,7 +36,7 @@ class PreferencesSection(Section):
 
     def on_remove_downloads(self, *_arguments) -> None:
         """Remove what came from the server, less the open case."""
-        if self.session.courier.pending:
+        if self.session.worker.pending:
             self.session.say(_("Something is being downloaded: try again when it has ended."))
             return
         state = self.session.state

@@ -1,1 +1,1 @@
-"""The way to the server. No `slicer` here: all of it but `courier` runs in a child process, or in scripts."""
+"""The way to the server. No `slicer` here: all of it but `worker_client` runs in a child process, or in scripts."""

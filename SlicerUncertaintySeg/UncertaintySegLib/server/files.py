@@ -107,5 +107,5 @@ def _age(entry: Path) -> float:
 def _stat(path: Path, field: str) -> float:
     try:
         return getattr(path.stat(), field)
-    except OSError:  # another errand has just removed it
+    except OSError:  # another request has just removed it
         return 0

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server.interpreter import NO_WINDOW, slicer_python
 
-KEEPER = Path(__file__).with_name("keeper.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class LocalServer:
@@ -43,7 +43,7 @@ class LocalServer:
         self.url = f"http://127.0.0.1:{port}"
         self._folder = Path(tempfile.mkdtemp(prefix="UncertaintySegServer-"))
         log = self._folder / "log.txt"
-        self._process = _start_keeper(log)
+        self._process = _start_supervisor(log)
         self._log: BinaryIO = log.open("rb")
         self._rest = b""
         wanted = {
@@ -81,11 +81,11 @@ class LocalServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _start_keeper(log: Path) -> subprocess.Popen:
+def _start_supervisor(log: Path) -> subprocess.Popen:
     try:
         with log.open("wb") as output:
-            return subprocess.Popen(  # noqa: S603 - our own keeper
-                [slicer_python(), str(KEEPER)],
+            return subprocess.Popen(  # noqa: S603 - our own supervisor
+                [slicer_python(), str(SUPERVISOR)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

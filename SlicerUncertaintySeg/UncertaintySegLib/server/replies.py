@@ -384,7 +384,7 @@ def parse_result(data: dict[str, Any]) -> InferResult:
 
 @tolerant
 def parse_promise(data: dict[str, Any]) -> Promise:
-    """Make a `Promise` from what the errand `guarantee` answers."""
+    """Make a `Promise` from what the request `guarantee` answers."""
     return parse(Promise, data, guarantee=_guarantee(data))
 
 

@@ -54,7 +54,7 @@ def under_way(user, server, request: str) -> np.ndarray:
     server.delays[path] = 0.3
     asked_before = len(server.requests)
     ask(user)
-    user.wait_for(lambda: user.session.courier.pending)
+    user.wait_for(lambda: user.session.worker.pending)
     user.wait_for(
         lambda: any(asked.startswith(path) for _method, asked, _headers in list(server.requests)[asked_before:])
     )
@@ -230,7 +230,7 @@ class Monkey:
         )
         next(act for limit, act in acts if kind <= limit)()
         patience = time.monotonic() + 0.02
-        self.user.wait_for(lambda: not self.user.session.courier.pending or time.monotonic() > patience)
+        self.user.wait_for(lambda: not self.user.session.worker.pending or time.monotonic() > patience)
 
     def drop(self) -> None:
         """Have the server hang up on some next requests."""

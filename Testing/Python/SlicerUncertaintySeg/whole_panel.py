@@ -128,7 +128,7 @@ class User:
     def wait(self, until: Callable[[], bool] = lambda: True) -> None:
         """Until nothing is asked any more."""
         session = self.session
-        self.desktop.wait_until(lambda: not session.busy and not session.courier.pending and until(), _PATIENCE)
+        self.desktop.wait_until(lambda: not session.busy and not session.worker.pending and until(), _PATIENCE)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.desktop.wait_until(condition, _PATIENCE)

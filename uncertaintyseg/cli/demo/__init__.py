@@ -36,7 +36,8 @@ def demo(
     task = task or ("hippocampus" if data else "phantom")
     models = [f"{task}_{head}" for head in HEADS]
     try:
-        import slicer_host  # noqa: F401 - says early that the viewer is missing
+        import slicer  # noqa: F401 - says early that the viewer is missing
+
         import UncertaintySegLib  # noqa: F401
     except ImportError as error:
         raise InputError(

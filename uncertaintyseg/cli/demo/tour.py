@@ -59,13 +59,13 @@ class Tour:
     """
 
     def __init__(self, client: Client, studies: Studies, pictures: Path, models: Sequence[str]) -> None:
-        import slicer_host
+        from uncertaintyseg import viewer
         from UncertaintySegLib.scene.case import CaseScene
 
         self.client, self.studies, self.pictures, self.models = client, studies, pictures, models
         self.downloads = pictures.parent / "downloads"
         pictures.mkdir(parents=True, exist_ok=True)
-        self.host = slicer_host.start()
+        self.host = viewer.start()
         self.scene: CaseScene = CaseScene(self.host.scene)
         self.views = {plane: self.host.slice_view(name, size=_SIZE) for plane, name in _VIEWS.items()}
 

@@ -32,7 +32,7 @@ class Annotator:
 
     def wait(self, seconds: float = 240.0) -> None:
         """Until nothing is asked any more, quiet questions included."""
-        self.desktop.wait_until(lambda: not self.session.busy and not self.session.courier.pending, seconds)
+        self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending, seconds)
 
     def connect(self, url: str) -> None:
         ui = self.panel.sections["Server"].ui
@@ -84,9 +84,9 @@ def sitting_at(sections: Sequence[type], folder: Path) -> Iterator[Annotator]:
     from UncertaintySegLib.panel.panel import Panel
     from UncertaintySegLib.panel.server_section import ServerSection
     from UncertaintySegLib.scene.case import CaseScene
-    from UncertaintySegLib.server.courier import Courier
+    from UncertaintySegLib.server.worker_client import WorkerClient
 
-    session = Session(CaseScene(host.scene), Courier(), folder)
+    session = Session(CaseScene(host.scene), WorkerClient(), folder)
     window = slicer.util.loadUI(str(UI / "UncertaintySeg.ui"))
     panel = Panel(slicer.util.childWidgetVariables(window), session, [ServerSection, *sections], str(UI))
     panel.sections["Server"].button.collapsed = True

@@ -24,9 +24,9 @@ def session(host, tmp_path):
     """A session without a server."""
     from UncertaintySegLib.logic.session import Session
     from UncertaintySegLib.scene.case import CaseScene
-    from UncertaintySegLib.server.courier import Courier
+    from UncertaintySegLib.server.worker_client import WorkerClient
 
-    session = Session(CaseScene(host.scene), Courier(), tmp_path)
+    session = Session(CaseScene(host.scene), WorkerClient(), tmp_path)
     yield session
     session.close()
 

@@ -52,7 +52,7 @@ class Reviewer:
         self.desktop.process_events()
 
     def answered(self, seconds: float = 180.0) -> None:
-        self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.courier.pending), seconds)
+        self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.worker.pending), seconds)
 
     def states(self) -> list[str]:
         return [item.state for item in self.regions.items]

@@ -83,10 +83,10 @@ def test_a_click_in_the_worst_region_moves_the_label_around_it_and_undo_brings_i
     np.testing.assert_array_equal(annotator.scene.label_ids(), before)
     assert session.state.result is first
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(annotator.scene.maps[annotator.scene.shown]), risk)
-    assert not session.courier.pending
+    assert not session.worker.pending
     annotator.click(section.ui.redoButton)
     np.testing.assert_array_equal(annotator.scene.label_ids(), after)
-    assert not session.courier.pending
+    assert not session.worker.pending
 
 
 def test_what_was_drawn_by_hand_survives_a_click_and_its_undo(annotator, host):

@@ -32,7 +32,7 @@ class User:
         QtTest.QTest.keyClick(line_edit, QtCore.Qt.Key_Return)
 
     def wait(self, condition=None, seconds: float = 180.0) -> None:
-        self.desktop.wait_until(condition or (lambda: not self.session.courier.pending), seconds)
+        self.desktop.wait_until(condition or (lambda: not self.session.worker.pending), seconds)
 
     def connect(self, url: str, token: str = "") -> None:
         self.ui.serverLineEdit.setText(url)

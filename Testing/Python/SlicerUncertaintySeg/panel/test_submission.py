@@ -71,7 +71,7 @@ def test_only_the_newest_review_counts(connected, wire_server, tmp_path):
         connected.section.reviewing.review()
     connected.reviewed()
     assert connected.session.state.result.key == "r3v"
-    assert not connected.session.courier.pending
+    assert not connected.session.worker.pending
 
 
 def test_without_the_server_volumes_are_counted_here_and_it_is_asked_again(connected, wire_server):

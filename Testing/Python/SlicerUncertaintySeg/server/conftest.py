@@ -1,4 +1,4 @@
-"""Asking the courier, and waiting for what it brings."""
+"""Asking the worker, and waiting for what it brings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from UncertaintySegLib.server.courier import Courier
+from UncertaintySegLib.server.worker_client import WorkerClient
 
 
 class Asker:
-    """Asks errands of one server and keeps what comes of them, by ticket."""
+    """Asks requests of one server and keeps what comes of them, by ticket."""
 
-    def __init__(self, courier: Courier, url: str, folder: Path) -> None:
-        self.courier = courier
+    def __init__(self, worker: WorkerClient, url: str, folder: Path) -> None:
+        self.worker = worker
         self.common = {"server": {"url": url, "token": ""}, "folder": str(folder)}
         self.ends: dict[int, Any] = {}
         self.progress: list[tuple[str, float, float | None]] = []
 
-    def start(self, errand: str, **arguments: Any) -> int:
+    def start(self, name: str, **arguments: Any) -> int:
         """Ask, and return the ticket."""
-        ticket = self.courier.call(
-            errand,
+        ticket = self.worker.call(
+            name,
             {**self.common, **arguments},
             done=lambda answer: self.ends.setdefault(ticket, answer),
             failed=lambda error: self.ends.setdefault(ticket, error),
@@ -36,7 +36,7 @@ class Asker:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "nothing happened in time"
-            self.courier.pump()
+            self.worker.pump()
             time.sleep(0.005)
 
     def end(self, ticket: int) -> Any:
@@ -44,21 +44,21 @@ class Asker:
         self.wait(lambda: ticket in self.ends)
         return self.ends[ticket]
 
-    def ask(self, errand: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Ask, wait and return the answer; an error is raised."""
-        end = self.end(self.start(errand, **arguments))
+        end = self.end(self.start(name, **arguments))
         if isinstance(end, Exception):
             raise end
         return end
 
 
 @pytest.fixture
-def courier():
-    courier = Courier()
-    yield courier
-    courier.close()
+def worker():
+    worker = WorkerClient()
+    yield worker
+    worker.close()
 
 
 @pytest.fixture
-def asker(courier, wire_server, tmp_path) -> Asker:
-    return Asker(courier, wire_server.url, tmp_path / "downloads")
+def asker(worker, wire_server, tmp_path) -> Asker:
+    return Asker(worker, wire_server.url, tmp_path / "downloads")

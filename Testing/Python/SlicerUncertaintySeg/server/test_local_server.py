@@ -104,7 +104,7 @@ os.kill(os.getpid(), 9)
     wait_for(lambda: not Path(folder).exists())
 
 
-def test_a_keeper_that_is_asked_to_end_takes_the_server_along(start):
+def test_a_supervisor_that_is_asked_to_end_takes_the_server_along(start):
     server = start()
     pids = lines_until(server, "pids")[-1].split()[1:]
     os.kill(server._process.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Every errand against the real server process, over real scans where they are, else phantoms."""
+"""Every request against the real server process, over real scans where they are, else phantoms."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from Testing.Python import servers
 from Testing.Python.SlicerUncertaintySeg.server.conftest import Asker
 from UncertaintySegLib import __version__
 from UncertaintySegLib.errors import ServerError
-from UncertaintySegLib.server.courier import Courier
 from UncertaintySegLib.server.local_server import LocalServer
 from UncertaintySegLib.server.replies import parse_case, parse_info, parse_result, parse_sample
+from UncertaintySegLib.server.worker_client import WorkerClient
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="MONAI Label's server wants POSIX here")
 
@@ -39,7 +39,7 @@ def real(tmp_path_factory, studies):
     command = f"{sys.executable} -m uncertaintyseg.cli"
     environment = {**servers.environment(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     server = LocalServer(command, studies, environment)
-    asker = Asker(Courier(), server.url, folder / "downloads")
+    asker = Asker(WorkerClient(), server.url, folder / "downloads")
 
     def ready() -> bool:
         assert server.running, server.log_lines()
@@ -48,7 +48,7 @@ def real(tmp_path_factory, studies):
 
     asker.wait(ready, seconds=120)
     yield asker
-    asker.courier.close()
+    asker.worker.close()
     server.stop()
     server._process.wait(30)
     server.forget()

@@ -1,4 +1,4 @@
-"""The courier with its real child process, against a server in yet another process."""
+"""The worker with its real child process, against a server in yet another process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from UncertaintySegLib.errors import Cancelled, ServerError
-from UncertaintySegLib.server.courier import Courier
+from UncertaintySegLib.server.worker_client import WorkerClient
 
 LIBRARY = Path(__file__).resolve().parents[4] / "SlicerUncertaintySeg"
 SLOW = {"state": "running", "fraction": 0.25, "stage": "inference", "eta_s": 7.0}
@@ -25,17 +25,17 @@ def alive(pid: str) -> bool:
         return False
 
 
-def child_of(courier: Courier):
-    return courier._child._process
+def child_of(worker: WorkerClient):
+    return worker._child._process
 
 
 def test_nothing_is_called_before_pump(asker):
     ticket = asker.start("health")
     time.sleep(0.5)
     assert asker.ends == {}
-    assert asker.courier.pending
+    assert asker.worker.pending
     assert asker.end(ticket) == {"status": "ok"}
-    assert not asker.courier.pending
+    assert not asker.worker.pending
 
 
 def test_progress_has_stage_fraction_and_time_left(asker, wire_server):
@@ -47,7 +47,7 @@ def test_progress_has_stage_fraction_and_time_left(asker, wire_server):
     assert fractions == sorted(fractions)
 
 
-def test_a_slow_errand_does_not_keep_others_waiting(asker, wire_server):
+def test_a_slow_request_does_not_keep_others_waiting(asker, wire_server):
     wire_server.delays["/info/"] = 3.0
     slow, quick = asker.start("connect"), asker.start("health")
     asker.end(quick)
@@ -59,28 +59,28 @@ def test_cancelling_is_told_at_once_and_stops_the_job_on_the_server(asker, wire_
     wire_server.job_states = [SLOW]
     ticket = asker.start("infer", model="phantom_low_rank", image="phantom_1")
     asker.wait(lambda: asker.progress)
-    asker.courier.cancel(ticket)
-    asker.courier.pump()
+    asker.worker.cancel(ticket)
+    asker.worker.pump()
     assert isinstance(asker.ends[ticket], Cancelled)
     asker.wait(lambda: wire_server.count("DELETE", "/uncertainty/v1/jobs/job-1") == 1)
-    assert not asker.courier.pending
+    assert not asker.worker.pending
 
 
-def test_a_cancelled_errand_that_waits_for_the_server_leaves_the_child_free(asker, wire_server):
+def test_a_cancelled_request_that_waits_for_the_server_leaves_the_child_free(asker, wire_server):
     wire_server.delays["/uncertainty/v1/results"] = 30.0
     ticket = asker.start("condition", result="k3y", corrections={"organ": [[1, 2, 3]]})
     asker.wait(lambda: wire_server.count("POST", "/uncertainty/v1/results") == 1)
-    asker.courier.cancel(ticket)
+    asker.worker.cancel(ticket)
     assert isinstance(asker.end(ticket), Cancelled)
     assert asker.ask("health") == {"status": "ok"}
-    asker.courier.close()  # does not wait for the thirty seconds
+    asker.worker.close()  # does not wait for the thirty seconds
 
 
 def test_cancelling_what_has_ended_does_nothing(asker):
     ticket = asker.start("health")
     asker.end(ticket)
-    asker.courier.cancel(ticket)
-    asker.courier.pump()
+    asker.worker.cancel(ticket)
+    asker.worker.pump()
     assert asker.ends == {ticket: {"status": "ok"}}
 
 
@@ -88,23 +88,23 @@ def test_a_killed_child_fails_what_waits_and_the_next_call_starts_another(asker,
     wire_server.delays["/info/"] = 30.0
     tickets = [asker.start("connect"), asker.start("connect")]
     asker.wait(lambda: wire_server.count("GET", "/info/") == 2)
-    first = child_of(asker.courier)
+    first = child_of(asker.worker)
     os.kill(first.pid, signal.SIGKILL)
     for ticket in tickets:
         assert str(asker.end(ticket)) == "The helper process that talks to the server has ended: try again."
     assert asker.ask("health") == {"status": "ok"}
-    assert child_of(asker.courier).pid != first.pid
+    assert child_of(asker.worker).pid != first.pid
 
 
 def test_a_call_right_after_the_child_was_killed_is_done(asker):
     asker.ask("health")
-    child_of(asker.courier).kill()
-    child_of(asker.courier).wait()
+    child_of(asker.worker).kill()
+    child_of(asker.worker).wait()
     assert asker.ask("health") == {"status": "ok"}
 
 
 def test_an_interpreter_that_cannot_start_fails_the_call(asker, wire_server, tmp_path):
-    asker.courier = Courier([str(tmp_path / "no_python")])
+    asker.worker = WorkerClient([str(tmp_path / "no_python")])
     with pytest.raises(ServerError, match="try again"):
         asker.ask("health")
 
@@ -132,16 +132,16 @@ def test_the_token_is_in_no_command_line_and_no_environment(asker, wire_server):
     asker.common["server"]["token"] = "s3cret-t0ken"
     asker.ask("connect")
     assert wire_server.requests[-1][2]["Authorization"] == "Bearer s3cret-t0ken"
-    process = Path("/proc") / str(child_of(asker.courier).pid)
+    process = Path("/proc") / str(child_of(asker.worker).pid)
     for public in ("cmdline", "environ"):
         assert b"s3cret" not in (process / public).read_bytes()
 
 
 def test_nobody_else_may_look_into_the_folder_and_closing_removes_it(asker):
     asker.ask("health")
-    folder, child = asker.courier._child._folder, child_of(asker.courier)
+    folder, child = asker.worker._child._folder, child_of(asker.worker)
     assert folder.stat().st_mode & 0o777 == 0o700
-    asker.courier.close()
+    asker.worker.close()
     assert child.poll() == 0
     assert not folder.exists()
 
@@ -149,24 +149,24 @@ def test_nobody_else_may_look_into_the_folder_and_closing_removes_it(asker):
 def test_closing_forgets_what_waits(asker, wire_server):
     wire_server.delays["/info/"] = 30.0
     asker.start("connect")
-    asker.courier.close()
-    asker.courier.pump()
+    asker.worker.close()
+    asker.worker.pump()
     assert asker.ends == {}
-    assert not asker.courier.pending
+    assert not asker.worker.pending
 
 
 def test_the_child_does_not_outlive_a_slicer_that_crashed(wire_server, tmp_path):
     script = f"""
 import os, sys, time
 sys.path.insert(0, {str(LIBRARY)!r})
-from UncertaintySegLib.server.courier import Courier
-courier, got = Courier(), []
-courier.call("health", {{"server": {{"url": {wire_server.url!r}, "token": ""}}, "folder": {str(tmp_path)!r}}},
+from UncertaintySegLib.server.worker_client import WorkerClient
+worker, got = WorkerClient(), []
+worker.call("health", {{"server": {{"url": {wire_server.url!r}, "token": ""}}, "folder": {str(tmp_path)!r}}},
              done=got.append, failed=got.append)
 while not got:
-    courier.pump()
+    worker.pump()
     time.sleep(0.01)
-print(courier._child._process.pid, courier._child._folder, flush=True)
+print(worker._child._process.pid, worker._child._folder, flush=True)
 os.kill(os.getpid(), 9)
 """
     crashed = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=30)
@@ -186,7 +186,7 @@ def test_answers_come_while_the_host_holds_the_interpreter_lock(asker, wire_serv
     assert event_loop.hold_lock
     wire_server.job_states = [SLOW, {"state": "done", "fraction": 1.0}]
     timer = QtCore.QTimer()
-    timer.timeout.connect(asker.courier.pump)
+    timer.timeout.connect(asker.worker.pump)
     timer.start(10)
     ticket = asker.start("infer", model="phantom_low_rank", image="phantom_1", maps=["predictive_entropy"])
     event_loop.wait_until(lambda: ticket in asker.ends, 20)
@@ -197,4 +197,4 @@ def test_answers_come_while_the_host_holds_the_interpreter_lock(asker, wire_serv
 def test_arguments_that_json_cannot_hold_are_the_callers_error(asker):
     with pytest.raises(TypeError):
         asker.start("health", nonsense=object())
-    assert not asker.courier.pending
+    assert not asker.worker.pending

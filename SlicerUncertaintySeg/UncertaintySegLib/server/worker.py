@@ -1,9 +1,9 @@
-"""The main loop of the child process that talks to the server for Slicer; see `courier` for why and how.
+"""The main loop of the child process that talks to the server for Slicer; see `worker_client` for why and how.
 
-    python agent.py FOLDER < requests
+    python worker.py FOLDER < requests
 
-A line of the input is `{"ticket", "errand", "arguments"}` or `{"cancel": ticket}`. To FOLDER/answers.jsonl goes
-`{"ticket", "stage", "fraction", "eta_s"}` while an errand runs, and `{"ticket", "answer"}` or `{"ticket", "error"}` at
+A line of the input is `{"ticket", "name", "arguments"}` or `{"cancel": ticket}`. To FOLDER/answers.jsonl goes
+`{"ticket", "stage", "fraction", "eta_s"}` while a request runs, and `{"ticket", "answer"}` or `{"ticket", "error"}` at
 its end. It needs the standard library only.
 """
 
@@ -24,13 +24,13 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose names are not top-level modules
 
 from UncertaintySegLib.errors import Cancelled, UncertaintySegError
-from UncertaintySegLib.server.errands import ERRANDS, LAST, Work
+from UncertaintySegLib.server.requests import LAST, REQUESTS, Request
 
 _REPORT_SECONDS = 0.05
 _LAST_SECONDS = 2.0
 
 
-class Agent:
+class Worker:
     """Serves any number of requests at once, each in a thread: here no interpreter lock is withheld.
 
     Args:
@@ -40,7 +40,7 @@ class Agent:
     def __init__(self, answers: BinaryIO) -> None:
         self._answers = answers
         self._lock = threading.Lock()
-        self._works: dict[int, Work] = {}
+        self._requests: dict[int, Request] = {}
         self._last: set[int] = set()
 
     def serve(self, requests: BinaryIO) -> None:
@@ -51,35 +51,35 @@ class Agent:
                 self._stop(request["cancel"])
             else:
                 self._begin(**request)
-        for ticket in self._works.keys() - self._last:
+        for ticket in self._requests.keys() - self._last:
             self._stop(ticket)
         deadline = time.monotonic() + _LAST_SECONDS
-        while self._works and time.monotonic() < deadline:
+        while self._requests and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _begin(self, ticket: int, errand: str, arguments: dict[str, Any]) -> None:
+    def _begin(self, ticket: int, name: str, arguments: dict[str, Any]) -> None:
         server, folder = arguments.pop("server"), Path(arguments.pop("folder"))
         try:
-            work = Work(**server, folder=folder, report=_Reports(self._write, ticket))
+            request = Request(**server, folder=folder, report=_Reports(self._write, ticket))
         except UncertaintySegError as error:
             self._write({"ticket": ticket, "error": _describe(error)})
             return
-        self._works[ticket] = work
-        if errand in LAST:
+        self._requests[ticket] = request
+        if name in LAST:
             self._last.add(ticket)
-        threading.Thread(target=self._run, args=(ticket, work, errand, arguments), daemon=True).start()
+        threading.Thread(target=self._run, args=(ticket, request, name, arguments), daemon=True).start()
 
     def _stop(self, ticket: int) -> None:
-        work = self._works.get(ticket)
-        if work is not None:
-            work.stop()
+        request = self._requests.get(ticket)
+        if request is not None:
+            request.stop()
 
-    def _run(self, ticket: int, work: Work, errand: str, arguments: dict[str, Any]) -> None:
+    def _run(self, ticket: int, request: Request, name: str, arguments: dict[str, Any]) -> None:
         try:
-            end = {"answer": work.do(ERRANDS[errand], arguments)}
+            end = {"answer": request.do(REQUESTS[name], arguments)}
         except Exception as error:  # noqa: BLE001 - a bug must reach the status line, not die with its thread
             end = {"error": _describe(error)}
-        self._works.pop(ticket, None)
+        self._requests.pop(ticket, None)
         self._write({"ticket": ticket, **end})
 
     def _write(self, message: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class _Reports:
 
 
 def _describe(error: Exception) -> dict[str, Any]:
-    """Return an error as the courier expects it."""
+    """Return an error as `worker_client` expects it."""
     if isinstance(error, Cancelled):
         return {"kind": "cancelled", "message": "Cancelled."}
     if isinstance(error, (UncertaintySegError, OSError)):  # a file of ours cannot be read, say
@@ -117,7 +117,7 @@ def main(folder: Path) -> None:
     """Serve the standard input, and leave nothing behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in Slicer's console: the end of the input follows
     with (folder / "answers.jsonl").open("ab") as answers:
-        Agent(answers).serve(sys.stdin.buffer)
+        Worker(answers).serve(sys.stdin.buffer)
     shutil.rmtree(folder, ignore_errors=True)  # Slicer does it too, unless it has crashed
     os._exit(0)  # threads may still wait for a server that does not answer
 

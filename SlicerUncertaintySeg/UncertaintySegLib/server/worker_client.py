@@ -1,7 +1,7 @@
-"""Has errands done in a child process, and brings the answers back without ever making Slicer wait.
+"""Has requests done in a child process, and brings the answers back without ever making Slicer wait.
 
 Python threads stand still while Slicer idles (PythonQt keeps the interpreter lock), so the network, archives and
-checksums belong to a process of their own, `agent.py`. It reads requests, one JSON object a line, from its standard
+checksums belong to a process of their own, `worker.py`. It reads requests, one JSON object a line, from its standard
 input: the token then is in no command line and no environment. It appends its answers to a file in a private folder,
 which is what a timer can read on every system without blocking and without a thread; pipes cannot do that on Windows.
 It ends when its input is closed, so it does not outlive Slicer, however Slicer ended.
@@ -29,7 +29,7 @@ Done = Callable[[Any], None]
 Failed = Callable[[Exception], None]
 Progress = Callable[[str, float, "float | None"], None]
 
-AGENT = Path(__file__).with_name("agent.py")
+WORKER = Path(__file__).with_name("worker.py")
 _logger = logging.getLogger(__name__)
 _END_SECONDS = 3.0
 
@@ -41,11 +41,11 @@ class _Call:
     progress: Progress | None
 
 
-class Courier:
-    """Passes errands to the agent; the child starts with the first call, and anew where it has died.
+class WorkerClient:
+    """Passes requests to the worker; the child starts with the first call, and anew where it has died.
 
     Args:
-        command: What starts the agent, less the folder for its answers; by default Slicer's own Python.
+        command: What starts the worker, less the folder for its answers; by default Slicer's own Python.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
@@ -62,17 +62,17 @@ class Courier:
 
     def call(
         self,
-        errand: str,
+        name: str,
         arguments: Mapping[str, Any],
         *,
         done: Done,
         failed: Failed,
         progress: Progress | None = None,
     ) -> int:
-        """Have an errand done; returns at once, all functions are called from `pump`.
+        """Have a request done; returns at once, all functions are called from `pump`.
 
         Args:
-            errand: Name of a function in `errands`.
+            name: Of a function in `requests`.
             arguments: Its arguments, as JSON can hold them.
             done: Gets the answer.
             failed: Gets the error: a `ServerError`, a `Cancelled`, or a `RuntimeError` where our code has a bug.
@@ -83,20 +83,20 @@ class Courier:
         """
         self._last_ticket += 1
         ticket = self._last_ticket
-        request = json.dumps({"ticket": ticket, "errand": errand, "arguments": dict(arguments)})
+        request = json.dumps({"ticket": ticket, "name": name, "arguments": dict(arguments)})
         if self._child is not None and not self._child.alive:
             self._collect()
         self._calls[ticket] = _Call(done, failed, progress)
         try:
             if self._child is None:
-                self._child = _Child(self._command or [slicer_python(), str(AGENT)])
+                self._child = _Child(self._command or [slicer_python(), str(WORKER)])
             self._child.send(request)
         except OSError as error:
             _logger.error("The helper process: %s", error)  # noqa: TRY400 - pump says it, with what the child wrote
         return ticket
 
     def cancel(self, ticket: int) -> None:
-        """Stop an errand, on the server too; one that has ended stays ended."""
+        """Stop a request, on the server too; one that has ended stays ended."""
         call = self._calls.pop(ticket, None)
         if call is None:
             return
@@ -155,7 +155,7 @@ class Courier:
 
 
 class _Child:
-    """One run of the agent, and the folder that its answers come to."""
+    """One run of the worker, and the folder that its answers come to."""
 
     def __init__(self, command: list[str]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="UncertaintySeg-"))  # only its owner may look into it
@@ -165,7 +165,7 @@ class _Child:
         self._rest = b""
         try:
             with self._log.open("wb") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - our own agent
+                self._process = subprocess.Popen(  # noqa: S603 - our own worker
                     [*command, str(self._folder)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,

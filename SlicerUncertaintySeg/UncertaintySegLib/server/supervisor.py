@@ -1,6 +1,6 @@
 """Runs a command until it ends, or until whoever started this is gone: a local server does not outlive Slicer.
 
-    python keeper.py < {"command": [...], "environment": {...}, "log_folder": "..."}
+    python supervisor.py < {"command": [...], "environment": {...}, "log_folder": "..."}
 
 The command starts with the first line of the input, and is stopped when the input ends. What it prints goes to our
 own output, a file in the log folder. It needs the standard library only.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from slicer_host.views import Picture
+from uncertaintyseg.viewer.views import Picture
 
 _AXES = {vtk.vtkAxis.LEFT: "YAxis", vtk.vtkAxis.BOTTOM: "XAxis"}
 

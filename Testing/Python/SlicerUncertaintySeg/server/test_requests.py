@@ -1,4 +1,4 @@
-"""Each errand against a server that says what it was asked."""
+"""Each request against a server that says what it was asked."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import slicer
 import vtk
 
-from slicer_host.view_widgets import PlotWidget, SliceWidget, ThreeDWidget
+from uncertaintyseg.viewer.view_widgets import PlotWidget, SliceWidget, ThreeDWidget
 
 Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""

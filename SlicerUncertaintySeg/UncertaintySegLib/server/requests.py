@@ -1,0 +1,266 @@
+"""What the child process does for the panel: each function is one request, asked by its name; JSON in, JSON out.
+
+Files come unzipped, so that Slicer does not stand still while it reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.server.client import Client
+from UncertaintySegLib.server.files import require_one_volume, trim, unzip
+from UncertaintySegLib.server.replies import Job, parse_result
+
+Json = dict[str, Any]
+Report = Callable[[str, float, "float | None"], None]
+
+_TAGS = ("final", "original")  # of labels, the better first
+_LEASE_MINUTES = 30.0
+_JOB_SHARE = 0.9  # of the progress bar; the rest is the download
+
+
+class Request:
+    """One request under way: the server to ask, the folder for files, and whoever wants to know how far it is.
+
+    Args:
+        url: Address of the server.
+        token: Access token, or empty.
+        folder: Where downloads go.
+        report: Gets the stage, the fraction (0 to 1) and the seconds left, None where nobody knows.
+    """
+
+    def __init__(self, url: str, token: str, folder: Path, report: Report) -> None:
+        self.client = Client(url, token or None)
+        self.scans, self.results = folder / "scans", folder / "results"
+        self.labels = {tag: folder / "labels" / tag for tag in _TAGS}
+        self._report = report
+        self._stopped = threading.Event()
+
+    def do(self, act: Callable[..., Json], arguments: Mapping[str, Any]) -> Json:
+        """Call one of the functions below, then remove the oldest downloads. Raises `Cancelled` after `stop`."""
+        answer = act(self, **arguments)
+        self._check()
+        trim([self.scans, self.results, *self.labels.values()])
+        return answer
+
+    def stop(self) -> None:
+        """Make the request end soon, and the server stop its part."""
+        self._stopped.set()
+        self.client.stop()
+
+    def say(self, stage: str, fraction: float, eta_s: float | None = None) -> None:
+        """Report how far the request is. Raises `Cancelled` after `stop`."""
+        self._check()
+        self._report(stage, min(max(fraction, 0.0), 1.0), eta_s)
+
+    def downloading(self, start: float = 0.0, share: float = 1.0) -> Callable[[float], None]:
+        """Return what tells how far a download is, as a share of the request."""
+        return lambda fraction: self.say("Downloading", start + share * fraction)
+
+    def job(self, job: Job) -> None:
+        """Report the state of a job."""
+        waiting = job.state == "queued" and job.queue_position
+        stage = f"Waiting for {job.queue_position} other jobs" if waiting else job.stage.capitalize() or "Waiting"
+        self.say(stage, _JOB_SHARE * job.fraction, job.eta_s)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise Cancelled("Cancelled.")
+
+
+def connect(request: Request) -> Json:
+    """Learn what the server offers, and who we are to it."""
+    info = request.client.info_json()
+    return {"info": info, "health": request.client.health(), "who": request.client.who(), "url": request.client.url}
+
+
+def health(request: Request) -> Json:
+    """Learn whether the server answers."""
+    return request.client.health()
+
+
+def cases(request: Request, model: str | None = None, client_id: str | None = None) -> Json:
+    """List the cases with status, lease and score, and the files that are `not_served`."""
+    rows, not_served = request.client.cases(model, client_id)
+    return {"cases": rows, "not_served": not_served}
+
+
+def next_case(request: Request, strategy: str, params: Json | None = None) -> Json:
+    """Take the next case by a strategy and download its scan; `scan` is null when there is none."""
+    sample = request.client.sample(strategy, params)
+    return {"sample": sample, "scan": _scan(request, sample["id"]) if sample.get("id") else None}
+
+
+def open_case(
+    request: Request, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES
+) -> Json:
+    """Take a case by its name, and download its scan and the label that it has, the final one first.
+
+    With 0 minutes it is only looked at, whoever has it.
+    """
+    if lease_minutes:
+        request.client.take(image, lease_minutes, client_id)
+    row = next((row for row in request.client.cases(None, client_id)[0] if row["id"] == image), None)
+    tag = next((tag for tag in _TAGS if row and tag in row["labels"]), None)
+    label = None
+    if tag:
+        label = str(
+            unzip(request.client.fetch_saved_label(image, tag, request.labels[tag], request.downloading(0.0, 0.1)))
+        )
+    return {"image": image, "scan": _scan(request, image), "label": label, "row": row}
+
+
+def renew_lease(request: Request, image: str, lease_minutes: float, client_id: str | None = None) -> Json:
+    """Keep a case for longer."""
+    return request.client.take(image, lease_minutes, client_id)
+
+
+def give_back(request: Request, image: str, client_id: str | None = None) -> Json:
+    """Let others have a case."""
+    request.client.give_back(image, client_id)
+    return {}
+
+
+def upload_scan(
+    request: Request, file: str, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES
+) -> Json:
+    """Add a scan to the server's studies, and take it."""
+    added = request.client.upload_image(image, Path(file), lambda fraction: request.say("Uploading", fraction))
+    with contextlib.suppress(ServerError):  # it is there all the same
+        request.client.take(added, lease_minutes, client_id)
+    return {"image": added}
+
+
+def match(request: Request, model: str, parts: Sequence[Json]) -> Json:
+    """Learn which label of a model each part of a segmentation is."""
+    return request.client.match(model, list(parts))
+
+
+def score(request: Request, model: str, image: str | None = None) -> Json:
+    """Score one case, or all that have no label."""
+    return {"scores": request.client.score(model, image, request.job)}
+
+
+def infer(
+    request: Request, model: str, image: str, params: Json | None = None, maps: Sequence[str] = (), anyway: bool = True
+) -> Json:
+    """Segment a case, and download its label and some of its maps.
+
+    Without `anyway` the answer has nothing but `warnings` where there are some.
+    """
+    if not anyway and (warnings := request.client.warnings(model, image)):
+        return {"warnings": warnings}
+    result = request.client.wait(request.client.submit("infer", model, image, params), request.job)
+    return _fetched(request, result, maps)
+
+
+def fetch_maps(request: Request, result: str, maps: Mapping[str, str]) -> Json:
+    """Download maps by the addresses that a result gives for them."""
+    paths, share = {}, 1.0 / max(len(maps), 1)
+    for number, (name, url) in enumerate(maps.items()):
+        paths[name] = _file(request, url, result, number * share, share)
+    return {"maps": paths}
+
+
+def condition(request: Request, result: str, corrections: Json, maps: Sequence[str] = ()) -> Json:
+    """Correct a result by clicks."""
+    request.say("Correcting", 0.0)
+    return _fetched(request, request.client.condition(result, corrections), maps)
+
+
+def review(request: Request, result: str, file: str, params: Json | None = None, maps: Sequence[str] = ()) -> Json:
+    """Learn the risk of an edited label."""
+    raw = request.client.review(result, Path(file), params or {}, lambda f: request.say("Reviewing", 0.5 * f))
+    return _fetched(request, raw, maps)
+
+
+def guarantee(request: Request, result: str, alpha: float, delta: float | None = None) -> Json:
+    """Learn what is promised of a result at a bound."""
+    return request.client.guarantee(result, alpha, delta)
+
+
+def samples(request: Request, result: str, count: int, seed: int = 0) -> Json:
+    """Draw plausible segmentations and download them."""
+    request.say("Drawing plausible segmentations", 0.0)
+    drawn = request.client.samples(result, count, seed)
+    for number, sample in enumerate(drawn):
+        folder = request.results / _key(result) / "samples"
+        progress = request.downloading(0.5 + 0.5 * number / len(drawn), 0.5 / len(drawn))
+        sample["label"] = str(unzip(request.client.fetch(sample["url"], folder, progress)))
+    return {"samples": drawn}
+
+
+def submit(request: Request, image: str, file: str, tag: str = "final", params: Json | None = None) -> Json:
+    """Save a label on the server."""
+    return request.client.upload_label(
+        image, Path(file), tag, params, lambda fraction: request.say("Submitting", fraction)
+    )
+
+
+def train(request: Request, model: str, params: Json | None = None) -> Json:
+    """Train a model, or its head, on the labels that the server has."""
+    return request.client.wait(request.client.submit("train", model, None, params), request.job)
+
+
+def _scan(request: Request, image: str) -> str:
+    path = unzip(request.client.fetch_image(image, request.scans, request.downloading()))
+    require_one_volume(path)
+    return str(path)
+
+
+def _fetched(request: Request, raw: Json, maps: Sequence[str]) -> Json:
+    result = parse_result(raw)
+    urls = {name: result.maps[name].url for name in maps if name in result.maps}
+    share = (1.0 - _JOB_SHARE) / (1 + len(urls))
+    label = _file(request, result.label_url, result.key, _JOB_SHARE, share)
+    paths = {
+        name: _file(request, url, result.key, _JOB_SHARE + number * share, share)
+        for number, (name, url) in enumerate(urls.items(), start=1)
+    }
+    return {"result": raw, "label": label, "maps": paths}
+
+
+def _file(request: Request, url: str, key: str, start: float, share: float) -> str:
+    """Download a file into the folder of the result that has it: a review's maps may be those of what it reviews."""
+    owner = re.search(r"/results/([\w-]+)/", url)
+    folder = request.results / (owner.group(1) if owner else _key(key))
+    return str(unzip(request.client.fetch(url, folder, request.downloading(start, share))))
+
+
+def _key(key: str) -> str:
+    return re.sub(r"[^\w-]", "_", key)
+
+
+REQUESTS: dict[str, Callable[..., Json]] = {
+    request.__name__: request
+    for request in (
+        connect,
+        health,
+        cases,
+        next_case,
+        open_case,
+        renew_lease,
+        give_back,
+        upload_scan,
+        match,
+        score,
+        infer,
+        fetch_maps,
+        condition,
+        review,
+        guarantee,
+        samples,
+        submit,
+        train,
+    )
+}
+"""All requests by name."""
+
+LAST = {give_back.__name__}
+"""What is still done when Slicer closes."""
