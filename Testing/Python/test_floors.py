@@ -136,12 +136,8 @@ def test_the_server_knows_no_viewer():
     assert not wrong(
         "monailabel_app", (SLICER | {"UncertaintySegLib", "slicer_host", "SlicerUncertaintySeg"}).__contains__
     )
-    assert not [
-        name
-        for path in sources("monailabel_app")
-        for name, _ in source(path).imports
-        if "uncertaintyseg.viewer" in name
-    ]
+    names = [name for path in sources("monailabel_app") for name, _line in source(path).imports]
+    assert not [name for name in names if name.startswith("uncertaintyseg.viewer")]
 
 
 def test_sample_data_needs_the_library_only():
@@ -195,6 +191,21 @@ def test_a_room_of_the_module_looks_down_only(room):
         for name, line in source(path).imports
         if ".".join(name.split(".")[:2]) in forbidden
     ]
+
+
+def test_no_file_of_the_module_needs_itself_by_way_of_others():
+    library = ROOT / "SlicerUncertaintySeg" / "UncertaintySegLib"
+    files = {".".join(path.relative_to(library.parent).with_suffix("").parts): path for path in sources(str(library))}
+    needs = {
+        name: {
+            part for full, _line in source(path).imports for part in (full, full.rpartition(".")[0]) if part in files
+        }
+        for name, path in files.items()
+    }
+    assert needs["UncertaintySegLib.logic.session"] > {"UncertaintySegLib.logic.undo"}
+    while leaves := {name for name, wanted in needs.items() if not wanted}:
+        needs = {name: wanted - leaves for name, wanted in needs.items() if name not in leaves}
+    assert not needs
 
 
 def test_the_way_to_the_server_knows_no_slicer_and_only_the_panel_knows_qt():

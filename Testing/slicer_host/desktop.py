@@ -28,7 +28,6 @@ from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from shiboken6 import isValid
 
 from slicer_host import (
-    application,
     dialogs,
     event_loop,
     module_manager,
@@ -44,6 +43,7 @@ from slicer_host.main_window import MainWindow
 from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.qt_application import SlicerApplication
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+from uncertaintyseg.viewer import application
 
 __all__ = [
     "LoadedModule",

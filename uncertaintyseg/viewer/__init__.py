@@ -6,8 +6,8 @@
     view = host.slice_view("Red")
     view.save_png("red.png")
 
-It needs the `slicer-core` wheel and no Qt. The scene, its logics and what draws the views are Slicer's own; `slicer.app`,
-the layout manager, the widgets around views, the modules' names and `slicer.i18n` are stand-ins.
+It needs the `slicer-core` wheel and no Qt. The scene, its logics and what draws the views are Slicer's own;
+`slicer.app`, the layout manager, the widgets around views, the modules' names and `slicer.i18n` are stand-ins.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.changes import Change
-from UncertaintySegLib.logic.session import Box, Session
+from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.logic.state import Box
 from UncertaintySegLib.scene import editing, masks, nodes
 
 RISK = "error_probability"

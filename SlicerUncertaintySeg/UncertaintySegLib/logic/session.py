@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from slicer.i18n import tr as _
@@ -16,9 +15,10 @@ from UncertaintySegLib.errors import Cancelled, SceneError, UncertaintySegError
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.maps import Maps
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.logic.state import Shown, State
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult, Promise, Sample, ServerInfo
+from UncertaintySegLib.server.replies import InferResult, Sample
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 _logger = logging.getLogger(__name__)
@@ -26,69 +26,6 @@ _logger = logging.getLogger(__name__)
 Done = Callable[[Any], None]
 Failed = Callable[[Exception], None]
 Progress = Callable[[str, float, "float | None"], None]
-Box = tuple[tuple[int, int, int], tuple[int, int, int]]
-
-
-@dataclass
-class State:
-    """What the panel shows.
-
-    Attributes:
-        info: What the server offers; None while not connected.
-        sample: The case and why it was chosen; None without a case.
-        result: What the segmentation, the maps, the regions and the table now come from: an inference, a correction of
-            it, or a review of an edited label.
-        base: The inference that `result` goes back to.
-        model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
-            label: where the segments differ from that, a person drew them.
-        label: File of the label that the server has of the case; None where it has none.
-        model: Name of the model that is chosen to run.
-        trusted: What is right of the label at first, as the request `review` takes it: "edits" where it began as the
-            model's own, "none" where it is somebody else's.
-        read_only: Whether labels may only be looked at.
-        accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
-        corrections: The clicks on the case, as the request `condition` takes them.
-        review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
-        promise: The last one that was asked for, of the result that it names.
-        message, is_error: The status line.
-        stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
-    """
-
-    info: ServerInfo | None = None
-    sample: Sample | None = None
-    result: InferResult | None = None
-    base: InferResult | None = None
-    model_result: InferResult | None = None
-    model_label: Path | None = None
-    label: Path | None = None
-    model: str = ""
-    trusted: str = "edits"
-    read_only: bool = False
-    accepted: list[Box] = field(default_factory=list)
-    corrections: dict[str, Any] = field(default_factory=dict)
-    review_threshold: float | None = None
-    promise: Promise | None = None
-    message: str = ""
-    is_error: bool = False
-    stage: str = ""
-    fraction: float | None = None
-    eta_s: float | None = None
-    opened: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds_open(self) -> float:
-        """How long the case has been open."""
-        return time.monotonic() - self.opened
-
-
-class Shown(NamedTuple):
-    """What of the state belongs to the result that is shown, as `History` keeps it."""
-
-    result: InferResult | None
-    base: InferResult | None
-    model_result: InferResult | None
-    model_label: Path | None
-    corrections: dict[str, Any]
 
 
 class Session:
@@ -126,8 +63,11 @@ class Session:
         self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
         self.cases_changed, self.next_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
-        self.history = History(self)
-        self.maps = Maps(self)
+        self.history = History(self.state, self.show_again, self.fail)
+        self.maps = Maps(self.state, scene, self.ask, self.fail)
+        for signal in (self.result_changed, self.case_opened, self.case_closed):
+            signal.connect(self.maps.forget)
+        self.maps.changed.connect(self.changed.emit)
         self._ticket: int | None = None
 
     @property
@@ -296,11 +236,6 @@ class Session:
         if broken is not None:
             raise broken
 
-    @property
-    def shown(self) -> Shown:
-        """What belongs to the result that is shown."""
-        return Shown(*(getattr(self.state, name) for name in Shown._fields))
-
     def show_again(self, shown: Shown) -> None:
         """Show a result that was shown before, from files; the segments stay as they are.
 
@@ -309,7 +244,7 @@ class Session:
         Raises:
             SceneError: The file of a map is no image any more.
         """
-        if shown.result is None or shown == self.shown:
+        if shown.result is None or shown == self.state.shown:
             return
         self.scene.show_result_maps(shown.result, self.scene.files_of(shown.result))
         for name, value in shown._asdict().items():

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic.signals import Signal
-
-if TYPE_CHECKING:
-    from UncertaintySegLib.logic.session import Box, Session, Shown
+from UncertaintySegLib.logic.state import Box, Shown, State
 
 
 class Step:
@@ -36,7 +33,8 @@ class History:
     """What was done to the case since its model ran, and what was undone of it.
 
     Args:
-        session: Whose case.
+        state: Of the session whose case it is.
+        show_again, fail: Show a result that was shown before, and say what went wrong; see `Session`.
 
     Attributes:
         done: What can be undone, oldest first.
@@ -45,8 +43,8 @@ class History:
         changed: There is another step to undo or redo.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, state: State, show_again: Callable[[Shown], None], fail: Callable[[Exception], None]) -> None:
+        self._state, self._show_again, self._fail = state, show_again, fail
         self.done: list[Step] = []
         self._undone: list[Step] = []
         self.stepping, self.restored, self.changed = Signal(), Signal(), Signal()
@@ -64,7 +62,7 @@ class History:
     def add(self, text: str, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> Step:
         """Add a step that has just been done, see `Step`; what is shown now is what was shown before it."""
         step = Step(text, undo, redo, box)
-        step.shown = self._session.shown
+        step.shown = self._state.shown
         self.done.append(step)
         self._undone.clear()
         self.changed.emit()
@@ -82,7 +80,7 @@ class History:
     def to_top(self, step: Step) -> None:
         """Make a step the last one: what it changes in the label, it changes only now."""
         self.done = [*(other for other in self.done if other is not step), step]
-        step.shown = self._session.shown
+        step.shown = self._state.shown
 
     def undo(self) -> None:
         """Take the last step back."""
@@ -103,12 +101,12 @@ class History:
         self.changed.emit()
 
     def _move(self, source: list[Step], target: list[Step], act: Callable[[Step], None]) -> None:
-        step, now = source[-1], self._session.shown
+        step, now = source[-1], self._state.shown
         try:
             act(step)
-            self._session.show_again(step.shown)
+            self._show_again(step.shown)
         except UncertaintySegError as error:
-            self._session.fail(error)
+            self._fail(error)
             return
         source.pop()
         step.shown = now

@@ -17,16 +17,15 @@ class Person:
 
     def __init__(self) -> None:
         self.text, self.errors = "", []
-        session = SimpleNamespace(shown=None, show_again=self.show_again, fail=self.errors.append)
-        self.session = session
-        self.history = History(session)
+        self.state = SimpleNamespace(shown=None)
+        self.history = History(self.state, self.show_again, self.errors.append)
         self.look()
 
     def show_again(self, shown: str) -> None:
-        self.session.shown = shown
+        self.state.shown = shown
 
     def look(self) -> None:
-        self.session.shown = self.text.upper()
+        self.state.shown = self.text.upper()
 
     def write(self, letter: str) -> None:
         before, after = self.text, self.text + letter
@@ -61,11 +60,11 @@ def test_the_result_of_each_state_comes_back_with_it(person):
     person.look()
     person.write("b")  # nobody looks
     person.history.undo()
-    assert person.session.shown == "A"
+    assert person.state.shown == "A"
     person.history.undo()
-    assert person.session.shown == ""
+    assert person.state.shown == ""
     person.history.redo()
-    assert person.session.shown == "A"
+    assert person.state.shown == "A"
 
 
 def test_a_result_that_came_after_the_step_is_there_again_after_redo(person):
@@ -75,7 +74,7 @@ def test_a_result_that_came_after_the_step_is_there_again_after_redo(person):
     person.look()
     person.history.undo()
     person.history.redo()
-    assert person.session.shown == "A"
+    assert person.state.shown == "A"
 
 
 def test_a_new_step_forgets_what_was_undone(person):

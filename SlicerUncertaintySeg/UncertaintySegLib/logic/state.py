@@ -1,0 +1,79 @@
+"""What the panel shows, as plain data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from UncertaintySegLib.server.replies import InferResult, Promise, Sample, ServerInfo
+
+Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+@dataclass
+class State:
+    """What the panel shows.
+
+    Attributes:
+        info: What the server offers; None while not connected.
+        sample: The case and why it was chosen; None without a case.
+        result: What the segmentation, the maps, the regions and the table now come from: an inference, a correction of
+            it, or a review of an edited label.
+        base: The inference that `result` goes back to.
+        model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
+            label: where the segments differ from that, a person drew them.
+        label: File of the label that the server has of the case; None where it has none.
+        model: Name of the model that is chosen to run.
+        trusted: What is right of the label at first, as the request `review` takes it: "edits" where it began as the
+            model's own, "none" where it is somebody else's.
+        read_only: Whether labels may only be looked at.
+        accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
+        corrections: The clicks on the case, as the request `condition` takes them.
+        review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
+        promise: The last one that was asked for, of the result that it names.
+        message, is_error: The status line.
+        stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
+    """
+
+    info: ServerInfo | None = None
+    sample: Sample | None = None
+    result: InferResult | None = None
+    base: InferResult | None = None
+    model_result: InferResult | None = None
+    model_label: Path | None = None
+    label: Path | None = None
+    model: str = ""
+    trusted: str = "edits"
+    read_only: bool = False
+    accepted: list[Box] = field(default_factory=list)
+    corrections: dict[str, Any] = field(default_factory=dict)
+    review_threshold: float | None = None
+    promise: Promise | None = None
+    message: str = ""
+    is_error: bool = False
+    stage: str = ""
+    fraction: float | None = None
+    eta_s: float | None = None
+    opened: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds_open(self) -> float:
+        """How long the case has been open."""
+        return time.monotonic() - self.opened
+
+    @property
+    def shown(self) -> Shown:
+        """What belongs to the result that is shown."""
+        return Shown(*(getattr(self, name) for name in Shown._fields))
+
+
+class Shown(NamedTuple):
+    """What of the state belongs to the result that is shown, as `History` keeps it."""
+
+    result: InferResult | None
+    base: InferResult | None
+    model_result: InferResult | None
+    model_label: Path | None
+    corrections: dict[str, Any]
