@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from Testing.Python.servers import launch, scans, server, tiny_server
@@ -58,8 +59,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def session_host():
     """The Slicer core of this process."""
-    slicer_host = pytest.importorskip("slicer_host")
-    return slicer_host.start()
+    pytest.importorskip("slicer")
+    from uncertaintyseg import viewer
+
+    return viewer.start()
 
 
 @pytest.fixture
@@ -67,6 +70,28 @@ def host(session_host):
     """The Slicer core with an empty scene."""
     session_host.clear()
     return session_host
+
+
+@pytest.fixture
+def ramp(host):
+    """A volume whose value is its position along the left-right axis, 1 mm voxels, centred on the origin."""
+    slicer = pytest.importorskip("slicer")
+    values = np.tile(np.arange(60, dtype=np.float32), (40, 50, 1))
+    matrix = np.eye(4)
+    matrix[:3, 3] = [-30, -25, -20]
+    volume = slicer.util.addVolumeFromArray(values, matrix, "ramp", "vtkMRMLScalarVolumeNode")
+    volume.CreateDefaultDisplayNodes()
+    volume.GetDisplayNode().AutoWindowLevelOff()
+    volume.GetDisplayNode().SetWindowLevelMinMax(0, 59)
+    return volume
+
+
+@pytest.fixture
+def view(host, ramp):
+    view = host.slice_view("Red")
+    view.composite_node.SetBackgroundVolumeID(ramp.GetID())
+    view.fit()
+    return view
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

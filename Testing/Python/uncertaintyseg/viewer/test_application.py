@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import slicer
 
+from uncertaintyseg import viewer
+
 
 def test_there_is_one_host(host):
-    import slicer_host
-
-    assert slicer_host.start() is host
+    assert viewer.start() is host
     assert slicer.mrmlScene is host.scene
     assert slicer.app.applicationLogic() is host.application_logic
     assert slicer.app.layoutManager() is host.layout
 
 
 def test_the_scene_comes_without_qt():
-    code = "import sys, slicer_host; slicer_host.start().slice_view('Red').image(); print('PySide6' in sys.modules)"
+    draw = "from uncertaintyseg import viewer; viewer.start().slice_view('Red').image()"
+    code = f"{draw}; import sys; print('PySide6' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert done.stdout.strip() == "False"
 
