@@ -24,8 +24,9 @@ class Role(IntEnum):
 
     viewer = 1
     annotator = 2
-    trainer = 3
-    admin = 4
+    reviewer = 3
+    trainer = 4
+    admin = 5
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_the_start_says_where_who_and_what(guarded):
     ],
 )
 def test_roles_are_steps(guarded, method, path, least):
-    order = ["nobody", "viewer", "annotator", "trainer", "admin"]
+    order = ["nobody", "viewer", "annotator", "reviewer", "trainer", "admin"]
     for who in order:
         status = guarded.clients[who].request(method, path).status_code
         if order.index(who) >= order.index(least):

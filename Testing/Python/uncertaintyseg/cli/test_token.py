@@ -18,5 +18,5 @@ def test_the_token_comes_on_stdout_alone_and_lets_its_owner_in(command, tmp_path
 def test_a_role_that_is_none_is_answered_with_those_there_are(command, tmp_path):
     ended = command("token", "anna", "--role", "king", "--token-file", str(tmp_path / "tokens"))
     assert ended.code == 2
-    assert "viewer, annotator, trainer, admin" in ended.err
+    assert "viewer, annotator, reviewer, trainer, admin" in ended.err
     assert not (tmp_path / "tokens").exists()
