@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MEASURE = "error_probability"
 """The map that people review by: the model's own 1 - p[label], or what a calibration makes of the map that drives."""
@@ -266,6 +266,25 @@ class Lease(_Wire):
     mine: bool
 
 
+class LookedAt(_Wire):
+    """What a person looked at before saving a label, as the client counted it; `params.looked_at` of a save."""
+
+    seconds: float = Field(ge=0, lt=1e9, description="At work on the case; idle time beyond 3 minutes left out.")
+    regions: int = Field(ge=0, lt=2**31, description="Places that were offered to look at.")
+    seen: int = Field(ge=0, lt=2**31, description="Of these: gone to, or in the slice of a view for a second.")
+    not_looked_at: int = Field(ge=0, lt=2**31, description="The others.")
+    accepted: int = Field(ge=0, lt=2**31, description="Of the regions: found right.")
+    dismissed: int = Field(ge=0, lt=2**31, description="Of the regions: set aside.")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> LookedAt:
+        if self.seen + self.not_looked_at != self.regions:
+            raise ValueError("seen and not_looked_at together are not the regions")
+        if self.accepted + self.dismissed > self.regions:
+            raise ValueError("more regions were accepted and dismissed than there are")
+        return self
+
+
 class CaseRow(_Wire):
     """One case of a server."""
 
@@ -278,6 +297,7 @@ class CaseRow(_Wire):
     skipped: bool = Field(description="Whether who asks has passed it over.")
     labels: list[str] = Field(description="Tags.")
     reason: str = Field(description="Where it stands, in words.")
+    looked_at: LookedAt | None = Field(None, description="Before its final label was saved; null where nobody said.")
 
 
 class CaseList(_Wire):
@@ -303,6 +323,7 @@ class Version(_Wire):
     model: str | None = Field(description="Whose label was corrected.")
     result: str | None = Field(description="Key of the result that was corrected.")
     counts: bool = Field(description="Whether it is the label of the case now.")
+    looked_at: LookedAt | None = Field(None, description="Before it was saved; null where nobody said.")
 
 
 class VersionList(_Wire):

@@ -1,4 +1,4 @@
-"""What a saved label tells the audit trail: how long it took, and how much of the model's label a person changed."""
+"""What a saved label tells the audit trail: how long it took, what was looked at, how much a person changed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ def about_save(app: UncertaintySegApp, image: str, label: np.ndarray, info: dict
         label: What was saved, `[X, Y, Z]` on the scan's grid.
         info: The client's `params`; `result` (key of the result that was corrected) and `seconds_open` count. Without
             them the case's last result and the time since it was served as next sample are taken, null where unknown.
+            `looked_at` is passed on.
     """
     seconds = info.get("seconds_open")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = _seconds_since_served(app, image)
     result = info.get("result") or last_results.of(image)
-    return {"case": image, "seconds_open": seconds, **_compared(app, result, label)}
+    looked_at = {"looked_at": info["looked_at"]} if info.get("looked_at") is not None else {}
+    return {"case": image, "seconds_open": seconds, **looked_at, **_compared(app, result, label)}
 
 
 def _seconds_since_served(app: UncertaintySegApp, image: str) -> float | None:

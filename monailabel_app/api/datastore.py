@@ -19,6 +19,7 @@ from monailabel_app.api.ownership import others_claim, refuse_others
 from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.dicomweb import PLACES
 from monailabel_app.app.labelled import PURPOSE
+from monailabel_app.app.looked_at import LOOKED_AT, checked_looked_at
 from monailabel_app.errors import NotFoundError, TakenError
 from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
@@ -93,8 +94,9 @@ def save_label(
     """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
 
     Names of segments count, in the file or in `label_info` as MONAI Label's plugins send it; without names its numbers
-    are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected and
-    `seconds_open`. 4xx for an unknown image, structure or class id, another grid, or a file that is no label.
+    are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected,
+    `seconds_open` and `looked_at` (`wire.LookedAt`). 4xx for an unknown image, structure or class id, another grid, a
+    file that is no label, or counts of what was looked at that do not add up.
     """
     info = _free(parse_params(params))
     datastore = app.datastore()
@@ -175,10 +177,13 @@ def _free(info: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ForbiddenError: A field is the server's own and the caller no admin, or it decides what the case is used for
             and the caller is no trainer.
+        InputError: What was looked at is told in another way than `wire.LookedAt` says.
     """
     for field in info:
         if field in _RESERVED:
             require(Role.admin)()
         if field in _DECIDING:
             require(Role.trainer)()
+    if LOOKED_AT in info:
+        checked_looked_at(info[LOOKED_AT])
     return info

@@ -14,6 +14,7 @@ from monailabel_app.api.auth import acting_as
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.ownership import refuse_others
 from monailabel_app.app import UncertaintySegApp
+from monailabel_app.app.looked_at import kept_looked_at
 from monailabel_app.errors import NotFoundError
 from monailabel_app.store.records import Version
 from uncertaintyseg import wire
@@ -112,6 +113,7 @@ def _shown(version: Version, counts: bool) -> wire.Version:
         bytes=version.bytes,
         sha256=version.sha256,
         counts=counts,
+        looked_at=kept_looked_at(version.info),
         **{name: value if isinstance(value, str) else None for name, value in said.items()},
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from monailabel_app.app.assignments import Held, clock
 from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.infer_task import find_task
+from monailabel_app.app.looked_at import kept_looked_at
 from monailabel_app.app.scores import Scored
 from monailabel_app.jobs.job import MEASURE
 from uncertaintyseg import wire
@@ -30,7 +31,9 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
     with app.datastore().lock:
         by_model = {name: app.scores.all_of(name, task.checksum) for name, task in tasks.items()}
         chosen, scored = max(by_model.items(), key=lambda item: len(item[1]), default=(None, {}))
+        final = [label.version for label in app.datastore().store.labels() if label.version.tag == FINAL]
         tags, held, skipped = app.datastore().tags(), app.assignments.held(), app.assignments.skipped_by(annotator)
+    looked_at = {version.image: kept_looked_at(version.info) for version in final}
     waiting = [image for image, labels in tags.items() if FINAL not in labels and image in scored]
     waiting.sort(key=lambda image: -scored[image].scores[MEASURE])
     rank = {image: place for place, image in enumerate(waiting, start=1)}
@@ -51,6 +54,7 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
                 skipped=image in skipped,
                 labels=tags[image],
                 reason=reason,
+                looked_at=looked_at.get(image),
             )
         )
     datastore = app.datastore()
