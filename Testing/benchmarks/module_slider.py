@@ -1,4 +1,4 @@
-"""A step of the review slider until three slice views show it: one display property, against a new label map."""
+"""A step of the review slider until three slice views show it: one property, against a new label map."""
 
 from __future__ import annotations
 
@@ -62,17 +62,23 @@ def main() -> None:
 
     ours = Abstention(host.scene)
     ours.follow(risk_map)
+    layer = volume(risk, "label layer")
     label_map = volume(np.zeros(risk.shape, np.uint8), "label map", "vtkMRMLLabelMapVolumeNode")
 
-    def step_display() -> None:
+    def step_ours() -> None:
         ours.set_threshold(next(THRESHOLDS))
+
+    def step_layer() -> None:
+        layer.GetDisplayNode().SetThreshold(next(THRESHOLDS), 2.0)
+        layer.GetDisplayNode().ApplyThresholdOn()
 
     def step_label_map() -> None:
         slicer.util.updateVolumeFromArray(label_map, (risk > next(THRESHOLDS)).astype(np.uint8))
 
-    def until_shown(shown: slicer.vtkMRMLVolumeNode, step: Callable[[], None]) -> tuple[float, float]:
+    def until_shown(step: Callable[[], None], shown: slicer.vtkMRMLVolumeNode | None = None) -> tuple[float, float]:
+        ours.show(shown is None)
         for composite in overlay.slice_composites(host.scene):
-            composite.SetLabelVolumeID(shown.GetID())
+            composite.SetLabelVolumeID(shown.GetID() if shown is not None else None)
 
         def run() -> None:
             step()
@@ -82,9 +88,10 @@ def main() -> None:
         return milliseconds(run, arguments.repeats)
 
     times = {
-        "one display property (ours)": until_shown(ours.volume, step_display),
-        "label map anew": until_shown(label_map, step_label_map),
-        "nothing changed: drawing the views": until_shown(ours.volume, lambda: None),
+        "threshold of a fractional segment (ours)": until_shown(step_ours),
+        "threshold of a volume in the label layer, which the Segment Editor clears": until_shown(step_layer, layer),
+        "label map anew": until_shown(step_label_map, label_map),
+        "nothing changed: drawing the views": until_shown(lambda: None),
         "surface in 3D, once the slider rests (ours)": milliseconds(ours.update_surface, arguments.repeats),
     }
     console.print(machine())

@@ -82,6 +82,7 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self._unordered = True
         self._shortcuts: list[QtGui.QShortcut] = []
         self._observation: tuple[vtk.vtkObject, int] | None = None
+        self._segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetMaximumNumberOfUndoStates(10)
@@ -188,11 +189,7 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
 
     def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self._logic.SetSegmentationNode(node)
-        ids = node.GetSegmentation().GetSegmentIDs() if node is not None else ()
-        if ids and self.currentSegmentID() not in ids:
-            self._logic.SetCurrentSegmentID(ids[0])
         self.updateWidgetFromMRML()
-        self.segmentationNodeChanged.emit(node)
 
     def setSegmentationNodeID(self, node_id: str) -> None:
         self.setSegmentationNode(slicer.mrmlScene.GetNodeByID(node_id))
@@ -260,6 +257,7 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self._shortcuts.clear()
 
     def updateWidgetFromMRML(self) -> None:
+        self._follow_segmentation()
         active = self.activeEffect()
         for index in range(self._effects.count()):
             button = self._effects.itemAt(index).widget()
@@ -284,6 +282,30 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         _draw_ball(brush, ras, radius_mm)
         logic.UpdateMaskLabelmap()
         logic.ModifySegmentByLabelmap(self.segmentationNode(), self.currentSegmentID(), brush, mode, False, False)
+
+    def _follow_segmentation(self) -> None:
+        """Do to a segmentation that has just been chosen, and to the views, what the real editor does."""
+        node = self.segmentationNode()
+        if node is self._segmentation:
+            return
+        self._segmentation = node
+        if node is not None:
+            reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+            if reference is not self.sourceVolumeNode():
+                self.setSourceVolumeNode(reference)
+            node.CreateDefaultDisplayNodes()
+            ids = node.GetSegmentation().GetSegmentIDs()
+            if ids:
+                self._logic.SetCurrentSegmentID(ids[0])
+            self._hide_label_layer()
+        self.segmentationNodeChanged.emit(node)
+
+    def _hide_label_layer(self) -> None:
+        logics = slicer.app.applicationLogic().GetSliceLogics()
+        for index in range(logics.GetNumberOfItems()):
+            logic = logics.GetItemAsObject(index)
+            if self._logic.IsSegmentationDisplayableInView(logic.GetSliceNode()):
+                logic.GetSliceCompositeNode().SetLabelVolumeID(None)
 
     def _list_segments(self) -> None:
         node = self.segmentationNode()

@@ -7,35 +7,35 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from UncertaintySegLib.scene import nodes, overlay
+from UncertaintySegLib.scene import nodes
 
 ROLE = "abstention"
 COLOR = (1.0, 0.2, 0.9)  # neither the heat scale nor any structure has it
-_HIGHEST = 1e30
+_SEGMENT = "to review"
 
 
 class Abstention:
     """The part of a risk map above a threshold, beside that map or without it.
 
-    In the slices it is a second volume node with the same voxels (none is copied) in the label layer, in one colour:
-    moving the threshold changes one display property, and the views colour only the slices that they show. A label
-    volume that somebody else put there comes back when this goes.
+    In the slices it is the one segment of a segmentation of its own: a fractional label map with the voxels of the map
+    (none is copied), of which the views fill what is above the threshold. Moving that colours only the slices that the
+    views show. No layer of the slice views is taken: the Segment Editor clears the label layer whenever it gets another
+    segmentation.
 
     Args:
         scene: Where it is shown.
 
     Attributes:
-        volume, surface: The nodes, or None before `follow` and `update_surface`.
+        segmentation, surface: The nodes, or None before `follow` and `update_surface`.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self.scene = scene
-        self.volume: slicer.vtkMRMLScalarVolumeNode | None = None
+        self.segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self.surface: slicer.vtkMRMLModelNode | None = None
         self.threshold = 0.0
         self.opacity = 0.5
         self._color = COLOR
-        self._labels_before: dict[str, str] = {}
 
     @property
     def color(self) -> tuple[float, float, float]:
@@ -44,65 +44,57 @@ class Abstention:
 
     @property
     def is_shown(self) -> bool:
-        """Whether a slice view has it."""
-        return self._has(self.volume) and any(
-            composite.GetLabelVolumeID() == self.volume.GetID() for composite in overlay.slice_composites(self.scene)
-        )
+        """Whether the slice views have it."""
+        return self._has(self.segmentation) and bool(nodes.display(self.segmentation).GetVisibility())
 
     def follow(self, risk: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show the voxels of this map from now on; call it again when the map got others."""
-        case = risk.GetAttribute(nodes.CASE)
-        if not self._has(self.volume):
-            self.volume = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{case} to review")
-            nodes.mark_private(self.volume, case, ROLE)
-            self.volume.CreateDefaultDisplayNodes()
-            self._style(case)
+        if not self._has(self.segmentation):
+            self.segmentation = self._new_segmentation(risk.GetAttribute(nodes.CASE))
+        self.segmentation.SetAndObserveTransformNodeID(risk.GetTransformNodeID())
+        image = slicer.vtkOrientedImageData()
+        image.ShallowCopy(risk.GetImageData())
         ijk_to_ras = vtk.vtkMatrix4x4()
         risk.GetIJKToRASMatrix(ijk_to_ras)
-        self.volume.SetIJKToRASMatrix(ijk_to_ras)
-        self.volume.SetAndObserveTransformNodeID(risk.GetTransformNodeID())
-        if self.volume.GetImageData() is not risk.GetImageData():
-            self.volume.SetAndObserveImageData(risk.GetImageData())
+        image.SetImageToWorldMatrix(ijk_to_ras)
+        names = slicer.vtkSegmentationConverter
+        _set_field(image, vtk.vtkDoubleArray(), names.GetScalarRangeFieldName(), 0.0, 1.0)
+        _set_field(image, vtk.vtkDoubleArray(), names.GetThresholdValueFieldName(), 0.0)
+        # Whole voxels, as they are counted.
+        _set_field(image, vtk.vtkIntArray(), names.GetInterpolationTypeFieldName(), vtk.VTK_NEAREST_INTERPOLATION)
+        self._segment().AddRepresentation(names.GetFractionalLabelmapRepresentationName(), image)
         self.set_threshold(self.threshold)
 
     def set_threshold(self, threshold: float) -> None:
         """Show the voxels above `threshold`; the surface keeps its own until `update_surface`."""
         self.threshold = threshold
-        if self._has(self.volume):
-            above = float(np.nextafter(np.float32(threshold), np.float32(np.inf)))
-            self.volume.GetScalarVolumeDisplayNode().SetThreshold(above, _HIGHEST)
+        image = self._image()
+        if image is not None:
+            highest_hidden = np.float32(threshold)  # VTK compares as float32, which may have rounded it up
+            if highest_hidden > threshold:
+                highest_hidden = np.nextafter(highest_hidden, np.float32(-np.inf))
+            field = image.GetFieldData().GetArray(slicer.vtkSegmentationConverter.GetThresholdValueFieldName())
+            field.SetValue(0, float(highest_hidden))
+            nodes.display(self.segmentation).Modified()
 
     def set_opacity(self, opacity: float) -> None:
         """Set how opaque it is over the slices, 0 to 1."""
         self.opacity = opacity
-        if self.is_shown:
-            for composite in overlay.slice_composites(self.scene):
-                composite.SetLabelOpacity(opacity)
+        if self._has(self.segmentation):
+            nodes.display(self.segmentation).SetOpacity2DFill(opacity)
 
     def set_color(self, color: tuple[float, float, float]) -> None:
         """Set its red, green and blue in [0, 1], everywhere."""
         self._color = color
-        if self._has(self.volume):
-            table = self.volume.GetScalarVolumeDisplayNode().GetColorNode()
-            for index in range(table.GetNumberOfColors()):
-                table.SetColor(index, *color, 1.0)
+        if self._has(self.segmentation):
+            self._segment().SetColor(*color)
         if self._has(self.surface):
             nodes.display(self.surface).SetColor(color)
 
     def show(self, visible: bool) -> None:
         """Put it into every slice view, or take it away."""
-        if not self._has(self.volume):
-            return
-        own = self.volume.GetID()
-        for composite in overlay.slice_composites(self.scene):
-            shown = composite.GetLabelVolumeID()
-            if visible and shown != own:
-                self._labels_before[composite.GetID()] = shown
-                composite.SetLabelVolumeID(own)
-                composite.SetLabelOpacity(self.opacity)
-            elif not visible and shown == own:
-                before = self._labels_before.get(composite.GetID())
-                composite.SetLabelVolumeID(before if before and self.scene.GetNodeByID(before) else None)
+        if self._has(self.segmentation):
+            nodes.display(self.segmentation).SetVisibility(visible)
 
     def show_surface(self, *, outlines: bool, solid: bool) -> None:
         """Show the surface as outlines in the slices, as a solid in 3D, in both or in none."""
@@ -114,10 +106,11 @@ class Abstention:
 
     def update_surface(self) -> None:
         """Draw the surface around the voxels above the threshold; takes some tenths of a second."""
-        if not self._has(self.volume):
+        image = self._image()
+        if image is None:
             return
         if not self._has(self.surface):
-            case = self.volume.GetAttribute(nodes.CASE)
+            case = self.segmentation.GetAttribute(nodes.CASE)
             self.surface = self.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{case} to review, surface")
             nodes.mark_private(self.surface, case, ROLE)
             self.surface.CreateDefaultDisplayNodes()
@@ -126,49 +119,76 @@ class Abstention:
             display.SetOpacity(0.5)
             display.SetSliceIntersectionThickness(2)
             display.SetVisibility(False)
-        self.surface.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
-        self.surface.SetAndObservePolyData(_surface(self.volume, self.threshold))
+        self.surface.SetAndObserveTransformNodeID(self.segmentation.GetTransformNodeID())
+        self.surface.SetAndObservePolyData(_surface(image, self.threshold))
 
     def clear(self) -> None:
         """Remove it from the scene."""
-        self.show(False)
         for node in nodes.marked(self.scene, ROLE):
             nodes.remove(self.scene, node)
-        self.volume = self.surface = None
+        self.segmentation = self.surface = None
 
     def _has(self, node: slicer.vtkMRMLNode | None) -> bool:
         return node is not None and node.GetScene() is self.scene
 
-    def _style(self, case: str) -> None:
-        table = self.scene.AddNewNodeByClass("vtkMRMLColorTableNode", f"{case} to review, colour")
-        nodes.mark_private(table, case, ROLE)
-        table.SetTypeToUser()
-        table.SetNumberOfColors(2)
-        display = self.volume.GetScalarVolumeDisplayNode()
-        display.SetAndObserveColorNodeID(table.GetID())
-        display.AutoWindowLevelOff()
-        display.InterpolateOff()  # whole voxels, as they are counted
-        display.ApplyThresholdOn()
-        self.set_color(self._color)
+    def _segment(self) -> slicer.vtkSegment:
+        """Return the segment, anew where somebody has deleted it."""
+        contents = self.segmentation.GetSegmentation()
+        segment = contents.GetSegment(_SEGMENT)
+        if segment is None:
+            segment = slicer.vtkSegment()
+            segment.SetName(_SEGMENT)
+            segment.SetColor(*self._color)
+            contents.AddSegment(segment, _SEGMENT)
+        return segment
+
+    def _image(self) -> slicer.vtkOrientedImageData | None:
+        """Return the voxels that are shown."""
+        segment = self.segmentation.GetSegmentation().GetSegment(_SEGMENT) if self._has(self.segmentation) else None
+        name = slicer.vtkSegmentationConverter.GetFractionalLabelmapRepresentationName()
+        return segment.GetRepresentation(name) if segment is not None else None
+
+    def _new_segmentation(self, case: str) -> slicer.vtkMRMLSegmentationNode:
+        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{case} to review")
+        nodes.mark_private(node, case, ROLE)
+        name = slicer.vtkSegmentationConverter.GetFractionalLabelmapRepresentationName()
+        node.GetSegmentation().SetSourceRepresentationName(name)
+        display = nodes.display(node)
+        display.SetPreferredDisplayRepresentationName2D(name)
+        display.SetVisibility2DOutline(False)
+        display.SetVisibility3D(False)
+        display.SetOpacity2DFill(self.opacity)
+        display.SetVisibility(False)
+        return node
 
 
-def _surface(volume: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> vtk.vtkPolyData:
+def _set_field(image: vtk.vtkImageData, field: vtk.vtkDataArray, name: str, *values: float) -> None:
+    field.SetName(name)
+    for value in values:
+        field.InsertNextValue(value)
+    image.GetFieldData().AddArray(field)
+
+
+def _surface(image: slicer.vtkOrientedImageData, threshold: float) -> vtk.vtkPolyData:
     """Return the surface, in RAS, around the voxels above the threshold; closed at the border of the volume too."""
-    image = volume.GetImageData()
     values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
     box = _box(values > threshold)
     if box is None:
         return vtk.vtkPolyData()
     extent = [value for low, high in box[::-1] for value in (low - 1, high + 1)]
+    voxels = vtk.vtkImageData()
+    voxels.ShallowCopy(image)
+    voxels.SetOrigin(0.0, 0.0, 0.0)
+    voxels.SetSpacing(1.0, 1.0, 1.0)
     crop = vtk.vtkImageConstantPad()  # shrinks as well, and fills with zeros what lies outside
-    crop.SetInputData(image)
+    crop.SetInputData(voxels)
     crop.SetOutputWholeExtent(*extent)
     edges = vtk.vtkFlyingEdges3D()
     edges.SetInputConnection(crop.GetOutputPort())
     edges.SetValue(0, max(threshold, float(np.finfo(np.float32).tiny)))
     edges.ComputeNormalsOn()
     to_ras, matrix = vtk.vtkTransform(), vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
+    image.GetImageToWorldMatrix(matrix)
     to_ras.SetMatrix(matrix)
     placed = vtk.vtkTransformPolyDataFilter()
     placed.SetInputConnection(edges.GetOutputPort())

@@ -23,27 +23,44 @@ def abstention(host, risk):
     return shown
 
 
-def composite(host):
-    return host.slice_view("Red").composite_node
+def voxels(abstention) -> vtk.vtkDataArray:
+    image = abstention.segmentation.GetSegmentation().GetNthSegment(0).GetRepresentation("Fractional labelmap")
+    return image.GetPointData().GetScalars()
 
 
-def test_no_voxel_is_copied_and_none_at_the_threshold_shows(abstention, risk):
-    assert abstention.volume.GetImageData() is risk.GetImageData()
+def is_magenta(image: np.ndarray) -> np.ndarray:
+    red, green, blue = image.astype(int).transpose(2, 0, 1)
+    return (red - green > 80) & (blue - green > 60)
+
+
+def test_no_voxel_is_copied_and_none_at_the_threshold_shows(host, abstention, risk, shown_case):
+    """The slice through one voxel, at a threshold that it just passes and at one that it is."""
+    assert voxels(abstention) is risk.GetImageData().GetPointData().GetScalars()
+    shown_case.show_map(None)
+    shown_case.segmentation.GetDisplayNode().SetVisibility(False)
     values = slicer.util.arrayFromVolume(risk)
-    at = float(np.sort(values[values > 0.2].ravel())[0])
-    abstention.set_threshold(at)
-    lowest = abstention.volume.GetScalarVolumeDisplayNode().GetLowerThreshold()
-    np.testing.assert_array_equal(values >= lowest, values > at)
+    place = np.unravel_index(values.argmax(), values.shape)
+    view = host.slice_view("Red")
+    view.fit()
+    ras = nodes.ijk_to_ras(risk) @ (*place[::-1], 1.0)
+    view.jump_to(ras[:3])
+    abstention.set_opacity(1.0)
+    abstention.show(True)
+    row, column = view.pixel_of(ras[:3])
+    at = float(values[place])
+    for threshold, shows in ((np.nextafter(at, 0.0), True), (at, False), (at + 1e-9, False)):
+        abstention.set_threshold(threshold)
+        assert is_magenta(view.image())[row, column] == shows
 
 
 def test_new_voxels_of_the_map_are_followed(abstention, risk):
     other = vtk.vtkImageData()
     other.DeepCopy(risk.GetImageData())
     risk.SetAndObserveImageData(other)
-    before = abstention.volume
+    before = abstention.segmentation
     abstention.follow(risk)
-    assert abstention.volume is before
-    assert abstention.volume.GetImageData() is other
+    assert abstention.segmentation is before
+    assert voxels(abstention) is other.GetPointData().GetScalars()
 
 
 def test_a_transform_of_the_scan_moves_it_too(host, abstention, risk):
@@ -51,7 +68,7 @@ def test_a_transform_of_the_scan_moves_it_too(host, abstention, risk):
     risk.SetAndObserveTransformNodeID(transform.GetID())
     abstention.follow(risk)
     abstention.update_surface()
-    assert abstention.volume.GetTransformNodeID() == transform.GetID()
+    assert abstention.segmentation.GetTransformNodeID() == transform.GetID()
     assert abstention.surface.GetTransformNodeID() == transform.GetID()
 
 
@@ -91,17 +108,15 @@ def test_at_the_border_of_the_scan_the_surface_is_closed(host, abstention):
     assert edges.GetOutput().GetNumberOfCells() == 0
 
 
-def test_a_label_volume_of_the_users_own_comes_back(host, abstention):
-    own = slicer.util.addVolumeFromArray(
-        np.ones((4, 4, 4), np.uint8), nodeClassName="vtkMRMLLabelMapVolumeNode", name="mine"
-    )
-    composite(host).SetLabelVolumeID(own.GetID())
-    abstention.show(False)
-    assert composite(host).GetLabelVolumeID() == own.GetID()
+def test_layers_of_the_slice_views_and_the_3d_views_are_left_alone(host, abstention):
+    composite = host.slice_view("Red").composite_node
+    layers = composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID(), composite.GetLabelVolumeID()
     abstention.show(True)
-    assert composite(host).GetLabelVolumeID() == abstention.volume.GetID()
-    abstention.show(False)
-    assert composite(host).GetLabelVolumeID() == own.GetID()
+    host.three_d_view().image()
+    assert layers == (
+        *(composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID(), composite.GetLabelVolumeID()),
+    )
+    assert not abstention.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_it_is_kept_out_of_lists_and_files_and_leaves_nothing(host, abstention):
@@ -113,12 +128,11 @@ def test_it_is_kept_out_of_lists_and_files_and_leaves_nothing(host, abstention):
         assert not node.GetSaveWithScene()
     abstention.clear()
     assert nodes.marked(host.scene, ROLE) == []
-    assert composite(host).GetLabelVolumeID() is None
     assert host.scene.GetNumberOfNodes() < before
 
 
 def test_a_deleted_node_harms_nothing(host, abstention, risk):
-    host.scene.RemoveNode(abstention.volume)
+    host.scene.RemoveNode(abstention.segmentation)
     abstention.set_threshold(0.4)
     abstention.show(True)
     abstention.update_surface()
@@ -127,3 +141,8 @@ def test_a_deleted_node_harms_nothing(host, abstention, risk):
     abstention.follow(risk)
     abstention.show(True)
     assert abstention.is_shown
+    abstention.segmentation.GetSegmentation().RemoveAllSegments()
+    abstention.set_threshold(0.3)
+    abstention.set_color((1.0, 1.0, 1.0))
+    abstention.follow(risk)
+    assert voxels(abstention) is risk.GetImageData().GetPointData().GetScalars()
