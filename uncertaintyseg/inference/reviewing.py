@@ -13,7 +13,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.coverage import review_curve
-from uncertaintyseg.review.existing_label import doubted_difference, review_label
+from uncertaintyseg.review.existing_label import doubted_difference, label_error, review_label
 from uncertaintyseg.wire import Label, MapInfo, Source
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -24,6 +24,8 @@ MAPS = {
 """Of a review, and what they show."""
 EDITED = "edited: no promise holds after a person's edits"
 ANOTHERS = "existing label: what is promised is of the model's own"
+KEPT = 0.1
+"""Whoever leaves less than this share of a structure's voxels has removed it, and not corrected it."""
 
 
 def probabilities_of(base: Prediction, labels: Sequence[Label]) -> dict[str, np.ndarray]:
@@ -51,7 +53,9 @@ def reviewed(
         labels: the structures.
         label: class ids, uint8 `[X, Y, Z]`.
         edited: it is the model's label after a person's edits: these are right, and elsewhere it is as doubtful as
-            before. Otherwise it is somebody else's, and may be wrong wherever the model says so.
+            before. But where a structure was that is gone (`KEPT`), the model is asked as of a label by somebody else:
+            an edit that takes away a whole structure may be a slip. Otherwise the label is somebody else's, and may be
+            wrong wherever the model says so.
         accepted: boxes, first and last voxel, in which a person found it right.
 
     Returns:
@@ -62,7 +66,8 @@ def reviewed(
     """
     started = time.perf_counter()
     differs = label != base.label
-    right = differs.copy() if edited else np.zeros(label.shape, bool)
+    gone = differs & np.isin(base.label, _removed(base.label, label)) if edited else np.zeros(label.shape, bool)
+    right = differs & ~gone if edited else gone.copy()
     for number, box in enumerate(accepted):
         right[_slices(number, box, label.shape)] = True
     probabilities = probabilities_of(base, labels)
@@ -70,6 +75,9 @@ def reviewed(
     seen = differs if valid is None else differs & (valid > 0)
     anomaly = doubted_difference(label, base.label, probabilities, labels, seen)
     error = np.where(right, np.float32(0), base.maps["error_probability"]) if edited else None
+    gone &= seen & ~right
+    if gone.any():
+        error[gone] = np.maximum(error[gone], label_error(label, probabilities, labels)[gone])
     found = review_label(
         label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid, right=right
     )
@@ -98,6 +106,14 @@ def reviewed(
         state=None,
         provenance=base.provenance.model_copy(update={"samples": None, "seconds": seconds}),
     )
+
+
+def _removed(own: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Ids of the structures of one label that are gone in another, see `KEPT`."""
+    size = int(max(own.max(), label.max())) + 1
+    before, now = (np.bincount(ids.ravel(), minlength=size) for ids in (own, label))
+    ids = np.flatnonzero(now < KEPT * before)
+    return ids[ids > 0]
 
 
 def _map_info(source: Source) -> dict[str, MapInfo]:

@@ -58,6 +58,61 @@ def test_what_was_edited_is_right(base, labels, edited):
         assert row.anomaly_score == (None if np.isnan(score) else pytest.approx(score, abs=1e-4))
 
 
+@pytest.fixture
+def sure(predictor, scan):
+    """A prediction of two cubes, 80 voxels each, whose structures the model is nearly sure of: p of 0.9."""
+    made = predictor.predict(scan, samples=2)
+    label = np.zeros(made.label.shape, np.uint8)
+    label[4:8, 4:8, 2:7], label[12:16, 4:8, 2:7] = 1, 2
+    p = {item.id: np.where(label == item.id, np.float32(0.9), np.float32(0)) for item in predictor.bundle.labels}
+    maps = {f"probability_{item.name}": p[item.id] for item in predictor.bundle.labels}
+    maps["error_probability"] = np.where(label > 0, np.float32(0.1), np.float32(0))
+    object.__setattr__(made, "label", label)
+    object.__setattr__(made, "maps", maps)
+    return made
+
+
+def without(prediction, label_id: int, kept: int = 0) -> np.ndarray:
+    """Its label after a structure was taken away but for some voxels."""
+    label = prediction.label.copy()
+    places = np.flatnonzero(label == label_id)[kept:]
+    label.ravel()[places] = 0
+    return label
+
+
+def test_a_structure_that_was_removed_is_expected_to_be_missing(sure, labels):
+    voxel = voxel_volume_ml(sure.affine)
+    before, after = (reviewed(sure, labels, label, edited=True) for label in (sure.label, without(sure, 2)))
+    assert before.remaining_error_ml == pytest.approx(160 * 0.1 * voxel, rel=1e-3)
+    assert after.remaining_error_ml == pytest.approx((80 * 0.1 + 80 * 0.9) * voxel, rel=1e-3)
+    rows = [{row.id: row for row in found.structures} for found in (before, after)]
+    assert rows[1][2].flag == "not found"
+    assert rows[1][2].expected_error_ml == pytest.approx(80 * 0.9 * voxel, rel=1e-3)
+    assert rows[1][1].expected_error_ml == pytest.approx(rows[0][1].expected_error_ml)
+    assert (after.regions[0].kind, after.regions[0].volume_ml) == ("missed", pytest.approx(80 * voxel, rel=1e-3))
+
+
+@pytest.mark.parametrize(("kept", "left"), [(7, 7 * 0.1 + 73 * 0.9), (8, 8 * 0.1), (40, 40 * 0.1)])
+def test_what_is_left_says_whether_it_was_removed_or_corrected(sure, labels, kept, left):
+    after = reviewed(sure, labels, without(sure, 2, kept), edited=True)
+    assert after.remaining_error_ml == pytest.approx((80 * 0.1 + left) * voxel_volume_ml(sure.affine), rel=1e-3)
+
+
+def test_a_structure_drawn_anew_elsewhere_or_found_right_is_not_missing(sure, labels):
+    elsewhere = without(sure, 2)
+    elsewhere[12:16, 10:14, 2:7] = 2
+    box = ((12, 4, 2), (15, 7, 6))
+    for label, accepted in ((elsewhere, []), (without(sure, 2), [box])):
+        after = reviewed(sure, labels, label, edited=True, accepted=accepted)
+        assert after.remaining_error_ml == pytest.approx(80 * 0.1 * voxel_volume_ml(sure.affine), rel=1e-3)
+
+
+def test_the_error_of_a_removed_structure_is_never_less_than_before(sure, labels):
+    sure.maps["error_probability"][sure.label == 2] = 0.95  # as a calibration may say
+    after = reviewed(sure, labels, without(sure, 2), edited=True)
+    np.testing.assert_allclose(after.maps["error_probability"][sure.label == 2], 0.95)
+
+
 def test_somebody_elses_label_is_doubted_where_the_model_says_so(base, labels, edited):
     after = reviewed(base, labels, edited, edited=False)
     p = np.stack([base.maps[f"probability_{item.name}"] for item in labels])
