@@ -19,9 +19,9 @@ _OURS = ("scores", "lease", "skipped")
 def next_sample(strategy: str, app: AppInstance, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Answer with id, strategy, score, reason and remaining counts, and `samples` where more than one is asked for.
 
-    `params` may hold `model`, `count` (or `k`), `skip` (ids to pass over), `lease_minutes`, `seed` and, where nobody
-    logs in, `client_id`: who asks. There is no id when nothing is left. The stock fields of the image's record (path,
-    name, ts...) come with the first.
+    `params` may hold `model`, `count` (or `k`), `skip` (ids to pass over from now on), `exclude` (ids not to serve this
+    time), `lease_minutes`, `seed` and, where nobody logs in, `client_id`: who asks. There is no id when nothing is
+    left. The stock fields of the image's record (path, name, ts...) come with the first.
     """
     params = params or {}
     asked = {**params, "strategy": strategy, "annotator": acting_as(params.get("client_id"))}

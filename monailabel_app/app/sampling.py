@@ -32,10 +32,11 @@ class SampleParams(Params):
     model: str | None = Field(None, description="Whose scores; by default the one that has scored most.")
     count: int = Field(1, ge=1, le=1000, validation_alias=AliasChoices("count", "k"), description="Images to serve.")
     skip: list[str] = Field(default_factory=list, description="Images to pass over from now on.")
+    exclude: list[str] = Field(default_factory=list, description="Images not to serve this time.")
     lease_minutes: float = Field(LEASE_MINUTES, ge=0, le=7 * 24 * 60, description="How long others do not get them.")
     seed: int | None = Field(None, ge=0, lt=2**63, description="Of strategies that draw; drawn itself by default.")
 
-    @field_validator("skip", mode="before")
+    @field_validator("skip", "exclude", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
@@ -84,7 +85,8 @@ class Sampling(Strategy):
             unlabelled = sorted(datastore.get_unlabeled_images())
             locked = self._assignments.with_others(annotator)
             skipped = self._assignments.skipped_by(annotator) & set(unlabelled)
-            free = [image for image in unlabelled if image not in locked]
+            left = [image for image in unlabelled if image not in asked.exclude]
+            free = [image for image in left if image not in locked]
             wanted = [image for image in free if image not in skipped] or free
             model, scored = self._scored(asked.model, wanted)
             remaining = {
@@ -94,7 +96,7 @@ class Sampling(Strategy):
                 "locked": len(locked.keys() & set(unlabelled)),
             }
             if not wanted:
-                reason = self._why_none(datastore, unlabelled, locked)
+                reason = self._why_none(datastore, unlabelled, left, locked)
                 return {"strategy": self.name, "samples": [], "score": None, "reason": reason, "remaining": remaining}
             seed = secrets.randbits(32) if asked.seed is None else asked.seed
             samples = self._samples(wanted, datastore, model, scored, asked.count, seed)
@@ -169,10 +171,14 @@ class Sampling(Strategy):
         self._assignments.take(notes, annotator, minutes, notes)
 
     @staticmethod
-    def _why_none(datastore: StudyDatastore, unlabelled: Sequence[str], locked: Mapping[str, float]) -> str:
+    def _why_none(
+        datastore: StudyDatastore, unlabelled: Sequence[str], left: Sequence[str], locked: Mapping[str, float]
+    ) -> str:
+        if left:
+            free = clock(min(locked[image] for image in left))
+            return f"other annotators have the {len(left)} images that are left, the first until {free}"
         if unlabelled:
-            free = clock(min(locked[image] for image in unlabelled))
-            return f"other annotators have the {len(unlabelled)} images that are left, the first until {free}"
+            return "every other image has a final label"
         total = len(datastore.list_images())
         return f"all {total} images have a final label" if total else "the studies folder holds no images"
 

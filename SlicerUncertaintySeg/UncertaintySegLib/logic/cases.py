@@ -23,7 +23,8 @@ class Cases:
 
     Args:
         session: What all sections share.
-        may_leave: Asked before a case with edits that were not submitted is left; False stays with it.
+        may_leave: Asked before a case with edits that were not submitted, which stay as a draft, is left; False stays
+            with it.
 
     Attributes:
         rows: All cases of the server, as it last said.
@@ -37,6 +38,7 @@ class Cases:
         self.not_served: dict[str, str] = {}
         self._history: list[str] = []
         self._place = -1
+        self._seen: set[str] = set()
         self._awaited = self._outdated = False
 
     @property
@@ -56,17 +58,12 @@ class Cases:
         return self._place > 0
 
     def next(self, strategy: str, *, skip: bool = False) -> None:
-        """Open the case that a strategy chooses; with `skip`, pass over the present one from now on."""
-        if not self._may_start():
-            return
-        sample = self.session.state.sample
-        params: dict[str, Any] = lease_arguments(self.session)
-        if self.session.state.model:
-            params["model"] = self.session.state.model
-        if skip and sample is not None:
-            params["skip"] = [sample.id]
-        arguments = {"strategy": strategy, "params": params}
-        self.session.ask("next_case", arguments, self._open_next, stage=_("Choosing the next case"))
+        """Open another case, the one that a strategy chooses; with `skip`, pass over the present one from now on.
+
+        Cases that were open already come when there is no other.
+        """
+        if self._may_start():
+            self._ask_next(strategy, skip, sorted(self._seen))
 
     def previous(self) -> None:
         """Go back to the case that was open before this one."""
@@ -107,9 +104,11 @@ class Cases:
         """Forget what a server said, for it is another one now."""
         self.rows = []
         self._history, self._place = [], -1
+        self._seen.clear()
 
     def remember(self, image: str) -> None:
-        """Note which case is open now, so that `previous` finds back to it."""
+        """Note which case is open now, so that `previous` finds back to it and `next` goes on."""
+        self._seen.add(image)
         if self._history[self._place : self._place + 1] != [image]:
             self._history[self._place + 1 :] = [image]
             self._place += 1
@@ -134,14 +133,35 @@ class Cases:
             arguments = {"image": image, **lease_arguments(self.session)}
             self.session.ask("open_case", arguments, done, stage=_("Opening {case}").format(case=image))
 
+    def _ask_next(self, strategy: str, skip: bool, exclude: list[str]) -> None:
+        session, sample = self.session, self.session.state.sample
+        present = [] if sample is None else [sample.id]
+        params: dict[str, Any] = {**lease_arguments(session), "exclude": [*exclude, *present]}
+        if session.state.model:
+            params["model"] = session.state.model
+        if skip:
+            params["skip"] = present
+
+        def done(answer: dict[str, Any]) -> None:
+            served = answer["sample"].get("id")
+            if served in present:
+                text = _("The server offers {case} again: choose another one from the table.")
+                session.say(text.format(case=served))
+            elif served:
+                self._open_next(answer)
+            elif exclude:
+                self._seen.clear()
+                self._ask_next(strategy, skip, [])
+            else:
+                reason = answer["sample"].get("reason") or _("every case has a label")
+                session.say(_("Nothing is left to review: {reason}.").format(reason=reason))
+                self.list()
+
+        arguments = {"strategy": strategy, "params": params}
+        session.ask("next_case", arguments, done, stage=_("Choosing the next case"))
+
     def _open_next(self, answer: dict[str, Any]) -> None:
-        reply = answer["sample"]
-        if not reply.get("id"):
-            reason = reply.get("reason") or _("every case has a label")
-            self.session.say(_("Nothing is left to review: {reason}.").format(reason=reason))
-            self.list()
-            return
-        sample = parse_sample(reply)
+        sample = parse_sample(answer["sample"])
         self.session.open_case(sample, Path(answer["scan"]))
         self.remember(sample.id)
         self.session.say(_("{case} opened.").format(case=sample.id))

@@ -76,7 +76,8 @@ class Safekeeping:
 
     def put_away(self) -> None:
         """Save the case for the last time, as its nodes go; take from the scene what is for editing only."""
-        self._on_leaving()
+        self.editing.settle()
+        self.autosave()
         self.session.scene.edited = self._unsaved
         self.editing.remove_helpers()
         self._leave()
@@ -173,8 +174,9 @@ class Safekeeping:
             self._unsaved = self.session.scene.edited = False
 
     def _on_leaving(self) -> None:
+        """Save what is drawn; where that is not possible, the error keeps the case open."""
         self.editing.settle()
-        self.autosave()
+        self.save()
 
     def _leave(self) -> None:
         self.drafts.leave()

@@ -13,7 +13,7 @@ from UncertaintySegLib.logic.leases import Lease
 from UncertaintySegLib.panel.cases_table import CasesTable
 from UncertaintySegLib.panel.intake_box import IntakeBox
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import fill, may_discard_edits, timer
+from UncertaintySegLib.panel.widgets import fill, may_leave, timer
 from UncertaintySegLib.server.replies import Sample
 
 
@@ -26,12 +26,12 @@ class CasesSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui, session = self.ui, self.session
-        self.cases = Cases(session, lambda: may_discard_edits(session))
+        self.cases = Cases(session, lambda: may_leave(session))
         self.lease = Lease(session)
         self._renewal = timer(round(1000 * self.lease.seconds), self.lease.renew, repeat=True)
         self._renewal.start()
         self._table = CasesTable(ui.casesTable, ui.filterLineEdit, ui.countLabel, self.cases.open)
-        self._intake = IntakeBox(ui, Intake(session, lambda: may_discard_edits(session), self.cases.remember))
+        self._intake = IntakeBox(ui, Intake(session, lambda: may_leave(session), self.cases.remember))
         self._info = None
         self._url = self._model = ""
         ui.strategyComboBox.currentIndexChanged.connect(self.on_strategy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -12,12 +13,34 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.session import Session
 
 
-def may_discard_edits(session: Session) -> bool:
-    """Ask before edits are lost; True where there are none."""
+def confirm(question: str, yes: str) -> bool:
+    """Ask with a button that says what it does, beside Cancel; in Slicer's testing mode nobody is there to be asked."""
+    if slicer.app.testingEnabled():
+        return True
+    box = ctk.ctkMessageBox(slicer.util.mainWindow())
+    box.windowTitle = slicer.app.applicationName
+    box.text = question
+    box.icon = qt.QMessageBox.Question
+    box.standardButtons = qt.QMessageBox.Ok | qt.QMessageBox.Cancel
+    box.button(qt.QMessageBox.Ok).setText(yes)
+    box.deleteLater()
+    return box.exec_() == qt.QMessageBox.Ok
+
+
+def may_leave(session: Session) -> bool:
+    """Ask before a case with edits is left, which its draft keeps; True where there are none."""
     if not session.scene.edited:
         return True
-    question = _("Your edits of {case} are not submitted. Discard them?").format(case=session.scene.case)
-    return slicer.util.confirmOkCancelDisplay(question)
+    question = _("Your edits of {case} are not submitted. They are offered as a draft when you open it again.")
+    return confirm(question.format(case=session.scene.case), _("Keep as draft and go on"))
+
+
+def may_discard_edits(session: Session) -> bool:
+    """Ask before edits are lost to another label of the case; True where there are none."""
+    if not session.scene.edited:
+        return True
+    question = _("Your edits of {case} are not submitted: another label takes their place.")
+    return confirm(question.format(case=session.scene.case), _("Discard my edits"))
 
 
 def fill(combo_box, choices: Mapping[Any, str], preferred: Any = None) -> Any:

@@ -20,7 +20,9 @@ from Testing.Python.SlicerUncertaintySeg.wire_answers import STRUCTURES, find_re
 
 
 class Wire:
-    """A server with one case. The dictionaries say, by the start of a path, what shall go wrong there.
+    """A server with one case, or several of the same scan.
+
+    The dictionaries say, by the start of a path, what shall go wrong there.
 
     Args:
         case: `name`, and the paths `scan`, `label` and `risk`.
@@ -34,6 +36,7 @@ class Wire:
         job_states: What successive looks at a job see; the last one stays.
         job_result: What a job ends with.
         info: What the server says of itself.
+        names: Of the cases, in the order in which they are served.
         remaining: How many cases have no label.
         scored: Whether the case has a score.
         requests: `(method, path, headers)` of all requests.
@@ -51,9 +54,11 @@ class Wire:
         self.job_states = [{"state": "done", "fraction": 1.0}]
         self.job_result = result("k3y", labels, find_regions(self.case, labels))
         self.info = info(labels)
+        self.names = [self.case["name"]]
         self.remaining = 1
         self.scored = True
         self.lease: dict | None = None
+        self.leased = self.case["name"]
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.uploads: list[tuple[dict[str, list[str]] | None, str, bytes, dict]] = []
         self.bodies: list[tuple[str, dict]] = []
@@ -73,14 +78,16 @@ class Wire:
         self._httpd.shutdown()
         self._httpd.server_close()
 
-    def row(self) -> dict:
-        """The case as a row of the work list."""
-        labelled = any(query and query.get("tag") == ["final"] for query, *_ in self.uploads)
-        status = "labelled" if labelled else "leased" if self.lease else "unlabelled"
+    def row(self, name: str) -> dict:
+        """A case as a row of the work list."""
+        final = [query["image"] for query, *_ in self.uploads if query and query.get("tag") == ["final"]]
+        labelled = [name] in final
+        lease = self.lease if name == self.leased else None
+        status = "labelled" if labelled else "leased" if lease else "unlabelled"
         value = 0.123 if self.scored else None
         scores = {"predictive_entropy": value} if self.scored else {}
         score = {"score": value, "scores": scores, "model": "phantom_low_rank"}
-        row = {"id": self.case["name"], "status": status, "lease": self.lease, "skipped": False, **score}
+        row = {"id": name, "status": status, "lease": lease, "skipped": False, **score}
         return {**row, "labels": ["final"] if labelled else [], "reason": "rank 1 of 1"}
 
 
@@ -139,9 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"username": "anna", "roles": ["annotator"]})
 
     def _cases(self, _path: str, _body: bytes):
-        self._json({"cases": [self.wire.row()]})
+        self._json({"cases": [self.wire.row(name) for name in self.wire.names]})
 
-    def _lease(self, _path: str, body: bytes):
+    def _lease(self, path: str, body: bytes):
+        self.wire.leased = unquote(path.split("/")[-2])
         if self.command == "DELETE":
             self.wire.lease = None
             self._answer(b"", 204)
@@ -154,14 +162,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _next_sample(self, path: str, body: bytes):
         wire = self.wire
-        self._read_json(body)
+        exclude = self._read_json(body).get("exclude", ())
+        left = [name for name in wire.names if name not in exclude]
         strategy = unquote(path.rsplit("/", 1)[1])
         remaining = {"unlabelled": wire.remaining, "scored": wire.remaining, "skipped": 0, "locked": 0}
-        if not wire.remaining:
-            self._json({"strategy": strategy, "samples": [], "reason": "all images have a final label"})
+        if not (wire.remaining and left):
+            why = "every other image has a final label" if wire.remaining else "all images have a final label"
+            self._json({"strategy": strategy, "samples": [], "reason": why})
             return
         reason = "phantom_low_rank: mean predictive entropy 0.123 nats within 3 mm of the foreground, rank 1 of 12"
-        sample = {"id": wire.case["name"], "score": 0.123, "reason": reason}
+        sample = {"id": left[0], "score": 0.123, "reason": reason}
         full = {**sample, "provenance": {"measure": "predictive_entropy", "rank": 1, "of": 12}}
         self._json({"strategy": strategy, **sample, "samples": [full], "remaining": remaining})
 

@@ -146,6 +146,16 @@ def test_a_skipped_image_comes_last_for_who_skipped_it_and_first_for_the_others(
     assert rest["id"] == order[0]  # all are skipped now
 
 
+def test_an_excluded_image_is_not_served_this_time(server, scores):
+    asked = {"model": server.baseline, "client_id": "eve", "lease_minutes": 1}
+    order = sorted(scores, key=scores.get, reverse=True)
+    assert next_sample(server, "predictive_entropy", exclude=order[0], **asked)["id"] == order[1]
+    assert next_sample(server, "predictive_entropy", **asked)["id"] == order[0]
+    nothing = next_sample(server, "predictive_entropy", exclude=order, **asked)
+    assert ("id" not in nothing, nothing["reason"]) == (True, "every other image has a final label")
+    assert nothing["remaining"]["unlabelled"] == len(order)
+
+
 @pytest.mark.parametrize(
     ("params", "status", "message"),
     [

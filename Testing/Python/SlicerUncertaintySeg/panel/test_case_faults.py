@@ -36,6 +36,24 @@ def test_when_all_cases_are_labelled_it_says_so(annotator, wire_server):
     assert not annotator.session.state.is_error
 
 
+def test_when_only_the_open_case_is_left_it_stays_open(annotator, wire_server):
+    annotator.next_case()
+    annotator.run()
+    annotator.next_case()
+    assert annotator.status == "Nothing is left to review: every other image has a final label."
+    assert annotator.session.state.result is not None
+
+
+def test_a_stock_server_that_serves_the_open_case_again_does_not_cost_the_result(annotator, wire_server):
+    annotator.next_case()
+    annotator.run()
+    sample = json.dumps({"id": "phantom_1", "samples": [{"id": "phantom_1"}]}).encode()
+    wire_server.refusals["/activelearning"] = (200, sample)
+    annotator.next_case()
+    assert annotator.status == "The server offers phantom_1 again: choose another one from the table."
+    assert annotator.session.state.result is not None
+
+
 def test_a_server_without_a_list_of_cases_still_gives_the_next_one(annotator, wire_server):
     wire_server.refusals["/uncertainty/v1/cases"] = refusal(404, "Not Found")
     annotator.next_case()

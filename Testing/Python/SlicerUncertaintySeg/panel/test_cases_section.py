@@ -150,16 +150,26 @@ def test_a_case_with_a_final_label_brings_it_along(connected, server, tmp_path):
         server.remove_label(image)
 
 
-@pytest.mark.parametrize("answer", [False, True])
-def test_edits_are_lost_only_with_consent(connected, monkeypatch, answer):
+def test_next_goes_on_to_every_case_before_one_comes_again(connected, server):
+    opened = []
+    for _number in range(len(server.images()) + 1):
+        connected.next_case()
+        opened.append(connected.session.state.sample.id)
+    assert sorted(opened[:-1]) == server.images()
+    assert opened[-1] not in opened[1:-1]
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("Cancel", False), ("Ok", True)])
+def test_a_case_with_edits_is_left_only_with_consent(connected, answer, goes_on):
     connected.next_case()
-    before, asked = connected.session.state.sample.id, []
+    before = connected.session.state.sample.id
     connected.scene.edited = True
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_, **__: asked.append(text) or answer)
-    connected.click(connected.cases.ui.skipButton)
-    connected.wait()
-    assert (connected.session.state.sample.id == before) == (not answer)
-    assert before in asked[0]
+    connected.desktop.answers.buttons.append(answer)
+    connected.next_case()
+    assert (connected.session.state.sample.id != before) == goes_on
+    question = f"Your edits of {before} are not submitted. They are offered as a draft when you open it again."
+    assert connected.desktop.answers.asked[-1:] == [question]
+    connected.scene.edited = False
 
 
 def test_somebody_else_may_want_the_next_case(connected):

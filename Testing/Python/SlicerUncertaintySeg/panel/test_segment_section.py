@@ -108,14 +108,14 @@ def test_progress_is_shown_and_run_cannot_be_pressed_twice(annotator):
     assert annotator.segment.ui.runButton.isEnabled()
 
 
-@pytest.mark.parametrize("answer", [False, True])
-def test_running_again_loses_edits_only_with_consent(annotator, monkeypatch, answer):
+@pytest.mark.parametrize(("answer", "stays"), [("Cancel", True), ("Ok", False)])
+def test_running_again_loses_edits_only_with_consent(annotator, answer, stays):
     annotator.run()
     before = annotator.scene.segmentation
     annotator.scene.edited = True
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: answer)
+    annotator.desktop.answers.buttons.append(answer)
     annotator.run()
-    assert (annotator.scene.segmentation is before) == (not answer)
+    assert (annotator.scene.segmentation is before) == stays
 
 
 def test_an_existing_segmentation_is_shown_with_the_risk_that_the_model_sees(annotator, tmp_path):
