@@ -35,7 +35,7 @@ class Draft:
         model, result: What the label was made from; empty where nothing was.
         provenance: Of that result.
         seconds_open: How long somebody has worked on it.
-        corrections, accepted: As in `session.State`.
+        corrections, accepted, seen, seconds_active: As in `State`.
         changed_voxels: How many differ from the label that the case began with.
         saved: When, in seconds since 1970.
         params: What the server is told with the label, where it was submitted but could not be sent; else None.
@@ -52,6 +52,8 @@ class Draft:
     seconds_open: float = 0.0
     corrections: dict[str, Any] = field(default_factory=dict)
     accepted: list[Any] = field(default_factory=list)
+    seen: list[Any] = field(default_factory=list)
+    seconds_active: float = 0.0
     changed_voxels: int = 0
     saved: float = 0.0
     params: dict[str, Any] | None = None

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.places import overlap, same_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import Step
 from UncertaintySegLib.scene import navigation
-from UncertaintySegLib.scene.navigation import Box
 from UncertaintySegLib.server.replies import InferResult, Region
 
 OPEN, ACCEPTED, DISMISSED, EDITED = "open", "accepted", "dismissed", "edited"
-
-_SAME = 0.5  # share of the smaller box above which two regions of a structure are one
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,7 @@ class Regions:
         self.current = index
         try:
             self._look()
+            self.session.state.see(self.items[index].region)
         except SceneError as error:
             self.session.fail(error)
         self.changed.emit()
@@ -120,7 +118,7 @@ class Regions:
             return
         self.session.history.stepping.emit()
         region, before, place = self.items[self.current].region, self._decisions, self.current
-        after = (*(known for known in before if not _same(known[0], region)), (region, state))
+        after = (*(known for known in before if not same_place(known[0], region)), (region, state))
         if after == before:
             self._go_to_open()
             return
@@ -135,6 +133,7 @@ class Regions:
         accepted = self.session.state.accepted
         self._decisions = decisions
         self.session.state.accepted = [known.bounding_box for known, state in decisions if state == ACCEPTED]
+        self.session.state.dismissed = sum(state == DISMISSED for _known, state in decisions)
         self._renew()
         self._point_at(region)
         if self.session.state.accepted != accepted:
@@ -161,7 +160,7 @@ class Regions:
         last = self.session.history.done[-1] if self.session.history.done else None
         if last is not None and last.box is not None and self.current is not None:
             region = self.items[self.current].region
-            if not any(step is last for step, _region in self._edits) and _overlap(last.box, region.bounding_box):
+            if not any(step is last for step, _region in self._edits) and overlap(last.box, region.bounding_box):
                 self._edits.append((last, region))
         self._renew()
 
@@ -171,7 +170,7 @@ class Regions:
         present = result.regions if result is not None and self._base is not None else ()
         self.items = [Item(region, self._state(region), True) for region in present]
         for region in self._known():
-            if not any(_same(item.region, region) for item in self.items):
+            if not any(same_place(item.region, region) for item in self.items):
                 self.items.append(Item(region, self._state(region), False))
         self.items.sort(key=lambda item: -item.region.expected_error_ml)
         if before is not None:
@@ -180,7 +179,7 @@ class Regions:
         self.changed.emit()
 
     def _point_at(self, region: Region) -> None:
-        places = [index for index, item in enumerate(self.items) if _same(item.region, region)]
+        places = [index for index, item in enumerate(self.items) if same_place(item.region, region)]
         exact = [index for index in places if self.items[index].region is region]
         if places:
             self.current = (exact or places)[0]
@@ -196,7 +195,7 @@ class Regions:
 
     def _state(self, region: Region) -> str:
         for known, state in reversed(self._decisions):
-            if _same(known, region):
+            if same_place(known, region):
                 return state
         return EDITED if any(known is region for known in self._edited()) else OPEN
 
@@ -222,22 +221,3 @@ def _expected_error(result: InferResult) -> float:
     if result.remaining_error_ml is not None:
         return result.remaining_error_ml
     return sum(region.expected_error_ml for region in result.regions)
-
-
-def _same(first: Region, second: Region) -> bool:
-    """Return whether two regions, of two results maybe, are one place of one structure."""
-    if first.structure != second.structure:
-        return False
-    smaller = min(_voxels(first.bounding_box), _voxels(second.bounding_box))
-    return _overlap(first.bounding_box, second.bounding_box) >= _SAME * smaller
-
-
-def _overlap(first: Box, second: Box) -> int:
-    """Return how many voxels two boxes share."""
-    low = np.maximum(first[0], second[0])
-    high = np.minimum(first[1], second[1])
-    return int(np.prod(np.maximum(high - low + 1, 0)))
-
-
-def _voxels(box: Box) -> int:
-    return int(np.prod(np.array(box[1]) - box[0] + 1))

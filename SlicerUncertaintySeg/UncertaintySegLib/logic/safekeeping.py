@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.drafts import Draft, Drafts
 from UncertaintySegLib.logic.editing import Editing
+from UncertaintySegLib.logic.places import Box, Place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene import segments
@@ -153,6 +154,8 @@ class Safekeeping:
             self.editing.earlier_voxels = draft.changed_voxels
         self.editing.follow()
         state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
+        state.seen = [Place(structure, _box(box)) for structure, box in draft.seen]
+        state.seconds_active += draft.seconds_active
         session.history.clear()  # what was undone here was not of this label
         state.opened -= draft.seconds_open
         self._note()
@@ -199,6 +202,8 @@ class Safekeeping:
             seconds_open=round(state.seconds_open, 1),
             corrections=dict(state.corrections),
             accepted=list(state.accepted),
+            seen=list(state.seen),
+            seconds_active=round(state.seconds_active, 1),
             changed_voxels=self.editing.changed_voxels,
         )
 
@@ -206,6 +211,6 @@ class Safekeeping:
         return self._replaced.labels if self._replaced else (self.drafts.open.labels if self.drafts.open else [])
 
 
-def _box(box: list[list[int]]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _box(box: list[list[int]]) -> Box:
     first, last = box
     return tuple(first), tuple(last)

@@ -189,6 +189,7 @@ class Session:
         state.model_result = state.model_label = None
         state.trusted = "edits"
         state.label, state.accepted, state.corrections = label, [], {}
+        state.dismissed, state.seen, state.seconds_active = 0, [], 0.0
         self.history.clear()
         self.case_opened.emit()
         self.changed.emit()
@@ -226,7 +227,7 @@ class Session:
         if state.base is not base or base is None:
             state.model_result, state.model_label = base or result, label
             state.trusted = "none" if label is None else "edits"
-            state.accepted, state.corrections = [], {}
+            state.accepted, state.dismissed, state.corrections = [], 0, {}
             self.history.clear()
         elif label is not None:
             state.model_result, state.model_label = result, label

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from UncertaintySegLib.server.replies import InferResult, Promise, Sample, ServerInfo
-
-Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+from UncertaintySegLib.logic.places import Box, Place, same_place
+from UncertaintySegLib.server.replies import InferResult, Promise, Region, Sample, ServerInfo
 
 
 @dataclass
@@ -30,6 +29,9 @@ class State:
             model's own, "none" where it is somebody else's.
         read_only: Whether labels may only be looked at.
         accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
+        dismissed: How many regions were set aside.
+        seen: Places that somebody looked at since the case was opened, see `logic.attention`.
+        seconds_active: How long somebody was at work on it.
         corrections: The clicks on the case, as the request `condition` takes them.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
         promise: The last one that was asked for, of the result that it names.
@@ -48,6 +50,9 @@ class State:
     trusted: str = "edits"
     read_only: bool = False
     accepted: list[Box] = field(default_factory=list)
+    dismissed: int = 0
+    seen: list[Place] = field(default_factory=list)
+    seconds_active: float = 0.0
     corrections: dict[str, Any] = field(default_factory=dict)
     review_threshold: float | None = None
     promise: Promise | None = None
@@ -62,6 +67,11 @@ class State:
     def seconds_open(self) -> float:
         """How long the case has been open."""
         return time.monotonic() - self.opened
+
+    def see(self, region: Region) -> None:
+        """Note that somebody looked at a region."""
+        if not any(same_place(place, region) for place in self.seen):
+            self.seen.append(Place(region.structure, region.bounding_box))
 
     @property
     def shown(self) -> Shown:

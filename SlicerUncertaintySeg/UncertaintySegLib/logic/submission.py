@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, ServerError
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Draft
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.safekeeping import Safekeeping
@@ -34,6 +35,7 @@ class Submission:
         session: Whose case is sent.
         editing: Knows what is drawn.
         safekeeping: Has it on disk.
+        attention: Knows what was looked at, which goes with the label.
 
     Attributes:
         refit: Of the head, after a label.
@@ -41,8 +43,8 @@ class Submission:
         changed: After a change of these.
     """
 
-    def __init__(self, session: Session, editing: Editing, safekeeping: Safekeeping) -> None:
-        self.session, self.editing, self.safekeeping = session, editing, safekeeping
+    def __init__(self, session: Session, editing: Editing, safekeeping: Safekeeping, attention: Attention) -> None:
+        self.session, self.editing, self.safekeeping, self.attention = session, editing, safekeeping, attention
         self.refit, self.waiting = Refit(), 0
         self.changed = Signal()
         self._resending = False
@@ -70,6 +72,7 @@ class Submission:
         left_out = session.scene.unnamed_segments()
         params = {key: value for key, value in {"model": draft.model, "result": draft.result}.items() if value}
         params["seconds_open"] = round(session.state.seconds_open, 1)
+        params["looked_at"] = self.attention.summary()
         done = partial(self._on_sent, draft, left_out, then_next)
         failed = partial(self._on_failed, draft, params)
         session.ask("submit", _arguments(draft, params), done, stage=_("Submitting"), failed=failed)

@@ -33,6 +33,15 @@ def holder(case: CaseRow) -> str:
     return text.format(annotator=case.lease.annotator, time=clock)
 
 
+def looked_at(case: CaseRow) -> str:
+    """Return what was looked at before its label was saved; empty where nobody said."""
+    told = case.looked_at
+    if told is None:
+        return ""
+    text = _("{seen} of {regions} regions were looked at, in {seconds:.0f} s.")
+    return text.format(seen=told.seen, regions=told.regions, seconds=told.seconds)
+
+
 _KEYS: tuple[Callable[[CaseRow], Any], ...] = (
     lambda case: case.id.casefold(),
     state,

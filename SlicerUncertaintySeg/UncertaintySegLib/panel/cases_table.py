@@ -78,7 +78,8 @@ class CasesTable:
         score = "-" if case.score is None else f"{case.score:.4g}"
         for column, text in enumerate((case.id, worklist.state(case), score, worklist.holder(case))):
             item = qt.QTableWidgetItem(text)
-            item.setToolTip("\n".join(line for line in (case.id, case.reason, worklist.holder(case)) if line))
+            lines = (case.id, case.reason, worklist.holder(case), worklist.looked_at(case))
+            item.setToolTip("\n".join(filter(None, lines)))
             if column == 2:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             if case.id == self._open:

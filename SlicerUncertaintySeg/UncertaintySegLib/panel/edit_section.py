@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Drafts, default_folder
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.reviewing import Reviewing
@@ -20,6 +21,7 @@ from UncertaintySegLib.panel.widgets import timer
 
 _STROKE_MILLISECONDS = 0  # as soon as the effect has done all that it does
 _REVIEW_MILLISECONDS = 1000
+_LOOK_MILLISECONDS = 500
 _RETRY_MILLISECONDS = 10_000
 
 
@@ -34,7 +36,8 @@ class EditSection(Section):
         self.editing = Editing(session)
         self.safekeeping = Safekeeping(session, self.editing, Drafts(default_folder()))
         self.reviewing = Reviewing(session, self.editing, self.safekeeping)
-        self.submission = Submission(session, self.editing, self.safekeeping)
+        self.attention = Attention(session)
+        self.submission = Submission(session, self.editing, self.safekeeping, self.attention)
         self.editor = segment_editor.create(session.scene.scene)
         ui.editorPlace.layout().addWidget(self.editor)
 
@@ -42,6 +45,8 @@ class EditSection(Section):
         self._review = timer(_REVIEW_MILLISECONDS, self.reviewing.review)
         self._retry = timer(_RETRY_MILLISECONDS, self.on_retry, repeat=True)
         self._autosave = timer(1000 * settings.value("autosaveSeconds"), self.on_autosave, repeat=True)
+        self._look = timer(_LOOK_MILLISECONDS, self.on_look, repeat=True)
+        self._look.start()
         self._retry.start()
         self._autosave.start()
 
@@ -85,7 +90,7 @@ class EditSection(Section):
 
     def close(self) -> None:
         """Save what is drawn, and let go."""
-        for each in (self._stroke, self._review, self._retry, self._autosave):
+        for each in (self._stroke, self._review, self._retry, self._autosave, self._look):
             each.stop()
         self.safekeeping.put_away()
         for observation in self._observations:
@@ -164,6 +169,11 @@ class EditSection(Section):
         self.safekeeping.autosave()
         self._autosave.setInterval(1000 * settings.value("autosaveSeconds"))
 
+    def on_look(self) -> None:
+        """Note which regions the views show, and say how many nobody has looked at."""
+        self.attention.tick()
+        self._show_looked_at()
+
     def on_retry(self) -> None:
         """Ask the server again for what it did not answer."""
         self.submission.resend()
@@ -205,7 +215,14 @@ class EditSection(Section):
         ui.redoButton.setEnabled(bool(session.history.next))
         for button in (ui.submitButton, ui.submitNextButton):
             button.setEnabled(possible and not session.busy and session.state.info is not None)
+        self._show_looked_at()
         self._show_sending()
+
+    def _show_looked_at(self) -> None:
+        text, label = self.attention.text, self.ui.lookedAtLabel
+        if label.text != text:
+            label.setText(text)
+        label.setVisible(bool(text))
 
     def _show_sending(self) -> None:
         ui, refit = self.ui, self.submission.refit

@@ -74,6 +74,40 @@ def look_at(scene: slicer.vtkMRMLScene, position: Ras, around: np.ndarray) -> No
         slicer.app.resumeRender()
 
 
+def are_shown(scan: slicer.vtkMRMLScalarVolumeNode, points: Sequence[Ras]) -> np.ndarray:
+    """Return which points lie in the slice and within the frame of a slice view of the layout, `[N]` of bool.
+
+    Args:
+        scan: Half a voxel of it, across the slice, is how far from the slice a point may be.
+        points: In mm (RAS), `[N, 3]`.
+    """
+    places = np.c_[np.array(points, dtype=float).reshape(-1, 3), np.ones(len(points))]
+    voxel = file_to_ras(scan)[:3, :3]
+    shown = np.zeros(len(points), dtype=bool)
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode", scan.GetScene()):
+        if not node.IsMappedInLayout():
+            continue
+        to_ras = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+        half = np.abs(to_ras[:3, 2] @ voxel).sum() / 2
+        across = (places[:, :3] - to_ras[:3, 3]) @ to_ras[:3, 2]
+        pixels = places @ np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetXYToRAS())).T
+        size = node.GetDimensions()[:2]
+        framed = ((pixels[:, :2] >= 0) & (pixels[:, :2] <= size)).all(axis=1)
+        shown |= framed & (np.abs(across) <= half)
+    return shown
+
+
+def views_stamp(scene: slicer.vtkMRMLScene) -> tuple[object, ...]:
+    """Return what is another one whenever somebody has moved a view, or the mouse over a slice."""
+    kinds = ("vtkMRMLSliceNode", "vtkMRMLCameraNode", "vtkMRMLCrosshairNode")
+    found = [node for kind in kinds for node in slicer.util.getNodesByClass(kind, scene)]
+    cursor = [0.0, 0.0, 0.0]
+    for node in found:
+        if node.IsA("vtkMRMLCrosshairNode"):
+            node.GetCursorPositionRAS(cursor)
+    return (*(node.GetMTime() for node in found), *cursor)
+
+
 def fit() -> None:
     """Show the whole scan in every slice view."""
     manager = slicer.app.layoutManager()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.looked_at import LookedAt, parse_looked_at
 from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
 
 RISK = "error_probability"
@@ -125,6 +126,7 @@ class CaseRow:
     skipped: bool = False
     labels: tuple[str, ...] = ()
     reason: str = ""
+    looked_at: LookedAt | None = None
 
 
 @dataclass(frozen=True)
@@ -315,7 +317,8 @@ def parse_sample(data: dict[str, Any]) -> Sample:
 @tolerant
 def parse_case(data: dict[str, Any]) -> CaseRow:
     """Make a `CaseRow` from a row of `GET /uncertainty/v1/cases`."""
-    return parse(CaseRow, data, lease=parse(Lease, data["lease"]) if data.get("lease") else None)
+    lease = parse(Lease, data["lease"]) if data.get("lease") else None
+    return parse(CaseRow, data, lease=lease, looked_at=parse_looked_at(data))
 
 
 def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]] = ()) -> tuple[Label, ...]:
