@@ -6,16 +6,19 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from monailabel_app.api.audit import audit
+from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.auth import acting_as, require
 from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.ownership import others_claim, refuse_others
+from monailabel_app.api.reviewed_labels import about_review, stamped
+from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.dicomweb import PLACES
 from monailabel_app.app.labelled import PURPOSE
@@ -24,6 +27,7 @@ from monailabel_app.errors import NotFoundError, TakenError
 from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
 from monailabel_app.store.records import Version
+from monailabel_app.store.review_status import META
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_scan
@@ -98,13 +102,14 @@ def save_label(
     `seconds_open` and `looked_at` (`wire.LookedAt`). 4xx for an unknown image, structure or class id, another grid, a
     file that is no label, or counts of what was looked at that do not add up.
     """
-    info = _free(parse_params(params))
+    info = stamped(_free(parse_params(params)), tag or FINAL, None)
     datastore = app.datastore()
     scan = read_scan(datastore.image_path(image))
     grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
     told = segments_from_client(info.get("label_info"))
     voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
-    about = {"tag": tag or FINAL, **about_save(app, image, voxels, info)}
+    info["label_info"] = _numbers(app, info.get("model"), voxels)
+    about = {"tag": tag or FINAL, **about_save(app, image, voxels, info), **about_review(info)}
     kept: list[int] = []
 
     def note(version: Version) -> None:
@@ -113,7 +118,7 @@ def save_label(
             app.assignments.release(image)
         audit("save" if claim is None else "save_aside", version=version.id, **about)
 
-    made = {"made_by": acting_as(None), "seconds": about["seconds_open"]}
+    made = {"made_by": acting_as(info.get("client_id")), "seconds": about["seconds_open"]}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
         write_volume(written, voxels, grid.affine)
@@ -149,17 +154,23 @@ def update_image_info(app: AppInstance, image: str, info: Json = "{}") -> None:
 
 @router.put("/label/info", summary="Add to a label's record")
 def update_label_info(app: AppInstance, label: str, tag: str, info: Json = "{}") -> None:
-    """`info` is a JSON object; 404 for an unknown label."""
+    """`info` is a JSON object; 404 for an unknown label.
+
+    A review is `segmentationMeta` in it, with `status`, `level` and `comment` as MONAILabelReviewer sends them; who and
+    when is added here. Where it names the `version` that was looked at, it is refused (409) once another one counts.
+    """
     asked = _free(parse_params(info, "info"))
+    is_review = set(asked) == {META} and caller.get()[0].role >= Role.reviewer
     with app.datastore().transaction():
-        refuse_others(app, label, tag)
+        refuse_others(app, label, tag, draft=not is_review)
+        asked = stamped(asked, tag, app.datastore().store.label(label, tag))
         app.datastore().update_label_info(label, tag, asked)
-        audit("label_info", case=label, tag=tag, fields=sorted(asked))
+        audit("label_info", case=label, tag=tag, fields=sorted(asked), **about_review(asked))
 
 
 @router.put("/updatelabelinfo", include_in_schema=False)
 def update_label_params(app: AppInstance, label: str, tag: str, params: Json = "{}") -> None:
-    """MONAI Label's older name for `update_label_info`."""
+    """MONAI Label's older name for `update_label_info`, by which MONAILabelReviewer reviews."""
     update_label_info(app, label, tag, params)
 
 
@@ -169,6 +180,12 @@ def dataset(app: AppInstance, limit_cases: Annotated[int | None, Query(ge=1, lt=
     archive = Path(app.datastore().get_dataset_archive(limit_cases))
     cleanup = BackgroundTask(archive.unlink)
     return FileResponse(archive, media_type="application/zip", filename="dataset.zip", background=cleanup)
+
+
+def _numbers(app: UncertaintySegApp, model: str | None, voxels: np.ndarray) -> list[dict[str, Any]]:
+    """What the numbers of a stored label mean, as MONAI Label's clients read it."""
+    names = {label.id: label.name for label in app.structures(model)[0]}
+    return [{"name": names[value], "idx": value} for value in np.unique(voxels).tolist() if value in names]
 
 
 def _free(info: dict[str, Any]) -> dict[str, Any]:

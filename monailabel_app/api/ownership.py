@@ -49,21 +49,26 @@ def cancel_own(app: UncertaintySegApp, job: Job) -> None:
         app.queue.cancel(job.id)
 
 
-def others_claim(app: UncertaintySegApp, image: str, tag: str) -> str | None:
-    """Why a label is somebody else's to save: they have the case, or it is their draft; None where it is free."""
+def others_claim(app: UncertaintySegApp, image: str, tag: str, *, draft: bool = True) -> str | None:
+    """Why a label is somebody else's to save: they have the case, or it is their draft; None where it is free.
+
+    Without `draft` whose draft it is does not matter: a reviewer reviews those of others.
+    """
     identity = caller.get()[0]
     if identity == LOCAL:
         return None
     held = app.assignments.held().get(image)
     if held is not None and held.annotator != identity.name:
         return f"{held.annotator} has {image!r} until {clock(held.until)}"
+    if not draft:
+        return None
     label = None if tag in SHARED else app.datastore().store.label(image, tag)
     if label is not None and label.version.made_by not in ("", identity.name):
         return f"the label {tag!r} of {image!r} is a draft of {label.version.made_by}"
     return None
 
 
-def refuse_others(app: UncertaintySegApp, image: str, tag: str) -> None:
-    """Raise `TakenError` where a label is somebody else's to change."""
-    if reason := others_claim(app, image, tag):
+def refuse_others(app: UncertaintySegApp, image: str, tag: str, *, draft: bool = True) -> None:
+    """Raise `TakenError` where a label is somebody else's to change; see `others_claim`."""
+    if reason := others_claim(app, image, tag, draft=draft):
         raise TakenError(f"{reason}: nothing was changed")

@@ -23,6 +23,7 @@ from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.labels import SEGMENTATION
 from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.reopening import ReopenedStudies
+from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
@@ -277,10 +278,12 @@ class StudyDatastore(Datastore):
         return {**label.info, "ts": int(version.time), "name": name, "version": version.id}
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is noted of a label. Raises as `update_image_info`."""
+        """Add to what is noted of a label; a review belongs to its version too. Raises as `update_image_info`."""
         with self.transaction():
             label = self._existing(label_id, label_tag)
             self.store.set_label_info(label_id, label_tag, {**label.info, **info})
+            if META in info:
+                self.store.set_version_info(label.version.id, {**label.version.info, META: info[META]})
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], note: Note = _no_note,
@@ -350,12 +353,12 @@ class StudyDatastore(Datastore):
         return self._studies.versions.read(version.sha256, version.suffix)
 
     def restore(self, version: Version, note: Note = _no_note, made_by: str = "") -> None:
-        """Make the content of an old version the newest one, which counts. Raises as `save_label`."""
+        """Make the content of an old version the newest one, not reviewed, which counts. Raises as `save_label`."""
         made = {"made_by": made_by, "source": f"restored {version.id}"}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"label{version.suffix}"
             path.write_bytes(self.version_bytes(version))
-            self.save_label(version.image, str(path), version.tag, version.info, note, **made)
+            self.save_label(version.image, str(path), version.tag, without_review(version.info), note, **made)
 
     def backup(self, path: Path) -> None:
         """Write a copy of the records as they are now; all files that they name are there and stay."""

@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monailabel_app.store.records import Records
+from monailabel_app.store import review_status
+from monailabel_app.store.records import CurrentLabel, Records
 from uncertaintyseg.data.writing import sync_folder, write_bytes
 from uncertaintyseg.errors import UncertaintySegError
 
@@ -34,10 +35,9 @@ _LINES = 1000
 def as_monailabel(records: Records, *, versions: bool = False) -> dict[str, Any]:
     """The records as MONAI Label's local datastore knows them, with the list of versions where asked for."""
     labels: dict[str, dict[str, Any]] = {}
-    for label in records.labels():
+    for label in sorted(records.labels(), key=lambda label: review_status.place(label.version.tag)):
         version = label.version
-        info = {**label.info, "ts": int(version.time), "name": f"{version.image}{version.suffix}"}
-        labels.setdefault(version.image, {})[version.tag] = {"ext": version.suffix, "info": info}
+        labels.setdefault(version.image, {})[version.tag] = {"ext": version.suffix, "info": _label_info(label)}
     objects = {}
     for image, (file, info) in records.images().items():
         name = Path(file).name
@@ -53,6 +53,18 @@ def as_monailabel(records: Records, *, versions: bool = False) -> dict[str, Any]
     if versions:
         found[_OURS] = {"id": records.meta("id"), "versions": [asdict(version) for version in records.versions()]}
     return found
+
+
+def _label_info(label: CurrentLabel) -> dict[str, Any]:
+    """What is noted of a label, as MONAI Label's clients read it."""
+    version, review = label.version, review_status.review_of(label.info)
+    info = {**review_status.without_review(label.info), "ts": int(version.time)}
+    info["name"] = f"{version.image}{version.suffix}"
+    if version.made_by:
+        info["client_id"] = version.made_by
+    if review is not None and review_status.takes_review(version.tag):
+        info[review_status.META] = review.as_meta()
+    return info
 
 
 class Exports:

@@ -216,6 +216,10 @@ class Records(Database):
         rows = self._rows(f"SELECT * FROM versions WHERE {where} ORDER BY id", tuple(v for _, v in asked))  # noqa: S608
         return [_version(row) for row in rows]
 
+    def set_version_info(self, number: int, info: dict[str, Any]) -> None:
+        """Note something else of a version."""
+        self._change("UPDATE versions SET info = ? WHERE id = ?", (strict.write(info, "info"), number))
+
     def delete_version(self, number: int) -> None:
         """Forget a version."""
         self._change("DELETE FROM versions WHERE id = ?", (number,))
