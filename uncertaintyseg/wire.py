@@ -285,6 +285,27 @@ class LookedAt(_Wire):
         return self
 
 
+class LabelReview(_Wire):
+    """What a reviewer said of a label: `segmentationMeta` of its record, as MONAILabelReviewer keeps it."""
+
+    status: Literal["", "approved", "flagged"] = Field(description="Empty: yet to be reviewed.")
+    level: Literal["", "easy", "medium", "hard"] = Field(description="How hard the case is.")
+    comment: str
+    approved_by: str = Field(description="Who reviewed it, whatever the status.")
+    edit_time: int = Field(description="When: seconds since 1970, UTC, by the server's clock.")
+    verified: bool = Field(description="Whether a token said who it was; else it is what the client called itself.")
+
+
+class FinalLabel(_Wire):
+    """The final label of a case."""
+
+    version: int
+    made_by: str = Field(description="Who saved it; empty where nobody knows.")
+    mine: bool = Field(description="Whether that is who asks.")
+    time: float = Field(description="Seconds since 1970.")
+    review: LabelReview | None = Field(description="Null before anybody reviewed it.")
+
+
 class CaseRow(_Wire):
     """One case of a server."""
 
@@ -298,6 +319,7 @@ class CaseRow(_Wire):
     labels: list[str] = Field(description="Tags.")
     reason: str = Field(description="Where it stands, in words.")
     looked_at: LookedAt | None = Field(None, description="Before its final label was saved; null where nobody said.")
+    final: FinalLabel | None = Field(None, description="Null without a final label.")
 
 
 class CaseList(_Wire):
@@ -324,6 +346,7 @@ class Version(_Wire):
     result: str | None = Field(description="Key of the result that was corrected.")
     counts: bool = Field(description="Whether it is the label of the case now.")
     looked_at: LookedAt | None = Field(None, description="Before it was saved; null where nobody said.")
+    review: LabelReview | None = Field(None, description="Null before anybody reviewed it.")
 
 
 class VersionList(_Wire):

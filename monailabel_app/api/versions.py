@@ -17,6 +17,7 @@ from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.looked_at import kept_looked_at
 from monailabel_app.errors import NotFoundError
 from monailabel_app.store.records import Version
+from monailabel_app.store.review_status import shown_review
 from uncertaintyseg import wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.scan import read_label
@@ -114,6 +115,7 @@ def _shown(version: Version, counts: bool) -> wire.Version:
         sha256=version.sha256,
         counts=counts,
         looked_at=kept_looked_at(version.info),
+        review=shown_review(version.info),
         **{name: value if isinstance(value, str) else None for name, value in said.items()},
     )
 

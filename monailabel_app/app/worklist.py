@@ -10,6 +10,8 @@ from monailabel_app.app.infer_task import find_task
 from monailabel_app.app.looked_at import kept_looked_at
 from monailabel_app.app.scores import Scored
 from monailabel_app.jobs.job import MEASURE
+from monailabel_app.store.records import CurrentLabel
+from monailabel_app.store.review_status import shown_review
 from uncertaintyseg import wire
 
 if TYPE_CHECKING:
@@ -31,9 +33,8 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
     with app.datastore().lock:
         by_model = {name: app.scores.all_of(name, task.checksum) for name, task in tasks.items()}
         chosen, scored = max(by_model.items(), key=lambda item: len(item[1]), default=(None, {}))
-        final = [label.version for label in app.datastore().store.labels() if label.version.tag == FINAL]
+        final = {label.version.image: label for label in app.datastore().store.labels() if label.version.tag == FINAL}
         tags, held, skipped = app.datastore().tags(), app.assignments.held(), app.assignments.skipped_by(annotator)
-    looked_at = {version.image: kept_looked_at(version.info) for version in final}
     waiting = [image for image, labels in tags.items() if FINAL not in labels and image in scored]
     waiting.sort(key=lambda image: -scored[image].scores[MEASURE])
     rank = {image: place for place, image in enumerate(waiting, start=1)}
@@ -54,11 +55,23 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
                 skipped=image in skipped,
                 labels=tags[image],
                 reason=reason,
-                looked_at=looked_at.get(image),
+                looked_at=kept_looked_at(final[image].version.info) if image in final else None,
+                final=_final(final[image], annotator) if image in final else None,
             )
         )
     datastore = app.datastore()
     return rows + [_missing(image, skipped=image in skipped) for image in datastore.missing()]
+
+
+def _final(label: CurrentLabel, annotator: str) -> wire.FinalLabel:
+    version = label.version
+    return wire.FinalLabel(
+        version=version.id,
+        made_by=version.made_by,
+        mine=version.made_by == annotator,
+        time=version.time,
+        review=shown_review(label.info),
+    )
 
 
 def _missing(image: str, *, skipped: bool) -> wire.CaseRow:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
 
 META = "segmentationMeta"
@@ -94,6 +95,12 @@ def review_of(info: Mapping[str, Any]) -> ReviewStatus | None:
         int(edit_time) if is_time else 0,
         meta.get("verified") is True,
     )
+
+
+def shown_review(info: Mapping[str, Any]) -> wire.LabelReview | None:
+    """Return `review_of` as the wire has it."""
+    review = review_of(info)
+    return None if review is None else wire.LabelReview(**asdict(review))
 
 
 def without_review(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel_app.store.exports import RECORDS
 from monailabel_app.store.importing import KEPT
 from monailabel_app.store.records import FILE
+from monailabel_app.store.review_status import ReviewStatus, review_of
 from Testing.Python.monailabel_app.store.conftest import voxels, write_label
 
 
@@ -87,3 +88,19 @@ def test_damaged_records_are_kept_aside_and_come_back_from_the_export(datastore,
     assert again.get_image_info("a")["ward"] == 3
     assert again.get_label_info("a", "final")["author"] == "me"
     assert [v.source for v in again.store.versions("a")] == ["saved"]
+
+
+def test_reviews_of_monailabelreviewer_are_taken_over_and_what_is_none_of_its_values_counts_as_empty(older, open_folder):
+    """As in its own `UnitTests/TestDataSet/test_datastore_v2_image_with_multiple_versions.json`."""
+    known = json.loads(older.read_text(encoding="utf-8"))
+    meta = {"status": "approved", "approvedBy": "Dr. A", "level": "hard", "comment": "ok", "editTime": 1656312200}
+    known["objects"]["a"]["labels"]["final"]["info"]["segmentationMeta"] = meta
+    older.write_text(json.dumps(known))
+    datastore = open_folder()
+    [version] = datastore.store.versions("a")
+    for info in (datastore.get_label_info("a", "final"), version.info):
+        assert review_of(info) == ReviewStatus("approved", "hard", "ok", "Dr. A", 1656312200)
+    answered = datastore.json()["objects"]["a"]["labels"]["final"]["info"]["segmentationMeta"]
+    assert answered == {**meta, "verified": False}
+    odd = {"segmentationMeta": {"status": "self.status_final", "level": 3, "editTime": "", "approvedBy": None}}
+    assert review_of(odd) == ReviewStatus()
