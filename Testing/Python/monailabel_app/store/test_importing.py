@@ -90,7 +90,7 @@ def test_damaged_records_are_kept_aside_and_come_back_from_the_export(datastore,
     assert [v.source for v in again.store.versions("a")] == ["saved"]
 
 
-def test_reviews_of_monailabelreviewer_are_taken_over_and_what_is_none_of_its_values_counts_as_empty(older, open_folder):
+def test_reviews_of_monailabelreviewer_are_taken_over_and_what_it_never_writes_counts_as_empty(older, open_folder):
     """As in its own `UnitTests/TestDataSet/test_datastore_v2_image_with_multiple_versions.json`."""
     known = json.loads(older.read_text(encoding="utf-8"))
     meta = {"status": "approved", "approvedBy": "Dr. A", "level": "hard", "comment": "ok", "editTime": 1656312200}
