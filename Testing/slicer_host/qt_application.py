@@ -35,6 +35,7 @@ class SlicerApplication(QtWidgets.QApplication):
         self._host = host
         self._io = CoreIOManager(host.scene)
         self.temporaryPath = host.application_logic.GetTemporaryPath()
+        self.defaultScenePath = self.temporaryPath  # Slicer's is the folder of the user's documents
 
     def applicationLogic(self) -> object:
         return self._host.application_logic

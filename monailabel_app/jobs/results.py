@@ -27,6 +27,7 @@ from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, withou
 from uncertaintyseg import wire
 from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.review.calibration import MEASURE
+from uncertaintyseg.review.order import worst_first
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.predictor import Prediction
@@ -257,8 +258,8 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
     risk = wire.Risk(
         result=key,
         maps=maps,
-        structures=prediction.structures,
-        regions=prediction.regions,
+        structures=worst_first(prediction.structures),
+        regions=worst_first(prediction.regions),
         omitted=_omitted(maps, labels),
         remaining_error_ml=prediction.remaining_error_ml,
         risk_coverage=prediction.risk_coverage,

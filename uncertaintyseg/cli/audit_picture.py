@@ -12,6 +12,7 @@ import numpy as np
 from uncertaintyseg.cli.inspection_picture import outline, to_ras
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.writing import write_bytes
+from uncertaintyseg.review.order import worst_first
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ class WorstViews:
         first = {region.structure: region for region in reversed(audited.review.regions)}
         ids = {row.name: row.id for row in audited.review.structures}
         views = self._views + [_view(audited, region, ids[name]) for name, region in first.items()]
-        self._views = sorted(views, key=lambda view: -view.region.expected_error_ml)[:_PLACES]
+        self._views = worst_first(views, lambda view: view.region.expected_error_ml)[:_PLACES]
 
     def draw(self, path: Path) -> None:
         """Write the picture.

@@ -31,6 +31,7 @@ from uncertaintyseg.cli.console import (
     warn_of_doubts,
 )
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.wire import Structure
 
 _FEW = 20
@@ -125,7 +126,5 @@ def _methods(row: Structure) -> Iterator[str]:
 
 
 def _shown(structures: Sequence[Structure]) -> list[Structure]:
-    """The rows to print: of many those that were found, the largest expected error first."""
-    if len(structures) <= _FEW:
-        return list(structures)
-    return sorted((row for row in structures if row.volume_ml), key=lambda row: -(row.expected_error_ml or 0.0))
+    """The rows to print, the largest expected error first; of many those that were found."""
+    return worst_first(row for row in structures if row.volume_ml or len(structures) <= _FEW)

@@ -16,6 +16,7 @@ from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.review.calibration import MEASURE
+from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.review.structures import remaining_error
 from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
@@ -85,6 +86,8 @@ class Prediction:
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write `label.nii.gz`, a NIfTI file a map (uint16 with a slope) and `report.json`; returns the report.
 
+        The report lists structures and regions by what is expected to be wrong (`review.order`).
+
         Stored error probabilities are never below the ones they stand for.
 
         Raises:
@@ -102,8 +105,8 @@ class Prediction:
         report = {
             "label": str(folder / "label.nii.gz"),
             "maps": {name: str(path) for name, path in paths.items()},
-            "structures": [row.model_dump() for row in self.structures],
-            "regions": [region.model_dump() for region in self.regions],
+            "structures": [row.model_dump() for row in worst_first(self.structures)],
+            "regions": [region.model_dump() for region in worst_first(self.regions)],
             "remaining_error_ml": self.remaining_error_ml,
             "risk_coverage": [point.model_dump() for point in self.risk_coverage],
             "driven_by": self.driven_by,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.places import overlap, same_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
@@ -172,7 +173,7 @@ class Regions:
         for region in self._known():
             if not any(same_place(item.region, region) for item in self.items):
                 self.items.append(Item(region, self._state(region), False))
-        self.items.sort(key=lambda item: -item.region.expected_error_ml)
+        self.items = worst_first(self.items, lambda item: item.region.expected_error_ml)
         if before is not None:
             self._point_at(before)
         self._show_box()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import tempfile
@@ -14,10 +16,13 @@ from slicer.i18n import tr as _
 
 import UncertaintySegLib
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic import structures
+from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.scene import overlay, snapshots
-from UncertaintySegLib.server.replies import InferResult, Region, Structure
+from UncertaintySegLib.server.replies import InferResult, Region
 
 WORST = 3
 _CONTEXT = 4.0  # how much wider than the region a picture is
@@ -50,15 +55,6 @@ class Report:
     curve: bytes | None = None
 
 
-def selection_of(session: Session) -> Selection:
-    """Return where on its curve the shown result stands, at the threshold that the reviewer chose."""
-    selection = Selection()
-    selection.take(session.state.result, session.state.promise)
-    if session.state.review_threshold is not None:
-        selection.move_to_threshold(session.state.review_threshold)
-    return selection
-
-
 def gather(session: Session, curve: bytes | None = None) -> Report:
     """Take pictures of the worst regions, as the views now show a case, and put all that is known beside them.
 
@@ -72,7 +68,7 @@ def gather(session: Session, curve: bytes | None = None) -> Report:
     scene, result = session.scene, session.state.result
     if result is None or scene.scan is None or scene.scan.GetScene() is None:
         raise SceneError(_("There is nothing to report yet: run a model first."))
-    regions = sorted(result.regions, key=lambda region: region.rank)[:WORST]
+    regions = worst_first(result.regions)[:WORST]
     places = [(_in_views(session, region.ras_mm), _field_mm(session, region)) for region in regions]
     pictures = snapshots.at_places(places)
     view = snapshots.three_d_view() if snapshots.shows_surfaces(scene.scene) else None
@@ -89,25 +85,17 @@ def gather(session: Session, curve: bytes | None = None) -> Report:
     )
 
 
-def headline(result: InferResult | None) -> str:
-    """Return how much is expected to be wrong and which structures to look at first; empty without a result."""
-    if result is None:
-        return ""
-    said = []
-    if result.remaining_error_ml is not None:
-        said.append(_("Expected to be wrong as it is now: {ml:.2f} mL.").format(ml=result.remaining_error_ml))
-    flagged = [row.name for row in by_risk(result) if row.flag]
-    names = ", ".join(flagged[:WORST])
-    if len(flagged) > WORST:
-        said.append(_("Look first at: {names} and {count} more.").format(names=names, count=len(flagged) - WORST))
-    elif flagged:
-        said.append(_("Look first at: {names}.").format(names=names))
-    return " ".join(said)
+def default_folder() -> Path:
+    """Return where reports go until somebody chooses another folder: beside the scenes that are saved."""
+    return Path(slicer.app.defaultScenePath) / "UncertaintySeg reports"
 
 
-def by_risk(result: InferResult) -> list[Structure]:
-    """Return the structures, the riskiest first."""
-    return sorted(result.structures, key=lambda row: -(row.mean_risk or 0.0))
+def table_file(report: Report) -> bytes:
+    """Return the table of structures as CSV, UTF-8 with the mark that spreadsheets look for."""
+    text = io.StringIO(newline="")
+    headings, rows = structures.table(report.result.structures)
+    csv.writer(text).writerows([headings, *rows])
+    return text.getvalue().encode("utf-8-sig")
 
 
 def save_screenshots(folder: Path, case: str) -> list[Path]:

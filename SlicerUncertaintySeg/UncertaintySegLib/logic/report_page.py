@@ -7,17 +7,18 @@ come from a server and are escaped.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
 from html import escape
 
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import selection as texts
-from UncertaintySegLib.logic.report import Report, by_risk, headline
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.logic import structures
+from UncertaintySegLib.logic.report import Report
+from UncertaintySegLib.logic.summary import KINDS, sentence, spaced
+from UncertaintySegLib.server.replies import InferResult
 
+_NAME_PERCENT, _FLAG_PERCENT = 24, 19
 _PLANE_WIDTH, _CURVE_WIDTH, _THREE_D_WIDTH = 180, 260, 170
-_KINDS = {"border": _("border"), "missed": _("labelled too little"), "extra": _("labelled too much")}
 _PROVENANCE = ("model", "head", "weights_checksum", "calibration", "seed", "samples", "device", "dtype", "code_version")
 
 _STYLE = """
@@ -46,7 +47,7 @@ def html(report: Report) -> str:
             _head(report),
             _summary(report),
             _regions(report),
-            _structures(by_risk(report.result)),
+            _structures(report.result),
             _provenance(report),
         )
     )
@@ -66,11 +67,12 @@ def _head(report: Report) -> str:
 
 def _summary(report: Report) -> str:
     selection = report.selection
-    said = [f"<p><b>{escape(texts.sentence(selection))}</b></p>"] if selection.point is not None else []
+    said = [f'<p class="summary"><b>{escape(sentence(report.result, selection))}</b></p>']
+    if selection.point is not None:
+        said.append(f"<p>{escape(texts.sentence(selection))}</p>")
     kind = "" if selection.calibrated else ' class="warning"'
     said.append(f"<p{kind}>{escape(texts.promise(selection))}</p>")
     said.append(f'<p class="note">{escape(texts.footnote(selection))}</p>')
-    said.append(f"<p>{escape(headline(report.result))}</p>")
     cells = [f'<td valign="top">{"".join(said)}</td>']
     if report.curve:
         picture = _picture(report.curve, _CURVE_WIDTH, _("Review curve"))
@@ -85,13 +87,13 @@ def _regions(report: Report) -> str:
     if not report.regions:
         return ""
     rows = []
-    for region, pictures in report.regions:
-        text = _("{rank}. {structure}, {kind}: {error:.2f} mL expected to be wrong of {volume:.2f} mL").format(
-            rank=region.rank,
-            structure=_spaced(region.structure),
-            kind=_KINDS.get(region.kind, region.kind),
-            error=region.expected_error_ml,
-            volume=region.volume_ml,
+    for rank, (region, pictures) in enumerate(report.regions, start=1):
+        text = _("{rank}. {structure}, {kind}: {error} mL expected to be wrong of {volume} mL").format(
+            rank=rank,
+            structure=spaced(region.structure),
+            kind=KINDS.get(region.kind, region.kind),
+            error=structures.volume(region.expected_error_ml, digits=3),
+            volume=structures.volume(region.volume_ml),
         )
         cells = "".join(
             f'<td width="33%">{_picture(content, _PLANE_WIDTH, name)}</td>' for name, content in pictures.items()
@@ -105,35 +107,24 @@ def _regions(report: Report) -> str:
     return "".join(shown)
 
 
-def _structures(structures: Sequence[Structure]) -> str:
-    columns = {
-        _("Structure"): 24,
-        _("Volume (mL)"): 10,
-        _("95 % interval (mL)"): 16,
-        _("Mean risk"): 8,
-        _("Expected Dice"): 11,
-        _("Expected error (mL)"): 12,
-        _("Look because"): 19,
-    }
-    rows = "".join(f"<tr>{''.join(_cells(row))}</tr>" for row in structures)
-    head = "".join(f'<th width="{width}%">{escape(text)}</th>' for text, width in columns.items())
-    title = escape(_("Structures, the riskiest first"))
-    table = f'<table class="grid" width="100%" cellspacing="0"><thead><tr>{head}</tr></thead>{rows}</table>'
-    return f"<h2>{title}</h2>{table}"
-
-
-def _cells(row: Structure) -> Iterable[str]:
-    yield f"<td>{escape(_spaced(row.name))}</td>"
-    interval = "–" if row.volume_ml_95 is None else " – ".join(_ml(end) for end in row.volume_ml_95)
-    numbers = (
-        _ml(row.volume_ml),
-        interval,
-        _number(row.mean_risk, 3),
-        _number(row.expected_dice, 3),
-        _number(row.expected_error_ml, 2),
+def _structures(result: InferResult) -> str:
+    headings, rows = structures.table(result.structures)
+    last = len(headings) - 1
+    numbers = (100 - _NAME_PERCENT - _FLAG_PERCENT) // (last - 1)
+    widths = [_NAME_PERCENT, *[numbers] * (last - 1), _FLAG_PERCENT]
+    head = "".join(f'<th width="{width}%">{escape(text)}</th>' for width, text in zip(widths, headings))
+    body = "".join(f"<tr>{''.join(_cell(place, text, last) for place, text in enumerate(row))}</tr>" for row in rows)
+    title = escape(_("Structures, those with the most expected to be wrong first"))
+    return (
+        f'<h2>{title}</h2><table class="grid structures" width="100%" cellspacing="0">'
+        f"<thead><tr>{head}</tr></thead>{body}</table>"
     )
-    yield from (f'<td class="number" align="right">{escape(number)}</td>' for number in numbers)
-    yield f"<td>{escape(row.flag or '')}</td>"
+
+
+def _cell(place: int, text: str, last: int) -> str:
+    if place in (0, last):
+        return f"<td>{escape(spaced(text))}</td>"
+    return f'<td class="number" align="right">{escape(text or "–")}</td>'
 
 
 def _provenance(report: Report) -> str:
@@ -144,19 +135,6 @@ def _provenance(report: Report) -> str:
     facts.append(_("result {key}").format(key=report.result.key))
     title = escape(_("Where this comes from"))
     return f'<h2>{title}</h2><p class="note">{escape("; ".join(facts))}</p>'
-
-
-def _spaced(name: str) -> str:
-    """Return a name that can be broken into lines."""
-    return name.replace("_", " ")
-
-
-def _ml(volume: float) -> str:
-    return f"{volume:.2f}" if volume < 100 else f"{volume:.0f}"
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 def _picture(content: bytes, width: int, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import masks, nodes, overlay, restriction, volume_rendering
 from UncertaintySegLib.scene.surfaces import RiskSurface
@@ -142,7 +143,7 @@ class RiskLogic:
         That is its worst region, or else the highest place of the shown map in it, or else its middle.
         """
         result, scene, segmentation = self.session.state.result, self.session.scene, self._segmentation()
-        for region in result.regions if result else ():
+        for region in worst_first(result.regions) if result else ():
             if region.structure == structure.name:
                 return region.ras_mm
         if segmentation is None:

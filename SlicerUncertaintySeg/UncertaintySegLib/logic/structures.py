@@ -1,4 +1,7 @@
-"""The structure table: a row for each structure, in words and in the order that was asked for."""
+"""The structure table: a row for each structure, in words and in the order that was asked for.
+
+The panel, the report and its CSV all take their texts from here, so that they say the same.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.server.replies import Structure
 
 FEW = 12
-"""So many structures are seen at a glance; more are sorted by what may be wrong with them, and can be filtered."""
+"""So many structures are seen at a glance; more can be filtered."""
+
+
+_UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,15 @@ class Column:
     text: Callable[[Structure], str]
     key: Callable[[Structure], float | str | None]
 
+    @property
+    def title(self) -> str:
+        """The heading in one line."""
+        return self.heading.replace("-\n", "").replace("\n", " ")
 
-def volume(ml: float) -> str:
-    """Return a volume with about three digits."""
-    return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 10 else f"{ml:.2f}"
+
+def volume(ml: float, digits: int = 2) -> str:
+    """Return a volume with about three digits, `digits` of them behind the point where it is small."""
+    return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 10 else f"{ml:.{digits}f}"
 
 
 def _interval(structure: Structure) -> str:
@@ -37,11 +49,11 @@ def _interval(structure: Structure) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return _UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _volume_or_none(ml: float | None) -> str:
-    return "-" if ml is None else volume(ml)
+    return _UNKNOWN if ml is None else volume(ml)
 
 
 _ERROR = Column(
@@ -64,6 +76,7 @@ _COLUMNS = (
         lambda row: f"⚠ {row.name}" if row.flag else row.name,
         lambda row: row.name.lower(),
     ),
+    _ERROR,
     _INTERVAL,
     Column(
         _("Mean\nrisk"),
@@ -77,7 +90,6 @@ _COLUMNS = (
         lambda row: _number(row.expected_dice),
         lambda row: row.expected_dice,
     ),
-    _ERROR,
 )
 _REVIEW_COLUMNS = (
     Column(
@@ -104,9 +116,25 @@ def columns(structures: Sequence[Structure]) -> tuple[Column, ...]:
     return tuple(_VOLUME if column is _INTERVAL else column for column in found)
 
 
-def ordered_at_first(structures: Sequence[Structure]) -> list[Structure]:
-    """Return few structures in the server's order, and many by their expected error, the largest first."""
-    return ordered(structures, _ERROR, descending=True) if len(structures) > FEW else list(structures)
+def table(structures: Sequence[Structure]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the rows of all structures for a file, the worst first.
+
+    The numbers are those of the panel; an interval has columns of its own, what is not known is empty, and the last
+    column says why to look.
+    """
+    shown = columns(structures)
+    headings = [_("Structure"), *(column.title for column in shown[1:])]
+    place = next((n for n, column in enumerate(shown) if column is _INTERVAL), None)
+    if place is not None:
+        headings[place : place + 1] = [_VOLUME.title, _("95 % from, mL"), _("95 % to, mL")]
+    rows = []
+    for row in worst_first(structures):
+        cells = [row.name, *("" if column.text(row) == _UNKNOWN else column.text(row) for column in shown[1:])]
+        if place is not None:
+            ends = ("", "") if row.volume_ml_95 is None else map(volume, row.volume_ml_95)
+            cells[place : place + 1] = [volume(row.volume_ml), *ends]
+        rows.append([*cells, row.flag or ""])
+    return [*headings, _("Look because")], rows
 
 
 def ordered(structures: Sequence[Structure], column: Column, descending: bool) -> list[Structure]:

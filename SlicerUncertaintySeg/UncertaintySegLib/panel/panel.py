@@ -6,6 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.summary import Summary
 from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
 
@@ -32,10 +33,13 @@ class Panel:
         self.ui = ui
         self.session = session
         self.sections = {section.name: section(session, ui_folder) for section in sections}
-        self._is_reading = False
+        self._summary, self._is_reading = Summary(session), False
         for section in self.sections.values():
             ui.sections.layout().addWidget(section.button)
-        self.keys = Keys({name: act for section in self.sections.values() for name, act in section.actions().items()})
+        acts = {name: act for section in self.sections.values() for name, act in section.actions().items()}
+        self.keys = Keys(acts)
+        self._reports = acts.get("report")
+        ui.quickReportButton.clicked.connect(lambda *_checked: self._reports())
         ui.cancelButton.clicked.connect(self.on_cancel)
         session.changed.connect(self.refresh)
         # What comes from the server is handled here, on the thread that may touch the scene.
@@ -80,6 +84,9 @@ class Panel:
         ui.cancelButton.setEnabled(running)
         ui.statusLabel.setText(_progress_text(state) if running else state.message)
         ui.statusLabel.setStyleSheet("color: #d32f2f; font-weight: bold" if state.is_error and not running else "")
+        ui.summaryLabel.setText(self._summary.text)
+        ui.summaryLabel.setVisible(bool(self._summary.text))
+        ui.quickReportButton.setVisible(bool(self._summary.text and self._reports))
         if state.read_only != self._is_reading:
             self._is_reading = state.read_only
             self._arrange()

@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.regions import OPEN, Item
+from UncertaintySegLib.logic.structures import volume
 
 _ROW_HEIGHT, _ROWS = 22, 9  # pixels; how many are seen at once
 
@@ -71,8 +72,8 @@ class RegionsTable:
             f"{row + 1}",
             region.structure,
             self._kinds.get(region.kind, region.kind),
-            _ml(region.volume_ml, 2),
-            _ml(region.expected_error_ml, 3),
+            volume(region.volume_ml),
+            volume(region.expected_error_ml, digits=3),
             self._states[item.state],
         )
         for column, text in enumerate(texts):
@@ -85,8 +86,3 @@ class RegionsTable:
             if item.state != OPEN:
                 cell.setForeground(qt.QBrush(qt.QColor(128, 128, 128)))
             self._table.setItem(row, column, cell)
-
-
-def _ml(volume: float, digits: int) -> str:
-    """Return a volume; the width of decimals that nobody reads is left to the names."""
-    return f"{volume:.0f}" if volume >= 100 else f"{volume:.{digits}f}"

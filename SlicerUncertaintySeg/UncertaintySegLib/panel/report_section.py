@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import ctk
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic import report, report_page, settings
 from UncertaintySegLib.logic import selection as texts
+from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.panel import curve_picture, report_pdf
 from UncertaintySegLib.panel.section import Section
 
@@ -32,7 +34,7 @@ class ReportSection(Section):
         self.session.state.read_only = settings.value("readOnly")
         ui.readOnlyCheckBox.setChecked(self.session.state.read_only)
         ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
-        ui.folderPathLineEdit.currentPath = settings.value("reportFolder")
+        ui.folderPathLineEdit.currentPath = settings.value("reportFolder") or str(report.default_folder())
         ui.pdfCheckBox.setVisible(hasattr(qt, "QPdfWriter"))
         ui.readOnlyCheckBox.toggled.connect(self.on_read_only)
         ui.folderPathLineEdit.currentPathChanged.connect(self.on_folder)
@@ -44,13 +46,13 @@ class ReportSection(Section):
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""
         ui, state = self.ui, self.session.state
-        has_folder = bool(str(ui.folderPathLineEdit.currentPath).strip())
-        ui.reportButton.setEnabled(state.result is not None and has_folder)
-        ui.screenshotButton.setEnabled(self.session.scene.case is not None and has_folder)
-        ui.headlineLabel.setText(report.headline(state.result))
-        ui.headlineLabel.setVisible(bool(ui.headlineLabel.text))
+        ui.reportButton.setEnabled(state.result is not None)
+        ui.screenshotButton.setEnabled(self.session.scene.case is not None)
         ui.openButton.setEnabled(self._written is not None)
-        ui.folderHintLabel.setVisible(not has_folder)
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what one press anywhere does here."""
+        return {"report": self.on_report}
 
     def on_read_only(self, checked: bool) -> None:
         """Switch between looking and editing."""
@@ -61,7 +63,6 @@ class ReportSection(Section):
     def on_folder(self, path: str) -> None:
         """Remember where reports go."""
         settings.remember("reportFolder", path)
-        self.refresh()
 
     def on_report(self, *_arguments) -> None:
         """Write the report."""
@@ -88,19 +89,21 @@ class ReportSection(Section):
 
     @property
     def _folder(self) -> Path:
-        return Path(str(self.ui.folderPathLineEdit.currentPath).strip()).expanduser()
+        chosen = str(self.ui.folderPathLineEdit.currentPath).strip()
+        return Path(chosen).expanduser() if chosen else report.default_folder()
 
     def _write(self) -> Path:
         gathered = report.gather(self.session, self._curve())
         page = report_page.html(gathered)
         stem = report.file_stem(gathered.case, gathered.made)
         path = report.write(self._folder / f"{stem}.html", page.encode("utf-8"))
+        report.write(path.with_suffix(".csv"), report.table_file(gathered))
         if self.ui.pdfCheckBox.checked and report_pdf.write(page, path.with_suffix(".pdf")):
             return path.with_suffix(".pdf")
         return path
 
     def _curve(self) -> bytes | None:
-        chart = texts.chart(report.selection_of(self.session)) if self.session.state.result is not None else None
+        chart = texts.chart(selection_of(self.session)) if self.session.state.result is not None else None
         if chart is None:
             return None
         width, height = _CURVE_SIZE

@@ -1,6 +1,6 @@
-"""The table of structures: volume, risk and expected error of each, sorted by the heading that was clicked.
+"""The table of structures: expected error, volume and risk of each.
 
-Many structures come with the largest expected error first, and can be filtered by name.
+The largest expected error comes first, until a heading is clicked; many structures can be filtered by name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import qt
 
 from UncertaintySegLib.logic import structures as rows
+from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.panel.widgets import contains
 from UncertaintySegLib.server.replies import Structure
 
@@ -85,7 +86,7 @@ class StructureTable:
         if 0 <= self._column < len(self._columns):
             self._shown = rows.ordered(self._structures, self._columns[self._column], self._descending)
         else:
-            self._shown = rows.ordered_at_first(self._structures)
+            self._shown = worst_first(self._structures)
         self._table.setRowCount(len(self._shown))
         for row, structure in enumerate(self._shown):
             tooltip = rows.tooltip(structure)

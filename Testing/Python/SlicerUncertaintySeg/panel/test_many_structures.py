@@ -54,7 +54,7 @@ def test_few_structures_need_no_filter(user, show_result):
     assert user.ui.structuresFilterLineEdit.isVisible()
     show_result(structures=(row(1, "organ"), row(2, "lesion")))
     assert not user.ui.structuresFilterLineEdit.isVisible()
-    assert user.column(0) == ["organ", "lesion"]
+    assert user.column(0) == ["lesion", "organ"]
 
 
 def test_a_structure_is_found_by_typing_a_part_of_its_name(user):

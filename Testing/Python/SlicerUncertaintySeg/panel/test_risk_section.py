@@ -282,8 +282,9 @@ def test_a_map_that_does_not_come_is_said_and_the_one_before_stays(user, result,
 
 def test_the_table_says_volume_interval_risk_and_flag(user, result):
     table = user.ui.structuresTable
-    assert [user.column(column) for column in range(4)] == [
+    assert [user.column(column) for column in range(5)] == [
         ["organ", "⚠ lesion"],
+        ["-", "-"],
         ["17.2 [16.1, 18.4]", "0.52"],
         ["0.042", "0.213"],
         ["0.953", "-"],
@@ -301,13 +302,13 @@ def test_a_review_adds_its_columns(user, result, session):
 
 def test_a_click_on_a_heading_sorts_and_a_second_one_turns_the_order(user, result):
     header = user.ui.structuresTable.horizontalHeader()
-    header.sectionClicked.emit(1)
+    header.sectionClicked.emit(2)
     assert user.column(0) == ["⚠ lesion", "organ"]
-    header.sectionClicked.emit(1)
+    header.sectionClicked.emit(2)
     assert user.column(0) == ["organ", "⚠ lesion"]
-    header.sectionClicked.emit(3)
-    header.sectionClicked.emit(3)
-    assert user.column(3) == ["0.953", "-"], "what is unknown comes last"
+    header.sectionClicked.emit(4)
+    header.sectionClicked.emit(4)
+    assert user.column(4) == ["0.953", "-"], "what is unknown comes last"
 
 
 def test_a_click_looks_at_the_riskiest_place(user, result, session, host):

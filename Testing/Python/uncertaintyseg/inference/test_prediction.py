@@ -45,7 +45,7 @@ def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatc
     }  # fmt: skip
     assert report["regions"] == [region.model_dump() for region in prediction.regions]
     assert report["case_scores"]["predictive_entropy"] == report["case_score"]
-    assert [row["name"] for row in report["structures"]] == ["organ", "lesion"]
+    assert {row["name"] for row in report["structures"]} == {"organ", "lesion"}
     assert report["seconds"] == report["provenance"]["seconds"]
 
 
@@ -69,3 +69,14 @@ def test_a_damaged_map_leaves_an_earlier_result_alone(prediction, tmp_path):
     with pytest.raises(InputError, match="NaN"):
         dataclasses.replace(prediction, maps=broken, label=prediction.label + 1).save(tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_the_report_lists_first_what_is_expected_to_be_most_wrong(prediction, tmp_path):
+    rows = [
+        row.model_copy(update={"expected_error_ml": ml})
+        for row, ml in zip(prediction.structures, (0.2, 0.7), strict=True)
+    ]
+    report = dataclasses.replace(prediction, structures=rows, regions=prediction.regions[::-1]).save(tmp_path)
+    assert [row["name"] for row in report["structures"]] == ["lesion", "organ"]
+    errors = [region["expected_error_ml"] for region in report["regions"]]
+    assert errors == sorted(errors, reverse=True)
