@@ -89,6 +89,9 @@ def _what(result: InferResult) -> str:
         return _("This result has no structures")
     first = worst_first(result.structures)[0]
     name, count = spaced(first.name), len(result.structures)
+    if first.expected_error_ml is None and result.remaining_error_ml is not None:
+        text = _("{total} mL are expected to be wrong, in which structure is not known")
+        return text.format(total=volume(result.remaining_error_ml))
     if first.expected_error_ml is None:
         reason = first.flag or _("this server does not say")
         return _("How much of the label is wrong is not known ({reason})").format(reason=reason)
