@@ -87,23 +87,26 @@ def spaced(name: str) -> str:
 def _what(result: InferResult) -> str:
     if not result.structures:
         return _("This result has no structures")
-    first = worst_first(result.structures)[0]
-    name, count = spaced(first.name), len(result.structures)
-    if first.expected_error_ml is None and result.remaining_error_ml is not None:
-        text = _("{total} mL are expected to be wrong, in which structure is not known")
-        return text.format(total=volume(result.remaining_error_ml))
+    first, count = worst_first(result.structures)[0], len(result.structures)
+    name, total = spaced(first.name), result.remaining_error_ml
     if first.expected_error_ml is None:
-        reason = first.flag or _("this server does not say")
-        return _("How much of the label is wrong is not known ({reason})").format(reason=reason)
+        return _not_known(first.flag or _("this server does not say"), total)
     if not first.expected_error_ml:
         if count == 1:
             return _("Nothing is expected to be wrong in {name}").format(name=name)
         return _("Nothing is expected to be wrong in any of {count} structures").format(count=count)
-    ml, why, total = volume(first.expected_error_ml), _why(result, first), result.remaining_error_ml
+    ml, why = volume(first.expected_error_ml), _why(result, first)
     if count == 1 or total is None:
         return _("{name}: {ml} mL are expected to be wrong, {why}").format(name=name, ml=ml, why=why)
     text = _("{name} first: of {total} mL expected to be wrong {ml} mL concern it, {why}")
     return text.format(name=name, ml=ml, total=volume(total), why=why)
+
+
+def _not_known(reason: str, total: float | None) -> str:
+    if total is None:
+        return _("How much of the label is wrong is not known ({reason})").format(reason=reason)
+    text = _("{total} mL are expected to be wrong, in which structure is not known ({reason})")
+    return text.format(total=volume(total), reason=reason)
 
 
 def _why(result: InferResult, structure: Structure) -> str:
