@@ -463,6 +463,21 @@ class DicomObject(_Wire):
     sop_instance_uid: str
 
 
+class ArchiveState(_Wire):
+    """Where the final label of a case and a report on it go, whose they are there, and whether they have arrived."""
+
+    archive: str = Field(description="Address of the DICOMweb server that the scan comes from.")
+    patient_name: str = Field(description="As the archive has it, in DICOM's form: Family^Given; empty without one.")
+    patient_id: str
+    version: int | None = Field(
+        description="Of the final label that counts; null without one, and nothing can be sent."
+    )
+    label: Literal["none", "waiting", "stored"] = Field(description="Its DICOM Segmentation.")
+    label_uid: str | None = Field(description="SOPInstanceUID.")
+    report: Literal["none", "waiting", "stored"] = Field(description="The Encapsulated PDF about this version.")
+    report_uid: str | None = Field(description="SOPInstanceUID.")
+
+
 class JobRequest(_Wire):
     """Body of POST /uncertainty/v1/jobs."""
 

@@ -2,6 +2,7 @@
 
 from monailabel_app.api import (
     active_learning,
+    archive,
     audit,
     auth,
     backup,
@@ -35,6 +36,7 @@ routers = [
     promise.router,
     cases.router,
     versions.router,
+    archive.router,
     backup.router,
     check.router,
     match.router,

@@ -34,7 +34,7 @@ def store_map(
     4xx when the studies are no DICOMweb server's, for an unknown series, result or map, and when the result is on
     another grid than the series; 502 when the server does not take it: then nothing is kept.
     """
-    datastore = _dicomweb(app)
+    datastore = dicomweb_of(app)
     encoded = nib.Nifti1Image.from_bytes(gzip.decompress(app.results.map_bytes(key, name)))
     risk = app.results.existing(key).risk
     values, info = encoded.get_fdata(dtype=np.float32), risk.maps[name]
@@ -51,20 +51,21 @@ def check_series(app: UncertaintySegApp, image: str) -> None:
     """Raise `InputError` unless `image` is a series of a DICOMweb server, from which DICOM can be derived."""
     if not image:
         raise InputError("output=dicom_seg: name a series of the DICOMweb server as image; an upload has no headers")
-    _dicomweb(app).check_image(image)
+    dicomweb_of(app).check_image(image)
 
 
 def segmentation_reply(app: UncertaintySegApp, image: str, key: str) -> Response:
     """Answer an inference of `image` with its label as DICOM SEG. Raises as `DicomWebDatastore.series`."""
     report = app.results.existing(key)
     label = read_label(app.results.label_path(key))
-    series = _dicomweb(app).series(image)
+    series = dicomweb_of(app).series(image)
     instance = segmentation(label[0].numpy(), label.affine.numpy(), report.labels, series, _source(report.risk))
     headers = {"Content-Disposition": f'attachment; filename="{instance.SOPInstanceUID}.dcm"'}
     return Response(encode(instance), media_type="application/dicom", headers=headers)
 
 
-def _dicomweb(app: UncertaintySegApp) -> DicomWebDatastore:
+def dicomweb_of(app: UncertaintySegApp) -> DicomWebDatastore:
+    """Return the studies of a DICOMweb server. Raises `InputError` where they are a folder."""
     datastore = app.datastore()
     if not isinstance(datastore, DicomWebDatastore):
         raise InputError("this server's studies are a folder of volumes: DICOM objects need --studies http(s)://...")

@@ -16,7 +16,10 @@ JSON = 2_000_000
 """Bytes of a request whose body is JSON or a form without files. All of it is in memory, and read in one go."""
 STROKES = 4_000_000
 """Bytes of one that brings corrections: 100 000 voxels, 17 bytes each, written with spaces."""
+REPORT = 20_000_000
+"""Bytes of one that brings a report for the archive."""
 
+_REPORTS = ("POST /uncertainty/v1/cases/{image}/archive",)
 _STROKES = ("POST /uncertainty/v1/results/{key}/condition", "POST /infer/{model}")
 _UPLOADS = (
     "POST /infer/{model}",
@@ -39,6 +42,8 @@ def body_limit(rule: Rule, headers: Headers, max_upload: int) -> int:
         return SMALL
     if row in _UPLOADS and headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return max_upload
+    if row in _REPORTS:
+        return REPORT
     return STROKES if row in _STROKES else JSON
 
 

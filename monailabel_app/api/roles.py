@@ -90,6 +90,8 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /model/{model}",
         "GET /datastore/dataset",
         "POST /uncertainty/v1/models/{name}/restore",
+        "GET /uncertainty/v1/cases/{image}/archive",
+        "POST /uncertainty/v1/cases/{image}/archive",
     ),
     Role.admin: (
         "DELETE /datastore/",

@@ -367,8 +367,12 @@ class UncertaintySegApp(MONAILabelApp):
         return int(number_in(self.conf, "cache_gb", 10, low=0, high=1e6) * 1024**3)
 
     def info(self) -> dict[str, Any]:
-        """Return what GET /info/ says: MONAI Label's own, and `warming_up`: whether an inference would wait for it."""
-        return {**super().info(), "warming_up": self.queue.warming_up}
+        """Return what GET /info/ says: MONAI Label's own and ours.
+
+        `warming_up`: whether an inference would wait for it. `archive`: address of the DICOMweb server behind the
+        studies, null where they are a folder.
+        """
+        return {**super().info(), "warming_up": self.queue.warming_up, "archive": self.datastore().archive}
 
     def on_init_complete(self) -> None:
         """Begin to load the worker, so that the first inference need not wait for it."""

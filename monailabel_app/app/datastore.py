@@ -95,6 +95,11 @@ class StudyDatastore(Datastore):
         read_label(path, like=read_scan(scan))
 
     @property
+    def archive(self) -> str | None:
+        """Address of the archive that the scans come from, None when the studies are a folder."""
+        return None
+
+    @property
     def store(self) -> Records:
         """The records of the folder. Raises `StudiesAwayError` while it is away."""
         return self._studies.records

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,29 @@ from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.dicom.coding import Source
 from monailabel_app.dicom.mirror import VOLUME_SUFFIX, Mirror
 from monailabel_app.dicom.outbox import Outbox, encode
+from monailabel_app.dicom.report import checked_pdf, encapsulated_report
 from monailabel_app.dicom.segmentation import segmentation
 from monailabel_app.dicom.series import Series
-from monailabel_app.dicom.server import DicomWebServer, SeriesEntry
-from monailabel_app.errors import DicomWebError, NotFoundError, UnavailableError
+from monailabel_app.dicom.server import DicomWebServer, SeriesEntry, patient_of
+from monailabel_app.errors import DicomWebError, NotFoundError, TakenError, UnavailableError
+from monailabel_app.store.records import Version
 from monailabel_app.store.studies import Note
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 
 logger = logging.getLogger(__name__)
 
 Describe = Callable[[str | None], tuple[list[wire.Label], str]]
 """Structures that a label of this model may hold (of any model when None), and the checksum of its weights."""
 
-_STATE, _WAITING, _STORED = "dicom", "waiting", "stored"
-PLACES = (_STATE, "sop_instance_uid", "series_instance_uid")
-"""Fields of a label's record that say where it is on the server; ours alone to write."""
+_STATE, _UID, _SERIES = "dicom", "sop_instance_uid", "series_instance_uid"
+_WAITING, _STORED = "waiting", "stored"
+_KINDS = _LABEL, _REPORT = "", "report_"
+"""What a label's record may speak of: its Segmentation and a report, the names of whose fields begin so."""
+PLACES = tuple(f"{kind}{field}" for kind in _KINDS for field in (_STATE, _UID, _SERIES))
+"""Fields of a label's record that say where the two are on the server; ours alone to write."""
+NoteReport = Callable[[str, str], None]
 _SYNC_SECONDS = 60.0
 
 
@@ -91,6 +99,10 @@ class DicomWebDatastore(StudyDatastore):
         threading.Thread(target=self._sync_for_ever, name="dicomweb", daemon=True).start()
 
     def name(self) -> str:
+        return self._server.url
+
+    @property
+    def archive(self) -> str:
         return self._server.url
 
     def image_path(self, image_id: str) -> Path:
@@ -159,61 +171,135 @@ class DicomWebDatastore(StudyDatastore):
         label_info = {name: value for name, value in label_info.items() if name not in PLACES}
         if label_tag != FINAL or not made.get("current", True):
             return super().save_label(image_id, label_filename, label_tag, label_info, *note, **made)
-        model = label_info.get("model")
-        labels, checksum = self._describe(model)
-        volume = read_label(label_filename)
-        source = Source(model, checksum, edited=True)
-        seg = segmentation(volume[0].numpy(), volume.affine.numpy(), labels, self.series(image_id), source)
-        self._outbox.put(seg)  # on disk before the record speaks of it
-        uid = str(seg.SOPInstanceUID)
-        places = {"sop_instance_uid": uid, "series_instance_uid": str(seg.SeriesInstanceUID), _STATE: _WAITING}
+        places = self._put_label(Path(label_filename), self._source(label_info), self.series(image_id))
         return super().save_label(image_id, label_filename, label_tag, {**label_info, **places}, *note, **made)
 
-    def deliver(self, image_id: str) -> None:
-        """Store the final label of an image on the server, if it is not there yet.
+    def add_report(self, image_id: str, number: int, pdf: bytes, note: NoteReport) -> None:
+        """Keep a report on the final label, and the label where no Segmentation was made of it, for `deliver`.
+
+        Of a version there is one report: once the server has it another one is not kept.
+
+        Args:
+            image_id: The series.
+            number: Of the version that it is about.
+            pdf: The report.
+            note: Told of the report's SOPInstanceUID and SHA-256 in the same transaction.
 
         Raises:
-            DicomWebError: The server did not take it; it is saved here and will be sent again.
+            NotFoundError: No such series, or it has no final label.
+            TakenError: Another version counts by now.
+            InputError: The report is no PDF.
+            DicomWebError: The series had to be fetched and the server does not answer.
         """
-        uid = self._waiting().get(image_id)
+        checked_pdf(pdf)
+        label = self._existing(image_id, FINAL)
+        _check_counts(label.version, number)
+        series, source = self.series(image_id), self._source(label.info, f"{image_id} {number} {label.version.sha256}")
+        places: dict[str, str] = {}
+        if label.info.get(_UID) is None:  # a file that a person put into labels/
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"label{label.version.suffix}"
+                path.write_bytes(self.version_bytes(label.version))
+                places = self._put_label(path, replace(source, identity=f"{source.identity} label"), series)
+        seg_uid = str({**label.info, **places}[_UID])
+        report = encapsulated_report(pdf, seg_uid, series, replace(source, identity=f"{source.identity} report"))
+        if label.info.get(f"{_REPORT}{_STATE}") != _STORED:
+            self._outbox.put(report)
+            places |= _places(report, _REPORT)
+        with self.transaction():
+            _check_counts(self._existing(image_id, FINAL).version, number)
+            self.update_label_info(image_id, FINAL, places)
+            note(str(report.SOPInstanceUID), hashlib.sha256(pdf).hexdigest())
+
+    def archive_state(self, image_id: str) -> wire.ArchiveState:
+        """Return whose a series is on the server, and what of its label and report is there.
+
+        Raises:
+            NotFoundError: No such series.
+            DicomWebError: The server does not answer.
+            InputError: The patient is another one than when the series was fetched, and so than in objects made of it.
+        """
+        entry = self._entry(image_id)
+        name, patient_id = self._server.patient(entry)
+        if (name, patient_id) != patient_of(self.series(image_id).headers[0]):
+            self._mirror.forget(entry)
+            raise InputError(
+                f"the archive has series {image_id} under another patient now ({name}, {patient_id}) than when it was "
+                "fetched. The copy here is gone: open the case again, and look whether the label is this patient's"
+            )
+        info = self.get_label_info(image_id, FINAL)
+        return wire.ArchiveState(
+            archive=self._server.url,
+            patient_name=name,
+            patient_id=patient_id,
+            version=info.get("version"),
+            label=info.get(_STATE, "none"),
+            label_uid=info.get(_UID),
+            report=info.get(f"{_REPORT}{_STATE}", "none"),
+            report_uid=info.get(f"{_REPORT}{_UID}"),
+        )
+
+    def deliver(self, image_id: str) -> None:
+        """Store the final label of an image and a report on it on the server, unless they are there.
+
+        Raises:
+            DicomWebError: The server did not take them; they are saved here and will be sent again.
+        """
         try:
-            if uid is not None:
-                self._send(image_id, uid)
+            for (image, kind), uid in self._waiting().items():
+                if image == image_id:
+                    self._send(image, kind, uid)
         except DicomWebError as error:
             raise DicomWebError(
-                "the label is saved on this server, but not yet on the DICOMweb server; it is sent again every minute "
-                f"until it arrives. ({error})"
+                f"the {'report' if kind else 'label'} is saved on this server, but not yet on the DICOMweb server; it "
+                f"is sent again every minute until it arrives. ({error})"
             ) from error
 
+    def _source(self, info: dict[str, Any], identity: str = "") -> Source:
+        return Source(info.get("model"), self._describe(info.get("model"))[1], edited=True, identity=identity)
+
+    def _put_label(self, path: Path, source: Source, series: Series) -> dict[str, str]:
+        """Keep a label for sending: on disk before its record speaks of it. Returns where it will be."""
+        volume = read_label(path)
+        labels, _ = self._describe(source.model)
+        seg = segmentation(volume[0].numpy(), volume.affine.numpy(), labels, series, source)
+        self._outbox.put(seg)
+        return _places(seg, _LABEL)
+
     def synchronise(self) -> None:
-        """List the series anew and send the labels that wait. Raises `DicomWebError` when there is no list."""
+        """List the series anew and send what waits. Raises `DicomWebError` when there is no list."""
         listed = self._server.series()
         with self.lock:
             changed, self._listed = listed != self._listed, listed
         if changed:
             self.refresh()
-        for image_id, uid in self._waiting().items():
-            _logged(self._send, image_id, uid)
+        for (image_id, kind), uid in self._waiting().items():
+            _logged(self._send, image_id, kind, uid)
 
     def _sync_for_ever(self) -> None:
         while True:
             _logged(self.synchronise)
             time.sleep(_SYNC_SECONDS)
 
-    def _send(self, image_id: str, uid: str) -> None:
+    def _send(self, image_id: str, kind: str, uid: str) -> None:
         with self._sending:
-            if self._waiting().get(image_id) != uid:  # another thread sent it, or a newer label took its place
+            if self._waiting().get((image_id, kind)) != uid:  # another thread sent it, or a newer label took its place
                 return
             self._outbox.send(uid)
             with self.transaction():  # a newer label, which waits for its own turn, may be in its place by now
-                if self._waiting().get(image_id) == uid:
-                    self.update_label_info(image_id, FINAL, {_STATE: _STORED})
+                if self._waiting().get((image_id, kind)) == uid:
+                    self.update_label_info(image_id, FINAL, {f"{kind}{_STATE}": _STORED})
 
-    def _waiting(self) -> dict[str, str]:
-        """SOPInstanceUIDs by image of the labels that the server does not have yet."""
+    def _waiting(self) -> dict[tuple[str, str], str]:
+        """SOPInstanceUIDs by image and kind of what the server does not have yet, labels before their reports."""
         with self.lock:
             infos = {i: self.get_label_info(i, FINAL) for i in self.get_labeled_images()}
-        return {i: str(info.get("sop_instance_uid")) for i, info in infos.items() if info.get(_STATE) == _WAITING}
+        return {
+            (image, kind): str(info.get(f"{kind}{_UID}"))
+            for image, info in infos.items()
+            for kind in _KINDS
+            if info.get(f"{kind}{_STATE}") == _WAITING
+        }
 
     def _entry(self, image_id: str) -> SeriesEntry:
         self.check_image(image_id)
@@ -240,6 +326,19 @@ class DicomWebDatastore(StudyDatastore):
 
     def _check_label(self, path: Path, scan: Path) -> None:  # noqa: ARG002 - inherited signature
         read_label(path)  # the scan may be on the server only
+
+
+def _places(instance: Dataset, kind: str) -> dict[str, str]:
+    """What a label's record says of an object that waits."""
+    uids = {_UID: str(instance.SOPInstanceUID), _SERIES: str(instance.SeriesInstanceUID)}
+    return {f"{kind}{name}": value for name, value in {**uids, _STATE: _WAITING}.items()}
+
+
+def _check_counts(version: Version, number: int) -> None:
+    if version.id != number:
+        raise TakenError(
+            f"version {version.id} of the label counts by now, not {number}: look at it, and report on that one"
+        )
 
 
 def _logged(step: Callable[..., None], *args: str) -> None:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
+from pydicom import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import UID, generate_uid
 
 from uncertaintyseg import __version__, wire
 
 SCHEME = "99USEG"
 """Designator of our own codes: structures without a SNOMED CT code, and the maps."""
+
+RESEARCH_ONLY = "Research only, not for clinical use"
+"""What every object that goes to an archive says of itself."""
 
 _MANUFACTURER = "SlicerUncertaintySeg"
 _LONGEST = 64  # characters of a Long String (LO)
@@ -26,12 +31,18 @@ class Source:
     checksum: str = ""
     edited: bool = False
     """Whether a person worked on it since."""
+    identity: str = ""
+    """What its UIDs are derived from, so that making it again gives the same object; empty for new ones."""
+
+    def uid(self, kind: str) -> UID:
+        """A UID for one thing that is made, such as a series."""
+        return generate_uid(entropy_srcs=[f"{self.identity} {kind}"]) if self.identity else hd.UID()
 
     def equipment(self) -> dict[str, Any]:
         """Arguments of every highdicom object: its identity and its maker."""
         return {
-            "series_instance_uid": hd.UID(),
-            "sop_instance_uid": hd.UID(),
+            "series_instance_uid": self.uid("series"),
+            "sop_instance_uid": self.uid("instance"),
             "instance_number": 1,
             "manufacturer": _MANUFACTURER,
             "manufacturer_model_name": text(self.model or "none"),
@@ -50,6 +61,13 @@ class Source:
             source=_MANUFACTURER,
             parameters={"weights_sha256": self.checksum},
         )
+
+
+def with_text_of(instance: Dataset, header: Dataset) -> Dataset:
+    """Have an object write its texts as the slices do that they are copied from: names in any script stay whole."""
+    if header.get("SpecificCharacterSet"):
+        instance.SpecificCharacterSet = header.SpecificCharacterSet
+    return instance
 
 
 def structure_code(label: wire.Label) -> hd.sr.CodedConcept:

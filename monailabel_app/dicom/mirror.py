@@ -62,6 +62,11 @@ class Mirror:
         self.volume(entry)
         return read_series(self._series / entry.uid)
 
+    def forget(self, entry: SeriesEntry) -> None:
+        """Let the copy of a series go; it is fetched anew when it is next needed."""
+        with self._guard:
+            self._remove(self._root / f"{entry.uid}{VOLUME_SUFFIX}")
+
     def _fetch(self, entry: SeriesEntry, path: Path) -> None:
         (self._root / ".fetching").mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=self._root / ".fetching"))
@@ -79,6 +84,10 @@ class Mirror:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _remove(self, volume: Path) -> None:
+        volume.unlink(missing_ok=True)
+        shutil.rmtree(self._series / volume.name.removesuffix(VOLUME_SUFFIX), ignore_errors=True)
+
     def _evict(self, keep: Path) -> None:
         with self._guard:
             volumes = [(path.stat().st_mtime, path) for path in self._root.glob(f"*{VOLUME_SUFFIX}")]
@@ -87,6 +96,5 @@ class Mirror:
                 folder = self._series / path.name.removesuffix(VOLUME_SUFFIX)
                 total += sum(file.stat().st_size for file in (path, *folder.glob("*")))
                 if total > self._limit_bytes and path != keep:
-                    path.unlink()
-                    shutil.rmtree(folder, ignore_errors=True)
+                    self._remove(path)
                     logger.info("removed series %s from this disk; the server still has it", folder.name)

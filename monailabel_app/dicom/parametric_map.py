@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydicom.sr.codedict import codes
 
-from monailabel_app.dicom.coding import Source, own_code, text
+from monailabel_app.dicom.coding import Source, own_code, text, with_text_of
 from monailabel_app.dicom.series import Series
 from uncertaintyseg import wire
 from uncertaintyseg.data.writing import map_steps
@@ -43,7 +43,7 @@ def parametric_map(
         intercept=intercept,
         quantity_definition=own_code(name),
     )
-    return hd.pm.ParametricMap(
+    instance = hd.pm.ParametricMap(
         source_images=series.headers,
         pixel_array=series.frames(steps, affine, f"map {name}"),
         contains_recognizable_visual_features=False,
@@ -54,3 +54,4 @@ def parametric_map(
         series_description=text(f"{name} {source.model}"),
         **source.equipment(),
     )
+    return with_text_of(instance, series.headers[0])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from skimage.color import rgb2lab
 
-from monailabel_app.dicom.coding import Source, structure_code, text
+from monailabel_app.dicom.coding import RESEARCH_ONLY, Source, structure_code, text, with_text_of
 from monailabel_app.dicom.series import Series
 from uncertaintyseg import wire
 from uncertaintyseg.errors import InputError
@@ -42,16 +42,18 @@ def segmentation(
         raise InputError(f"the label holds class ids {sorted(unknown)}, which no structure of the model has")
     number = np.zeros(max(item.id for item in labels) + 1, dtype=np.uint16)
     number[[item.id for item in labels]] = np.arange(1, len(labels) + 1)
-    return hd.seg.Segmentation(
+    instance = hd.seg.Segmentation(
         source_images=series.headers,
         pixel_array=number[frames],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_describe(n, item, source) for n, item in enumerate(labels, 1)],
         content_label="SEGMENTATION",
+        content_description=RESEARCH_ONLY,
         series_number=_SERIES_NUMBER,
         series_description=text(f"Segmentation {source.model or 'by hand'}{' corrected' if source.edited else ''}"),
         **source.equipment(),
     )
+    return with_text_of(instance, series.headers[0])
 
 
 def _describe(number: int, label: wire.Label, source: Source) -> hd.seg.SegmentDescription:

@@ -18,7 +18,7 @@ from pydicom.errors import InvalidDicomError
 from requests.adapters import HTTPAdapter
 
 from monailabel_app.dicom.series import is_uid
-from monailabel_app.errors import DicomWebError
+from monailabel_app.errors import DicomWebError, NotFoundError
 from monailabel_app.preflight import check_url
 from uncertaintyseg.errors import InputError
 
@@ -32,6 +32,7 @@ PASSWORD_FILE = "UNCERTAINTYSEG_DICOMWEB_PASSWORD_FILE"  # noqa: S105
 _TIMEOUT_SECONDS = (5.0, 60.0)  # to connect, and between two bytes
 _PAGE = 1000
 _AS_STORED = (("application/dicom", "*"),)  # compressed as it lies there: not every server can decode what it holds
+_PATIENT = ("PatientName", "PatientID")
 _FIELDS = ("SeriesDescription", "NumberOfSeriesRelatedInstances", "PatientID")
 
 
@@ -102,13 +103,37 @@ class DicomWebServer:
         if got != count or got == 0 or (entry.instances is not None and got != entry.instances):
             raise DicomWebError(f"{self.url}: sent {got} of {entry.instances} slices of series {entry.uid}; try again")
 
+    def patient(self, entry: SeriesEntry) -> tuple[str, str]:
+        """Return the name and the id of the patient whose series this is, as the server has them now.
+
+        Raises:
+            DicomWebError: The server cannot be reached.
+            NotFoundError: The series is not there any more.
+        """
+        with _asking(self.url, "the patient"):
+            found = self._client.search_for_series(
+                entry.study, fields=_PATIENT, search_filters={"SeriesInstanceUID": entry.uid}
+            )
+            items = [Dataset.from_json(item) for item in found]
+        for item in items:
+            if str(item.get("SeriesInstanceUID")) == entry.uid:
+                return patient_of(item)
+        raise NotFoundError(f"series {entry.uid} is not on {self.url} any more")
+
     def store(self, instance: bytes) -> None:
-        """Store one DICOM file; storing it again changes nothing.
+        """Store one DICOM file; storing it again changes nothing, whether the server then says so or refuses.
 
         Raises:
             DicomWebError: The server cannot be reached or refuses.
         """
         dataset = pydicom.dcmread(io.BytesIO(instance))
+        try:
+            self._store(dataset)
+        except DicomWebError:
+            if not self._has(dataset):
+                raise
+
+    def _store(self, dataset: Dataset) -> None:
         uid = dataset.SOPInstanceUID
         with _asking(self.url, f"storing {uid}"):
             answer = self._client.store_instances([dataset])
@@ -117,6 +142,20 @@ class DicomWebServer:
         if failed or (len(answer) and uid not in stored):
             reason = f"reason {failed[0].get('FailureReason')}" if failed else "without a reason"
             raise DicomWebError(f"{self.url}: refused to store {uid}, {reason}")
+
+    def _has(self, dataset: Dataset) -> bool:
+        """Whether the server has an object: an earlier try arrived, and only its answer was lost."""
+        uid = str(dataset.SOPInstanceUID)
+        try:
+            with _asking(self.url, f"whether {uid} is there"):
+                found = self._client.search_for_instances(
+                    str(dataset.StudyInstanceUID),
+                    str(dataset.SeriesInstanceUID),
+                    search_filters={"SOPInstanceUID": uid},
+                )
+                return any(str(Dataset.from_json(item).get("SOPInstanceUID")) == uid for item in found)
+        except DicomWebError:
+            return False
 
     def _pages(self, modality: str) -> Iterator[Dataset]:
         seen: set[str] = set()
@@ -131,6 +170,11 @@ class DicomWebServer:
             seen.update(str(item.get("SeriesInstanceUID")) for item in new)
             if not new or len(items) < _PAGE:
                 return
+
+
+def patient_of(dataset: Dataset) -> tuple[str, str]:
+    """Return the name and the id of the patient that an object is of; empty where it has none."""
+    return str(dataset.get("PatientName") or "").rstrip("^ "), str(dataset.get("PatientID") or "").strip()
 
 
 def _credentials() -> tuple[str, str] | None:

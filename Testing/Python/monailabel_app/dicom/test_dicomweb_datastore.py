@@ -235,6 +235,54 @@ def test_a_restored_version_goes_to_the_server_as_an_object_of_its_own(datastore
     assert {o.SOPInstanceUID for o in orthanc.derived("SEG", uids["oblique"])} - sent == {info["sop_instance_uid"]}
 
 
+def test_a_label_put_there_by_hand_gets_its_segmentation_with_the_report(datastore, orthanc, uids, label_file):
+    before, image = {o.SOPInstanceUID for o in orthanc.derived("SEG", uids["oblique"])}, uids["oblique"]
+    by_hand = Path(datastore.folder) / "labels" / "final" / f"{image}.nii.gz"
+    by_hand.parent.mkdir(parents=True, exist_ok=True)
+    by_hand.write_bytes(label_file.read_bytes())
+    datastore.refresh()
+    state = datastore.archive_state(image)
+    assert (state.label, state.report) == ("none", "none")
+    for _ in range(2):
+        datastore.add_report(image, state.version, b"%PDF-", lambda uid, sha256: None)
+        datastore.deliver(image)
+    sent = datastore.archive_state(image)
+    assert (sent.label, sent.report) == ("stored", "stored")
+    assert {o.SOPInstanceUID for o in orthanc.derived("SEG", image)} - before == {sent.label_uid}
+    assert not list((Path(datastore.folder) / "outbox").iterdir())
+
+
+def test_an_audit_that_fails_keeps_the_report_from_being_sent(datastore, uids, label_file):
+    datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+    datastore.deliver(uids["oblique"])
+
+    def fail(uid, sha256):
+        raise InputError("the disk is full")
+
+    with pytest.raises(InputError, match="disk is full"):
+        datastore.add_report(uids["oblique"], datastore.archive_state(uids["oblique"]).version, b"%PDF-", fail)
+    datastore.synchronise()
+    assert datastore.archive_state(uids["oblique"]).report == "none"
+
+
+def test_an_archive_that_refuses_what_it_has_is_taken_at_its_word(datastore, orthanc, uids, label_file, monkeypatch):
+    datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+    [waiting] = (Path(datastore.folder) / "outbox").iterdir()
+    data, server = waiting.read_bytes(), datastore._server
+
+    def refuse(_dataset):
+        raise DicomWebError("answered 409")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(server, "_store", refuse)
+        with pytest.raises(DicomWebError, match="409"):
+            server.store(data)
+    server.store(data)
+    with monkeypatch.context() as refusing:
+        refusing.setattr(server, "_store", refuse)
+        server.store(data)
+
+
 def test_a_label_that_is_kept_aside_is_not_sent(datastore, uids, label_file):
     datastore.save_label(uids["oblique"], str(label_file), FINAL, {}, current=False)
     assert not list((Path(datastore.folder) / "outbox").iterdir())
