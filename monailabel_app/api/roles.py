@@ -81,6 +81,10 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "POST /uncertainty/v1/results/{key}/samples",
         "POST /uncertainty/v1/results/{key}/maps/{name}/dicom",
     ),
+    Role.reviewer: (
+        "GET /uncertainty/v1/cases/{image}/archive",
+        "POST /uncertainty/v1/cases/{image}/archive",
+    ),
     Role.trainer: (
         "POST /train/",
         "POST /train/{model}",
@@ -90,8 +94,6 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /model/{model}",
         "GET /datastore/dataset",
         "POST /uncertainty/v1/models/{name}/restore",
-        "GET /uncertainty/v1/cases/{image}/archive",
-        "POST /uncertainty/v1/cases/{image}/archive",
     ),
     Role.admin: (
         "DELETE /datastore/",

@@ -15,6 +15,7 @@ from UncertaintySegLib.logic import report, report_page, settings
 from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.panel import curve_picture, report_pdf
+from UncertaintySegLib.panel.archive_box import ArchiveBox
 from UncertaintySegLib.panel.section import Section
 
 _CURVE_SIZE = (660, 400)
@@ -31,6 +32,7 @@ class ReportSection(Section):
         """Connect the widgets."""
         ui = self.ui
         self._written: Path | None = None
+        self.archive = ArchiveBox(ui, self.session, self._write_pdf)
         self.session.state.read_only = settings.value("readOnly")
         ui.readOnlyCheckBox.setChecked(self.session.state.read_only)
         ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
@@ -49,6 +51,7 @@ class ReportSection(Section):
         ui.reportButton.setEnabled(state.result is not None)
         ui.screenshotButton.setEnabled(self.session.scene.case is not None)
         ui.openButton.setEnabled(self._written is not None)
+        self.archive.refresh()
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what one press anywhere does here."""
@@ -101,6 +104,9 @@ class ReportSection(Section):
         if self.ui.pdfCheckBox.checked and report_pdf.write(page, path.with_suffix(".pdf")):
             return path.with_suffix(".pdf")
         return path
+
+    def _write_pdf(self, path: Path) -> bool:
+        return report_pdf.write(report_page.html(report.gather(self.session, self._curve())), path)
 
     def _curve(self) -> bytes | None:
         chart = texts.chart(selection_of(self.session)) if self.session.state.result is not None else None

@@ -119,11 +119,11 @@ class Client:
     def take(self, image: str, minutes: float, client_id: str | None = None) -> dict[str, Any]:
         """Take a case by name: others do not get it for so many minutes. Refused while another has it."""
         body = {"minutes": minutes, "client_id": client_id}
-        return self._transport.json("POST", _case(image), body=body)
+        return self._transport.json("POST", _case(image, "lease"), body=body)
 
     def give_back(self, image: str, client_id: str | None = None) -> None:
         """Let others have a case."""
-        self._transport.json("DELETE", _case(image), {"client_id": client_id} if client_id else None)
+        self._transport.json("DELETE", _case(image, "lease"), {"client_id": client_id} if client_id else None)
 
     def fetch_image(self, image: str, folder: Path, progress: ByteProgress | None = None) -> Path:
         """Download a scan into `folder` under the server's name for it, and return its path."""
@@ -248,6 +248,17 @@ class Client:
         path, query = "/datastore/image", {"image": image}
         return _part(self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS), "image")
 
+    def archive(self, image: str) -> dict[str, Any]:
+        """Ask whose a case is in the archive that it comes from; `replies.ArchiveState` has the answer."""
+        return self._transport.json("GET", _case(image, "archive"), timeout=_WORK_SECONDS)
+
+    def send_to_archive(
+        self, image: str, version: int, report: Path, progress: ByteProgress | None = None
+    ) -> dict[str, Any]:
+        """Have a version of a case's label and a report on it, a PDF, stored in its archive; answers as `archive`."""
+        path, query = _case(image, "archive"), {"version": str(version)}
+        return self._transport.upload("POST", path, "report", report, query, None, progress, _WORK_SECONDS)
+
     def upload_label(
         self,
         image: str,
@@ -268,8 +279,8 @@ def _part(answer: Any, name: str) -> Any:
     return answer[name]
 
 
-def _case(image: str) -> str:
-    return f"{_OURS}/cases/{quote(image, safe='')}/lease"
+def _case(image: str, what: str) -> str:
+    return f"{_OURS}/cases/{quote(image, safe='')}/{what}"
 
 
 def _result(key: str, what: str) -> str:

@@ -70,6 +70,7 @@ class ServerInfo:
     Attributes:
         strategies: Descriptions by name.
         ranking: Names of those that read the scores of cases.
+        archive: Address of the DICOM archive that the scans come from; empty where they are files.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ServerInfo:
     models: dict[str, Model]
     strategies: dict[str, str]
     ranking: frozenset[str] = frozenset()
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,25 @@ class Promise:
 
 
 @dataclass(frozen=True)
+class ArchiveState:
+    """Whose a case is in its archive, and what of its label and report has arrived there.
+
+    Attributes:
+        archive: Address.
+        patient_name, patient_id: As the archive has them; the name as DICOM writes it, Family^Given.
+        version: Of the final label on the server; None without one.
+        label, report: "none", "waiting" or "stored".
+    """
+
+    archive: str
+    patient_name: str = ""
+    patient_id: str = ""
+    version: int | None = None
+    label: str = "none"
+    report: str = "none"
+
+
+@dataclass(frozen=True)
 class Job:
     """State of a queued, running or ended job. `fraction` is 0 to 1."""
 
@@ -345,6 +366,7 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
         models=models,
         strategies={name: str((entry or {}).get("description", "")) for name, entry in strategies.items()},
         ranking=frozenset(name for name, entry in strategies.items() if (entry or {}).get("reads")),
+        archive=str(data.get("archive") or ""),
     )
 
 

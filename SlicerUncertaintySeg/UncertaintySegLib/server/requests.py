@@ -203,6 +203,22 @@ def submit(request: Request, image: str, file: str, tag: str = "final", params: 
     )
 
 
+def archive(request: Request, image: str) -> Json:
+    """Learn whose a case is in its archive, and download the final label that the server has of it."""
+    state = request.client.archive(image)
+    label = None
+    if state.get("version") is not None:
+        folder, progress = request.labels["final"], request.downloading()
+        label = str(unzip(request.client.fetch_saved_label(image, "final", folder, progress)))
+    return {"state": state, "label": label}
+
+
+def send_to_archive(request: Request, image: str, version: int, report: str) -> Json:
+    """Have label and report of a case stored in its archive."""
+    sent = request.client.send_to_archive(image, version, Path(report), lambda f: request.say("Sending", f))
+    return {"state": sent}
+
+
 def train(request: Request, model: str, params: Json | None = None) -> Json:
     """Train a model, or its head, on the labels that the server has."""
     return request.client.wait(request.client.submit("train", model, None, params), request.job)
@@ -257,6 +273,8 @@ REQUESTS: dict[str, Callable[..., Json]] = {
         guarantee,
         samples,
         submit,
+        archive,
+        send_to_archive,
         train,
     )
 }

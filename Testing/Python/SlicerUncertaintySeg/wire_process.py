@@ -11,7 +11,7 @@ from typing import Any
 
 from Testing.Python.SlicerUncertaintySeg.wire_server import Wire
 
-_PLAIN = ("job_states", "job_result", "info", "names", "remaining", "scored", "lease")
+_PLAIN = ("job_states", "job_result", "info", "names", "remaining", "scored", "lease", "archived")
 
 
 class _Remote:

@@ -42,6 +42,7 @@ class Wire:
         requests: `(method, path, headers)` of all requests.
         uploads: `(query, file name, content, params)` of all labels and scans received, `query` None for reviews.
         bodies: `(path, body)` of all JSON received.
+        archived: Whose the case is in the archive, and what has arrived there.
     """
 
     def __init__(self, case: dict[str, str], labels: list[dict]) -> None:
@@ -62,6 +63,8 @@ class Wire:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.uploads: list[tuple[dict[str, list[str]] | None, str, bytes, dict]] = []
         self.bodies: list[tuple[str, dict]] = []
+        self.archived = {"archive": "https://pacs/dicom-web", "patient_name": "Doe^Jane", "patient_id": "17"}
+        self.archived |= {"version": None, "label": "none", "label_uid": None, "report": "none", "report_uid": None}
         self._port = 0
         self.open()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -190,9 +193,15 @@ class _Handler(BaseHTTPRequestHandler):
             query = self._save(body)
             self._json({"image": query["image"][0], "label": query["image"][0]})
             return
-        saved = [content for query, _, content, _ in wire.uploads if query]
+        saved = [content for query, _, content, _ in wire.uploads if query and "tag" in query]
         name = f"{wire.case['name']}.nii.gz"
         self._answer(saved[-1], 200, {"Content-Disposition": f'attachment; filename="{name}"'})
+
+    def _archive(self, _path: str, body: bytes):
+        if self.command == "POST":
+            self._save(body)
+            self.wire.archived |= {"label": "stored", "report": "stored"}
+        self._json(self.wire.archived)
 
     def _submit(self, _path: str, body: bytes):
         self._read_json(body)
@@ -310,6 +319,7 @@ _ROUTES = {
     "/auth/token/valid": _Handler._who,
     "/uncertainty/v1/cases": _Handler._cases,
     "/uncertainty/v1/cases/[^/]+/lease": _Handler._lease,
+    "/uncertainty/v1/cases/[^/]+/archive": _Handler._archive,
     "/activelearning/[^/]+": _Handler._next_sample,
     "/datastore/image": _Handler._image,
     "/datastore/label": _Handler._label,
