@@ -418,6 +418,27 @@ class LabelShift(_Wire):
         return 100 * self.voxels / max(self.foreground, 1)
 
 
+class RunOption(_Wire):
+    """One thing that may be chosen for a run."""
+
+    name: str
+    kind: Literal["integer", "number", "switch", "choice"]
+    default: int | float | bool | str | None = Field(description="Null: the model's own way.")
+    low: int | float | None = Field(None, description="Least number, allowed.")
+    high: int | float | None = Field(None, description="Largest number, allowed.")
+    choices: list[str] = Field(default_factory=list)
+    text: str = Field("", description="What it does, in a sentence.")
+
+
+class Method(_Wire):
+    """Passes that can run on a model as it is: `params.method`, with `params.options`."""
+
+    name: str
+    summary: str = Field(description="What it does, in a line.")
+    passes: int = Field(description="How often the network runs, with the options' defaults.")
+    options: list[RunOption]
+
+
 class Model(_Wire):
     """One model of a server."""
 
@@ -437,6 +458,11 @@ class Model(_Wire):
     driven_by: str = Field(MEASURE, description="Map that drives its calibration, see `Risk`.")
     label_shift: LabelShift | None = Field(
         None, description="Of a head on another model's network; null where nobody has counted it for these weights."
+    )
+    origin: str | None = Field(None, description="Where it comes from, where it was not trained here from the start.")
+    methods: list[Method] = Field(default_factory=list, description="What can be run in place of the model as it is.")
+    run_options: list[RunOption] = Field(
+        default_factory=list, description="What may be chosen for every run, under these names in `params`."
     )
 
 

@@ -271,7 +271,7 @@ class UncertaintySegApp(MONAILabelApp):
 
     def describe_model(self, name: str) -> wire.Model:
         """Say what is known of a model. Raises `NotFoundError` when there is none."""
-        return describe(find_task(self._infers, name).bundle)
+        return describe(find_task(self._infers, name).bundle, self.models.values())
 
     def restore_model(self, name: str, version: int) -> wire.Model:
         """Put older weights back into use.
@@ -280,7 +280,7 @@ class UncertaintySegApp(MONAILabelApp):
             NotFoundError: No such model.
             InputError: No such version.
         """
-        return describe(restore(find_task(self._infers, name).bundle, version))
+        return describe(restore(find_task(self._infers, name).bundle, version), self.models.values())
 
     @property
     def folders(self) -> list[Path]:

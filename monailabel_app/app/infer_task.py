@@ -131,7 +131,7 @@ class BundleInferTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         """Return what GET /info/ says of the model."""
-        known = describe(self.bundle).model_dump(exclude={"name", "versions"})
+        known = describe(self.bundle, self._models.values()).model_dump(exclude={"name", "versions"})
         details = known.pop("labels")  # stock clients find `{name: id}` under that name
         return {**super().info(), **known, "label_details": details, "bundle": self.bundle.name}
 

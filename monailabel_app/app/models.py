@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from uncertaintyseg.inference.bundle import (
     find_bundles,
     model_folders,
 )
+from uncertaintyseg.inference.offered import offered_methods, origin_of, run_options
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.training.versions import list_versions
 
@@ -149,8 +150,8 @@ class Tasks(_Seen[T]):
         return (bundle, task) if known is bundle else (bundle, self._make(bundle))
 
 
-def describe(bundle: Bundle) -> wire.Model:
-    """What is known of a model."""
+def describe(bundle: Bundle, others: Iterable[Bundle] = ()) -> wire.Model:
+    """What is known of a model, and what may be chosen for a run of it; `others` may be in an ensemble with it."""
     versions = list_versions(bundle)
     calibration, reason = bundle.calibration
     return wire.Model(
@@ -169,6 +170,9 @@ def describe(bundle: Bundle) -> wire.Model:
         calibration=f"{calibration.n} cases: {calibration.data}" if calibration else reason,
         driven_by=calibration.measure if calibration else MEASURE,
         label_shift=bundle.label_shift,
+        origin=origin_of(bundle),
+        methods=offered_methods(bundle, others),
+        run_options=run_options(bundle),
     )
 
 

@@ -103,7 +103,7 @@ def ensemble_members(bundle: Bundle, names: Sequence[str] | str | None, *folders
     found = find_bundles(*folders)
     if names is None:
         same_task = [other for other in found.values() if other.task == bundle.task and other.checksum]
-        others = [other for other in same_task if other.name != bundle.name and _has_own_backbone(other)]
+        others = [other for other in same_task if other.name != bundle.name and has_own_backbone(other)]
     else:
         wanted = names.split(",") if isinstance(names, str) else list(names)
         absent = [name for name in wanted if name not in found]
@@ -115,7 +115,8 @@ def ensemble_members(bundle: Bundle, names: Sequence[str] | str | None, *folders
     return others
 
 
-def _has_own_backbone(bundle: Bundle) -> bool:
+def has_own_backbone(bundle: Bundle) -> bool:
+    """Whether a model's network was trained for it, and is not that of another one."""
     recipe = read_config(bundle.folder / TRAINING).get("recipe", {})
     return recipe.get("stage") == "backbone"
 

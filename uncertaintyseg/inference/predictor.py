@@ -53,6 +53,7 @@ from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Label
 
+CROPPED = "uncalibrated: only a region of the scan was looked at, and what is promised is of whole scans"
 _RECALIBRATED = 16
 """Planes whose error probability is recalibrated at once."""
 
@@ -198,8 +199,9 @@ class Predictor:
             table = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
             places = regions(label, error, names, labels, affine)
             scores = case_scores(maps, label, spacing_mm(affine), table)
-            promise, reason = promised(calibration, uncalibrated, alpha, delta)
-            curve = review_curve(error, voxel_ml, calibration, also=promise and promise.threshold, valid=valid)
+            whole = calibration if box is None else None  # what it promises is of whole scans
+            promise, reason = promised(whole, CROPPED if whole is not calibration else uncalibrated, alpha, delta)
+            curve = review_curve(error, voxel_ml, whole, also=promise and promise.threshold, valid=valid)
         progress("done", 1.0)
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,

@@ -21,7 +21,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
-from uncertaintyseg.inference.bundle import INFERENCE
+from uncertaintyseg.inference.bundle import INFERENCE, find_bundles
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.result_key import result_key
@@ -389,8 +389,21 @@ def test_only_a_region_of_interest_is_looked_at(tiny_bundle, scan):
         assert not part.maps[name][~inside].any()
     assert sum("windows" in stage for stage in said["part"]) < sum("windows" in stage for stage in said["whole"])
     assert part.provenance.params == {"region": region}
+    assert (part.guarantee, part.guarantee_reason) == (None, whole.guarantee_reason)
     with pytest.raises(InputError, match="is no box of a scan of"):
         predictor.predict(scan, region=[[0, 1], [0, 1], [3, 3]])
+
+
+def test_what_is_promised_of_whole_scans_is_not_promised_of_a_region(scan):
+    predictor = Predictor(find_bundles()["hippocampus_low_rank"])
+    whole = predictor.predict(scan, samples=2)
+    assert whole.guarantee is not None
+    shape = nib.load(scan).shape
+    part = predictor.predict(scan, samples=2, region=[[0, shape[0] // 2], [0, shape[1]], [0, shape[2]]])
+    assert part.guarantee is None
+    assert "only a region of the scan was looked at" in part.guarantee_reason
+    assert all(point.expected_error is None for point in part.risk_coverage)
+    assert part.provenance.calibration == whole.provenance.calibration  # its map is read as before
 
 
 def test_a_folder_of_scans_is_predicted_into_one_folder_each(tiny_bundle, phantoms, tmp_path):

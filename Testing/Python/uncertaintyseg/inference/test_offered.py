@@ -1,0 +1,71 @@
+"""What a model says may be chosen for its runs is what can be run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import Bundle, find_bundles
+from uncertaintyseg.inference.methods import check_options
+from uncertaintyseg.inference.offered import offered_methods, origin_of, run_options
+from uncertaintyseg.inference.predictor import Predictor
+
+
+def names(bundle: Bundle, others=()) -> list[str]:
+    return [method.name for method in offered_methods(bundle, others)]
+
+
+def test_every_offered_method_runs_with_its_defaults_and_at_its_limits(tiny_bundle, scan):
+    bundle = tiny_bundle("low_rank")
+    for method in offered_methods(bundle):
+        defaults = {option.name: option.default for option in method.options}
+        check_options(method.name, defaults)
+        for option in method.options:
+            if option.name == "passes":
+                defaults["passes"] = 2
+            if option.low is not None:
+                check_options(method.name, {option.name: option.low})
+                with pytest.raises(InputError, match=option.name):
+                    check_options(method.name, {option.name: option.low - 1})
+        made = Predictor(bundle, method=method.name, options=defaults).predict(scan, samples=2)
+        assert made.provenance.params["method"] == method.name
+
+
+def test_dropout_layers_symmetries_and_siblings_decide_what_is_offered(tiny_bundle):
+    bundle = tiny_bundle("deterministic")
+    assert "mc_dropout" not in names(bundle)
+    config = bundle.folder / "configs" / "inference.json"
+    found = json.loads(config.read_text())
+    found["network_def"]["backbone"]["dropout"] = 0.2
+    found["symmetries"] = []
+    config.write_text(json.dumps(found))
+    changed = Bundle.load(bundle.folder)
+    assert "mc_dropout" in names(changed)
+    assert "tta" not in names(changed)  # it would be one pass
+    script = replace(changed, uncertainty=changed.uncertainty.model_copy(update={"origin": {"source": "torchscript"}}))
+    assert names(script) == ["noise"]
+
+
+def test_an_ensemble_is_offered_where_another_model_has_a_network_of_its_own():
+    found = find_bundles()
+    assert "ensemble" in names(found["hippocampus_low_rank"], found.values())
+    assert "ensemble" not in names(found["hippocampus_low_rank"])
+    [tta] = [method for method in offered_methods(found["hippocampus_low_rank"]) if method.name == "tta"]
+    assert tta.passes == 2  # mirrored along one axis only
+
+
+def test_draws_are_offered_where_a_head_has_whole_shapes():
+    found = find_bundles()
+    assert [option.name for option in run_options(found["hippocampus_low_rank"])][:2] == ["samples", "seed"]
+    assert "samples" not in [option.name for option in run_options(found["hippocampus_deterministic"])]
+
+
+def test_where_a_model_comes_from_is_told(tiny_bundle):
+    bundle = tiny_bundle()
+    assert origin_of(bundle) is None
+    about = {"source": "nnunet", "folder": "Dataset004", "trainer": "nnUNetTrainer", "trusted": False}
+    imported = replace(bundle, uncertainty=bundle.uncertainty.model_copy(update={"origin": about}))
+    assert origin_of(imported) == "Imported from nnU-Net (folder Dataset004, trainer nnUNetTrainer)."

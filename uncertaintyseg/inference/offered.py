@@ -1,0 +1,155 @@
+"""What may be chosen for a run of a model: passes around it, their settings, and those of every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from uncertaintyseg.heads import make_head
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.methods import has_own_backbone, methods, options_of
+from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.inference.passes.checkpoints import Checkpoints
+from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
+from uncertaintyseg.inference.passes.fused import Fused
+from uncertaintyseg.inference.passes.ranges import PASSES as MOST
+from uncertaintyseg.inference.passes.ranges import SEED, ranges
+from uncertaintyseg.inference.passes.tta import Augmented
+from uncertaintyseg.inference.shapes import SAMPLES
+from uncertaintyseg.inference.thresholding import THRESHOLDS
+from uncertaintyseg.wire import Method, RunOption
+
+_SAME_RESULT = ("reuse",)
+"""Options that change only how long a run takes."""
+_WORDS = {
+    "passes": "How often the network runs.",
+    "seed": "Of what is random: the same seed, the same maps.",
+    "p": "Share of the feature maps that a pass drops.",
+    "granularity": "Whether whole feature maps are dropped, or single values.",
+    "sigma": "Of the noise, in standard deviations of the image.",
+    "sharpness": "How much more the surer methods count.",
+    "faithful": "As the code of the paper does it, where that differs from its text.",
+}
+_SOURCES = {
+    "nnunet": "nnU-Net",
+    "totalsegmentator": "TotalSegmentator",
+    "monai_bundle": "a MONAI bundle",
+    "torchscript": "a TorchScript file",
+}
+
+
+def offered_methods(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[Method]:
+    """The passes that can run on a model as it is, as far as its configuration tells, which is all that is read.
+
+    Args:
+        bundle: the model.
+        others: all models that there are, for an ensemble.
+    """
+    return [_counted(bundle, _method(name)) for name in PASSES if _can_run(bundle, name, others)]
+
+
+def run_options(bundle: Bundle) -> list[RunOption]:
+    """What may be chosen for every run of a model, whatever its method."""
+    if bundle.uncertainty.parts:
+        return []
+    found = [
+        RunOption(name="crf", kind="switch", default=False,
+                  text="Draw labels of neighbours that look alike together; variance is 0 after it."),
+        RunOption(name="threshold", kind="choice", default=None, choices=list(THRESHOLDS),
+                  text="How the label is cut from the foreground probability, in place of the likeliest class."),
+    ]  # fmt: skip
+    if not _is_coherent(bundle.head):
+        return found
+    return [
+        RunOption(name="samples", kind="integer", default=SAMPLES, low=2, high=MOST,
+                  text="Whole segmentations drawn behind volume intervals, which need 39."),
+        RunOption(name="seed", kind="integer", default=0, low=0, high=SEED, text="Of these draws."),
+        *found,
+    ]  # fmt: skip
+
+
+def origin_of(bundle: Bundle) -> str | None:
+    """Where a model comes from, in a sentence; None for one that was trained here from the start."""
+    about = bundle.uncertainty
+    parts = [f"Put together from {len(about.parts)} networks."] if about.parts else []
+    if about.origin:
+        said = {name: about.origin.get(name) for name in ("folder", "task", "configuration", "trainer")}
+        details = ", ".join(f"{name} {value}" for name, value in said.items() if isinstance(value, str) and value)
+        source = str(about.origin.get("source", ""))
+        parts.insert(0, f"Imported from {_SOURCES.get(source, source)}{f' ({details})' if details else ''}.")
+        if about.origin.get("trusted"):
+            parts.append("Its own code runs here, for somebody has said that it may.")
+    if about.base:
+        parts.append(f"A head on the network of {about.base.name}.")
+    return " ".join(parts) or None
+
+
+@cache
+def _is_coherent(head: str) -> bool:
+    return make_head(head, features=4, classes=2).coherent
+
+
+def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
+    script = (bundle.uncertainty.origin or {}).get("source") == "torchscript"
+    if name == MCDropout.name:
+        return not script and _has_dropout(bundle.config.get("network_def"))
+    if name in (DropoutInjection.name, Fused.name):
+        return not script
+    if name == Augmented.name:
+        return bundle.config.get("symmetries") != []
+    if name == Checkpoints.name:
+        return not bundle.uncertainty.parts and any(_fits(bundle, other) for other in others)
+    return True
+
+
+def _fits(bundle: Bundle, other: Bundle) -> bool:
+    """Whether another model can stand beside one in an ensemble."""
+    same = (other.task, other.labels) == (bundle.task, bundle.labels) and other.name != bundle.name
+    return bool(same and other.checksum and has_own_backbone(other))
+
+
+def _has_dropout(config: Any, *, inside: bool = False) -> bool:
+    """Whether a network's configuration sets a rate of dropout above 0."""
+    if isinstance(config, Mapping):
+        return any(_has_dropout(part, inside=inside or "dropout" in str(key)) for key, part in config.items())
+    if isinstance(config, list):
+        return any(_has_dropout(part, inside=inside) for part in config)
+    return inside and isinstance(config, int | float) and not isinstance(config, bool) and config > 0
+
+
+def _counted(bundle: Bundle, method: Method) -> Method:
+    """With the passes that it takes on this model, whose symmetries may be others than all flips."""
+    own = options_of(bundle, method.name, {})
+    if not own:
+        return method
+    return method.model_copy(update={"passes": PASSES[method.name].count(**_defaults()[method.name] | own)})
+
+
+@cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    return {name: known.options for name, known in methods().items()}
+
+
+@cache
+def _method(name: str) -> Method:
+    known = methods()[name]
+    options = [made for option, default in known.options.items() if (made := _option(name, option, default))]
+    return Method(name=name, summary=known.summary, passes=known.passes, options=options)
+
+
+def _option(method: str, name: str, default: Any) -> RunOption | None:
+    """An option of passes as a person can set it; None for lists, and for what has no value of its own."""
+    kind = PASSES[method]
+    limits, hints = ranges(kind), get_type_hints(kind.__init__)
+    about: dict[str, Any] = {"name": name, "default": default, "text": _WORDS.get(name, "")}
+    if name in _SAME_RESULT or not isinstance(default, bool | int | float | str):
+        return None
+    if name in limits:
+        limit, whole = limits[name]
+        return RunOption(kind="integer" if whole else "number", low=limit.low, high=limit.high, **about)
+    if isinstance(default, bool):
+        return RunOption(kind="switch", **about)
+    if get_origin(hints.get(name)) is Literal:
+        return RunOption(kind="choice", choices=list(get_args(hints[name])), **about)
+    return None
