@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MEASURE = "error_probability"
 """The map that people review by: the model's own 1 - p[label], or what a calibration makes of the map that drives."""
-Source = Literal["aleatoric", "epistemic", "total"]
+Source = Literal["aleatoric", "epistemic", "total", "readers"]
+"""`readers`: none of a model's, but what people differ by."""
 Modality = Literal["CT", "MR"]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Voxel = tuple[Index, Index, Index]
@@ -362,6 +363,7 @@ class StructureChange(_Wire):
     name: str
     dice: float = Field(description="Of the two.")
     voxels: tuple[int, int] = Field(description="In the one, and in the other.")
+    ml: tuple[float, float] = Field(description="The same, mL.")
 
 
 class VersionComparison(_Wire):
@@ -372,6 +374,33 @@ class VersionComparison(_Wire):
     voxels_changed: int
     changed_ml: float = Field(description="The same, mL.")
     structures: list[StructureChange]
+    regions: list[Region] = Field(
+        description="Where they differ, the largest first. As seen from the one, 'missed' is what it lacks of the "
+        "other, 'extra' what only it has; `expected_error_ml` is the volume that differs."
+    )
+
+
+class Reading(_Wire):
+    """The newest final label of one person."""
+
+    reader: str
+    version: int
+    time: float = Field(description="Seconds since 1970.")
+
+
+class Readings(_Wire):
+    """Answer of GET /uncertainty/v1/cases/{image}/readers."""
+
+    readers: list[Reading] = Field(description="Whose labels are compared, by name.")
+    left_out: dict[str, str] = Field(description="Readers whose label cannot be compared, and why.")
+    reason: str | None = Field(None, description="Why nothing is compared, or null.")
+    maps: dict[str, MapInfo] = Field(default_factory=dict, description="`reader_disagreement`, or none.")
+    differing_ml: float | None = Field(None, description="Volume on which they do not all agree.")
+    regions: list[Region] = Field(
+        default_factory=list,
+        description="Where they disagree, worst first. `expected_error_ml` is what two of them, drawn at random, label "
+        "differently; the kind is as seen from the label that most of them chose.",
+    )
 
 
 class Backup(_Wire):

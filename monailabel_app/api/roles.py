@@ -43,6 +43,8 @@ _TABLE: dict[Role | None, tuple[str, ...]] = {
         "GET /uncertainty/v1/cases/{image}/versions",
         "GET /uncertainty/v1/cases/{image}/versions/{number}/label",
         "GET /uncertainty/v1/cases/{image}/versions/{number}/compare",
+        "GET /uncertainty/v1/cases/{image}/readers",
+        "GET /uncertainty/v1/cases/{image}/readers/{numbers}/reader_disagreement.nii.gz",
         "GET /uncertainty/v1/models",
         "GET /uncertainty/v1/models/{name}",
         "GET /uncertainty/v1/results/{key}/guarantee",

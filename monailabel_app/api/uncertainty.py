@@ -79,16 +79,17 @@ def cancel(job_id: str, app: AppInstance) -> None:
 @router.get(f"{ROUTE}/{{key}}/label.nii.gz", summary="Label of a result", response_class=Response)
 def label(key: Key, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Segmentation on the scan's grid, uint8."""
-    return _volume(app.results.label_bytes(key), if_none_match)
+    return volume(app.results.label_bytes(key), if_none_match)
 
 
 @router.get(f"{ROUTE}/{{key}}/maps/{{name}}.nii.gz", summary="One map of a result", response_class=Response)
 def risk_map(key: Key, name: str, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Map on the scan's grid, uint16 with `scl_slope`."""
-    return _volume(app.results.map_bytes(key, name), if_none_match)
+    return volume(app.results.map_bytes(key, name), if_none_match)
 
 
-def _volume(data: bytes, if_none_match: str | None) -> Response:
+def volume(data: bytes, if_none_match: str | None) -> Response:
+    """Answer with a gzipped volume, or that the client has it."""
     tag = f'"{hashlib.sha256(data).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path as FilePath
+import threading
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 
-from monailabel_app.api.audit import audit
-from monailabel_app.api.auth import acting_as
+from monailabel_app.api.audit import audit, caller
+from monailabel_app.api.auth import acting_as, require
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.ownership import refuse_others
-from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.looked_at import kept_looked_at
+from monailabel_app.app.readings import version_voxels
 from monailabel_app.errors import NotFoundError
 from monailabel_app.store.records import Version
 from monailabel_app.store.review_status import shown_review
 from uncertaintyseg import wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.metrics.overlap import dice
+from uncertaintyseg.review.versions import difference
+from uncertaintyseg.tokens import Role
 
 router = APIRouter(tags=["Uncertainty"])
 _VERSIONS = "/uncertainty/v1/cases/{image}/versions"
+
+_one_at_a_time = threading.Lock()
+"""A comparison takes a few times the memory of its scan."""
 
 Image = Annotated[str, Path(description="Image id.")]
 Number = Annotated[int, Path(description="Id of a version.", ge=1, lt=2**63)]
@@ -57,7 +58,7 @@ def compare(
     app: AppInstance,
     to: Annotated[int | None, Query(description="Id of another one; by default what counts.", ge=1, lt=2**63)] = None,
 ) -> wire.VersionComparison:
-    """Dice and voxels of each structure that either has, and how many voxels differ at all."""
+    """Dice and volumes of each structure that either has, and where they differ."""
     datastore = app.datastore()
     first = datastore.version(image, number)
     if to is None:
@@ -66,30 +67,32 @@ def compare(
             raise NotFoundError(f"no label {first.tag!r} of {image!r} counts now: name another version with ?to=")
         to = label.version.id
     second = datastore.version(image, to)
-    (one, affine), (other, _) = _voxels(app, first), _voxels(app, second)
+    (one, affine), (other, _) = (version_voxels(datastore, version) for version in (first, second))
     if one.shape != other.shape:
         raise InputError(f"versions {number} and {to} are on different grids, so their voxels cannot be compared")
-    names = {label.id: label.name for label in app.structures(first.info.get("model"))[0]}
-    found = sorted((set(np.unique(one).tolist()) | set(np.unique(other).tolist())) - {0})
-    rows = [
-        wire.StructureChange(
-            id=value,
-            name=names.get(value, f"class {value}"),
-            dice=dice(one == value, other == value),
-            voxels=(int(np.count_nonzero(one == value)), int(np.count_nonzero(other == value))),
-        )
-        for value in found
-    ]
-    changed = int(np.count_nonzero(one != other))
-    ml = changed * voxel_volume_ml(affine)
-    return wire.VersionComparison(version=number, to=to, voxels_changed=changed, changed_ml=ml, structures=rows)
+    with _one_at_a_time:
+        found = difference(one, other, app.structures(first.info.get("model"))[0], affine)
+    ml = found.voxels * voxel_volume_ml(affine)
+    return wire.VersionComparison(
+        version=number,
+        to=to,
+        voxels_changed=found.voxels,
+        changed_ml=ml,
+        structures=found.structures,
+        regions=found.regions,
+    )
 
 
 @router.post(f"{_VERSIONS}/{{number}}/restore", summary="Make a version count again")
 def restore(image: Image, number: Number, app: AppInstance) -> wire.Version:
-    """Its content becomes the newest version, so that nothing is lost. 409 while somebody else has the case."""
+    """Its content becomes the newest version, so that nothing is lost; that one is to be reviewed again.
+
+    Others' versions are a reviewer's to restore (403). 409 while somebody else has the case.
+    """
     datastore, made = app.datastore(), []
     version = datastore.version(image, number)
+    if version.made_by != caller.get()[0].name:
+        require(Role.reviewer)()
 
     def note(new: Version) -> None:
         audit("restore_label", case=image, tag=version.tag, version=new.id, of=number)
@@ -118,12 +121,3 @@ def _shown(version: Version, counts: bool) -> wire.Version:
         review=shown_review(version.info),
         **{name: value if isinstance(value, str) else None for name, value in said.items()},
     )
-
-
-def _voxels(app: UncertaintySegApp, version: Version) -> tuple[np.ndarray, np.ndarray]:
-    data = app.datastore().version_bytes(version)  # whole, or refused
-    with tempfile.TemporaryDirectory() as folder:
-        path = FilePath(folder) / f"label{version.suffix}"
-        path.write_bytes(data)
-        volume = read_label(path)
-    return volume[0].numpy(), volume.affine.numpy()

@@ -22,6 +22,7 @@ from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
 from monailabel_app.app.infer_task import BatchParams, BundleInferTask, CalibrateParams, InferParams, find_task
 from monailabel_app.app.labelled import check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
+from monailabel_app.app.readings import Readings
 from monailabel_app.app.sampling import Sampling, was_picked
 from monailabel_app.app.scores import Scores
 from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
@@ -133,6 +134,7 @@ class UncertaintySegApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, Sampling]:
         """Those of `uncertaintyseg.active`, by name."""
         self.assignments = Assignments(self.datastore())
+        self.readings = Readings(self)
         return {name: Sampling(name, self.scores, self._infers, self.assignments) for name in STRATEGIES}
 
     def init_scoring_methods(self) -> dict[str, EntropyScoring]:

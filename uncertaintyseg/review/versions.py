@@ -1,0 +1,68 @@
+"""Two labels of one scan against each other: each structure, and the places where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.metrics.arrays import check_shapes
+from uncertaintyseg.review.boxes import slabs
+from uncertaintyseg.review.regions import regions
+from uncertaintyseg.wire import Label, Region, StructureChange
+
+
+class Difference(NamedTuple):
+    """How two labels differ.
+
+    Attributes:
+        voxels: that have another class.
+        structures: each that occurs in either.
+        regions: where to look, the largest first. The kind is that of the first label: "missed" is what it lacks of
+            the second one's, "extra" what only it has; `expected_error_ml` is the volume that differs.
+    """
+
+    voxels: int
+    structures: list[StructureChange]
+    regions: list[Region]
+
+
+def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], affine: np.ndarray) -> Difference:
+    """Compare two labels.
+
+    Args:
+        first: class ids `[X, Y, Z]`.
+        second: the same, of another one.
+        labels: the structures that are known; others are called after their number.
+        affine: 4x4, voxel to RAS+ mm.
+
+    Raises:
+        InputError: for labels of different shapes.
+    """
+    check_shapes("the second label", second.shape, first.shape)
+    ids = np.union1d(np.unique(first), np.unique(second)).astype(np.int64)
+    known = {label.id: label for label in labels}
+    named = [known.get(i) or Label(id=i, name=f"class {i}", rgb=(128, 128, 128)) for i in ids.tolist() if i]
+    both = np.zeros((len(ids), len(ids)), np.int64)
+    differs = np.zeros(first.shape, bool)
+    for slab in slabs(first.shape):
+        one, other = (np.searchsorted(ids, values[slab].ravel()) for values in (first, second))
+        both += np.bincount(one * len(ids) + other, minlength=both.size).reshape(both.shape)
+        np.not_equal(first[slab], second[slab], out=differs[slab])
+    sizes = dict(zip(ids.tolist(), zip(both.sum(1).tolist(), both.sum(0).tolist(), strict=True), strict=True))
+    shared = dict(zip(ids.tolist(), np.diag(both).tolist(), strict=True))
+    ml = voxel_volume_ml(affine)
+    rows = [
+        StructureChange(
+            id=label.id,
+            name=label.name,
+            dice=2 * shared[label.id] / sum(sizes[label.id]),
+            voxels=sizes[label.id],
+            ml=tuple(ml * size for size in sizes[label.id]),
+        )
+        for label in named
+    ]
+    places = regions(first, differs, {}, named, affine, alternative=second) if named else []
+    return Difference(int(both.sum() - np.trace(both)), rows, places)
