@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.boxes import slabs
@@ -73,8 +72,9 @@ def disagreement(readers: Sequence[np.ndarray], labels: Sequence[Label], affine:
             chosen[slab][differ], instead[slab][differ] = _most_frequent(stack[:, differ])
     pairs = len(readers) * (len(readers) - 1) // 2
     chance = (steps / np.float32(pairs)).astype(np.float16)
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     places = regions(chosen, chance, {}, labels, affine, alternative=instead)
-    return Disagreement(steps, 0.5 / pairs, int(np.count_nonzero(steps)) * voxel_volume_ml(affine), places)
+    return Disagreement(steps, 0.5 / pairs, int(np.count_nonzero(steps)) * voxel_ml, places)
 
 
 def _most_frequent(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.metrics.arrays import check_shapes
 from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.review.regions import regions
@@ -53,7 +52,7 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         np.not_equal(first[slab], second[slab], out=differs[slab])
     sizes = dict(zip(ids.tolist(), zip(both.sum(1).tolist(), both.sum(0).tolist(), strict=True), strict=True))
     shared = dict(zip(ids.tolist(), np.diag(both).tolist(), strict=True))
-    ml = voxel_volume_ml(affine)
+    ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     rows = [
         StructureChange(
             id=label.id,
