@@ -17,6 +17,7 @@ from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.server.replies import InferResult, Model, Sample, parse_result
 
 _RISK = "error_probability"
+_LONG = ("structures", "region")
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ class Inference:
     Args:
         session: What all sections share.
         may_run: Asked, with the server's warnings, before a model runs on a scan that does not suit it.
+        params: How a model is run, as the request `infer` takes it; with False for the whole scan and every structure.
     """
 
-    def __init__(self, session: Session, may_run: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        may_run: Callable[[str], bool],
+        params: Callable[[Model, bool], dict[str, Any]] = lambda _model, _confined: {},
+    ) -> None:
         self.session = session
         self.may_run = may_run
+        self.params = params
         self._hidden: list[slicer.vtkMRMLSegmentationDisplayNode] = []
         session.case_opened.connect(self._show_hidden)
         session.case_closed.connect(self._show_hidden)
@@ -52,12 +60,14 @@ class Inference:
             self.session.show_result(result, Path(answer["label"]), _paths(answer["maps"]))
             self.session.scene.edited = False
             said = _("{case} segmented by {model}.").format(case=self._case, model=model.name)
+            run_as = _described(result.provenance.get("params") or {})
+            said = f"{said} {run_as}".strip()
             fallback = result.provenance.get("fallback")
             self.session.say(
                 _("{said} Not as usual: {fallback}.").format(said=said, fallback=fallback) if fallback else said
             )
 
-        self._infer(model, done)
+        self._infer(model, done, confined=True)
 
     def review_label(self, model: Model, file: Path) -> None:
         """Show a label file of the server, with the risk that a model sees in it, instead of the model's own label."""
@@ -86,7 +96,7 @@ class Inference:
     def _case(self) -> str:
         return self.session.state.sample.id if self.session.state.sample else ""
 
-    def _infer(self, model: Model, done: Any) -> None:
+    def _infer(self, model: Model, done: Any, *, confined: bool = False) -> None:
         session = self.session
         if session.busy:
             return
@@ -97,6 +107,11 @@ class Inference:
             session.fail(session.obstacle)
             return
         sample = session.state.sample
+        try:
+            params = self.params(model, confined)
+        except SceneError as error:
+            session.fail(error)
+            return
 
         def ask(anyway: bool) -> None:
             asked = {**arguments, "anyway": anyway}
@@ -111,7 +126,7 @@ class Inference:
             else:
                 session.say(_("{model} was not run on {case}.").format(model=model.name, case=sample.id))
 
-        arguments = {"model": model.name, "image": sample.id, "params": {}, "maps": self._first_maps(model)}
+        arguments = {"model": model.name, "image": sample.id, "params": params, "maps": self._first_maps(model)}
         ask(False)
 
     def _first_maps(self, model: Model) -> list[str]:
@@ -163,6 +178,16 @@ class Inference:
             if display.GetScene() is not None:
                 display.SetVisibility(True)
         self._hidden.clear()
+
+
+def _described(params: Mapping[str, Any]) -> str:
+    """Return how a model was run, where that was not as it is: the sentence behind the one that says it has."""
+    told = [f"{name.replace('_', ' ')} {value}" for name, value in params.items() if name not in _LONG]
+    if "structures" in params:
+        told.append(_("{count} structures").format(count=len(params["structures"])))
+    if "region" in params:
+        told.append(_("only in the region of interest"))
+    return _("Run with {choices}.").format(choices=", ".join(told)) if told else ""
 
 
 def _has(model: Model, name: str) -> bool:

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "keys": "",
     "readOnly": False,
     "reportFolder": "",
+    "runs": "",
 }
 """Every key and what it is before anybody has set it; the type of the default is the type of the value."""
 

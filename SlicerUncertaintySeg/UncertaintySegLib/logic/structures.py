@@ -145,8 +145,9 @@ def ordered(structures: Sequence[Structure], column: Column, descending: bool) -
 
 
 def tooltip(structure: Structure) -> str:
-    """Return the whole name, why to look at it, and how its interval and its expected Dice were made."""
-    parts = [structure.name, structure.flag or "", structure.interval_method]
+    """Return name and label number, why to look at it, and how its interval and its expected Dice were made."""
+    label = _("{name}, label {number}").format(name=structure.name, number=structure.id)
+    parts = [label, structure.flag or "", structure.interval_method]
     if structure.dice_method:
         parts.append(_("Dice: {method}").format(method=structure.dice_method))
     return "\n".join(part for part in parts if part)

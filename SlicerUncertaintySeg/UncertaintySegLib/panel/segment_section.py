@@ -10,11 +10,14 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
+from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.structures import FEW
 from UncertaintySegLib.panel.parts_table import PartsTable
+from UncertaintySegLib.panel.run_box import RunBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_discard_edits
 from UncertaintySegLib.scene.overlay import title
+from UncertaintySegLib.scene.region_of_interest import RegionOfInterest
 from UncertaintySegLib.server.replies import LabelShift, Model
 
 _MODEL, _SAVED, _SCENE = "model", "saved", "scene"
@@ -31,7 +34,8 @@ class SegmentSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
-        self.inference = Inference(self.session, _may_run)
+        self._run = RunBox(ui, self.session, RunChoice(), RegionOfInterest(self.session.scene.scene))
+        self.inference = Inference(self.session, _may_run, self._run.params)
         self._parts = PartsTable(
             ui.partsTable, ui.partsLabel, ui.partsFilterLineEdit, Matching(self.session), self.refresh
         )
@@ -105,7 +109,8 @@ class SegmentSection(Section):
         model = self.model
         self._match()
         ui.aboutLabel.setText(_about(model) if model else _("Connect to a server to see its models."))
-        ui.aboutLabel.setToolTip(", ".join(label.name for label in model.labels) if model else "")
+        ui.aboutLabel.setToolTip(", ".join(f"{each.id} {each.name}" for each in model.labels) if model else "")
+        self._run.show(model)
         ui.existingWidget.setVisible(self._start == _SCENE)
         for widget in (ui.taskComboBox, ui.modelComboBox, ui.startComboBox):
             widget.setEnabled(model is not None and not self.session.busy)
@@ -190,6 +195,8 @@ def _about(model: Model) -> str:
         data = model.calibration.removeprefix("uncalibrated: ").rstrip(".")
         by = _(", by {map}").format(map=title(model.driven_by).lower()) if model.driven_by else ""
         lines.append(text.format(data=data + by))
+    if model.origin:
+        lines.append(_BREAKS.sub("\\g<0>\u200b", model.origin))
     if model.label_shift is not None:
         lines.append(_moved(model.label_shift))
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import qt
+from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import structures as rows
 from UncertaintySegLib.logic.order import worst_first
@@ -35,8 +36,8 @@ class StructureTable:
         self._colors: Mapping[int, tuple[float, float, float]] = {}
         self._columns: tuple[rows.Column, ...] = ()
         self._column, self._descending = -1, False
-        table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        table.verticalHeader().setToolTip(_("The number that the structure's voxels have."))
         table.setTextElideMode(qt.Qt.ElideMiddle)
         header = table.horizontalHeader()
         header.setSectionsClickable(True)
@@ -90,6 +91,7 @@ class StructureTable:
         self._table.setRowCount(len(self._shown))
         for row, structure in enumerate(self._shown):
             tooltip = rows.tooltip(structure)
+            self._table.setVerticalHeaderItem(row, qt.QTableWidgetItem(str(structure.id)))
             for place, column in enumerate(self._columns):
                 item = qt.QTableWidgetItem(column.text(structure))
                 item.setToolTip(tooltip)

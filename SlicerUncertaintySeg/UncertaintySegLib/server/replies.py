@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.choices import Method, RunOption, parse_methods, parse_options
 from UncertaintySegLib.server.looked_at import LookedAt, parse_looked_at
 from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
 
@@ -45,6 +46,7 @@ class Model:
     """One model on the server. `head` and `bundle` are None where the server is a stock MONAI Label app.
 
     `calibration` says on what cases it is calibrated, or why it is not; `label_shift` is None where nobody has counted.
+    `origin` says where an imported or derived model comes from; `methods` and `run_options` may be chosen for a run.
     """
 
     name: str
@@ -61,6 +63,9 @@ class Model:
     calibration: str = ""
     driven_by: str = ""
     label_shift: LabelShift | None = None
+    origin: str = ""
+    methods: tuple[Method, ...] = ()
+    run_options: tuple[RunOption, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -303,25 +308,6 @@ class InferResult:
     offer: str | None = None
 
 
-@dataclass(frozen=True)
-class PlausibleLabel:
-    """One whole segmentation drawn from a model: its file, and the volume of each structure in mL."""
-
-    label: str
-    seed: int
-    volumes_ml: dict[str, float]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training ended with; weights that validate worse than those in use are not published."""
-
-    published: bool
-    reason: str
-    version: int | None = None
-    record: dict[str, Any] = field(default_factory=dict)
-
-
 @tolerant
 def parse_sample(data: dict[str, Any]) -> Sample:
     """Make a `Sample` from the reply of `POST /activelearning/{strategy}`."""
@@ -373,7 +359,10 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
 def _parse_model(name: str, entry: dict[str, Any]) -> Model:
     labels = parse_labels(entry.get("labels") or {}, entry.get("label_details") or ())
     shift = parse(LabelShift, entry["label_shift"]) if entry.get("label_shift") else None
-    return parse(Model, entry, name=name, labels=labels, label_shift=shift, driven_by=_driver(entry))
+    offered = {
+        "methods": parse_methods(entry.get("methods")), "run_options": parse_options(entry.get("run_options")),
+    }  # fmt: skip
+    return parse(Model, entry, name=name, labels=labels, label_shift=shift, driven_by=_driver(entry), **offered)
 
 
 def _folder_name(key: str) -> str:

@@ -45,6 +45,20 @@ STRUCTURES = [
         "flag": "mean risk above 0.2",
     },
 ]
+METHODS = [
+    {"name": "dropout_injection", "summary": "dropout put on the layers", "passes": 30, "options": [
+        {"name": "passes", "kind": "integer", "default": 30, "low": 1, "high": 4096, "text": "How often it runs."},
+        {"name": "p", "kind": "number", "default": 0.01, "low": 0, "high": 0.99, "text": "Share that is dropped."},
+        {"name": "granularity", "kind": "choice", "default": "channel", "choices": ["channel", "element"]},
+        {"name": "spells", "kind": "of a later version", "default": 1},
+    ]},
+    {"name": "tta", "summary": "the image mirrored", "passes": 2, "options": []},
+]  # fmt: skip
+RUN_OPTIONS = [
+    {"name": "seed", "kind": "integer", "default": 0, "low": 0, "high": 2**63 - 1, "text": "Of the draws."},
+    {"name": "crf", "kind": "switch", "default": False, "text": "Neighbours together."},
+    {"name": "threshold", "kind": "choice", "default": None, "choices": ["otsu", "fixed"], "text": "Of the label."},
+]
 PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
 
 
@@ -53,8 +67,9 @@ def info(labels: list[dict]) -> dict:
     model = {"type": "segmentation", "labels": {label["name"]: label["id"] for label in labels}, "dimension": 3}
     ours = {"head": "low_rank", "bundle": "phantom_low_rank", "maps": list(MAPS), "checksum": "ab12cd"}
     calibration = {"trainable": True, "version": 2, "calibrated": False, "calibration": "never calibrated"}
+    offered = {"methods": METHODS, "run_options": RUN_OPTIONS, "origin": "Imported from nnU-Net (folder Dataset004)."}
     models = {
-        "phantom_low_rank": {**model, **ours, **calibration, "description": "a phantom"},
+        "phantom_low_rank": {**model, **ours, **calibration, **offered, "description": "a phantom"},
         "stock_model": {**model, "description": "a stock model"},
     }
     strategies = {

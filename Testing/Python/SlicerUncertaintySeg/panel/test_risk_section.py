@@ -289,8 +289,9 @@ def test_the_table_says_volume_interval_risk_and_flag(user, result):
         ["0.042", "0.213"],
         ["0.953", "-"],
     ]
-    assert table.item(0, 0).toolTip() == "organ\n79 coherent samples\nDice: mean over 79 drawn shapes"
-    assert table.item(1, 0).toolTip() == "lesion\nmean risk above 0.2\nnone: this head has no coherent samples"
+    assert [table.verticalHeaderItem(row).text() for row in range(2)] == ["1", "2"]
+    assert table.item(0, 0).toolTip() == "organ, label 1\n79 coherent samples\nDice: mean over 79 drawn shapes"
+    assert table.item(1, 0).toolTip() == "lesion, label 2\nmean risk above 0.2\nnone: this head has no coherent samples"
 
 
 def test_a_review_adds_its_columns(user, result, session):

@@ -1,0 +1,176 @@
+"""How a model is run: what the server offers is chosen, remembered, and sent with the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+
+from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic import settings
+from UncertaintySegLib.panel.segment_section import SegmentSection
+from UncertaintySegLib.server.replies import parse_info
+
+
+class Chooser:
+    """Somebody at the section that runs models, with the phantom open."""
+
+    def __init__(self, panel, server) -> None:
+        from slicer_host import desktop
+
+        self.desktop, self.panel, self.session, self.server = desktop, panel, panel.session, server
+        self.section = panel.sections["Segment"]
+        self.ui = self.section.ui
+
+    def method(self, text: str) -> None:
+        box = self.ui.methodComboBox
+        box.setCurrentIndex([box.itemText(place) for place in range(box.count)].index(text))
+
+    def option(self, name: str):
+        found = slicer.util.findChildren(self.ui.optionsWidget, name=f"{name}Option")
+        assert found, name
+        return found[-1]
+
+    def row(self, name: str) -> int:
+        table = self.ui.structuresTable
+        return next(row for row in range(table.rowCount) if table.item(row, 1).text() == name)
+
+    def tick(self, name: str, *, ticked: bool) -> None:
+        import qt
+
+        state = qt.Qt.Checked if ticked else qt.Qt.Unchecked
+        self.ui.structuresTable.item(self.row(name), 1).setCheckState(state)
+
+    def run(self) -> dict:
+        """Press the button; returns what the server was told."""
+        self.ui.runButton.click()
+        self.desktop.wait_until(lambda: not self.session.busy, 120)
+        return [body for path, body in self.server.bodies if path == "/uncertainty/v1/jobs"][-1]["params"]
+
+
+def sit_down(open_panel, session, server) -> Chooser:
+    panel = open_panel(SegmentSection)
+    session.url = server.url
+    session.state.info = parse_info(server.info)
+    session.changed.emit()
+    panel.sections["Segment"].ui.runGroupBox.collapsed = False
+    return Chooser(panel, server)
+
+
+@pytest.fixture
+def chooser(open_panel, session, show_result, wire_server):
+    settings.remember("runs", "")
+    chooser = sit_down(open_panel, session, wire_server)
+    show_result()
+    yield chooser
+    settings.remember("runs", "")
+
+
+def test_as_it_is_nothing_is_sent(chooser):
+    assert chooser.ui.methodComboBox.currentText == "once, as it is"
+    assert "runs once" in chooser.ui.methodLabel.text
+    assert chooser.run() == {}
+
+
+def test_a_method_and_settings_are_sent_with_the_run_and_said_with_its_result(chooser, wire_server):
+    chooser.method("dropout injection")
+    assert "The network runs 30 times" in chooser.ui.methodLabel.text
+    chooser.option("passes").setValue(7)
+    chooser.option("granularity").setCurrentIndex(1)
+    chooser.option("crf").setChecked(True)
+    chooser.option("threshold").setCurrentIndex(1)
+    assert chooser.option("p").maximum == 0.99
+    assert chooser.option("seed").maximum == 2**31 - 1
+    risk = wire_server.job_result["risk"]
+    wire_server.job_result = {
+        **wire_server.job_result,
+        "risk": {**risk, "provenance": {**risk["provenance"], "params": {"method": "dropout_injection", "passes": 7}}},
+    }
+    assert chooser.run() == {
+        "method": "dropout_injection",
+        "options": {"passes": 7, "granularity": "element"},
+        "crf": True,
+        "threshold": "otsu",
+    }
+    assert "Run with method dropout_injection, passes 7." in chooser.session.state.message
+
+
+def test_a_choice_is_remembered_for_each_model_and_forgotten_where_it_is_not_offered_any_more(
+    chooser, open_panel, session, wire_server
+):
+    chooser.method("dropout injection")
+    chooser.option("passes").setValue(7)
+    chooser.tick("lesion", ticked=False)
+    again = sit_down(open_panel, session, wire_server)
+    assert again.ui.methodComboBox.currentText == "dropout injection"
+    assert again.run() == {"method": "dropout_injection", "options": {"passes": 7}, "structures": ["organ"]}
+    kept = json.loads(settings.value("runs"))
+    kept["phantom_low_rank"]["options"]["dropout_injection"]["passes"] = 99999
+    kept["phantom_low_rank"]["run"] = {"seed": "x", "crf": 3}
+    settings.remember("runs", json.dumps(kept))
+    assert sit_down(open_panel, session, wire_server).run()["options"] == {}
+    model = session.state.info.models["phantom_low_rank"]
+    session.state.info = replace(session.state.info, models={model.name: replace(model, methods=model.methods[1:])})
+    session.changed.emit()
+    assert "method" not in again.section._run.choice.params(again.section.model)
+
+
+def test_structures_have_their_label_numbers_and_only_the_ticked_ones_are_asked_for(chooser):
+    table = chooser.ui.structuresTable
+    assert [table.item(row, column).text() for row in range(2) for column in (0, 1)] == ["1", "organ", "2", "lesion"]
+    assert chooser.ui.structuresLabel.text == "All 2 structures get maps, regions and rows."
+    chooser.tick("organ", ticked=False)
+    assert chooser.ui.structuresLabel.text == "1 of 2 structures get maps, regions and rows; the label has all of them."
+    assert chooser.run()["structures"] == ["lesion"]
+    chooser.ui.noStructuresButton.click()
+    assert "No structure is ticked" in chooser.ui.structuresLabel.text
+    assert "structures" not in chooser.run()
+
+
+def test_the_region_of_interest_is_sent_as_voxels_of_the_scans_file(chooser, session, phantom_case):
+    chooser.ui.regionCheckBox.click()
+    node = chooser.section._run.region.node
+    assert node.GetScene() is session.scene.scene
+    scan = nib.load(phantom_case.scan)
+    box = np.array([[10, 30], [5, 40], [6, 20]])
+    voxel = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    axes = np.eye(4)
+    axes[:3, :3] = scan.affine[:3, :3] / voxel  # the box is turned as the scan is
+    axes[:3, 3] = nib.affines.apply_affine(scan.affine, box.mean(axis=1) - 0.5)
+    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(axes))
+    node.SetSize(*((box[:, 1] - box[:, 0]) * voxel))
+    assert chooser.run()["roi"] == box.tolist()
+    node.SetCenter(1000.0, 0.0, 0.0)
+    before = len(chooser.server.bodies)
+    chooser.ui.runButton.click()
+    assert "does not touch the scan" in session.state.message
+    assert len(chooser.server.bodies) == before
+
+
+def test_a_region_reaches_over_the_edge_no_further_than_the_scan_and_goes_with_the_case(
+    chooser, session, phantom_case, show_result
+):
+    chooser.ui.regionCheckBox.click()
+    region = chooser.section._run.region
+    region.node.SetSize(1000.0, 1000.0, 1000.0)
+    assert region.voxels(session.scene.scan) == [[0, size] for size in nib.load(phantom_case.scan).shape]
+    show_result()
+    assert not chooser.ui.regionCheckBox.checked
+    with pytest.raises(SceneError, match="no longer in the scene"):
+        region.voxels(session.scene.scan)
+
+
+def test_where_an_imported_model_comes_from_is_said(chooser):
+    lines = chooser.ui.aboutLabel.text.replace("\u200b", "").splitlines()
+    assert "Imported from nnU-Net (folder Dataset004)." in lines
+    assert chooser.ui.aboutLabel.toolTip == "1 organ, 2 lesion"
+
+
+def test_a_stock_model_offers_nothing_of_it(chooser):
+    chooser.section._choose("stock_model")
+    chooser.session.changed.emit()
+    assert not chooser.ui.runGroupBox.isVisibleTo(chooser.panel.widget)
