@@ -145,7 +145,7 @@ def walk(url: str, model: str, folder: Path) -> Walk:
     way.ui("Selection").fillCheckBox.setChecked(False)
     risk.mapCheckBox.click()
     way.key("N")
-    way.key("P")
+    way.key("Shift+N")
     way.step("08_regions", "Regions")
 
     before = way.session.scene.label_ids()

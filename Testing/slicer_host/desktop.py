@@ -172,11 +172,13 @@ def discard(window: QtWidgets.QWidget) -> None:
 
 
 def press_key(keys: str) -> None:
-    """Press keys ("N", "Ctrl+Z", "Space") while the main window has the focus."""
-    _main_window.activateWindow()
-    _main_window.setFocus()
+    """Press keys ("N", "Ctrl+Z", "Space"): what has the focus in the main window, or in its open dialog, gets them."""
     process_events()
-    QtTest.QTest.keySequence(_main_window, QtGui.QKeySequence(keys))
+    if not isinstance(QtWidgets.QApplication.activeWindow(), QtWidgets.QDialog):
+        _main_window.activateWindow()
+        process_events()
+    window = QtWidgets.QApplication.activeWindow()
+    QtTest.QTest.keySequence(window.focusWidget() or window, QtGui.QKeySequence(keys))
     process_events()
 
 

@@ -213,6 +213,25 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self.updateWidgetFromMRML()
         self.currentSegmentIDChanged.emit(segment_id)
 
+    def selectSegmentAtOffset(self, offset: int) -> None:
+        """As in Slicer: hidden segments are passed over, the first one comes after the last, and none before it."""
+        display = self.segmentationNode().GetDisplayNode() if self.segmentationNode() is not None else None
+        row, count = self.segments.currentRow, self.segments.count
+        if display is None or row < 0:
+            return
+        for _step in range(count):
+            row = max(0, row + offset) % count
+            segment_id = self.segments.item(row).data(QtCore.Qt.UserRole)
+            if display.GetSegmentVisibility(segment_id):
+                self.setCurrentSegmentID(segment_id)
+                return
+
+    def selectPreviousSegment(self) -> None:
+        self.selectSegmentAtOffset(-1)
+
+    def selectNextSegment(self) -> None:
+        self.selectSegmentAtOffset(1)
+
     def effectByName(self, name: str) -> Effect | None:
         return Effect(name, self) if name in EFFECTS else None
 

@@ -166,7 +166,7 @@ class Clicks:
         step = _ClickStep(before, self._marks)
         new = marking.new_voxels(before, self._marks, self.session.scene.scan)
         box = (tuple(np.min(new, axis=0).tolist()), tuple(np.max(new, axis=0).tolist())) if new else None
-        step.kept = history.add(_("Click"), partial(self._undo, step), partial(self._redo, step), box)
+        step.kept = history.add(_("click"), partial(self._undo, step), partial(self._redo, step), box)
         if self._step is not None:  # both will have one answer
             history.drop(self._step.kept)
             step.before = self._step.before

@@ -1,18 +1,27 @@
-"""The keys that work while the module is open, and what they do."""
+"""The keys that work while the module is open, and what they do; `shared_keys` says who else has keys."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
 
+_AND = "; "  # as Qt separates the keys of a list
+
+TOOLS = (
+    *("Paint", "Erase", "Level tracing", "Grow from seeds", "Islands", "Smoothing", "Scissors"),
+    *("Threshold", "Draw", "Fill between slices", "Margin", "Logical operators"),
+)
+"""Effects of the Segment Editor in the order of their buttons."""
+
 
 @dataclass(frozen=True)
 class Key:
-    """One key: the name of what it does, what it is before anybody has changed it, and what it does in words."""
+    """What a key does: its name, the key before anybody has changed it (or several, as "Z; Y"), and it in words."""
 
     name: str
     default: str
@@ -20,27 +29,64 @@ class Key:
 
     @property
     def sequence(self) -> str:
-        """The key, as Qt writes it; empty for none."""
+        """The key, as Qt writes it, or several; empty for none."""
         return _changed().get(self.name, self.default)
 
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The keys one by one."""
+        return tuple(part for part in self.sequence.split(_AND) if part)
 
-KEYS: tuple[Key, ...] = (
-    Key("next_region", "N", _("Next region")),
-    Key("previous_region", "P", _("Previous region")),
-    Key("accept", "A", _("Accept: the label is right here")),
-    Key("dismiss", "D", _("Dismiss: leave it as it is")),
-    Key("undo", "U", _("Undo the last decision, click or edit")),
-    Key("redo", "Shift+U", _("Do again what was undone")),
-    Key("click", "C", _("Correct by clicks, or stop it")),
-    Key("map", "V", _("Show or hide the map")),
-    Key("outlines", "G", _("Show or hide the outlines")),
-    Key("threshold_down", "[", _("Lower the threshold: review more")),
-    Key("threshold_up", "]", _("Raise the threshold: review less")),
-    Key("fit", "F", _("Show the whole scan")),
-    Key("next_case", "Shift+N", _("Next case")),
-    Key("submit", "Shift+S", _("Submit the label and take the next case")),
-)
-"""All keys, in the order in which a list shows them."""
+
+def _tool_key(number: int, name: str) -> Key:
+    """Return the key of a tool as the Segment Editor has it: 1 to 9 and 0, then the same with Shift."""
+    default = f"Shift+{number % 10}" if number > 10 else f"{number % 10}"
+    return Key(f"tool_{number}", default, name)
+
+
+GROUPS: dict[str, tuple[Key, ...]] = {
+    _("Case"): (
+        Key("connect", "Shift+C", _("Connect to the server")),
+        Key("next_case", "Ctrl+N", _("Next case")),
+        Key("segment", "Shift+R", _("Segment: run the model")),
+        Key("submit", "Shift+S", _("Submit the label and take the next case")),
+    ),
+    _("Regions"): (
+        Key("next_region", "N", _("Next region")),
+        Key("previous_region", "Shift+N", _("Previous region")),
+        Key("accept", "K", _("Accept: the label is OK here")),
+        Key("dismiss", "D", _("Dismiss: leave it as it is")),
+        Key("click", "C", _("Correct by clicks, or stop it")),
+    ),
+    _("Undo"): (
+        Key("undo", "Z; Ctrl+Z", _("Undo the last decision, click or edit")),
+        Key("redo", "Y; Ctrl+Y; Ctrl+Shift+Z", _("Do again what was undone")),
+    ),
+    _("Views"): (
+        Key("map", "M", _("Show or hide the map")),
+        Key("outlines", "O", _("Show or hide the outlines")),
+        Key("threshold_down", "Ctrl+Down", _("Lower the threshold: review more")),
+        Key("threshold_up", "Ctrl+Up", _("Raise the threshold: review less")),
+        Key("fit", "H", _("Show the whole scan")),
+        Key("help", "?", _("Show or hide these keys")),
+    ),
+    _("Tools"): (
+        Key("structure", "J", _("Choose the structure to edit, by name or label number")),
+        Key("previous_segment", "Q", _("Previous structure")),
+        Key("next_segment", "W", _("Next structure")),
+        Key("last_tool", "Space", _("The tool before, or none")),
+        Key("no_tool", "Esc", _("Put the tool away")),
+        *(_tool_key(number, name) for number, name in enumerate(TOOLS, start=1)),
+    ),
+}
+"""All keys by the headings of a list that shows them."""
+
+KEYS: tuple[Key, ...] = tuple(key for group in GROUPS.values() for key in group)
+
+
+def join(sequences: Iterable[str]) -> str:
+    """Return keys as one text, as `Key.sequence` has them."""
+    return _AND.join(sequences)
 
 
 def change(name: str, sequence: str) -> None:

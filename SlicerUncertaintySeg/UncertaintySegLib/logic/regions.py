@@ -97,11 +97,11 @@ class Regions:
 
     def accept(self) -> None:
         """Say that the label is right in this region, and go to the next open one."""
-        self._decide(ACCEPTED, _("Accept"))
+        self._decide(ACCEPTED, _("accept region {number}"))
 
     def dismiss(self) -> None:
         """Leave this region as it is, and go to the next open one."""
-        self._decide(DISMISSED, _("Dismiss"))
+        self._decide(DISMISSED, _("dismiss region {number}"))
 
     def show_box(self, visible: bool) -> None:
         """Show or hide the box around the region."""
@@ -124,7 +124,9 @@ class Regions:
             self._go_to_open()
             return
         self.session.history.add(
-            text, lambda: self._set_decisions(before, region), lambda: self._set_decisions(after, region)
+            text.format(number=place + 1),
+            lambda: self._set_decisions(before, region),
+            lambda: self._set_decisions(after, region),
         )
         self._set_decisions(after, region)
         self.current = place if place < len(self.items) else None

@@ -168,6 +168,18 @@ class Session:
         _logger.error("%s", error, exc_info=None if expected else error)
         self.changed.emit()
 
+    def undo(self) -> None:
+        """Take the last step back, and say which it was."""
+        what = self.history.undo()
+        if what:
+            self.say(_("Undone: {what}.").format(what=what))
+
+    def redo(self) -> None:
+        """Do again what was undone last, and say what it was."""
+        what = self.history.redo()
+        if what:
+            self.say(_("Done again: {what}.").format(what=what))
+
     def open_case(self, sample: Sample, scan: Path, label: Path | None = None) -> None:
         """Show a scan in place of the case before.
 

@@ -70,7 +70,7 @@ class History:
 
     def note_edit(self, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> None:
         """Add what was drawn by hand, see `Step`."""
-        self.add(_("Edit"), undo, redo, box)
+        self.add(_("edit"), undo, redo, box)
 
     def drop(self, step: Step) -> None:
         """Forget a step, as though it was part of another one."""
@@ -82,17 +82,15 @@ class History:
         self.done = [*(other for other in self.done if other is not step), step]
         step.shown = self._state.shown
 
-    def undo(self) -> None:
-        """Take the last step back."""
+    def undo(self) -> str:
+        """Take the last step back, and return what it was; an empty text where nothing was undone."""
         self.stepping.emit()
-        if self.done:
-            self._move(self.done, self._undone, lambda step: step.undo())
+        return self._move(self.done, self._undone, lambda step: step.undo()) if self.done else ""
 
-    def redo(self) -> None:
-        """Do again what was undone last."""
+    def redo(self) -> str:
+        """Do again what was undone last, and return what it was; an empty text where nothing was done."""
         self.stepping.emit()
-        if self._undone:
-            self._move(self._undone, self.done, lambda step: step.redo())
+        return self._move(self._undone, self.done, lambda step: step.redo()) if self._undone else ""
 
     def clear(self) -> None:
         """Forget everything, as for another case or another model's label."""
@@ -100,16 +98,17 @@ class History:
         self._undone.clear()
         self.changed.emit()
 
-    def _move(self, source: list[Step], target: list[Step], act: Callable[[Step], None]) -> None:
+    def _move(self, source: list[Step], target: list[Step], act: Callable[[Step], None]) -> str:
         step, now = source[-1], self._state.shown
         try:
             act(step)
             self._show_again(step.shown)
         except UncertaintySegError as error:
             self._fail(error)
-            return
+            return ""
         source.pop()
         step.shown = now
         target.append(step)
         self.restored.emit()
         self.changed.emit()
+        return step.text

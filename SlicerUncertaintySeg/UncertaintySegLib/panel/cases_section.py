@@ -13,7 +13,7 @@ from UncertaintySegLib.logic.leases import Lease
 from UncertaintySegLib.panel.cases_table import CasesTable
 from UncertaintySegLib.panel.intake_box import IntakeBox
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import fill, may_leave, timer
+from UncertaintySegLib.panel.widgets import fill, may_leave, name_keys, timer
 from UncertaintySegLib.server.replies import Sample
 
 
@@ -36,6 +36,7 @@ class CasesSection(Section):
         self._url = self._model = ""
         ui.strategyComboBox.currentIndexChanged.connect(self.on_strategy)
         ui.nextButton.clicked.connect(self.on_next)
+        name_keys({"next_case": ui.nextButton})
         ui.skipButton.clicked.connect(self.on_skip)
         ui.previousButton.clicked.connect(lambda *_arguments: self.cases.previous())
         ui.scoreButton.clicked.connect(lambda *_arguments: self.cases.score(session.state.model))

@@ -47,6 +47,9 @@ class CasesTable:
         header.setSortIndicator(self._column, qt.Qt.DescendingOrder)
         header.sortIndicatorChanged.connect(self._sort)
         table.cellDoubleClicked.connect(self._choose)
+        enter = qt.QShortcut(qt.QKeySequence("Return"), table)
+        enter.setContext(qt.Qt.WidgetShortcut)
+        enter.activated.connect(self._choose_current)
         table.verticalScrollBar().valueChanged.connect(self._scrolled)
         filter_edit.textChanged.connect(lambda *_arguments: self._arrange())
 
@@ -95,6 +98,10 @@ class CasesTable:
     def _sort(self, column: int, order) -> None:
         self._column, self._descending = column, order == qt.Qt.DescendingOrder
         self._arrange()
+
+    def _choose_current(self) -> None:
+        if 0 <= self._table.currentRow() < len(self._shown):
+            self._choose(self._table.currentRow(), 0)
 
     def _choose(self, row: int, _column: int) -> None:
         self._chosen(self._shown[row].id)

@@ -16,8 +16,12 @@ from UncertaintySegLib.logic.reviewing import Reviewing
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.submission import Submission
 from UncertaintySegLib.panel import segment_editor
+from UncertaintySegLib.panel.history_buttons import HistoryButtons
+from UncertaintySegLib.panel.palette import Palette
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import timer
+from UncertaintySegLib.panel.tools import Tools
+from UncertaintySegLib.panel.widgets import name_keys, timer
+from UncertaintySegLib.scene.segments import Structure, structures
 
 _STROKE_MILLISECONDS = 0  # as soon as the effect has done all that it does
 _REVIEW_MILLISECONDS = 1000
@@ -40,6 +44,8 @@ class EditSection(Section):
         self.submission = Submission(session, self.editing, self.safekeeping, self.attention)
         self.editor = segment_editor.create(session.scene.scene)
         ui.editorPlace.layout().addWidget(self.editor)
+        self.tools = Tools(self.editor, lambda: self.editing.is_possible)
+        self.palette = Palette(self.on_structure)
 
         self._stroke = timer(_STROKE_MILLISECONDS, self.editing.settle)
         self._review = timer(_REVIEW_MILLISECONDS, self.reviewing.review)
@@ -52,8 +58,7 @@ class EditSection(Section):
 
         ui.insideRiskCheckBox.setChecked(self.editing.confined)
         ui.insideRiskCheckBox.toggled.connect(self.on_confined)
-        ui.undoButton.clicked.connect(self.on_undo)
-        ui.redoButton.clicked.connect(self.on_redo)
+        self._history_buttons = HistoryButtons(ui.undoButton, ui.redoButton, session)
         ui.restoreButton.clicked.connect(self.on_restore)
         ui.discardButton.clicked.connect(self.on_discard)
         ui.submitButton.clicked.connect(self.on_submit)
@@ -73,11 +78,16 @@ class EditSection(Section):
             scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self.on_node_removed),
         ]
         self._draft, self._server = None, None
+        name_keys({"submit": ui.submitNextButton})
         self.show_drafts()
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here."""
-        return {"submit": self.ui.submitNextButton.click}
+        return {
+            "submit": self.ui.submitNextButton.click,
+            "structure": self.on_choose_structure,
+            **self.tools.actions(),
+        }
 
     def enter(self) -> None:
         """Let the effects hear the mouse."""
@@ -96,6 +106,8 @@ class EditSection(Section):
         for observation in self._observations:
             self.session.scene.scene.RemoveObserver(observation)
         segment_editor.release(self.editor)
+        self.tools.close()
+        self.palette.close()
         self.editor.setMRMLSegmentEditorNode(None)
 
     def on_scene_closing(self, _caller, _event) -> None:
@@ -119,6 +131,19 @@ class EditSection(Section):
         """Give the editor the segmentation, where it is another one."""
         scene = self.session.scene
         segment_editor.show(self.editor, scene.segmentation, scene.scan)
+        self.tools.watch()
+
+    def on_choose_structure(self) -> None:
+        """Offer the structures of the case."""
+        if self.editing.is_possible:
+            self.palette.open(structures(self.session.scene.segmentation), self.editor.currentSegmentID())
+        else:
+            self.session.say(self._why_not())
+
+    def on_structure(self, structure: Structure) -> None:
+        """Edit this structure from now on."""
+        self.editor.setCurrentSegmentID(structure.segment_id)
+        self.session.say(_("The tools change {structure} now.").format(structure=structure.name))
 
     def on_case_closed(self) -> None:
         """Take the tools away."""
@@ -129,14 +154,6 @@ class EditSection(Section):
         """Follow the check box; it is remembered."""
         settings.remember("editInsideRisk", bool(confined))
         self.editing.set_confined(bool(confined))
-
-    def on_undo(self, *_arguments) -> None:
-        """Take the last step back."""
-        self.session.history.undo()
-
-    def on_redo(self, *_arguments) -> None:
-        """Do it again."""
-        self.session.history.redo()
 
     def on_restore(self, *_arguments) -> None:
         """Go on with a draft."""
@@ -211,8 +228,7 @@ class EditSection(Section):
         ui.uncertainLabel.setText(self._uncertain_text())
         ui.reviewLabel.setText(self.reviewing.text)
         ui.reviewLabel.setVisible(bool(self.reviewing.text))
-        ui.undoButton.setEnabled(bool(session.history.last))
-        ui.redoButton.setEnabled(bool(session.history.next))
+        self._history_buttons.refresh()
         for button in (ui.submitButton, ui.submitNextButton):
             button.setEnabled(possible and not session.busy and session.state.info is not None)
         self._show_looked_at()

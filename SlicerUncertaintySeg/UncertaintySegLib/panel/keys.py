@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import keyboard
+
+_TEXT_FIELDS = ("QLineEdit", "QTextEdit", "QPlainTextEdit", "QAbstractSpinBox")
+_RESTS = "UncertaintySegRests"
 
 
 class Keys:
     """The shortcuts of the panel.
 
+    Shortcuts that others have put on the main window for the same keys rest while ours work: Qt would let each of them
+    have its turn, and those of some extensions stay there when their module is left.
+
     Args:
         actions: What to do, by the name in `keyboard.KEYS`. A key without an action stays Slicer's.
+        say: Gets a sentence for the status line.
     """
 
-    def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
-        self._actions = actions
+    def __init__(self, actions: Mapping[str, Callable[[], None]], say: Callable[[str], None]) -> None:
+        self._actions, self._say = actions, say
         self._shortcuts: list[qt.QShortcut] = []
 
     def activate(self) -> None:
         """Let the keys work; they are then as they were set last."""
         self.deactivate()
-        for key in keyboard.KEYS:
-            action = self._actions.get(key.name)
-            if action is not None and key.sequence:
-                shortcut = qt.QShortcut(qt.QKeySequence(key.sequence), slicer.util.mainWindow())
-                shortcut.setAutoRepeat(False)
-                shortcut.activated.connect(lambda action=action: _unless_typing(action))
-                self._shortcuts.append(shortcut)
+        keys = [key for key in keyboard.KEYS if key.name in self._actions]
+        _rest([sequence for key in keys for sequence in key.sequences])
+        for key in keys:
+            for sequence in key.sequences:
+                self._add(sequence, self._actions[key.name])
 
     def deactivate(self) -> None:
         """Give the keys back to Slicer."""
@@ -39,10 +45,45 @@ class Keys:
             shortcut.setParent(None)
             shortcut.deleteLater()
         self._shortcuts.clear()
+        for shortcut in _on_main_window():
+            if shortcut.property(_RESTS):
+                shortcut.setProperty(_RESTS, False)
+                shortcut.setEnabled(True)
+
+    def _add(self, sequence: str, action: Callable[[], None]) -> None:
+        shortcut = qt.QShortcut(qt.QKeySequence(sequence), slicer.util.mainWindow())
+        shortcut.setAutoRepeat(False)
+        shortcut.activated.connect(lambda: _press(sequence, action))
+        shortcut.activatedAmbiguously.connect(lambda: self._press_shared(sequence, action))
+        self._shortcuts.append(shortcut)
+
+    def _press_shared(self, sequence: str, action: Callable[[], None]) -> None:
+        """Do it although something else in Slicer has the key; Qt leaves it to us which of the two has its turn."""
+        _press(sequence, action)
+        text = _("Something else in Slicer has the key {key} as well: if it does not always work, choose another one.")
+        self._say(text.format(key=sequence))
 
 
-def _unless_typing(action: Callable[[], None]) -> None:
+def _press(sequence: str, action: Callable[[], None]) -> None:
+    """Act, unless somebody types; Esc leaves the text field, and Space presses the button that has the focus."""
     widget = qt.QApplication.focusWidget()
-    kinds = ("QLineEdit", "QTextEdit", "QPlainTextEdit", "QAbstractSpinBox")
-    if widget is None or not any(widget.inherits(kind) for kind in kinds):
+    if widget is not None and any(widget.inherits(kind) for kind in _TEXT_FIELDS):
+        if sequence == "Esc":
+            widget.clearFocus()
+    elif widget is not None and sequence == "Space" and widget.inherits("QAbstractButton"):
+        widget.click()
+    else:
         action()
+
+
+def _rest(sequences: Iterable[str]) -> None:
+    """Let nobody else on the main window hear some keys."""
+    keys = set(sequences)
+    for shortcut in _on_main_window():
+        if shortcut.enabled and shortcut.key.toString() in keys:
+            shortcut.setEnabled(False)
+            shortcut.setProperty(_RESTS, True)
+
+
+def _on_main_window() -> list[qt.QShortcut]:
+    return [child for child in slicer.util.mainWindow().children() if child.className() == "QShortcut"]

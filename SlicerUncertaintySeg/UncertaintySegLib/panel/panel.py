@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import Summary
+from UncertaintySegLib.panel.help_overlay import HelpOverlay
 from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
 
@@ -27,6 +28,7 @@ class Panel:
     Attributes:
         sections: The sections by name.
         keys: Their keys.
+        help: What shows them.
     """
 
     def __init__(self, ui, session: Session, sections: list[type[Section]], ui_folder: str) -> None:
@@ -37,7 +39,8 @@ class Panel:
         for section in self.sections.values():
             ui.sections.layout().addWidget(section.button)
         acts = {name: act for section in self.sections.values() for name, act in section.actions().items()}
-        self.keys = Keys(acts)
+        self.help = HelpOverlay()
+        self.keys = Keys({**acts, "help": self.help.toggle}, session.say)
         self._reports = acts.get("report")
         ui.quickReportButton.clicked.connect(lambda *_checked: self._reports())
         ui.cancelButton.clicked.connect(self.on_cancel)
@@ -58,6 +61,7 @@ class Panel:
     def exit(self) -> None:
         """Another module is open now."""
         self.keys.deactivate()
+        self.help.close()
         for section in self.sections.values():
             section.exit()
 
@@ -65,6 +69,7 @@ class Panel:
         """Stop what runs."""
         self._timer.stop()
         self.keys.deactivate()
+        self.help.close()
         for section in self.sections.values():
             section.close()
         self.session.close()

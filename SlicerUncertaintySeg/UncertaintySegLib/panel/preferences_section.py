@@ -6,6 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import downloads, keyboard, settings
+from UncertaintySegLib.logic.shared_keys import owners
 from UncertaintySegLib.panel.section import Section
 
 
@@ -65,17 +66,26 @@ class PreferencesSection(Section):
         table.cellChanged.connect(self.on_key)
 
     def on_key(self, row: int, column: int) -> None:
-        """Give something another key; what is no key is put back."""
+        """Give something another key, or several; what is no key, or another one's of ours, is put back."""
         item, key = self.ui.keysTable.item(row, column), keyboard.KEYS[row]
-        typed = item.text().strip()
-        wanted = qt.QKeySequence(typed).toString()
-        others = {other.sequence for other in keyboard.KEYS if other is not key and other.sequence}
-        if wanted in others or bool(typed) != bool(wanted):
-            reason = _("'{text}' is taken by something else.") if wanted else _("'{text}' is no key.")
-            self.session.fail(reason.format(text=typed))
-            wanted = key.sequence
-        elif wanted != key.sequence:
-            keyboard.change(key.name, wanted)
+        typed = [part.strip() for part in item.text().split(";") if part.strip()]
+        wanted = [qt.QKeySequence(part).toString() for part in typed]
+        taken = [other for other in keyboard.KEYS if other is not key and set(other.sequences) & set(wanted)]
+        if taken or not all(wanted):
+            reason = _("'{text}' is taken: {what}.") if taken else _("'{text}' is no key.")
+            self.session.fail(reason.format(text=item.text().strip(), what=taken[0].text if taken else ""))
+            wanted = list(key.sequences)
+        elif keyboard.join(wanted) != key.sequence:
+            keyboard.change(key.name, keyboard.join(wanted))
             self.session.say(_("The key works from the next time that you open this module."))
-        if item.text() != wanted:
-            item.setText(wanted)
+            self._warn(wanted, key.name)
+        if item.text() != keyboard.join(wanted):
+            item.setText(keyboard.join(wanted))
+
+    def _warn(self, sequences: list[str], name: str) -> None:
+        """Say who else has a key that somebody has chosen; it works all the same."""
+        others = [shared for sequence in sequences for shared in owners(sequence, name)]
+        if others:
+            text = _("{key} is a key of {owner}, too ({what}): while this module is open it does what you chose.")
+            other = others[0]
+            self.session.say(text.format(key=other.sequence, owner=other.owner, what=other.what))

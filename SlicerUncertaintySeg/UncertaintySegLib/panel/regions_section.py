@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.logic.clicks import Clicks
 from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.regions import ACCEPTED, DISMISSED, EDITED, OPEN, Regions
+from UncertaintySegLib.panel.history_buttons import HistoryButtons
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import make_searchable
+from UncertaintySegLib.panel.widgets import color_icon, make_searchable, name_keys
 from UncertaintySegLib.scene import navigation
 
 _BAR_STEPS = 1000
@@ -36,8 +35,7 @@ class RegionsSection(Section):
         ui.nextButton.clicked.connect(lambda *_arguments: self.regions.next())
         ui.acceptButton.clicked.connect(lambda *_arguments: self.regions.accept())
         ui.dismissButton.clicked.connect(lambda *_arguments: self.regions.dismiss())
-        ui.undoButton.clicked.connect(lambda *_arguments: session.history.undo())
-        ui.redoButton.clicked.connect(lambda *_arguments: session.history.redo())
+        self._history_buttons = HistoryButtons(ui.undoButton, ui.redoButton, session)
         ui.boxCheckBox.toggled.connect(lambda checked: self.regions.show_box(bool(checked)))
         ui.clickButton.clicked.connect(self.on_click_mode)
         make_searchable(ui.structureComboBox)
@@ -47,7 +45,15 @@ class RegionsSection(Section):
         self._labels: list[int] = []
         for part in (self.regions, self.clicks, session.history):
             part.changed.connect(self.refresh)
-        self._name_keys()
+        name_keys(
+            {
+                "previous_region": ui.previousButton,
+                "next_region": ui.nextButton,
+                "accept": ui.acceptButton,
+                "dismiss": ui.dismissButton,
+                "click": ui.clickButton,
+            }
+        )
         self.refresh()
 
     def actions(self) -> dict[str, Callable[[], None]]:
@@ -57,8 +63,8 @@ class RegionsSection(Section):
             "previous_region": self.regions.previous,
             "accept": self.regions.accept,
             "dismiss": self.regions.dismiss,
-            "undo": self.session.history.undo,
-            "redo": self.session.history.redo,
+            "undo": self.session.undo,
+            "redo": self.session.redo,
             "click": self.on_click_mode,
             "fit": navigation.fit,
         }
@@ -101,9 +107,7 @@ class RegionsSection(Section):
             button.setEnabled(regions.current is not None and not read_only)
         for widget in (ui.acceptButton, ui.dismissButton, ui.undoButton, ui.redoButton, ui.clicksGroup):
             widget.setVisible(not read_only)
-        history = self.session.history
-        ui.undoButton.setEnabled(bool(history.last))
-        ui.redoButton.setEnabled(bool(history.next))
+        self._history_buttons.refresh()
         self._refresh_clicks()
 
     def _refresh_clicks(self) -> None:
@@ -160,28 +164,7 @@ class RegionsSection(Section):
             combo_box.blockSignals(True)
             combo_box.clear()
             for label_id in wanted:
-                combo_box.addItem(_icon(colors.get(label_id)), names.get(label_id, _("background")))
+                combo_box.addItem(color_icon(colors.get(label_id)), names.get(label_id, _("background")))
             combo_box.setCurrentIndex(0 if wanted else -1)
             combo_box.blockSignals(False)
             self.on_structure()
-
-    def _name_keys(self) -> None:
-        keys = {key.name: key.sequence for key in keyboard.KEYS}
-        ui = self.ui
-        for button, name in (
-            (ui.previousButton, "previous_region"),
-            (ui.nextButton, "next_region"),
-            (ui.acceptButton, "accept"),
-            (ui.dismissButton, "dismiss"),
-            (ui.undoButton, "undo"),
-            (ui.redoButton, "redo"),
-            (ui.clickButton, "click"),
-        ):
-            if keys[name]:
-                button.setToolTip(_("{text} Key: {key}").format(text=button.toolTip, key=keys[name]))
-
-
-def _icon(color: tuple[float, float, float] | None):
-    pixmap = qt.QPixmap(12, 12)
-    pixmap.fill(qt.QColor(*(round(255 * part) for part in color or (0.85, 0.85, 0.85))))
-    return qt.QIcon(pixmap)

@@ -41,6 +41,9 @@ class Section:
         layout = qt.QVBoxLayout(self.button)
         layout.addWidget(contents)
         self.setup()
+        for widget in slicer.util.findChildren(self.button):
+            if widget.inherits("QTableView"):
+                widget.setTabKeyNavigation(False)  # Tab leaves a table, for those without a mouse
         self.button.collapsed = self.collapsed
 
     def setup(self) -> None:

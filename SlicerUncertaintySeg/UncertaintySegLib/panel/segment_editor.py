@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import slicer
 
+from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.scene import editing
-
-_EFFECTS = (
-    *("Paint", "Erase", "Level tracing", "Grow from seeds", "Islands", "Smoothing", "Scissors"),
-    *("Threshold", "Draw", "Fill between slices", "Margin", "Logical operators"),
-)
 
 
 def create(scene: slicer.vtkMRMLScene):
     """Return a `qMRMLSegmentEditorWidget` that has nothing to edit yet.
 
     Its own undo is off: what is drawn is undone in one order with clicks and decisions, see `logic.undo`.
+    Its own shortcuts are not installed, see `panel.tools`.
     """
     editor = slicer.qMRMLSegmentEditorWidget()
     editor.setMRMLSegmentEditorNode(editing.editor_node(scene))
@@ -26,7 +23,7 @@ def create(scene: slicer.vtkMRMLScene):
     editor.autoShowSourceVolumeNode = False  # the views already show the scan, and a map over it
     editor.maximumNumberOfUndoStates = 0
     editor.undoEnabled = False
-    editor.setEffectNameOrder(list(_EFFECTS))
+    editor.setEffectNameOrder(list(keyboard.TOOLS))
     editor.unorderedEffectsVisible = False
     for table in slicer.util.findChildren(editor, name="SegmentsTableView"):
         table.setHideSegments([editing.SEGMENT])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import slicer
 from slicer.i18n import tr as _
@@ -15,7 +16,7 @@ from UncertaintySegLib.logic.structures import FEW
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.run_box import RunBox
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import fill, may_discard_edits
+from UncertaintySegLib.panel.widgets import fill, may_discard_edits, name_keys
 from UncertaintySegLib.scene.overlay import title
 from UncertaintySegLib.scene.region_of_interest import RegionOfInterest
 from UncertaintySegLib.server.replies import LabelShift, Model
@@ -49,8 +50,13 @@ class SegmentSection(Section):
         ui.segmentationComboBox.setMRMLScene(slicer.mrmlScene)
         ui.segmentationComboBox.connect("currentNodeChanged(vtkMRMLNode*)", self.on_segmentation)
         ui.runButton.clicked.connect(self.on_run)
+        name_keys({"segment": ui.runButton})
         self.session.case_opened.connect(self.on_case)
         self.on_case()
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what keys do here."""
+        return {"segment": self.ui.runButton.click}
 
     @property
     def model(self) -> Model | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 
 import qt
 from slicer.i18n import tr as _
@@ -11,6 +12,7 @@ from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.connection import Connection, Light
 from UncertaintySegLib.logic.server_here import LOG_LINES, ServerHere
 from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import name_keys
 
 _TICK_MILLISECONDS = 500
 _COLORS = {Light.OFF: "#9e9e9e", Light.CONNECTING: "#f9a825", Light.ON: "#2e7d32", Light.LOST: "#d32f2f"}
@@ -37,6 +39,7 @@ class ServerSection(Section):
         for line_edit in (ui.serverLineEdit, ui.tokenLineEdit, ui.clientIdLineEdit):
             line_edit.returnPressed.connect(self.on_connect)
         ui.connectButton.clicked.connect(self.on_connect)
+        name_keys({"connect": ui.connectButton})
         ui.testButton.clicked.connect(self.on_test)
         ui.showTokenButton.toggled.connect(self.on_show_token)
         ui.browseButton.clicked.connect(self.on_browse)
@@ -48,6 +51,10 @@ class ServerSection(Section):
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.timeout.connect(self.on_tick)
         self._timer.start()
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what keys do here."""
+        return {"connect": self.ui.connectButton.click}
 
     def close(self) -> None:
         """Stop the server on this computer; the network needs no more looking after."""

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.logic.session import Session
 
 
@@ -90,3 +91,22 @@ def timer(milliseconds: int, act: Callable[[], None], *, repeat: bool = False):
     made.setInterval(milliseconds)
     made.timeout.connect(act)
     return made
+
+
+def key_of(text: str, name: str) -> str:
+    """Return a tool tip that says which key does the same, see `keyboard.KEYS`."""
+    sequence = next(key.sequence for key in keyboard.KEYS if key.name == name)
+    return _("{text} Key: {key}").format(text=text, key=sequence) if sequence else text
+
+
+def name_keys(buttons: Mapping[str, Any]) -> None:
+    """Say in the tool tips of buttons which keys do the same; by the names in `keyboard.KEYS`."""
+    for name, button in buttons.items():
+        button.setToolTip(key_of(button.toolTip, name))
+
+
+def color_icon(color: tuple[float, float, float] | None):
+    """Return a `QIcon` of one colour, [0, 1]; grey for none."""
+    pixmap = qt.QPixmap(12, 12)
+    pixmap.fill(qt.QColor(*(round(255 * part) for part in color or (0.85, 0.85, 0.85))))
+    return qt.QIcon(pixmap)

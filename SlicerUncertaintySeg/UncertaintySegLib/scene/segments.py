@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import slicer
@@ -18,6 +19,16 @@ from UncertaintySegLib.server.replies import Label
 LABEL_ID = "UncertaintySeg.LabelId"
 HELPER = "UncertaintySeg.Helper"
 """Tag of a segment that the module keeps for itself, such as the one that editing is confined to."""
+
+
+class Structure(NamedTuple):
+    """A segment that stands for a label: its ids, its name, and its colour in [0, 1]."""
+
+    segment_id: str
+    label_id: int
+    name: str
+    color: tuple[float, float, float]
+
 
 _SIDES = {"7771000": "Left", "24028007": "Right", "51440002": "Right and left"}
 
@@ -232,6 +243,13 @@ def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, str | N
 def named(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
     """Return `{segment id: label id}` of the segments that have one, in the order of the segmentation."""
     return {segment_id: int(label_id) for segment_id, label_id in _segments(segmentation).items() if label_id}
+
+
+def structures(segmentation: slicer.vtkMRMLSegmentationNode) -> list[Structure]:
+    """Return the segments that stand for a label, in the order of the segmentation."""
+    contents = segmentation.GetSegmentation()
+    found = [(contents.GetSegment(name), name, number) for name, number in named(segmentation).items()]
+    return [Structure(name, number, segment.GetName(), segment.GetColor()) for segment, name, number in found]
 
 
 def _tag(segment: slicer.vtkSegment, name: str) -> str | None:

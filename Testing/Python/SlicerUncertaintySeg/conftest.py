@@ -172,9 +172,10 @@ def user(host, tmp_path, monkeypatch):
 
 @pytest.fixture
 def full_server(wire_server):
-    """A wire server whose results have the maps that all sections ask for, and a calibrated curve."""
+    """A wire server with two cases, whose results have the maps that all sections ask for, and a calibrated curve."""
     from Testing.Python.SlicerUncertaintySeg import wire_answers as wire
 
+    wire_server.names = ["phantom_1", "phantom_2"]
     labels = wire_server.job_result["labels"]
     maps = ("error_probability", "predictive_entropy", "probability_organ")
     wire_server.job_result = wire.result("k3y", labels, wire_server.job_result["risk"]["regions"], maps)

@@ -71,8 +71,8 @@ def test_the_colours_of_the_maps_come_back_when_somebody_deletes_their_table(use
     user.begin(full_server.url)
     user.watch.vtk_expected = True  # Slicer's own legend misses the table before we do
     user.host.scene.RemoveNode(user.host.scene.GetFirstNodeByName("Uncertainty"))
-    user.key("V")
-    user.key("V")
+    user.key("M")
+    user.key("M")
     assert user.scene.drawn.GetDisplayNode().GetColorNode().GetName() == "Uncertainty"
     user.press_everything()
 
@@ -85,7 +85,7 @@ def test_what_was_drawn_on_a_node_that_was_deleted_is_a_draft(user, full_server,
     user.host.scene.RemoveNode(find(user, kind)[0])
     user.desktop.process_events()
     assert user.status.startswith("The segmentation or its scan is no longer in the scene. What you drew is kept")
-    user.next_case()
+    user.open("phantom_1")
     user.press("Edit", "restoreButton")
     np.testing.assert_array_equal(user.drawn(), drawn)
     user.press("Edit", "submitButton")
@@ -97,13 +97,13 @@ def test_a_draft_restored_without_a_model_can_be_edited_and_undone(user, full_se
     user.paint((10, 10, 5))
     drawn = user.drawn()
     user.desktop.answers.buttons.append("Ok")
-    user.next_case()
+    user.open("phantom_1")
     full_server.delays["/uncertainty/v1/results"] = 0.5
     user.start("Edit", "restoreButton")
     user.paint((30, 30, 15))  # before the server says anything of the draft
     full_server.delays.clear()
     user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
-    user.key("U")
+    user.key("Z")
     user.wait()
     np.testing.assert_array_equal(user.drawn(), drawn)
     user.press_everything()

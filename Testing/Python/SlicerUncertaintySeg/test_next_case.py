@@ -8,33 +8,26 @@ import pytest
 pytest.importorskip("PySide6")
 
 
-@pytest.fixture
-def two_cases(user, full_server):
-    full_server.names = ["phantom_1", "phantom_2"]
+def test_a_case_that_was_left_is_a_draft_and_comes_back_voxel_for_voxel(user, full_server):
     user.begin(full_server.url)
-    return user
-
-
-def test_a_case_that_was_left_is_a_draft_and_comes_back_voxel_for_voxel(two_cases, full_server):
-    user, ui = two_cases, two_cases.ui("Edit")
+    ui = user.ui("Edit")
     user.paint((5, 5, 5))
     drawn = user.drawn()
     user.desktop.answers.buttons.append("Ok")
     user.next_case()
     assert user.state.sample.id == "phantom_2"
     assert not ui.draftFrame.isVisible()
-    user.panel.sections["Cases"].cases.open("phantom_1")
-    user.wait()
+    user.open("phantom_1")
     assert ui.draftLabel.text.startswith("An unsent draft of phantom_1 from ")
     user.press("Edit", "restoreButton")
     np.testing.assert_array_equal(user.drawn(), drawn)
 
 
-def test_a_case_whose_draft_cannot_be_saved_stays_open(two_cases, monkeypatch):
-    user, drafts = two_cases, two_cases.edit.safekeeping.drafts
+def test_a_case_whose_draft_cannot_be_saved_stays_open(user, full_server, monkeypatch):
+    user.begin(full_server.url)
     user.paint((5, 5, 5))
     drawn = user.drawn()
-    monkeypatch.setattr(type(drafts), "_begin", _full_disk)
+    monkeypatch.setattr(user.edit.safekeeping.drafts, "_begin", _full_disk)
     user.desktop.answers.buttons.append("Ok")
     user.next_case()
     assert (user.state.sample.id, user.is_error) == ("phantom_1", True)

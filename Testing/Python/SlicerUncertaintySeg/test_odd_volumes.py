@@ -101,7 +101,7 @@ def test_a_scan_of_the_server_that_is_none_or_odd_is_shown_or_refused_in_a_sente
     before = user.scene.scan
     user.next_case()
     if kind in ("4D", "vector"):
-        assert user.status.startswith("phantom_1.nii holds several volumes or values in each voxel")
+        assert user.status.startswith("phantom_2.nii holds several volumes or values in each voxel")
         assert user.scene.scan is before
     else:
         assert slicer.util.arrayFromVolume(user.scene.scan).shape == voxels.shape[::-1]

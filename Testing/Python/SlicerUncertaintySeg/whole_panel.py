@@ -143,6 +143,13 @@ class User:
     def next_case(self) -> None:
         self.press("Cases", "nextButton")
 
+    def open(self, case: str) -> None:
+        """Double-click a case in the table."""
+        table = self.ui("Cases").casesTable
+        row = next(row for row in range(table.rowCount) if table.item(row, 0).text() == case)
+        table.cellDoubleClicked.emit(row, 0)
+        self.wait()
+
     def run(self) -> None:
         self.press("Segment", "runButton")
 
@@ -203,7 +210,7 @@ class User:
 
         for key in keyboard.KEYS:
             if wanted(key.name):
-                self.key(key.sequence)
+                self.key(key.sequences[0])
         for section in self.panel.sections.values():
             section.button.collapsed = False
             self.desktop.process_events()

@@ -42,14 +42,9 @@ class Reviewer:
         assert button.isEnabled(), button.objectName
         QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
 
-    def press(self, key: str, *, shift: bool = False) -> None:
-        from PySide6 import QtCore, QtTest
-
-        modifier = QtCore.Qt.ShiftModifier if shift else QtCore.Qt.NoModifier
-        slicer.util.mainWindow().activateWindow()  # the panel, which is a window of its own here, is not in it
-        self.desktop.process_events()
-        QtTest.QTest.keyClick(slicer.util.mainWindow(), getattr(QtCore.Qt, f"Key_{key}"), modifier)
-        self.desktop.process_events()
+    def press(self, key: str) -> None:
+        """Press a key in the main window; the panel, which is a window of its own here, is not in it."""
+        self.desktop.press_key(key)
 
     def answered(self, seconds: float = 180.0) -> None:
         self.desktop.wait_until(lambda: not (self.clicks.waiting or self.session.worker.pending), seconds)

@@ -46,20 +46,20 @@ def test_all_clicks_are_asked_each_time_and_one_taken_back_is_not(connected, wir
     connected.answered()
     asked = [body for path, body in wire_server.bodies if path.endswith("/condition")]
     assert [sorted(body) for body in asked] == [["organ"], ["background", "organ"]]
-    connected.press("U")
+    connected.press("Z")
     assert connected.clicks.count == 1
-    connected.press("U")
+    connected.press("Z")
     assert connected.clicks.count == 0
     assert connected.session.state.result.key == "k3y"
-    connected.press("U", shift=True)
-    connected.press("U", shift=True)
+    connected.press("Y")
+    connected.press("Y")
     assert connected.clicks.count == 2
     connected.answered()
     assert len([path for path, _body in wire_server.bodies if path.endswith("/condition")]) == 2
     connected.click(connected.ui.removeClicksButton)
     connected.answered()
     assert connected.clicks.count == 0
-    connected.press("U")
+    connected.press("Z")
     assert connected.clicks.count == 2
 
 
@@ -68,11 +68,11 @@ def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected,
     connected.press("C")
     connected.place((26, 8, 11))
     assert connected.clicks.waiting
-    connected.press("U")
+    connected.press("Z")
     assert connected.clicks.count == 0
     connected.answered()
     assert connected.session.state.result.key == "k3y"
-    connected.press("U", shift=True)
+    connected.press("Y")
     connected.answered()
     assert connected.clicks.count == 1
     assert connected.session.state.result.key == "c0nd"

@@ -34,20 +34,37 @@ def test_every_key_is_listed_with_what_it_does(section):
     assert ("N", "Next region") in rows
 
 
-def test_a_key_can_be_changed(section):
-    section.ui.keysTable.item(0, 0).setText("ctrl+j")
-    assert keyboard.KEYS[0].sequence == "Ctrl+J"
-    assert section.ui.keysTable.item(0, 0).text() == "Ctrl+J"
-    section.ui.keysTable.item(0, 0).setText("")
-    assert keyboard.KEYS[0].sequence == ""
+def row_of(name: str) -> int:
+    return next(row for row, key in enumerate(keyboard.KEYS) if key.name == name)
 
 
-@pytest.mark.parametrize("typed", ["P", "no such key"])
-def test_a_key_that_is_taken_or_none_is_put_back_with_a_reason(section, typed):
-    section.ui.keysTable.item(0, 0).setText(typed)
-    assert section.ui.keysTable.item(0, 0).text() == "N"
-    assert section.session.state.is_error
-    assert typed in section.session.state.message
+def test_a_key_can_be_changed_to_another_to_several_and_to_none(section):
+    row = row_of("next_region")
+    item, key = section.ui.keysTable.item(row, 0), keyboard.KEYS[row]
+    for typed, kept in (("ctrl+j", "Ctrl+J"), ("ctrl+j;  x", "Ctrl+J; X"), ("", "")):
+        item.setText(typed)
+        assert (item.text(), key.sequence) == (kept, kept)
+    assert not section.session.state.is_error
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [("K", "'K' is taken: Accept: the label is OK here."), ("no such key", "'no such key' is no key."),
+     ("X; Ctrl+Z", "'X; Ctrl+Z' is taken: Undo the last decision, click or edit.")],
+)  # fmt: skip
+def test_a_key_that_is_taken_or_none_is_put_back_with_a_reason(section, typed, reason):
+    item = section.ui.keysTable.item(row_of("next_region"), 0)
+    item.setText(typed)
+    assert (item.text(), section.session.state.message) == ("N", reason)
+
+
+def test_a_key_that_others_in_slicer_have_is_taken_with_a_warning(section):
+    item = section.ui.keysTable.item(row_of("map"), 0)
+    item.setText("V")
+    assert item.text() == "V"
+    assert section.session.state.message == (
+        "V is a key of the slice views, too (show the slice in 3D): while this module is open it does what you chose."
+    )
 
 
 def test_downloads_are_removed_but_the_open_result_stays(section, session):

@@ -43,7 +43,7 @@ def test_keys_go_from_region_to_region_and_the_views_follow(reviewer):
     reviewer.press("N")
     reviewer.press("N")
     assert reviewer.selected() == 2
-    reviewer.press("P")
+    reviewer.press("Shift+N")
     assert reviewer.selected() == 1
     assert reviewer.is_shown(SPECS[1][1])
 
@@ -58,10 +58,10 @@ def test_a_click_on_a_row_goes_there(reviewer):
     assert reviewer.is_shown(SPECS[2][1])
 
 
-def test_f_shows_the_whole_scan_again(reviewer):
+def test_h_shows_the_whole_scan_again(reviewer):
     reviewer.press("N")
     near = reviewer.host.slice_view("Red").node.GetFieldOfView()[0]
-    reviewer.press("F")
+    reviewer.press("H")
     assert reviewer.host.slice_view("Red").node.GetFieldOfView()[0] > near
 
 
@@ -69,7 +69,7 @@ def test_accepting_counts_and_goes_on_dismissing_leaves_the_error(reviewer):
     wanted = []
     reviewer.session.review_wanted.connect(lambda: wanted.append(True))
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
     assert reviewer.states() == ["accepted", "open", "open"]
     assert reviewer.selected() == 1
     assert reviewer.session.state.accepted == [SPECS[0][2]]
@@ -78,33 +78,36 @@ def test_accepting_counts_and_goes_on_dismissing_leaves_the_error(reviewer):
     reviewer.press("D")
     assert reviewer.ui.progressLabel.text == "2 of 3 looked at; expected error left 0.90 of 1.50 mL."
     assert wanted == [True]
-    reviewer.press("A")
+    reviewer.press("K")
     assert reviewer.ui.progressLabel.text.endswith("0.70 of 1.50 mL. All regions are decided: submit.")
     assert reviewer.row(1)[5] == "dismissed"
 
 
 def test_what_was_decided_is_undone_and_done_again_in_order(reviewer):
     reviewer.press("N")
-    for key in "ADA":
+    for key in "KDK":
         reviewer.press(key)
-    for states, accepted in (
-        (["accepted", "dismissed", "open"], 1),
-        (["accepted", "open", "open"], 1),
-        (["open", "open", "open"], 0),
+    for named, states, accepted in (
+        ("accept region 3", ["accepted", "dismissed", "open"], 1),
+        ("dismiss region 2", ["accepted", "open", "open"], 1),
+        ("accept region 1", ["open", "open", "open"], 0),
     ):
-        reviewer.press("U")
+        assert reviewer.ui.undoButton.text == f"Undo: {named}"
+        reviewer.press("Z")
+        assert reviewer.ui.redoButton.toolTip == f"Redo: {named} Key: Y; Ctrl+Y; Ctrl+Shift+Z"
+        assert reviewer.session.state.message == f"Undone: {named}."
         assert reviewer.states() == states
         assert len(reviewer.session.state.accepted) == accepted
-    reviewer.press("U")
+    reviewer.press("Z")
     for _time in range(3):
-        reviewer.press("U", shift=True)
+        reviewer.press("Y")
     assert reviewer.states() == ["accepted", "dismissed", "accepted"]
     assert not reviewer.ui.redoButton.isEnabled()
 
 
 def test_decisions_hold_for_the_regions_of_a_review(reviewer):
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
     reviewer.press("D")
     moved = (
         ("lesion", (34, 20, 11), ((30, 16, 9), (38, 24, 13)), 0.3),
@@ -125,13 +128,13 @@ def test_decisions_hold_for_the_regions_of_a_review(reviewer):
 def test_undoing_goes_back_to_what_the_server_said_before(reviewer):
     first = reviewer.session.state.result
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
     reviewer.review(regions_of(reviewer.files, SPECS[1:]), 0.9)
     reviewed = reviewer.session.state.result
-    reviewer.press("U")
+    reviewer.press("Z")
     assert reviewer.session.state.result is first
     assert reviewer.states() == ["open"] * 3
-    reviewer.press("U", shift=True)
+    reviewer.press("Y")
     assert reviewer.session.state.result is reviewed
     assert reviewer.states() == ["accepted", "open", "open"]
 
@@ -144,7 +147,7 @@ def test_an_edited_region_is_open_again_where_the_server_still_doubts_it(reviewe
     assert reviewer.states() == ["edited", "open", "open"]
     reviewer.review(regions_of(reviewer.files, (("organ", (26, 8, 11), SPECS[0][2], 0.3), *SPECS[1:])), 1.2)
     assert "edited" not in reviewer.states()
-    reviewer.press("U")
+    reviewer.press("Z")
     assert reviewer.states() == ["open"] * 3
 
 
@@ -171,7 +174,7 @@ def test_whoever_reads_only_decides_nothing(reviewer):
     reviewer.session.state.read_only = True
     reviewer.session.changed.emit()
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
     assert reviewer.states() == ["open"] * 3
     assert reviewer.selected() == 0
     assert not reviewer.ui.acceptButton.isVisible()
@@ -194,7 +197,7 @@ def test_closing_the_case_empties_the_list(reviewer):
     assert not reviewer.clicks.is_on
     assert not slicer.util.getNodesByClass("vtkMRMLMarkupsNode")
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
 
 
 def test_nothing_is_cut_off(reviewer):
@@ -229,7 +232,7 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
     section.ui.insideRiskCheckBox.setChecked(False)
     first = reviewer.session.scene.label_ids()
     reviewer.press("N")
-    reviewer.press("A")
+    reviewer.press("K")
     reviewer.press("C")
     reviewer.place((33, 20, 11))
     reviewer.answered()
@@ -242,15 +245,15 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
     edited = reviewer.session.scene.label_ids()
     assert (edited != first).any()
     assert reviewer.states()[:2] == ["accepted", "edited"]
-    assert [step.text for step in reviewer.session.history.done] == ["Accept", "Click", "Edit"]
-    reviewer.press("U")
+    assert [step.text for step in reviewer.session.history.done] == ["accept region 1", "click", "edit"]
+    reviewer.press("Z")
     np.testing.assert_array_equal(reviewer.session.scene.label_ids(), first)
-    reviewer.press("U")
+    reviewer.press("Z")
     assert reviewer.clicks.count == 0
-    reviewer.press("U")
+    reviewer.press("Z")
     assert reviewer.states() == ["open"] * 3
     for _time in range(3):
-        reviewer.press("U", shift=True)
+        reviewer.press("Y")
     np.testing.assert_array_equal(reviewer.session.scene.label_ids(), edited)
     assert reviewer.clicks.count == 1
     assert reviewer.states()[0] == "accepted"
