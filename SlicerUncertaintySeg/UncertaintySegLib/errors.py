@@ -12,11 +12,13 @@ class ServerError(UncertaintySegError):
 
     Attributes:
         status: HTTP status of the refusal, or None when there was no answer.
+        field: What a person has to look at: "address", "token", or "" where it is neither.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, field: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.field = field
 
 
 class SceneError(UncertaintySegError):

@@ -41,13 +41,15 @@ class Connection:
     Attributes:
         light: Whether there is a connection.
         text: The same in a sentence.
-        changed: After every change of the two.
+        problem: What is wrong with the address or the token, and which of them: "address" or "token"; else two "".
+        changed: After every change of these.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.light = Light.OFF
         self.text = _("Not connected.")
+        self.problem = ("", "")
         self.changed = Signal()
         self._next_check = 0.0
         self._pause = _FIRST_PAUSE
@@ -69,6 +71,7 @@ class Connection:
             text = _("{case} has edits that {url} has not got: submit them before you connect to another server.")
             session.fail(text.format(case=session.state.sample.id, url=session.url))
             return
+        self.problem = ("", "")
         self._show(Light.CONNECTING, _("Connecting to {url}...").format(url=server["url"]))
         session.ask(
             "connect",
@@ -93,7 +96,12 @@ class Connection:
             text = _("{server} answers in {milliseconds:.0f} ms.")
             self.session.say(text.format(server=_describe(answer, token), milliseconds=milliseconds))
 
-        self.session.ask("connect", {"server": _server(url, token)}, answered, quiet=True)
+        def refused(error: Exception) -> None:
+            self._blame(error)
+            self.session.fail(error)
+
+        self._blame(None)
+        self.session.ask("connect", {"server": _server(url, token)}, answered, quiet=True, failed=refused)
 
     def tick(self) -> None:
         """Look whether the server is there when it is time to."""
@@ -120,12 +128,20 @@ class Connection:
             self.session.close_case()
         self.session.url, self.session.token = answer["url"], token
         self._know(info)
+        self.problem = ("address", _other_server(info)) if _other_server(info) else ("", "")
         self._show(Light.ON, _("Connected to {server}.").format(server=_describe(answer, self.session.token)))
         self.session.say(_warning(info) or self.text)
+
+    def _blame(self, error: Exception | None) -> None:
+        """Say beside the field what is wrong with it."""
+        field = getattr(error, "field", "")
+        self.problem = (field, str(error)) if field else ("", "")
+        self.changed.emit()
 
     def _on_refused(self, error: Exception) -> None:
         self.session.state.info = None
         self._show(Light.OFF, _("Not connected."))
+        self._blame(error)
         self.session.fail(error)
 
     def _on_there(self, url: str, answer: dict[str, Any] | None) -> None:
@@ -200,13 +216,20 @@ def _describe(answer: dict[str, Any], token: str) -> str:
     return _("{server} as {name}, {roles}").format(server=server, name=who["username"], roles=roles)
 
 
+def _other_server(info: ServerInfo) -> str:
+    """Return what to do about a MONAI Label server that is none of ours; an empty text for one of ours."""
+    if not info.models or any(model.head for model in info.models.values()):
+        return ""
+    return _(
+        "This MONAI Label server has no models that know where they are unsure:"
+        " start one with `uncertaintyseg serve --studies DIR`."
+    )
+
+
 def _warning(info: ServerInfo) -> str:
     """Return what the user should know of a server that is not quite ours, or an empty text."""
-    if info.models and not any(model.head for model in info.models.values()):
-        return _(
-            "This MONAI Label server has no models that know where they are unsure:"
-            " start one with `uncertaintyseg serve --studies DIR`."
-        )
+    if other := _other_server(info):
+        return other
     if info.version.split(".")[:2] != __version__.split(".")[:2]:
         text = _("The server is version {server}, this module is {module}: if something is missing, update the older.")
         return text.format(server=info.version or "?", module=__version__)

@@ -13,6 +13,7 @@ from UncertaintySegLib.logic.connection import Connection, Light
 from UncertaintySegLib.logic.server_here import LOG_LINES, ServerHere
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import name_keys
+from UncertaintySegLib.server.problems import ADDRESS, TOKEN
 
 _TICK_MILLISECONDS = 500
 _COLORS = {Light.OFF: "#9e9e9e", Light.CONNECTING: "#f9a825", Light.ON: "#2e7d32", Light.LOST: "#d32f2f"}
@@ -29,7 +30,7 @@ class ServerSection(Section):
         ui = self.ui
         self.connection = Connection(self.session)
         self.here = ServerHere(self.connection)
-        self._shown_lines, self._shown_url = 0, ""
+        self._shown_lines, self._shown_url, self._shown_problem = 0, "", ("", "")
         ui.serverLineEdit.setText(settings.value("serverUrl"))
         ui.tokenLineEdit.setText(settings.value("token"))
         ui.clientIdLineEdit.setText(settings.value("clientId") or _user_name())
@@ -109,7 +110,21 @@ class ServerSection(Section):
         if connection.light is Light.ON and self.session.url != self._shown_url:
             self._shown_url = self.session.url
             ui.serverLineEdit.setText(self._shown_url)
+        self._show_problem()
         self._show_log()
+
+    def _show_problem(self) -> None:
+        """Say beside the line what is wrong with what it says, and put the cursor there."""
+        ui, (field, text) = self.ui, self.connection.problem
+        lines = {ADDRESS: (ui.addressProblemLabel, ui.serverLineEdit), TOKEN: (ui.tokenProblemLabel, ui.tokenLineEdit)}
+        for name, (label, _line_edit) in lines.items():
+            label.setText(text if name == field else "")
+            label.setVisible(name == field)
+        if (field, text) != self._shown_problem:
+            self._shown_problem = (field, text)
+            if field and self.connection.light is Light.OFF:
+                lines[field][1].setFocus()
+                lines[field][1].selectAll()
 
     def _show_log(self) -> None:
         """Add the new lines to the log, which is emptied for a new server."""

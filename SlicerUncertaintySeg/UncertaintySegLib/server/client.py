@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.server import problems
 from UncertaintySegLib.server.parsing import SAME_VERSION, parse
 from UncertaintySegLib.server.replies import (
     InferResult,
@@ -71,9 +72,12 @@ class Client:
 
     def info_json(self) -> dict[str, Any]:
         """Return what the server says of itself, as it says it."""
-        info = self._transport.json("GET", "/info/")
+        try:
+            info = self._transport.json("GET", "/info/")
+        except ServerError as error:
+            raise problems.of_first_contact(self.url, error) from error
         if not isinstance(info, dict):
-            raise ServerError(f"{self.url} does not answer like a MONAI Label server: is the address right?")
+            raise problems.not_ours(self.url)
         return info
 
     def info(self) -> ServerInfo:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.server import problems
 from UncertaintySegLib.server.files import disk_error
 
 T = TypeVar("T")
@@ -52,13 +53,16 @@ class Transport:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         parts = parts._replace(path=parts.path.rstrip("/"), query="", fragment="")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServerError(f"'{url}' is not a server address: it should look like http://127.0.0.1:8000.")
+            text = f"'{url}' is not a server address: it should look like http://127.0.0.1:8000."
+            raise ServerError(text, field=problems.ADDRESS)
         try:
             self._port = parts.port
         except ValueError as error:
-            raise ServerError(f"'{url}' has no valid port: it should look like http://127.0.0.1:8000.") from error
+            text = f"'{url}' has no valid port: it should look like http://127.0.0.1:8000."
+            raise ServerError(text, field=problems.ADDRESS) from error
         if token and parts.scheme == "http" and not _is_this_machine(parts.hostname):
-            raise ServerError(f"{url} would get the access token in the clear: use its https:// address.")
+            text = f"{url} would get the access token in the clear: use its https:// address."
+            raise ServerError(text, field=problems.ADDRESS)
         self.url = parts.geturl()
         self._parts = parts
         self._token = token
@@ -245,16 +249,14 @@ class Transport:
         try:
             self._check_stopped()
             yield
-        except (ConnectionRefusedError, socket.gaierror) as error:
-            raise ServerError(
-                f"No MONAI Label server answers at {self.url}: start one with `uncertaintyseg serve --studies DIR`."
-            ) from error
         except socket.timeout as error:  # noqa: UP041 - another class before Python 3.10
             raise ServerError(
                 f"{self.url} did not answer within {timeout or self._timeout:g} seconds: it may be busy or stuck."
             ) from error
         except (OSError, http.client.HTTPException) as error:
             self._check_stopped()
+            if (known := problems.no_answer(self.url, error)) is not None:
+                raise known from error
             raise _DroppedError(f"The connection to {self.url} dropped ({error or type(error).__name__}).") from error
         self._check_stopped()
 
@@ -272,14 +274,14 @@ class Transport:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise ServerError(f"{self.url} does not answer like a MONAI Label server: is the address right?") from error
+            raise problems.not_ours(self.url) from error
 
     def _refusal(self, method: str, path: str, response: http.client.HTTPResponse) -> ServerError:
         detail = _detail(self._read(response), response.reason)
         status = response.status
         if status == http.HTTPStatus.UNAUTHORIZED:
-            message = f"{self.url} asks for a valid access token ({detail})."
-        elif status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            return problems.unauthorized(self.url, detail, sent=bool(self._token))
+        if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
             message = f"The server failed at {method} {path} ({status}: {detail}): its log says why."
         elif detail == "Not Found":
             message = f"{self.url} has no {urlsplit(path).path}: start the server with `uncertaintyseg serve`."

@@ -108,7 +108,8 @@ def _describe(error: Exception) -> dict[str, Any]:
     if isinstance(error, Cancelled):
         return {"kind": "cancelled", "message": "Cancelled."}
     if isinstance(error, (UncertaintySegError, OSError)):  # a file of ours cannot be read, say
-        return {"kind": "server", "message": str(error), "status": getattr(error, "status", None)}
+        known = {"status": getattr(error, "status", None), "field": getattr(error, "field", "")}
+        return {"kind": "server", "message": str(error), **known}
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "details": details}
 

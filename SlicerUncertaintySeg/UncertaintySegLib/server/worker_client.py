@@ -218,6 +218,6 @@ def _error(data: dict[str, Any]) -> Exception:
     if data["kind"] == "cancelled":
         return Cancelled(data["message"])
     if data["kind"] == "server":
-        return ServerError(data["message"], data["status"])
+        return ServerError(data["message"], data["status"], data["field"])
     _logger.error("%s", data["details"])
     return RuntimeError(data["message"])

@@ -139,12 +139,22 @@ def test_an_address_that_does_not_work_is_said_in_a_sentence(user, url, said):
     assert user.light == "off"
     assert user.session.state.info is None
     assert user.ui.connectButton.enabled
+    assert said in user.ui.addressProblemLabel.text
+    assert user.ui.addressProblemLabel.isVisibleTo(user.panel.widget)
+    assert not user.ui.tokenProblemLabel.isVisibleTo(user.panel.widget)
+    assert user.panel.widget.focusWidget() is user.ui.serverLineEdit
 
 
 def test_a_wrong_token_is_said_in_a_sentence(user, wire_server):
     wire_server.refusals["/info/"] = (401, b'{"detail": "this token is not known"}')
     user.connect(wire_server.url, token="wrong")
-    assert user.status == f"{wire_server.url} asks for a valid access token (this token is not known)."
+    said = f"{wire_server.url} asks for a valid access token (this token is not known). Yours is mistyped"
+    assert user.status.startswith(said)
+    assert user.ui.tokenProblemLabel.text == user.status
+    assert user.panel.widget.focusWidget() is user.ui.tokenLineEdit
+    wire_server.refusals.clear()
+    user.connect(wire_server.url, token="right")
+    assert not user.ui.tokenProblemLabel.isVisibleTo(user.panel.widget)
 
 
 def test_cancelling_the_connection_leaves_it_off(user, wire_server):
@@ -174,6 +184,7 @@ def test_a_server_that_is_not_quite_ours_is_said_so(user, wire_server, version, 
     user.connect(wire_server.url)
     assert user.status.startswith(said)
     assert user.light == "on"
+    assert bool(user.ui.addressProblemLabel.text) == (not heads)
 
 
 def test_testing_an_address_changes_nothing(user, wire_server):

@@ -214,13 +214,6 @@ def test_a_refusal_gives_the_servers_reason(client, wire_server, status, body, m
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1, 2]"])
-def test_another_kind_of_server_is_recognised(client, wire_server, body):
-    wire_server.refusals["/info/"] = (200, body)
-    with pytest.raises(ServerError, match="does not answer like a MONAI Label server"):
-        client.info()
-
-
 def test_a_failed_job_gives_its_reason(client, wire_server):
     wire_server.job_states = [{"state": "failed", "error": "scan.nii.gz holds NaN: re-export it."}]
     with pytest.raises(ServerError, match=r"scan.nii.gz holds NaN"):
