@@ -24,6 +24,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene: slicer.vtkMRMLScene | None = None
         self._observers: list[int] = []
         self._types: list[str] = []
+        self._attributes: dict[str, tuple[str, str | None]] = {}
         self._current: slicer.vtkMRMLNode | None = None
         self._settings: dict[str, object] = {}
         layout = QtWidgets.QHBoxLayout(self)
@@ -46,6 +47,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             for event in ("NodeAddedEvent", "NodeRemovedEvent"):  # most are of nodes that it does not offer
                 self._observers.append(scene.AddObserver(getattr(scene, event), self._on_node))
             self.destroyed.connect(partial(_stop_watching, scene, self._observers))
+        self._fill()
+
+    def addAttribute(self, node_type: str, name: str, value: str | None = None) -> None:
+        self._attributes[node_type] = (name, value)  # one for each type
+        self._fill()
+
+    def removeAttribute(self, node_type: str, _name: str) -> None:
+        self._attributes.pop(node_type, None)
         self._fill()
 
     def nodeCount(self) -> int:
@@ -93,11 +102,17 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return [node for node in nodes if self._accepts(node)]
 
     def _accepts(self, node: slicer.vtkMRMLNode) -> bool:
-        return (self.showHidden or not node.GetHideFromEditors()) and self._is_of_its_kinds(node)
+        shown = self.showHidden or not node.GetHideFromEditors()
+        return shown and self._is_of_its_kinds(node) and self._has_attributes(node)
 
     def _is_of_its_kinds(self, node: slicer.vtkMRMLNode) -> bool:
         matches = node.IsA if self.showChildNodeTypes else node.GetClassName().__eq__
         return any(matches(kind) for kind in self._types)
+
+    def _has_attributes(self, node: slicer.vtkMRMLNode) -> bool:
+        wanted = [rule for kind, rule in self._attributes.items() if node.IsA(kind)]
+        found = [(node.GetAttribute(name), value) for name, value in wanted]
+        return all(has is not None and value in (None, has) for has, value in found)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:

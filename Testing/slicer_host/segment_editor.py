@@ -14,6 +14,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 from vtk.util.numpy_support import vtk_to_numpy
 
+from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.pythonqt import connectable
 
 EFFECTS = (
@@ -82,6 +83,8 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self._unordered = True
         self._shortcuts: list[QtGui.QShortcut] = []
         self._observation: tuple[vtk.vtkObject, int] | None = None
+        self._scene: slicer.vtkMRMLScene | None = None
+        self._source: slicer.vtkMRMLScalarVolumeNode | None = None
         self._segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
@@ -96,7 +99,20 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self.undoButton, self.redoButton = QtWidgets.QPushButton("Undo"), QtWidgets.QPushButton("Redo")
         self.undoButton.clicked.connect(self.undo)
         self.redoButton.clicked.connect(self.redo)
+        self._segmentations = _selector("SegmentationNodeComboBox", "vtkMRMLSegmentationNode", none=False)
+        self._segmentations.currentNodeChanged.connect(self._on_segmentation_chosen)
+        self._sources = _selector("SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", none=True)
+        self._sources.currentNodeChanged.connect(self._on_source_chosen)
+        self._add, self._remove = (_button(f"{text}SegmentButton", text) for text in ("Add", "Remove"))
+        self._add.clicked.connect(lambda: self._logic.AddEmptySegment("", 0))
+        self._remove.clicked.connect(self._logic.RemoveSelectedSegment)
+        buttons = QtWidgets.QHBoxLayout()
+        buttons.addWidget(self._add)
+        buttons.addWidget(self._remove)
         history = QtWidgets.QHBoxLayout()
+        layout.addWidget(self._segmentations)
+        layout.addWidget(self._sources)
+        layout.addLayout(buttons)
         layout.addWidget(self.segments)
         layout.addLayout(self._effects)
         layout.addLayout(history)
@@ -109,18 +125,38 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
     effectColumnCount = _flag("effectColumnCount", 2)
     autoShowSourceVolumeNode = _flag("autoShowSourceVolumeNode", True)
     jumpToSelectedSegmentEnabled = _flag("jumpToSelectedSegmentEnabled", False)
-    sourceVolumeNodeSelectorVisible = _flag("sourceVolumeNodeSelectorVisible", True)
-    segmentationNodeSelectorVisible = _flag("segmentationNodeSelectorVisible", True)
     switchToSegmentationsButtonVisible = _flag("switchToSegmentationsButtonVisible", True)
 
     def setReadOnly(self, value: bool) -> None:
         self.readOnly = value
 
     def setSourceVolumeNodeSelectorVisible(self, value: bool) -> None:
-        self.sourceVolumeNodeSelectorVisible = value
+        self._sources.setVisible(value)
+
+    sourceVolumeNodeSelectorVisible = Property(
+        bool, lambda self: not self._sources.isHidden(), setSourceVolumeNodeSelectorVisible
+    )
 
     def setSegmentationNodeSelectorVisible(self, value: bool) -> None:
-        self.segmentationNodeSelectorVisible = value
+        self._segmentations.setVisible(value)
+
+    segmentationNodeSelectorVisible = Property(
+        bool, lambda self: not self._segmentations.isHidden(), setSegmentationNodeSelectorVisible
+    )
+
+    def segmentationNodeSelectorAddAttribute(self, node_type: str, name: str, value: str | None = None) -> None:
+        self._segmentations.addAttribute(node_type, name, value)
+
+    def segmentationNodeSelectorRemoveAttribute(self, node_type: str, name: str) -> None:
+        self._segmentations.removeAttribute(node_type, name)
+
+    def setAddRemoveSegmentButtonsVisible(self, value: bool) -> None:
+        self._add.setVisible(value)
+        self._remove.setVisible(value)
+
+    addRemoveSegmentButtonsVisible = Property(
+        bool, lambda self: not (self._add.isHidden() or self._remove.isHidden()), setAddRemoveSegmentButtonsVisible
+    )
 
     def setSwitchToSegmentationsButtonVisible(self, value: bool) -> None:
         self.switchToSegmentationsButtonVisible = value
@@ -168,7 +204,17 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
             self._effects.addWidget(button, index // _COLUMNS, index % _COLUMNS)
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
+        for selector in (self._segmentations, self._sources):
+            before = selector.blockSignals(True)  # they choose a node by themselves
+            selector.setMRMLScene(scene)
+            selector.blockSignals(before)
         self._logic.SetMRMLScene(scene)
+        self._scene = scene
+        self.updateWidgetFromMRML()
+        if scene is not None:
+            events = {"EndCloseEvent": self._on_end_close, "EndBatchProcessEvent": self._on_end_batch}
+            tags = [scene.AddObserver(getattr(scene, event), act) for event, act in events.items()]
+            self.destroyed.connect(lambda: [scene.RemoveObserver(tag) for tag in tags])
 
     def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
         return self._logic.GetSegmentEditorNode()
@@ -185,21 +231,21 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self.updateWidgetFromMRML()
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        return self._logic.GetSegmentationNode()
+        return self._segmentations.currentNode()
 
     def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        self._logic.SetSegmentationNode(node)
-        self.updateWidgetFromMRML()
+        if self._logic.GetSegmentationNode() is not node:
+            self._logic.SetSegmentationNode(node)
+            self.setActiveEffect(None)
 
     def setSegmentationNodeID(self, node_id: str) -> None:
         self.setSegmentationNode(slicer.mrmlScene.GetNodeByID(node_id))
 
     def sourceVolumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
-        return self._logic.GetSourceVolumeNode()
+        return self._sources.currentNode()
 
     def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self._logic.SetSourceVolumeNode(node)
-        self.sourceVolumeNodeChanged.emit(node)
 
     def setSourceVolumeNodeID(self, node_id: str) -> None:
         self.setSourceVolumeNode(slicer.mrmlScene.GetNodeByID(node_id))
@@ -276,7 +322,13 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self._shortcuts.clear()
 
     def updateWidgetFromMRML(self) -> None:
+        scene, node = self._scene, self.mrmlSegmentEditorNode()
+        if scene is None or scene.IsClosing() or scene.IsBatchProcessing() or node is None:
+            return
         self._follow_segmentation()
+        self._follow_source()
+        self._add.setEnabled(bool(self._logic.CanAddSegments()))
+        self._remove.setEnabled(bool(self.currentSegmentID()))
         active = self.activeEffect()
         for index in range(self._effects.count()):
             button = self._effects.itemAt(index).widget()
@@ -304,20 +356,47 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
 
     def _follow_segmentation(self) -> None:
         """Do to a segmentation that has just been chosen, and to the views, what the real editor does."""
-        node = self.segmentationNode()
+        node = self._logic.GetSegmentationNode()
+        _choose_quietly(self._segmentations, node)
         if node is self._segmentation:
             return
         self._segmentation = node
         if node is not None:
-            reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-            if reference is not self.sourceVolumeNode():
-                self.setSourceVolumeNode(reference)
+            self._sources.setCurrentNode(node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()))
             node.CreateDefaultDisplayNodes()
             ids = node.GetSegmentation().GetSegmentIDs()
             if ids:
                 self._logic.SetCurrentSegmentID(ids[0])
             self._hide_label_layer()
         self.segmentationNodeChanged.emit(node)
+
+    def _follow_source(self) -> None:
+        node = self._logic.GetSourceVolumeNode()
+        if self._logic.GetSegmentationNode() is not None and node is not self._source:
+            self._source = node
+            _choose_quietly(self._sources, node)
+            self.sourceVolumeNodeChanged.emit(node)
+
+    def _on_segmentation_chosen(self, node: slicer.vtkMRMLNode | None) -> None:
+        if self._scene is not None and not self._scene.IsBatchProcessing():
+            self.setSegmentationNode(node)
+
+    def _on_source_chosen(self, node: slicer.vtkMRMLNode | None) -> None:
+        if self._scene is not None and not self._scene.IsBatchProcessing():
+            self.setSourceVolumeNode(node)
+
+    def _on_end_close(self, *_event: object) -> None:
+        self.updateWidgetFromMRML()
+
+    def _on_end_batch(self, *_event: object) -> None:
+        """Take what the selectors have chosen meanwhile, by themselves it may be."""
+        node = self.mrmlSegmentEditorNode()
+        if node is not None:
+            if node.GetSegmentationNode() is not self._segmentations.currentNode():
+                self.setSegmentationNode(self._segmentations.currentNode())
+            if node.GetSourceVolumeNode() is not self._sources.currentNode():
+                self.setSourceVolumeNode(self._sources.currentNode())
+        self.updateWidgetFromMRML()
 
     def _hide_label_layer(self) -> None:
         logics = slicer.app.applicationLogic().GetSliceLogics()
@@ -350,6 +429,26 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
     def _on_history(self, *_event: object) -> None:
         self.undoButton.setEnabled(bool(self._logic.CanUndo()))
         self.redoButton.setEnabled(bool(self._logic.CanRedo()))
+
+
+def _selector(name: str, node_type: str, *, none: bool) -> qMRMLNodeComboBox:
+    selector = qMRMLNodeComboBox()
+    selector.setObjectName(name)
+    selector.nodeTypes = [node_type]
+    selector.noneEnabled = none
+    return selector
+
+
+def _choose_quietly(selector: qMRMLNodeComboBox, node: slicer.vtkMRMLNode | None) -> None:
+    before = selector.blockSignals(True)
+    selector.setCurrentNode(node)
+    selector.blockSignals(before)
+
+
+def _button(name: str, text: str) -> QtWidgets.QPushButton:
+    button = QtWidgets.QPushButton(text)
+    button.setObjectName(name)
+    return button
 
 
 def _draw_ball(image: slicer.vtkOrientedImageData, ras: tuple[float, float, float], radius_mm: float) -> None:

@@ -37,6 +37,7 @@ class Draft:
         seconds_open: How long somebody has worked on it.
         corrections, accepted, seen, seconds_active: As in `State`.
         changed_voxels: How many differ from the label that the case began with.
+        model_ml: Volumes in the model's last answer, by label id as text.
         saved: When, in seconds since 1970.
         params: What the server is told with the label, where it was submitted but could not be sent; else None.
         folder: Where it is; never written to disk.
@@ -55,6 +56,7 @@ class Draft:
     seen: list[Any] = field(default_factory=list)
     seconds_active: float = 0.0
     changed_voxels: int = 0
+    model_ml: dict[str, float] = field(default_factory=dict)
     saved: float = 0.0
     params: dict[str, Any] | None = None
     folder: Path = Path()

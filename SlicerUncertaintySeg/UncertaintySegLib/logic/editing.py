@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,21 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
-from UncertaintySegLib.logic.changes import Change
+from UncertaintySegLib.logic.changes import Change, described
+from UncertaintySegLib.logic.losses import Loss
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Box
-from UncertaintySegLib.scene import editing, masks, nodes
+from UncertaintySegLib.scene import editing, masks, nodes, segment_list
+from UncertaintySegLib.scene.segment_list import SegmentList
 
 RISK = "error_probability"
+_CONTENTS = slicer.vtkSegmentation
+_EVENTS = (
+    *(_CONTENTS.SourceRepresentationModified, _CONTENTS.SegmentAdded, _CONTENTS.SegmentRemoved),
+    *(_CONTENTS.SegmentModified, _CONTENTS.SegmentsOrderModified, _CONTENTS.RepresentationModified),
+)
+"""Whatever may have changed the segments; who clears one in the editor's table sends only the last."""
 
 
 class Editing:
@@ -28,6 +37,9 @@ class Editing:
     Slicer's effects keep to a segment that they are confined to, but for the eraser: that one takes voxels of the
     selected segment everywhere, and gives them to the segment that confines it. So after each stroke `settle` puts back
     what lies outside.
+
+    A structure of the model keeps its segment, for clicks, drafts and labels hold all of them: one that was removed is
+    there again at once, empty, and undo draws it.
 
     Args:
         session: Whose case is edited.
@@ -38,6 +50,7 @@ class Editing:
         ids: The label as it was after the last edit, `[K, J, I]`; None without one.
         touched: Somebody draws: call `settle` when the stroke has ended.
         earlier_voxels: How many had changed already when the case began with a draft.
+        model_ml: Volumes in the model's last answer, by label id.
         edited: The label is another one now: its risk is out of date, and so is its draft.
         redrawn: The label is another one now, by a click or an undo; the risk that is shown is of that one.
         changed: Anything of the above is another one now.
@@ -50,11 +63,13 @@ class Editing:
         self.uncertain_share: float | None = None
         self.ids: np.ndarray | None = None
         self.earlier_voxels = 0
+        self.model_ml: dict[int, float] = {}
         self.touched, self.edited, self.redrawn, self.changed = (Signal() for _number in range(4))
         self._first: np.ndarray | None = None
         self._mask: np.ndarray | None = None
-        self._watched: tuple[slicer.vtkSegmentation, int] | None = None
-        self._keep_label = False
+        self._segments: SegmentList = ()
+        self._watched: tuple[slicer.vtkSegmentation, list[int]] | None = None
+        self._keep_label = self._is_own = False
         session.result_changed.connect(self.follow)
         session.threshold_rested.connect(self.confine)
         session.case_opened.connect(self.forget)
@@ -95,6 +110,7 @@ class Editing:
             if self._watched is None or self._watched[0] is not segmentation.GetSegmentation():
                 self._watch(segmentation)
                 self._first = self.ids = self.session.scene.label_ids()
+                self._segments = self._read_segments()
             elif not self._keep_label:
                 self.ids = self.session.scene.label_ids()
                 self.redrawn.emit()
@@ -102,6 +118,9 @@ class Editing:
             self.forget()
             self.session.fail(error)
             return
+        answer = self.session.state.model_result
+        if answer is not None:
+            self.model_ml = {row.id: row.volume_ml for row in answer.structures}
         self.confine()
 
     def keep_label(self, result: Any, maps: dict[str, Path]) -> None:
@@ -116,19 +135,31 @@ class Editing:
         """Take the stroke that has ended for an edit; returns whether it changed anything that it may change."""
         if not self.is_possible:
             return False
-        ids = self.session.scene.label_ids()
+        scene, before = self.session.scene, self._segments
+        ids = scene.label_ids()
+        with self._unwatched():
+            removed = segment_list.put_back(scene.segmentation, before)
+        after = self._read_segments()
+        is_stray = False
         if self._mask is not None:
             stray = (ids != self.ids) & ~self._mask
-            if stray.any():
-                ids[stray] = self.ids[stray]
-                self.session.scene.draw(ids)
+            is_stray = bool(stray.any())
+            ids[stray] = self.ids[stray]
             self._show_mask()
+        if is_stray or removed:
+            scene.draw(ids)
+        if removed:
+            part = _("{name} is empty now where it is risky; it stays elsewhere. Undo draws it again.")
+            text = part if is_stray else _("{name} is empty now. Undo draws it again.")
+            self.session.say(text.format(name=", ".join(entry.name for entry in removed)))
         change = Change(self.ids, ids)
-        if not change.voxels:
+        if not change.voxels and after == before:
             return False
-        steps = (partial(self._redraw, change.undone), partial(self._redraw, change.redone))
-        self.session.history.note_edit(*steps, self._file_box(change.box()))
-        self._became(ids)
+        undo = partial(self._redraw, change.undone, before if after != before else None)
+        redo = partial(self._redraw, change.redone, after if after != before else None)
+        box = self._file_box(change.box()) if change.voxels else None
+        self.session.history.add(described(change, before, after, removed), undo, redo, box, change.taken_from)
+        self._became(ids, after)
         return True
 
     def set_confined(self, confined: bool) -> None:
@@ -143,7 +174,8 @@ class Editing:
         self._mask = self.uncertain_ml = self.uncertain_share = None
         risky = self._risky() if self.confined else None
         if risky is None:
-            editing.free(self.session.scene.segmentation)
+            with self._unwatched():
+                editing.free(self.session.scene.segmentation)
         else:
             # What was drawn by hand is certain now, but whoever drew it may want to mend it.
             self._mask = editing.grown(risky) | (self.ids != self._first)
@@ -161,30 +193,59 @@ class Editing:
     def forget(self) -> None:
         """Let go of the case."""
         if self._watched is not None:
-            contents, tag = self._watched
-            contents.RemoveObserver(tag)
+            contents, tags = self._watched
+            for tag in tags:
+                contents.RemoveObserver(tag)
         self._watched = self.ids = self._first = self._mask = None
+        self._segments = ()
         self.uncertain_ml = self.uncertain_share = None
-        self.earlier_voxels = 0
+        self.earlier_voxels, self.model_ml = 0, {}
         self.changed.emit()
 
     def structure_ml(self, label_id: int) -> float:
         """Return the volume of a structure as it is drawn now."""
         return self.volume_ml(int(np.count_nonzero(self.ids == label_id)))
 
+    def losses(self, kept: float) -> list[Loss]:
+        """Return the structures that have less than the share `kept` of their volume in the model's answer.
+
+        Of a label that came from elsewhere, what it had counts too, where that was more.
+        """
+        scan, ids = self.session.scene.scan, self.ids
+        is_other = self.session.state.trusted == "none" or not self.model_ml
+        first = masks.volumes_ml(self._first, scan) if is_other else {}
+        now, found = masks.volumes_ml(ids, scan), []
+        for entry in self._segments:
+            before = max(ml.get(entry.label_id, 0.0) for ml in (self.model_ml, first))
+            if now.get(entry.label_id, 0.0) < kept * before:
+                found.append(Loss(entry.label_id, entry.name, before, now.get(entry.label_id, 0.0)))
+        return found
+
     def _watch(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         self.forget()
         editing.set_up(segmentation.GetScene())
         contents = segmentation.GetSegmentation()
-        tag = contents.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, self._on_modified)
-        self._watched = contents, tag
+        self._watched = contents, [contents.AddObserver(event, self._on_modified) for event in _EVENTS]
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """While this lasts, the segments are changed by the module itself."""
+        self._is_own = True
+        try:
+            yield
+        finally:
+            self._is_own = False
 
     def _on_modified(self, *_event: object) -> None:
-        if not self.session.scene.redrawing:
+        if not (self._is_own or self.session.scene.redrawing):
             self.touched.emit()
 
-    def _became(self, ids: np.ndarray) -> None:
-        self.ids = ids
+    def _read_segments(self) -> SegmentList:
+        scene = self.session.scene
+        return segment_list.read(scene.segmentation, scene.scan, self._segments)
+
+    def _became(self, ids: np.ndarray, listed: SegmentList) -> None:
+        self.ids, self._segments, self.session.scene.edited = ids, listed, True
         self.edited.emit()
         self.changed.emit()
 
@@ -197,14 +258,19 @@ class Editing:
             first, last = top - last, top - first
         return (low[1], low[0], first), (high[1], high[0], last)
 
-    def _redraw(self, changed: Callable[[np.ndarray], np.ndarray]) -> None:
-        ids = changed(self.session.scene.label_ids())
-        self.session.scene.draw(ids)
-        self._became(ids)
+    def _redraw(self, changed: Callable[[np.ndarray], np.ndarray], listed: SegmentList | None) -> None:
+        scene = self.session.scene
+        ids = changed(scene.label_ids())
+        if listed is not None:
+            with self._unwatched():
+                segment_list.restore(scene.segmentation, scene.scan, listed)
+        scene.draw(ids)
+        self._became(ids, self._read_segments())
 
     def _show_mask(self) -> None:
         scene = self.session.scene
-        editing.confine(scene.segmentation, scene.scan, self._mask, _("Uncertain"))
+        with self._unwatched():
+            editing.confine(scene.segmentation, scene.scan, self._mask, _("Uncertain"))
 
     def _risky(self) -> np.ndarray | None:
         """Return where the chosen map is above the chosen threshold; None where there is none."""

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
 from UncertaintySegLib.logic.editing import RISK, Editing
+from UncertaintySegLib.logic.losses import REMOVED
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
@@ -125,11 +126,16 @@ class Reviewing:
         )
 
     def _params(self) -> dict[str, Any]:
-        """Of a label that came from elsewhere only what was drawn here is trusted, of the model's all edits are."""
+        """Of a label that came from elsewhere only what was drawn here is trusted, of the model's all edits are.
+
+        But a structure that was removed may be missing: the server sees that for itself where all edits are trusted.
+        """
         session, result = self.session, self.session.state.result
         trusted = (result.provenance.get("params") or {}).get("trusted") if result is not None else None
         trusted = trusted or session.state.trusted
-        drawn = [step.box for step in session.history.done if step.box] if trusted == "none" else []
+        steps = [step for step in session.history.done if step.box] if trusted == "none" else []
+        removed = {loss.label_id for loss in self.editing.losses(REMOVED)} if steps else set()
+        drawn = [step.box for step in steps if not removed & step.taken_from]
         return {"trusted": trusted, "accepted": [*session.state.accepted, *drawn]}
 
     def _say(self, text: str, *, is_due: bool = False) -> None:

@@ -152,6 +152,7 @@ class Safekeeping:
             scene.show_segmentation(draft.path, labels, draft.provenance)
             self.editing.follow()
             self.editing.earlier_voxels = draft.changed_voxels
+            self.editing.model_ml = {int(key): ml for key, ml in draft.model_ml.items() if key.isdigit()}
         self.editing.follow()
         state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
         state.seen = [Place(structure, _box(box)) for structure, box in draft.seen]
@@ -205,6 +206,7 @@ class Safekeeping:
             seen=list(state.seen),
             seconds_active=round(state.seconds_active, 1),
             changed_voxels=self.editing.changed_voxels,
+            model_ml={str(label_id): ml for label_id, ml in self.editing.model_ml.items()},
         )
 
     def _labels(self) -> list[dict[str, object]]:

@@ -1,10 +1,8 @@
-"""One order in which everything is taken back: decisions on regions, clicks, and what was drawn by hand."""
+"""One order in which everything is taken back: decisions on regions, clicks, and what was done to the segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic.signals import Signal
@@ -20,12 +18,20 @@ class Step:
         text: What it was, for the button.
         undo, redo: Change everything but the result that is shown.
         box: Where the label was changed: first and last voxel, IJK of the scan's file; None where it was not.
+        taken_from: Label ids of the structures that lost voxels.
     """
 
-    def __init__(self, text: str, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        undo: Callable[[], None],
+        redo: Callable[[], None],
+        box: Box | None = None,
+        taken_from: frozenset[int] = frozenset(),
+    ) -> None:
         self.text = text
         self.undo, self.redo = undo, redo
-        self.box = box
+        self.box, self.taken_from = box, taken_from
         self.shown: Shown | None = None  # on the other side of the step
 
 
@@ -59,18 +65,21 @@ class History:
         """What `redo` does again, or an empty text."""
         return self._undone[-1].text if self._undone else ""
 
-    def add(self, text: str, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> Step:
+    def add(
+        self,
+        text: str,
+        undo: Callable[[], None],
+        redo: Callable[[], None],
+        box: Box | None = None,
+        taken_from: frozenset[int] = frozenset(),
+    ) -> Step:
         """Add a step that has just been done, see `Step`; what is shown now is what was shown before it."""
-        step = Step(text, undo, redo, box)
+        step = Step(text, undo, redo, box, taken_from)
         step.shown = self._state.shown
         self.done.append(step)
         self._undone.clear()
         self.changed.emit()
         return step
-
-    def note_edit(self, undo: Callable[[], None], redo: Callable[[], None], box: Box | None = None) -> None:
-        """Add what was drawn by hand, see `Step`."""
-        self.add(_("edit"), undo, redo, box)
 
     def drop(self, step: Step) -> None:
         """Forget a step, as though it was part of another one."""

@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic import losses, settings
 from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Drafts, default_folder
 from UncertaintySegLib.logic.editing import Editing
@@ -253,12 +253,17 @@ class EditSection(Section):
 
     def _submit(self, *, then_next: bool) -> None:
         self.editing.settle()
-        ids = self.editing.ids
-        question = _("All segments of {case} are empty. Submit an empty label?")
-        empty = self.editing.is_possible and not ids.any()
-        if empty and not slicer.util.confirmOkCancelDisplay(question.format(case=self.session.scene.case)):
+        if self.editing.is_possible and not self._may_send():
             return
         self.submission.submit(then_next=then_next)
+
+    def _may_send(self) -> bool:
+        """Ask once for all structures that lost most of their volume, or where nothing is drawn at all."""
+        case, lost = self.session.scene.case, self.editing.losses(losses.ASKED)
+        if lost:
+            return slicer.util.confirmYesNoDisplay(losses.question(case, lost))
+        empty = _("All segments of {case} are empty. Send an empty label? (Y: yes, N or Esc: no)")
+        return self.editing.ids.any() or slicer.util.confirmYesNoDisplay(empty.format(case=case))
 
     def _why_not(self) -> str:
         session, state, scene = self.session, self.session.state, self.session.scene

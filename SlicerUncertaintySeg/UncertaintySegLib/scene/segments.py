@@ -116,8 +116,8 @@ def label_ids(segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vt
     contents, known = segmentation.GetSegmentation(), named(segmentation)
     shape = reference.GetImageData().GetDimensions()[::-1]
     ids = np.zeros(shape, np.uint8 if max(known.values(), default=0) < 256 else np.uint16)
-    layers = {segment_id: _layer(segmentation, reference, segment_id) for segment_id in known}
-    drawn = {segment_id: layer for segment_id, layer in layers.items() if layer[1].size}
+    layers = {segment_id: layer(segmentation, reference, segment_id) for segment_id in known}
+    drawn = {segment_id: found for segment_id, found in layers.items() if found[1].size}
     images = {image for image, _values, _box in drawn.values()}
     if len(images) == 1 and None not in images:
         _image, values, box = next(iter(drawn.values()))
@@ -173,7 +173,7 @@ def unnamed(segmentation: slicer.vtkMRMLSegmentationNode) -> list[str]:
     """Return the names of the segments that a label leaves out; those that the module keeps for itself have none."""
     contents, ids = segmentation.GetSegmentation(), _segments(segmentation)
     others = [contents.GetSegment(segment_id) for segment_id, label_id in ids.items() if not label_id]
-    return [segment.GetName() for segment in others if not _tag(segment, HELPER)]
+    return [segment.GetName() for segment in others if not tag(segment, HELPER)]
 
 
 def write_ids(ids: np.ndarray, reference: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
@@ -237,7 +237,7 @@ def _require_grid(volume: slicer.vtkMRMLVolumeNode, reference: slicer.vtkMRMLVol
 def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, str | None]:
     """Return `{segment id: label id as text, or None}` in the order of the segmentation."""
     contents = segmentation.GetSegmentation()
-    return {segment_id: _tag(contents.GetSegment(segment_id), LABEL_ID) for segment_id in contents.GetSegmentIDs()}
+    return {segment_id: tag(contents.GetSegment(segment_id), LABEL_ID) for segment_id in contents.GetSegmentIDs()}
 
 
 def named(segmentation: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
@@ -252,7 +252,8 @@ def structures(segmentation: slicer.vtkMRMLSegmentationNode) -> list[Structure]:
     return [Structure(name, number, segment.GetName(), segment.GetColor()) for segment, name, number in found]
 
 
-def _tag(segment: slicer.vtkSegment, name: str) -> str | None:
+def tag(segment: slicer.vtkSegment, name: str) -> str | None:
+    """Return a tag of a segment; None where it has none of that name."""
     value = vtk.mutable("")  # VTK hands strings back through such a box
     return str(value) if segment.GetTag(name, value) else None
 
@@ -279,7 +280,7 @@ def _grid(reference: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkOrientedImageD
     return image
 
 
-def _layer(
+def layer(
     segmentation: slicer.vtkMRMLSegmentationNode, reference: slicer.vtkMRMLScalarVolumeNode, segment_id: str
 ) -> tuple[slicer.vtkOrientedImageData | None, np.ndarray, tuple[slice, ...]]:
     """Return the image that a segment shares with others, its values on the scan's grid, and where on it they lie.

@@ -107,7 +107,7 @@ def test_a_step_that_fails_stays_to_be_undone(person):
 def test_a_dropped_step_is_not_undone_and_one_on_top_is_undone_first(person):
     person.write("a")
     first = person.history.done[0]
-    person.history.note_edit(lambda: None, lambda: None, ((0, 0, 0), (1, 1, 1)))
+    person.history.add("Edit", lambda: None, lambda: None, ((0, 0, 0), (1, 1, 1)))
     edit = person.history.done[1]
     person.history.to_top(first)
     assert person.history.done == [edit, first]

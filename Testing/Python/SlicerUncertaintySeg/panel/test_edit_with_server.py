@@ -69,6 +69,33 @@ def test_edit_review_submit(annotator, server, tmp_path):
         server.http.delete("/datastore/label", params={"id": image, "tag": "final"})
 
 
+def test_a_removed_structure_is_no_progress(annotator, server):
+    """The expected error rises, undo takes it back, and nobody sends it unasked."""
+    section, state, scene = annotator.panel.sections["Edit"], annotator.session.state, annotator.scene
+    section.ui.insideRiskCheckBox.setChecked(False)
+    image, before, drawn = scene.case, state.result, scene.label_ids()
+    row = max(before.structures, key=lambda row: row.volume_ml)
+    contents = scene.segmentation.GetSegmentation()
+    contents.RemoveSegment(contents.GetSegmentIdBySegmentName(row.name))
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Reviewed:"), 60)
+    assert state.result.remaining_error_ml > before.remaining_error_ml + row.volume_ml / 2
+    worst = state.result.regions[0]
+    assert (worst.structure, worst.kind) == (row.name, "missed")
+    try:
+        annotator.desktop.answers.clear()
+        annotator.click(section.ui.submitButton)
+        annotator.wait()
+        (question,) = annotator.desktop.answers.asked
+        assert f"{row.name}: {row.volume_ml:.2f} mL, now empty" in question
+        tags = {"label": image, "tag": "final"}
+        assert server.http.get("/datastore/label", params=tags).status_code == 404
+    finally:
+        section.ui.insideRiskCheckBox.setChecked(True)
+    annotator.click(section.ui.undoButton)
+    np.testing.assert_array_equal(scene.label_ids(), drawn)
+    assert state.result is before
+
+
 def test_the_anomaly_map_is_one_like_any_other(annotator):
     section = annotator.panel.sections["Edit"]
     annotator.scene.wanted = "anomaly"

@@ -141,7 +141,7 @@ def test_undoing_goes_back_to_what_the_server_said_before(reviewer):
 
 def test_an_edited_region_is_open_again_where_the_server_still_doubts_it(reviewer):
     reviewer.press("N")
-    reviewer.session.history.note_edit(lambda: None, lambda: None, ((20, 7, 9), (22, 8, 10)))
+    reviewer.session.history.add("Edit", lambda: None, lambda: None, ((20, 7, 9), (22, 8, 10)))
     assert reviewer.states() == ["edited", "open", "open"]
     reviewer.review(regions_of(reviewer.files, SPECS[1:]), 0.9)
     assert reviewer.states() == ["edited", "open", "open"]

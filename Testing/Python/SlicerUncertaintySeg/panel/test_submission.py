@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import slicer
 
+from UncertaintySegLib.server.replies import Structure
+
 
 def test_after_an_edit_the_server_reviews_the_label_that_is_drawn(connected, wire_server, tmp_path):
     connected.choose("organ")
@@ -152,17 +154,95 @@ def test_submit_and_next_asks_for_the_next_case_once_the_label_is_saved(connecte
     assert wanted == [False]
 
 
-def test_an_empty_label_is_sent_only_when_somebody_says_so(connected, wire_server, monkeypatch):
-    answers, asked = [False, True], []
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or answers.pop(0))
-    connected.scene.draw(np.zeros_like(connected.scene.label_ids()))
+def with_volumes(connected, organ_ml: float, lesion_ml: float) -> None:
+    """Let the model's answer have these volumes."""
+    session = connected.session
+    rows = (Structure("organ", 1, organ_ml), Structure("lesion", 2, lesion_ml))
+    session.state.model_result = dataclasses.replace(session.state.base, structures=rows)
     connected.section.editing.follow()
+
+
+def sent(wire_server) -> int:
+    return sum(upload[0] is not None for upload in wire_server.uploads)
+
+
+def test_what_lost_most_of_its_volume_is_asked_about_once_before_it_is_sent(connected, wire_server):
+    organ_ml = connected.section.editing.structure_ml(1)
+    with_volumes(connected, 2.5 * organ_ml, 9.0)
+    connected.section.editing.set_confined(False)
+    contents = connected.scene.segmentation.GetSegmentation()
+    contents.RemoveSegment(contents.GetSegmentIdBySegmentName("lesion"))
+    answers = connected.desktop.answers
+    answers.clear()
+    answers.buttons.extend(["No", "Yes"])
     connected.click(connected.ui.submitButton)
     assert not connected.session.busy
+    (question,) = answers.asked
+    assert question.splitlines()[1:] == [
+        f"organ: {2.5 * organ_ml:.1f} mL, now {organ_ml:.1f} mL",
+        "lesion: 9.00 mL, now empty",
+        "",
+        "Send the label? (Y: yes, N or Esc: no)",
+    ]
     connected.click(connected.ui.submitButton)
     connected.wait(lambda: not connected.session.busy)
-    assert "All segments of phantom_1 are empty" in asked[0]
-    assert sum(upload[0] is not None for upload in wire_server.uploads) == 1
+    assert len(answers.asked) == 2
+    assert sent(wire_server) == 1
+
+
+def test_a_label_that_kept_half_of_each_structure_is_sent_without_a_question(connected, wire_server):
+    volumes = [connected.section.editing.structure_ml(label_id) for label_id in (1, 2)]
+    with_volumes(connected, *(1.99 * ml for ml in volumes))
+    connected.desktop.answers.clear()
+    connected.click(connected.ui.submitButton)
+    connected.wait(lambda: not connected.session.busy)
+    assert not connected.desktop.answers.asked
+    assert sent(wire_server) == 1
+
+
+def test_an_empty_label_is_sent_only_when_somebody_says_so(connected, wire_server):
+    with_volumes(connected, 0.0, 0.0)  # the model found nothing
+    connected.section.editing.set_confined(False)
+    connected.scene.draw(np.zeros_like(connected.scene.label_ids()))
+    connected.section.editing.settle()
+    answers = connected.desktop.answers
+    answers.clear()
+    answers.buttons.extend(["No", "Yes"])
+    for count in (0, 1):
+        connected.click(connected.ui.submitButton)
+        connected.wait(lambda: not connected.session.busy)
+        assert sent(wire_server) == count
+    assert answers.asked[0] == "All segments of phantom_1 are empty. Send an empty label? (Y: yes, N or Esc: no)"
+
+
+def test_a_draft_knows_what_the_model_had_found_before_any_model_ran_again(connected, phantom_case, wire_server):
+    from UncertaintySegLib.server.replies import Sample
+
+    with_volumes(connected, 90.0, 0.0)
+    connected.choose("organ")
+    connected.erase((26, 7, 11), 5.0)
+    connected.session.open_case(Sample(phantom_case.name), phantom_case.scan)
+    connected.click(connected.ui.restoreButton)
+    connected.reviewed()
+    connected.desktop.answers.clear()
+    connected.click(connected.ui.submitButton)
+    assert "organ: 90.0 mL, now " in connected.desktop.answers.asked[0]
+    assert sent(wire_server) == 0
+
+
+def test_of_a_label_from_elsewhere_the_place_of_a_removed_structure_is_not_trusted(connected, wire_server):
+    state = connected.session.state
+    state.result = dataclasses.replace(state.result, provenance={"params": {"trusted": "none"}})
+    connected.section.editing.set_confined(False)
+    contents = connected.scene.segmentation.GetSegmentation()
+    contents.RemoveSegment(contents.GetSegmentIdBySegmentName("lesion"))
+    connected.section.editing.settle()
+    connected.choose("organ")
+    connected.erase((20, 20, 11), 3.0)
+    changed = np.argwhere(connected.changed() & (connected.label == 1))
+    connected.reviewed()
+    box = [changed.min(axis=0).tolist(), changed.max(axis=0).tolist()]
+    assert wire_server.uploads[-1][3] == {"trusted": "none", "accepted": [box]}
 
 
 def test_a_label_that_cannot_be_sent_waits_and_is_sent_by_itself(connected, wire_server, tmp_path):
