@@ -91,8 +91,10 @@ def drafts(tmp_path, monkeypatch) -> Path:
 def editor(open_panel, session, show_result, phantom_case, drafts):
     """The phantom in a panel with the section alone, and no server."""
     from Testing.Python.SlicerUncertaintySeg.panel.editor_user import Editor
+    from UncertaintySegLib.logic import settings
     from UncertaintySegLib.panel.edit_section import EditSection
 
+    settings.remember("editInsideRisk", True)  # whatever somebody chose before
     panel = open_panel(EditSection)
     session.state.review_threshold = 0.5
     show_result()

@@ -245,7 +245,7 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
     edited = reviewer.session.scene.label_ids()
     assert (edited != first).any()
     assert reviewer.states()[:2] == ["accepted", "edited"]
-    assert [step.text for step in reviewer.session.history.done] == ["accept region 1", "click", "edit"]
+    assert [step.text for step in reviewer.session.history.done] == ["accept region 1", "click", "edit of lesion"]
     reviewer.press("Z")
     np.testing.assert_array_equal(reviewer.session.scene.label_ids(), first)
     reviewer.press("Z")

@@ -87,7 +87,6 @@ def test_a_structure_that_was_taken_away_comes_back_with_one_undo(free, take_awa
 def test_a_removal_says_that_undo_brings_it_back_and_stays_where_it_is_allowed(editor):
     do(editor, lambda: remove_in_another_module(editor, "organ"))
     assert editor.session.state.message.startswith("organ is empty now where it is risky; it stays elsewhere.")
-    assert editor.drawn()[15, 20, 11] == 0 or editor.drawn()[20, 20, 11] == 1
     stays = (editor.drawn() == 1) & (editor.label == 1)
     assert 0 < stays.sum() < (editor.label == 1).sum()
     editor.click(editor.ui.undoButton)
