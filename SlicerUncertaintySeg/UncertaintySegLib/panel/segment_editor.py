@@ -11,6 +11,7 @@ from UncertaintySegLib.scene import editing
 
 _OFFERED = "UncertaintySeg.Offered"
 
+
 def create(scene: slicer.vtkMRMLScene):
     """Return a `qMRMLSegmentEditorWidget` that has nothing to edit yet.
 
