@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
-from UncertaintySegLib.logic.worklist import LABELLED
+from UncertaintySegLib.logic.worklist import LABELLED, is_to_review
 from UncertaintySegLib.server.replies import CaseRow, Sample, parse_case, parse_sample
 
 
@@ -64,6 +64,21 @@ class Cases:
         """
         if self._may_start():
             self._ask_next(strategy, skip, sorted(self._seen))
+
+    def next_label(self, shown: Sequence[CaseRow]) -> None:
+        """Open the next case whose label is yet to be reviewed: of those shown in a table, or else of all.
+
+        It comes behind the present case, or else from the top.
+        """
+        sample = self.session.state.sample
+        present = sample.id if sample is not None else ""
+        for rows in (shown, self.rows):
+            place = next((number for number, row in enumerate(rows) if row.id == present), -1)
+            waiting = [row.id for row in [*rows[place + 1 :], *rows[: place + 1]] if is_to_review(row)]
+            if found := next((image for image in waiting if image != present), None):
+                self.open(found)
+                return
+        self.session.say(_("No other label waits to be reviewed."))
 
     def previous(self) -> None:
         """Go back to the case that was open before this one."""

@@ -9,8 +9,8 @@ from typing import Any
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import State
-from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult
+from UncertaintySegLib.scene.case import URL, CaseScene
+from UncertaintySegLib.server.replies import MapInfo
 
 Then = Callable[[], None]
 
@@ -51,39 +51,43 @@ class Maps:
     def fetch(self, name: str, done: Then, failed: Then = _nothing) -> None:
         """Have a map in the scene, and then call `done`.
 
-        Neither function is called where the result has no such map, or another result came meanwhile.
+        Neither function is called where there is no such map, or another result came meanwhile.
 
         Args:
             name: Of the map.
             done: Called when it is there: at once where it was downloaded before.
             failed: Called when it cannot be had; the status line says why.
         """
-        result = self._state.result
-        if name in self._scene.maps or self._read(name, result):
+        info = self._state.maps.get(name)
+        if self._is_there(name, info) or (info is not None and self._read(name, info)):
             done()
-        elif result is not None and name in result.maps:
+        elif info is not None:
             waiting = self._waiting.setdefault(name, [])
             waiting.append((done, failed))
             if len(waiting) == 1:
-                self._ask(name, result, waiting)
+                self._ask(name, info, waiting)
 
-    def _read(self, name: str, result: InferResult | None) -> bool:
+    def _is_there(self, name: str, info: MapInfo | None) -> bool:
+        """Whether the scene has the map, and not one of that name that is out of date."""
+        volume = self._scene.maps.get(name)
+        return volume is not None and (info is None or volume.GetAttribute(URL) == (info.url or ""))
+
+    def _read(self, name: str, info: MapInfo) -> bool:
         """Read a map that was downloaded before; one that is gone or broken is for the server to send again."""
-        info = result.maps.get(name) if result is not None else None
-        file = self._scene.file_of(info) if info is not None else None
+        file = self._scene.file_of(info)
         if file is None:
             return False
         try:
-            self._scene.add_map(name, file, info, result.provenance)
+            self._scene.add_map(name, file, info, self._provenance(name))
         except SceneError:
             return False
         return True
 
-    def _ask(self, name: str, result: InferResult, waiting: list[tuple[Then, Then]]) -> None:
+    def _ask(self, name: str, info: MapInfo, waiting: list[tuple[Then, Then]]) -> None:
         def arrived(answer: dict[str, Any]) -> None:
             if self._waiting.get(name) is not waiting:
                 return
-            self._scene.add_map(name, Path(answer["maps"][name]), result.maps[name], result.provenance)
+            self._scene.add_map(name, Path(answer["maps"][name]), info, self._provenance(name))
             del self._waiting[name]
             for done, _failed in waiting:
                 done()
@@ -96,6 +100,12 @@ class Maps:
                     failed()
             self._fail(error)
 
-        arguments = {"result": result.key, "maps": {name: result.maps[name].url}}
+        result = self._state.result
+        arguments = {"result": result.key if result is not None else "", "maps": {name: info.url}}
         self._ask_server("fetch_maps", arguments, arrived, quiet=True, failed=refused)
         self.changed.emit()
+
+    def _provenance(self, name: str) -> dict[str, Any]:
+        """Where a map comes from; what readers drew comes from no model."""
+        state = self._state
+        return state.result.provenance if state.result is not None and name not in state.reader_maps else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.state import State
 from UncertaintySegLib.scene import masks, nodes, overlay, restriction, volume_rendering
 from UncertaintySegLib.scene.surfaces import RiskSurface
 from UncertaintySegLib.server.replies import InferResult, Structure
@@ -34,14 +35,13 @@ class Measure:
         return self.key + structure if self.per_structure else self.key
 
 
-def measures(result: InferResult | None) -> list[Measure]:
-    """Return what a result has maps of: first the probability of an error, then by source, then by structure."""
-    if result is None:
-        return []
-    names = {structure.name for structure in result.structures}
+def measures(state: State) -> list[Measure]:
+    """Return what there are maps of: first the probability of an error, then by source, then by structure."""
+    names = {structure.name for structure in state.result.structures} if state.result is not None else set()
     found: dict[str, tuple[int, Measure]] = {}
-    several = len({info.source for info in result.maps.values()}) > 1
-    for name, info in result.maps.items():
+    maps = state.maps
+    several = len({info.source for info in maps.values()}) > 1
+    for name, info in maps.items():
         prefix = next(
             (prefix for prefix in _PER_STRUCTURE if name[len(prefix) :] in names and name.startswith(prefix)), ""
         )

@@ -48,6 +48,8 @@ class Session:
         case_closed: After the case is gone.
         cases_changed: The server's list of cases is no longer what it was: a label was sent, a lease has ended.
         next_wanted: Somebody wants the next case.
+        next_label_wanted: Somebody wants the next case whose label is to be reviewed.
+        reopen_wanted: The case is to be opened again, for the server has another label of it.
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
         review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
         history: What can be undone.
@@ -62,6 +64,7 @@ class Session:
         self.url, self.token = "", ""
         self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
         self.cases_changed, self.next_wanted = Signal(), Signal()
+        self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
         self.history = History(self.state, self.show_again, self.fail)
         self.maps = Maps(self.state, scene, self.ask, self.fail)
@@ -200,7 +203,7 @@ class Session:
         state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
         state.model_result = state.model_label = None
         state.trusted = "edits"
-        state.label, state.accepted, state.corrections = label, [], {}
+        state.label, state.accepted, state.corrections, state.reader_maps = label, [], {}, {}
         state.dismissed, state.seen, state.seconds_active = 0, [], 0.0
         self.history.clear()
         self.case_opened.emit()

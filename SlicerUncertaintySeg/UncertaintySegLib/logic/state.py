@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from UncertaintySegLib.logic.places import Box, Place, same_place
-from UncertaintySegLib.server.replies import InferResult, Promise, Region, Sample, ServerInfo
+from UncertaintySegLib.server.replies import InferResult, MapInfo, Promise, Region, Sample, ServerInfo
 
 
 @dataclass
@@ -34,6 +34,7 @@ class State:
         seconds_active: How long somebody was at work on it.
         corrections: The clicks on the case, as the request `condition` takes them.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
+        reader_maps: Maps of where several people's labels of the case differ, by name; they belong to no result.
         promise: The last one that was asked for, of the result that it names.
         message, is_error: The status line.
         stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
@@ -55,6 +56,7 @@ class State:
     seconds_active: float = 0.0
     corrections: dict[str, Any] = field(default_factory=dict)
     review_threshold: float | None = None
+    reader_maps: dict[str, MapInfo] = field(default_factory=dict)
     promise: Promise | None = None
     message: str = ""
     is_error: bool = False
@@ -72,6 +74,11 @@ class State:
         """Note that somebody looked at a region."""
         if not any(same_place(place, region) for place in self.seen):
             self.seen.append(Place(region.structure, region.bounding_box))
+
+    @property
+    def maps(self) -> dict[str, MapInfo]:
+        """All that can be laid over the scan: those of the result, and where readers differ."""
+        return {**(self.result.maps if self.result is not None else {}), **self.reader_maps}
 
     @property
     def shown(self) -> Shown:

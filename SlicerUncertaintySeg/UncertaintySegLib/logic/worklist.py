@@ -8,6 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.server.label_replies import APPROVED, FLAGGED, TO_REVIEW
 from UncertaintySegLib.server.replies import CaseRow
 
 LABELLED, MISSING = "labelled", "missing"
@@ -16,7 +17,9 @@ LABELLED, MISSING = "labelled", "missing"
 def state(case: CaseRow) -> str:
     """Return where a case stands, in a word."""
     if case.status == LABELLED:
-        return _("labelled")
+        review = case.final.review if case.final is not None else None
+        reviewed = {APPROVED: _("approved"), FLAGGED: _("flagged")}
+        return reviewed.get(review.status if review is not None else TO_REVIEW, _("labelled"))
     if case.status == MISSING:
         return _("missing")
     if case.lease:
@@ -42,6 +45,43 @@ def looked_at(case: CaseRow) -> str:
     return text.format(seen=told.seen, regions=told.regions, seconds=told.seconds)
 
 
+def reviewed(case: CaseRow) -> str:
+    """Return who reviewed its label, and what they said of it; empty where nobody did."""
+    review = case.final.review if case.final is not None else None
+    if review is None:
+        return ""
+    texts = {
+        APPROVED: _("Approved by {name}."), FLAGGED: _("Flagged by {name}."), TO_REVIEW: _("Yet to be reviewed.")
+    }  # fmt: skip
+    said = texts.get(review.status, texts[TO_REVIEW]).format(name=review.approved_by or _("nobody knows whom"))
+    return f"{said} {review.comment}".strip()
+
+
+def is_to_review(case: CaseRow) -> bool:
+    """Whether a case has a label that nobody has approved or flagged yet."""
+    review = case.final.review if case.final is not None else None
+    return case.status == LABELLED and (review is None or review.status == TO_REVIEW)
+
+
+def _is_mine(case: CaseRow) -> bool:
+    return bool((case.final and case.final.mine) or (case.lease and case.lease.mine))
+
+
+def _has_status(status: str) -> Callable[[CaseRow], bool]:
+    return lambda case: bool(case.final and case.final.review and case.final.review.status == status)
+
+
+QUEUES: dict[str, tuple[str, Callable[[CaseRow], bool]]] = {
+    "": (_("all cases"), lambda _case: True),
+    "open": (_("without a label"), lambda case: case.status not in (LABELLED, MISSING)),
+    "to review": (_("to review"), is_to_review),
+    FLAGGED: (_("flagged"), _has_status(FLAGGED)),
+    APPROVED: (_("approved"), _has_status(APPROVED)),
+    "mine": (_("mine"), _is_mine),
+}
+"""Which cases a table may be narrowed to: what each is called, and whether a case belongs to it."""
+
+
 _KEYS: tuple[Callable[[CaseRow], Any], ...] = (
     lambda case: case.id.casefold(),
     state,
@@ -50,7 +90,9 @@ _KEYS: tuple[Callable[[CaseRow], Any], ...] = (
 )
 
 
-def arranged(cases: Iterable[CaseRow], text: str = "", column: int = 0, descending: bool = False) -> list[CaseRow]:
+def arranged(
+    cases: Iterable[CaseRow], text: str = "", column: int = 0, descending: bool = False, queue: str = ""
+) -> list[CaseRow]:
     """Return the cases to show.
 
     Args:
@@ -58,9 +100,10 @@ def arranged(cases: Iterable[CaseRow], text: str = "", column: int = 0, descendi
         text: Only cases whose id, state or holder have every word of it, in any case of letters.
         column: What to sort by: 0 id, 1 state, 2 score, 3 who has it.
         descending: Largest first.
+        queue: One of `QUEUES`.
     """
-    words = text.casefold().split()
-    found = [case for case in cases if all(word in _text(case) for word in words)] if words else list(cases)
+    words, belongs = text.casefold().split(), QUEUES[queue][1]
+    found = [case for case in cases if belongs(case) and (not words or all(word in _text(case) for word in words))]
     return sorted(found, key=_KEYS[column], reverse=descending)
 
 

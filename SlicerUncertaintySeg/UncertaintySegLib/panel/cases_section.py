@@ -30,7 +30,7 @@ class CasesSection(Section):
         self.lease = Lease(session)
         self._renewal = timer(round(1000 * self.lease.seconds), self.lease.renew, repeat=True)
         self._renewal.start()
-        self._table = CasesTable(ui.casesTable, ui.filterLineEdit, ui.countLabel, self.cases.open)
+        self._table = CasesTable(ui.casesTable, ui.filterLineEdit, ui.queueComboBox, ui.countLabel, self.cases.open)
         self._intake = IntakeBox(ui, Intake(session, lambda: may_leave(session), self.cases.remember))
         self._info = None
         self._url = self._model = ""
@@ -42,6 +42,8 @@ class CasesSection(Section):
         ui.scoreButton.clicked.connect(lambda *_arguments: self.cases.score(session.state.model))
         ui.refreshButton.clicked.connect(lambda *_arguments: self.cases.list())
         session.next_wanted.connect(self.on_next)
+        session.next_label_wanted.connect(self.on_next_label)
+        session.reopen_wanted.connect(self.on_reopen)
         session.cases_changed.connect(self.cases.list)
 
     def close(self) -> None:
@@ -63,6 +65,15 @@ class CasesSection(Section):
         """Open the case that the strategy chooses."""
         if self.ui.strategyComboBox.currentText:
             self.cases.next(self.ui.strategyComboBox.currentText)
+
+    def on_next_label(self) -> None:
+        """Open the next case of the table whose label is yet to be reviewed."""
+        self.cases.next_label(self._table.cases)
+
+    def on_reopen(self) -> None:
+        """Open the case again, with the label that the server has of it now."""
+        if self.session.state.sample is not None:
+            self.cases.open(self.session.state.sample.id)
 
     def on_skip(self, *_arguments) -> None:
         """Pass over the case and open the next one."""

@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import worklist
+from UncertaintySegLib.panel.widgets import fill
 from UncertaintySegLib.server.replies import CaseRow
 
 _ROWS = 200
@@ -21,12 +22,14 @@ class CasesTable:
     Args:
         table: A `QTableWidget`.
         filter_edit: A `QLineEdit`.
+        queue_box: A `QComboBox`: which of `worklist.QUEUES` is shown.
         count_label: Says how many cases are shown.
         chosen: Gets the id of a case that was double-clicked.
     """
 
-    def __init__(self, table, filter_edit, count_label, chosen: Callable[[str], None]) -> None:
+    def __init__(self, table, filter_edit, queue_box, count_label, chosen: Callable[[str], None]) -> None:
         self._table, self._filter_edit, self._count_label, self._chosen = table, filter_edit, count_label, chosen
+        self._queue_box, self._queues = queue_box, list(worklist.QUEUES)
         self._cases: Sequence[CaseRow] = ()
         self._shown: list[CaseRow] = []
         self._open = ""
@@ -52,6 +55,13 @@ class CasesTable:
         enter.activated.connect(self._choose_current)
         table.verticalScrollBar().valueChanged.connect(self._scrolled)
         filter_edit.textChanged.connect(lambda *_arguments: self._arrange())
+        fill(queue_box, {queue: text for queue, (text, _belongs) in worklist.QUEUES.items()})
+        queue_box.currentIndexChanged.connect(lambda *_arguments: self._arrange())
+
+    @property
+    def cases(self) -> list[CaseRow]:
+        """What the table shows, in its order."""
+        return list(self._shown)
 
     def show(self, cases: Sequence[CaseRow], opened: str, not_served: Mapping[str, str]) -> None:
         """Show cases, the open one in bold, and how many files are none; the same ones again cost nothing."""
@@ -62,7 +72,8 @@ class CasesTable:
 
     def _arrange(self) -> None:
         text = self._filter_edit.text
-        self._shown = worklist.arranged(self._cases, text, self._column, self._descending)
+        queue = self._queues[self._queue_box.currentIndex]
+        self._shown = worklist.arranged(self._cases, text, self._column, self._descending, queue)
         self._table.setRowCount(0)
         self._add_rows()
         counts = [_count_text(len(self._shown), len(self._cases)), _left_out_text(len(self._not_served))]
@@ -81,7 +92,7 @@ class CasesTable:
         score = "-" if case.score is None else f"{case.score:.4g}"
         for column, text in enumerate((case.id, worklist.state(case), score, worklist.holder(case))):
             item = qt.QTableWidgetItem(text)
-            lines = (case.id, case.reason, worklist.holder(case), worklist.looked_at(case))
+            lines = (case.id, case.reason, worklist.holder(case), worklist.looked_at(case), worklist.reviewed(case))
             item.setToolTip("\n".join(filter(None, lines)))
             if column == 2:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)

@@ -42,7 +42,7 @@ class RiskSection(Section):
         )
         self.views = ViewsBar(ui, self.session)
         self._measures: list[Measure] = []
-        self._shown_result = None
+        self._shown_result = self._reader_maps = None
         self._shown_map: str | None = None
         self._is_reading = self._glow_before = self._is_faced = False
         self.session.case_opened.connect(self.on_case)
@@ -143,11 +143,12 @@ class RiskSection(Section):
 
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""
-        result = self.session.state.result
-        if result is not self._shown_result:
-            self._shown_result = result
+        state = self.session.state
+        if state.result is not self._shown_result or state.reader_maps is not self._reader_maps:
+            self._shown_result, self._reader_maps = state.result, state.reader_maps
             self._shown_map = None
             self._fill_result()
+        self._follow_wanted()
         self._follow_reading()
         self._refresh_map()
         self.plausible.refresh()
@@ -212,7 +213,7 @@ class RiskSection(Section):
         fill(ui.structureComboBox, {"": _("all structures"), **names} if names else {}, logic.structure)
         places = self._places()
         fill(ui.whereComboBox, {place: ui.whereComboBox.itemText(n) for n, place in enumerate(places)}, logic.where)
-        self._measures = measures(self._shown_result)
+        self._measures = measures(self.session.state)
         choices = {None: _("none"), **{measure.key: measure.title for measure in self._measures}}
         wanted = self.session.scene.wanted
         chosen = next((m.key for m in self._measures if m.map_name(logic.structure) == wanted), None)
@@ -221,6 +222,16 @@ class RiskSection(Section):
         ui.omittedLabel.setText(_("Not for every structure. {what}.").format(what=left_out))
         ui.omittedLabel.setVisible(bool(left_out))
         self.table.show(logic.structures, self.session.scene.structure_colors())
+
+    def _follow_wanted(self) -> None:
+        """Name the map that another section has put over the scan."""
+        chosen, wanted = self._measure(), self.session.scene.wanted
+        if wanted is not None and wanted != (chosen and chosen.map_name(self.logic.structure)):
+            names = [measure.map_name(self.logic.structure) for measure in self._measures]
+            if wanted in names:
+                self.ui.mapComboBox.blockSignals(True)
+                self.ui.mapComboBox.setCurrentIndex(1 + names.index(wanted))
+                self.ui.mapComboBox.blockSignals(False)
 
     def _refresh_map(self) -> None:
         scene, slider = self.session.scene, self.ui.thresholdSlider
@@ -239,9 +250,11 @@ class RiskSection(Section):
             slider.blockSignals(False)
 
     def _source(self, shown: str | None) -> str:
-        result = self.session.state.result
+        result, reader_maps = self.session.state.result, self.session.state.reader_maps
         if self.session.maps.fetching:
             return _("Fetching the map...")
+        if shown in reader_maps:
+            return reader_maps[shown].description
         if result is None or shown is None or shown not in result.maps:
             return "" if result is None or result.maps else _("This server gives no risk maps.")
         info, made = result.maps[shown], result.provenance

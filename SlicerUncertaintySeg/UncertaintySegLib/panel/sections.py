@@ -7,6 +7,7 @@ from UncertaintySegLib.panel.edit_section import EditSection
 from UncertaintySegLib.panel.preferences_section import PreferencesSection
 from UncertaintySegLib.panel.regions_section import RegionsSection
 from UncertaintySegLib.panel.report_section import ReportSection
+from UncertaintySegLib.panel.review_section import ReviewSection
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.segment_section import SegmentSection
@@ -21,6 +22,7 @@ SECTIONS: list[type[Section]] = [
     SelectionSection,
     RegionsSection,
     EditSection,
+    ReviewSection,
     ReportSection,
     PreferencesSection,
 ]

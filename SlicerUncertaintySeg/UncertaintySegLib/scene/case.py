@@ -16,7 +16,7 @@ from UncertaintySegLib.server.replies import InferResult, Label, MapInfo
 
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)
-_URL = "UncertaintySeg.Url"
+URL = "UncertaintySeg.Url"  # attribute of a map: where the server has it
 _MOST_MAPS = 3  # a map of a large CT takes 0.3 GB
 _UCUM_UNITS = {"1": ("1", "UCUM", "no units")}
 
@@ -183,7 +183,7 @@ class CaseScene:
             SceneError: If a file is not an image.
         """
         for name, volume in list(self._maps.items()):
-            same = name in result.maps and result.maps[name].url == volume.GetAttribute(_URL) != ""
+            same = name in result.maps and result.maps[name].url == volume.GetAttribute(URL) != ""
             if not (self._in_scene(volume) and (name in paths or same)):
                 self._drop_map(name)
         for name, path in paths.items():
@@ -233,7 +233,7 @@ class CaseScene:
         found = {}
         for name, info in result.maps.items():
             volume, path = self.maps.get(name), self.file_of(info)
-            is_there = volume is not None and volume.GetAttribute(_URL) == info.url
+            is_there = volume is not None and volume.GetAttribute(URL) == info.url
             if path is not None and not is_there and (volume is not None or name == self.wanted):
                 found[name] = path
         return found

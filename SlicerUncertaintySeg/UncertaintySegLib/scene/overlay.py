@@ -19,6 +19,7 @@ TITLES = {
     "margin_risk": "Margin risk",
     "error_probability": "Error probability",
     "anomaly": "Anomaly of the label",
+    "reader_disagreement": "Disagreement of readers",
     "ranking": "Learned ranking of errors",
     "calibration": "Learned calibration",
     "probe_variance": "Variance of the probes",

@@ -252,6 +252,35 @@ class Client:
         path, query = "/datastore/image", {"image": image}
         return _part(self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS), "image")
 
+    def review_label(self, image: str, tag: str, review: dict[str, Any]) -> None:
+        """Say what a reviewer thinks of a saved label: `status`, `level`, `comment`, and the `version` that was seen.
+
+        `approvedBy` counts where nobody logs in.
+        """
+        query, form = {"label": image, "tag": tag}, {"info": json.dumps({"segmentationMeta": review})}
+        self._transport.form("PUT", "/datastore/label/info", query, form)
+
+    def versions(self, image: str, tag: str) -> dict[str, Any]:
+        """List every state that a label has had; `label_replies.parse_versions` reads it."""
+        return self._transport.json("GET", _case(image, "versions"), {"tag": tag})
+
+    def compare_versions(self, image: str, version: int, to: int) -> dict[str, Any]:
+        """Ask where two versions differ; `label_replies.parse_comparison` reads it."""
+        path, query = f"{_case(image, 'versions')}/{version}/compare", {"to": str(to)}
+        return self._transport.json("GET", path, query, timeout=_WORK_SECONDS)
+
+    def fetch_version(self, image: str, version: int, folder: Path, progress: ByteProgress | None = None) -> Path:
+        """Download the file of a version, and return its path."""
+        return self._transport.download(f"{_case(image, 'versions')}/{version}/label", folder, None, progress)
+
+    def restore_version(self, image: str, version: int) -> dict[str, Any]:
+        """Make a version count again; the answer is the new version."""
+        return self._transport.json("POST", f"{_case(image, 'versions')}/{version}/restore")
+
+    def readers(self, image: str) -> dict[str, Any]:
+        """Ask where several people's labels of a case differ; `label_replies.parse_readings` reads it."""
+        return self._transport.json("GET", _case(image, "readers"), timeout=_WORK_SECONDS)
+
     def archive(self, image: str) -> dict[str, Any]:
         """Ask whose a case is in the archive that it comes from; `replies.ArchiveState` has the answer."""
         return self._transport.json("GET", _case(image, "archive"), timeout=_WORK_SECONDS)

@@ -12,6 +12,7 @@ from typing import Any
 
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server.choices import Method, RunOption, parse_methods, parse_options
+from UncertaintySegLib.server.label_replies import FinalLabel, parse_final
 from UncertaintySegLib.server.looked_at import LookedAt, parse_looked_at
 from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
 
@@ -134,6 +135,7 @@ class CaseRow:
     labels: tuple[str, ...] = ()
     reason: str = ""
     looked_at: LookedAt | None = None
+    final: FinalLabel | None = None
 
 
 @dataclass(frozen=True)
@@ -325,7 +327,7 @@ def parse_sample(data: dict[str, Any]) -> Sample:
 def parse_case(data: dict[str, Any]) -> CaseRow:
     """Make a `CaseRow` from a row of `GET /uncertainty/v1/cases`."""
     lease = parse(Lease, data["lease"]) if data.get("lease") else None
-    return parse(CaseRow, data, lease=lease, looked_at=parse_looked_at(data))
+    return parse(CaseRow, data, lease=lease, looked_at=parse_looked_at(data), final=parse_final(data))
 
 
 def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]] = ()) -> tuple[Label, ...]:

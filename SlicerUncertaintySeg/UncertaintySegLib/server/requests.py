@@ -38,6 +38,7 @@ class Request:
     def __init__(self, url: str, token: str, folder: Path, report: Report) -> None:
         self.client = Client(url, token or None)
         self.scans, self.results = folder / "scans", folder / "results"
+        self.versions = folder / "versions"
         self.labels = {tag: folder / "labels" / tag for tag in _TAGS}
         self._report = report
         self._stopped = threading.Event()
@@ -46,7 +47,7 @@ class Request:
         """Call one of the functions below, then remove the oldest downloads. Raises `Cancelled` after `stop`."""
         answer = act(self, **arguments)
         self._check()
-        trim([self.scans, self.results, *self.labels.values()])
+        trim([self.scans, self.results, self.versions, *self.labels.values()])
         return answer
 
     def stop(self) -> None:
@@ -224,6 +225,36 @@ def train(request: Request, model: str, params: Json | None = None) -> Json:
     return request.client.wait(request.client.submit("train", model, None, params), request.job)
 
 
+def review_label(request: Request, image: str, review: Json, tag: str = "final") -> Json:
+    """Keep what a reviewer says of a saved label; answers with its versions."""
+    request.client.review_label(image, tag, review)
+    return request.client.versions(image, tag)
+
+
+def label_versions(request: Request, image: str, tag: str = "final") -> Json:
+    """List every state that a label has had."""
+    return request.client.versions(image, tag)
+
+
+def compare_versions(request: Request, image: str, version: int, to: int) -> Json:
+    """Learn where a version differs from another, and download its label."""
+    found = request.client.compare_versions(image, version, to)
+    folder = request.versions / str(version)
+    return {**found, "label": str(unzip(request.client.fetch_version(image, version, folder)))}
+
+
+def restore_version(request: Request, image: str, version: int, tag: str = "final") -> Json:
+    """Make a version count again, and download it as the label that counts; `versions` has it."""
+    request.client.restore_version(image, version)
+    label = request.client.fetch_saved_label(image, tag, request.labels[tag], request.downloading())
+    return {**request.client.versions(image, tag), "label": str(unzip(label))}
+
+
+def readers(request: Request, image: str) -> Json:
+    """Learn where several people's labels of a case differ."""
+    return request.client.readers(image)
+
+
 def _scan(request: Request, image: str) -> str:
     path = unzip(request.client.fetch_image(image, request.scans, request.downloading()))
     require_one_volume(path)
@@ -244,7 +275,7 @@ def _fetched(request: Request, raw: Json, maps: Sequence[str]) -> Json:
 
 def _file(request: Request, url: str, key: str, start: float, share: float) -> str:
     """Download a file into the folder of the result that has it: a review's maps may be those of what it reviews."""
-    owner = re.search(r"/results/([\w-]+)/", url)
+    owner = re.search(r"/(?:results|readers)/([\w-]+)/", url)
     folder = request.results / (owner.group(1) if owner else _key(key))
     return str(unzip(request.client.fetch(url, folder, request.downloading(start, share))))
 
@@ -275,6 +306,11 @@ REQUESTS: dict[str, Callable[..., Json]] = {
         submit,
         archive,
         send_to_archive,
+        review_label,
+        label_versions,
+        compare_versions,
+        restore_version,
+        readers,
         train,
     )
 }

@@ -100,6 +100,12 @@ class Transport:
 
         return self._with_reconnection(attempt) if method == "GET" else attempt()
 
+    def form(self, method: str, path: str, query: dict[str, str], fields: dict[str, str]) -> Any:
+        """Send a form without files, and return the JSON of the answer (None if it is empty)."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        with self._open(method, _with_query(path, query), headers, urlencode(fields).encode()) as response:
+            return self._parse_json(self._read(response))
+
     def download(self, path: str, folder: Path, name: str | None = None, progress: ByteProgress | None = None) -> Path:
         """Download a file, streamed, into `folder`; it appears there only when it is whole.
 
