@@ -130,6 +130,7 @@ class LabelReviews:
             self.comparison = parse_comparison(answer)
             self._box.hide()
             self.changed.emit()
+            session.changed.emit()
             labels = [Label(row.id, row.name) for row in self.comparison.structures]
             self.other.show(Path(answer["label"]), labels, session.scene.scan)
 

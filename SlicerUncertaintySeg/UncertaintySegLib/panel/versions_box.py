@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.label_reviews import LabelReviews
 from UncertaintySegLib.panel.places_table import PlacesTable
-from UncertaintySegLib.server.label_replies import APPROVED, FLAGGED, LabelVersion
+from UncertaintySegLib.server.label_replies import APPROVED, FLAGGED, LabelVersion, VersionComparison
 
 _ROW_HEIGHT, _ROWS = 22, 6  # pixels; how many are seen at once
 
@@ -25,7 +25,7 @@ class VersionsBox:
     def __init__(self, ui, logic: LabelReviews) -> None:
         self._ui, self.logic = ui, logic
         self._versions: list[LabelVersion] | None = None
-        self._comparison: object = None
+        self._comparison: VersionComparison | None = None
         table = ui.versionsTable
         headings = {
             "#": _("Number of the version."),
@@ -51,6 +51,7 @@ class VersionsBox:
         ui.compareButton.clicked.connect(self.on_compare)
         ui.restoreButton.clicked.connect(self.on_restore)
         ui.otherCheckBox.toggled.connect(lambda checked: logic.show_other(bool(checked)))
+        self._fill_comparison()
 
     def on_compare(self, *_arguments) -> None:
         """Show how the selected version differs from the one that counts."""
@@ -92,7 +93,7 @@ class VersionsBox:
             texts = {APPROVED: _("approved"), FLAGGED: _("flagged")}
             shown = (
                 f"{version.id}",
-                time.strftime("%d.%m. %H:%M", time.localtime(version.time)),
+                time.strftime("%d %b %H:%M", time.localtime(version.time)),
                 version.made_by or "-",
                 "-" if version.seconds is None else f"{version.seconds:.0f}",
                 _("counts, {status}").format(status=texts.get(status, _("to review")))

@@ -171,7 +171,7 @@ def test_a_version_is_compared_and_restored_once_that_was_agreed(user, host, ser
     user.click(user.ui.restoreButton)
     user.wait()
     assert rows(user.ui.versionsTable)[0][2] == "bob"
-    user.desktop.answers.buttons.append("OK")
+    user.desktop.answers.buttons.append("Ok")
     user.click(user.ui.restoreButton)
     user.wait()
     newest = rows(user.ui.versionsTable)[0]
