@@ -50,6 +50,8 @@ GROUPS: dict[str, tuple[Key, ...]] = {
         Key("next_case", "Ctrl+N", _("Next case")),
         Key("segment", "Shift+R", _("Segment: run the model")),
         Key("submit", "Shift+S", _("Submit the label and take the next case")),
+        Key("approve", "Shift+K", _("Approve the label on the server")),
+        Key("flag", "Shift+D", _("Flag the label on the server")),
     ),
     _("Regions"): (
         Key("next_region", "N", _("Next region")),

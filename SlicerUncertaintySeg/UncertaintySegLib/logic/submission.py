@@ -73,6 +73,7 @@ class Submission:
         params = {key: value for key, value in {"model": draft.model, "result": draft.result}.items() if value}
         params["seconds_open"] = round(session.state.seconds_open, 1)
         params["looked_at"] = self.attention.summary()
+        params["client_id"] = session.client_id  # whose label it is, where nobody logs in
         done = partial(self._on_sent, draft, left_out, then_next)
         failed = partial(self._on_failed, draft, params)
         session.ask("submit", _arguments(draft, params), done, stage=_("Submitting"), failed=failed)
