@@ -90,7 +90,7 @@ def correct_worst(way: Walk) -> None:
     contents = way.session.scene.segmentation.GetSegmentation()
     edit.ui.insideRiskCheckBox.setChecked(False)
     edit.editor.setCurrentSegmentID(contents.GetSegmentIdBySegmentName(worst.structure))
-    (edit.editor.erase if worst.kind == "extra" else edit.editor.paint)(worst.ras_mm, _BRUSH_MM)
+    (desktop.erase if worst.kind == "extra" else desktop.paint)(edit.editor, worst.ras_mm, _BRUSH_MM)
     desktop.wait_until(lambda: edit.reviewing.text.startswith("Reviewed:"), _REVIEW_SECONDS)
     way.wait()
 

@@ -1,4 +1,4 @@
-"""The smaller ctk widgets that a panel may use: inputs, with the properties and signals of the real ones."""
+"""The ctk widgets that take a number or a path."""
 
 from __future__ import annotations
 
@@ -6,53 +6,83 @@ from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from slicer_host.dialogs import answers
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
 
 
-@connectable
-class ctkDoubleSpinBox(QtWidgets.QDoubleSpinBox):
-    """A spin box for real numbers."""
+@stand_in("ctkSliderWidget")
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider and a spin box that show one real number."""
 
-
-@connectable
-class ctkComboBox(QtWidgets.QComboBox):
-    """A combo box that shows a text while nothing is selected."""
-
-    defaultText = Property(str, lambda self: self.placeholderText, lambda self, text: self.setPlaceholderText(text))
-
-
-@connectable
-class ctkSearchBox(QtWidgets.QLineEdit):
-    """A line edit for searching."""
+    valueChanged = Signal(float)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setPlaceholderText("Search...")
-        self.setClearButtonEnabled(True)
+        self._minimum, self._maximum, self._step, self._value, self._decimals = 0.0, 99.0, 1.0, 0.0, 2
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
+        self._spin_box = QtWidgets.QDoubleSpinBox()
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._spin_box)
+        self._slider.valueChanged.connect(lambda step: self.setValue(self._minimum + step * self._step))
+        self._spin_box.valueChanged.connect(self.setValue)
+        self._refresh()
 
-    showSearchIcon = Property(bool, lambda self: True, lambda self, shown: None)
+    def setValue(self, value: float) -> None:
+        value = round(min(self._maximum, max(self._minimum, value)), self._decimals)
+        changed, self._value = value != self._value, value
+        self._refresh()
+        if changed:
+            self.valueChanged.emit(value)
+
+    def _set_range(self, minimum: float, maximum: float) -> None:
+        self._minimum, self._maximum = minimum, maximum
+        self.setValue(self._value)
+
+    def _set_minimum(self, minimum: float) -> None:
+        self._set_range(minimum, self._maximum)
+
+    def _set_maximum(self, maximum: float) -> None:
+        self._set_range(self._minimum, maximum)
+
+    def _set_suffix(self, suffix: str) -> None:
+        self._spin_box.setSuffix(suffix)
+
+    def _set_single_step(self, step: float) -> None:
+        self._step = step
+        self._refresh()
+
+    def _set_decimals(self, decimals: int) -> None:
+        self._decimals = decimals
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for part in (self._slider, self._spin_box):
+            part.blockSignals(True)
+        self._slider.setRange(0, round((self._maximum - self._minimum) / self._step))
+        self._slider.setValue(round((self._value - self._minimum) / self._step))
+        self._spin_box.setDecimals(self._decimals)
+        self._spin_box.setRange(self._minimum, self._maximum)
+        self._spin_box.setSingleStep(self._step)
+        self._spin_box.setValue(self._value)
+        for part in (self._slider, self._spin_box):
+            part.blockSignals(False)
+
+    value = Property(float, lambda self: self._value, setValue)
+    minimum = Property(float, lambda self: self._minimum, _set_minimum)
+    maximum = Property(float, lambda self: self._maximum, _set_maximum)
+    singleStep = Property(float, lambda self: self._step, _set_single_step)
+    decimals = Property(int, lambda self: self._decimals, _set_decimals)
+    pageStep = Property(float, lambda self: self._slider.pageStep * self._step, lambda self, step: None)
+    suffix = Property(str, lambda self: self._spin_box.suffix, _set_suffix)
+    prefix = Property(str, lambda self: self._spin_box.prefix, lambda self, text: self._spin_box.setPrefix(text))
+    tracking = Property(bool, lambda self: self._slider.tracking, lambda self, on: self._slider.setTracking(on))
+    spinBoxVisible = Property(
+        bool, lambda self: not self._spin_box.isHidden(), lambda self, shown: self._spin_box.setVisible(shown)
+    )
 
 
-@connectable
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
-    """A group box that hides its contents when its title is unchecked."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setCheckable(True)
-        self.toggled.connect(self._show)
-
-    collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, folded: self.setChecked(not folded))
-
-    def showEvent(self, _event: object) -> None:
-        self._show(self.isChecked())
-
-    def _show(self, shown: bool) -> None:
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(shown)
-
-
-@connectable
+@stand_in("ctkPathLineEdit")
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A path, typed or picked."""
 
@@ -63,16 +93,16 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         super().__init__(parent)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.line_edit = QtWidgets.QLineEdit()
-        self.browse_button = QtWidgets.QToolButton()
-        self.browse_button.setText("...")
-        layout.addWidget(self.line_edit, 1)
-        layout.addWidget(self.browse_button)
-        self.line_edit.textChanged.connect(self.currentPathChanged)
-        self.browse_button.clicked.connect(self.browse)
+        self._line_edit = QtWidgets.QLineEdit()
+        browse_button = QtWidgets.QToolButton()
+        browse_button.setText("...")
+        layout.addWidget(self._line_edit, 1)
+        layout.addWidget(browse_button)
+        self._line_edit.textChanged.connect(self.currentPathChanged)
+        browse_button.clicked.connect(self.browse)
 
     def setCurrentPath(self, path: str) -> None:
-        self.line_edit.setText(path)
+        self._line_edit.setText(path)
 
     def browse(self) -> None:
         """Pick a path, as the button does."""
@@ -83,55 +113,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def addCurrentPathToHistory(self) -> None:
         """Nothing: the history is not kept."""
 
-    currentPath = Property(str, lambda self: self.line_edit.text, setCurrentPath)
+    currentPath = Property(str, lambda self: self._line_edit.text, setCurrentPath)
     settingKey = Property(str, lambda self: "", lambda self, key: None)
     filters = Property(int, lambda self: 0, lambda self, filters: None)
-
-
-@connectable
-class ctkRangeWidget(QtWidgets.QWidget):
-    """Two real numbers, the lower and the upper end of a range."""
-
-    valuesChanged = Signal(float, float)
-    minimumValueChanged = Signal(float)
-    maximumValueChanged = Signal(float)
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.lower, self.upper = QtWidgets.QDoubleSpinBox(), QtWidgets.QDoubleSpinBox()
-        for spin_box in (self.lower, self.upper):
-            spin_box.setRange(0, 99)
-            layout.addWidget(spin_box, 1)
-        self.upper.setValue(99)
-        self.lower.valueChanged.connect(lambda value: self._changed(self.minimumValueChanged, value))
-        self.upper.valueChanged.connect(lambda value: self._changed(self.maximumValueChanged, value))
-
-    def setValues(self, lower: float, upper: float) -> None:
-        self.lower.setValue(min(lower, upper))
-        self.upper.setValue(max(lower, upper))
-
-    def setRange(self, minimum: float, maximum: float) -> None:
-        for spin_box in (self.lower, self.upper):
-            spin_box.setRange(minimum, maximum)
-
-    def _set(self, method: str, value: object) -> None:
-        for spin_box in (self.lower, self.upper):
-            getattr(spin_box, method)(value)
-
-    def _changed(self, signal: QtCore.SignalInstance, value: float) -> None:
-        signal.emit(value)
-        self.valuesChanged.emit(self.lower.value, self.upper.value)
-
-    minimumValue = Property(float, lambda self: self.lower.value, lambda self, value: self.lower.setValue(value))
-    maximumValue = Property(float, lambda self: self.upper.value, lambda self, value: self.upper.setValue(value))
-    minimum = Property(float, lambda self: self.lower.minimum, lambda self, value: self._set("setMinimum", value))
-    maximum = Property(float, lambda self: self.lower.maximum, lambda self, value: self._set("setMaximum", value))
-    singleStep = Property(
-        float, lambda self: self.lower.singleStep, lambda self, value: self._set("setSingleStep", value)
-    )
-    decimals = Property(int, lambda self: self.lower.decimals, lambda self, value: self._set("setDecimals", value))
-
-
-INPUTS = (ctkDoubleSpinBox, ctkComboBox, ctkSearchBox, ctkCollapsibleGroupBox, ctkPathLineEdit, ctkRangeWidget)

@@ -1,50 +1,91 @@
-"""The ctk widgets that carry the panel: its sections and its sliders."""
+"""The ctk widgets that hide what is in them: the sections of a panel and the groups in these.
+
+As in CTK, hiding a child while it is folded away, or showing it, counts when it comes back.
+"""
 
 from __future__ import annotations
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
 
 _HEADER_HEIGHT = 24
+_NO_LIMIT = 16777215
+_VISIBLE = "visibilityToParent"
 
 
-@connectable
-class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A titled section that hides its contents at a click on the title."""
+class _Folding:
+    """What both have in common: children that are hidden without being marked as hidden by somebody."""
+
+    _forcing = _was_made = False
+
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        child = event.child()
+        if event.added() and child.isWidgetType():
+            if child.testAttribute(QtCore.Qt.WA_WState_ExplicitShowHide) and child.isHidden():
+                child.setProperty(_VISIBLE, False)
+            child.installEventFilter(self)
+            self._settle(child)
+
+    def setVisible(self, shown: bool) -> None:
+        self._forcing = True
+        super().setVisible(shown)
+        self._forcing = False
+        if not self._was_made and self.testAttribute(QtCore.Qt.WA_WState_Created):
+            self._was_made = True
+            self._settle_all()
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        if not self._forcing and event.type() == QtCore.QEvent.Type.ShowToParent:
+            child.setProperty(_VISIBLE, True)
+            self._settle(child)
+        elif not self._forcing and event.type() == QtCore.QEvent.Type.HideToParent:
+            child.setProperty(_VISIBLE, False)
+        return False
+
+    def _settle_all(self) -> None:
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            self._settle(child)
+
+    def _settle(self, child: QtWidgets.QWidget) -> None:
+        if not self.testAttribute(QtCore.Qt.WA_WState_Created):
+            return
+        wanted = child.property(_VISIBLE) is not False
+        self._forcing = True
+        child.setVisible(wanted and not self.collapsed)
+        if wanted:
+            child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)
+        self._forcing = False
+
+
+@stand_in("ctkCollapsibleButton")
+class ctkCollapsibleButton(_Folding, QtWidgets.QAbstractButton):
+    """A titled section that hides its contents when its title, a button that stays down, is pressed."""
 
     contentsCollapsed = Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._text = ""
         self._collapsed = False
-        self._hidden: list[QtWidgets.QWidget] = []
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.setContentsMargins(0, _HEADER_HEIGHT, 0, 0)
+        self.setBackgroundRole(QtGui.QPalette.Window)
+        self.toggled.connect(lambda checked: self._collapse(not checked))
 
-    def _set_text(self, text: str) -> None:
-        self._text = text
-        self.update()
+    def _collapse(self, collapsed: bool) -> None:
+        if collapsed != self._collapsed:
+            self._collapsed = collapsed
+            self.setMaximumHeight(_HEADER_HEIGHT if collapsed else _NO_LIMIT)
+            self._settle_all()
+            self.contentsCollapsed.emit(collapsed)
 
-    def setCollapsed(self, collapsed: bool) -> None:
-        if collapsed == self._collapsed:
-            return
-        self._collapsed = collapsed
-        if collapsed:
-            children = self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly)
-            self._hidden = [child for child in children if not child.isHidden()]
-        for child in self._hidden:
-            child.setVisible(not collapsed)
-        self.setMaximumHeight(_HEADER_HEIGHT if collapsed else 16777215)
-        self.contentsCollapsed.emit(collapsed)
+    collapsed = Property(bool, lambda self: self._collapsed, lambda self, collapsed: self.setChecked(not collapsed))
 
-    text = Property(str, lambda self: self._text, _set_text)
-    collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
-
-    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
-        if event.position().y() < _HEADER_HEIGHT:
-            self.setCollapsed(not self._collapsed)
+    def hitButton(self, position: QtCore.QPoint) -> bool:
+        return position.y() < _HEADER_HEIGHT
 
     def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
         painter = QtGui.QPainter(self)
@@ -58,80 +99,16 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         kinds = QtWidgets.QStyle
         kind = kinds.PE_IndicatorArrowRight if self._collapsed else kinds.PE_IndicatorArrowDown
         self.style().drawPrimitive(kind, arrow, painter, self)
-        painter.drawText(button.rect.adjusted(24, 0, 0, 0), QtCore.Qt.AlignVCenter, self._text)
+        painter.drawText(button.rect.adjusted(24, 0, 0, 0), QtCore.Qt.AlignVCenter, self.text)
 
 
-@connectable
-class ctkSliderWidget(QtWidgets.QWidget):
-    """A slider and a spin box that show one real number.
-
-    As in the real one, only `setValue` can be called: the other setters are no slots, and work as properties only.
-    """
-
-    valueChanged = Signal(float)
+@stand_in("ctkCollapsibleGroupBox")
+class ctkCollapsibleGroupBox(_Folding, QtWidgets.QGroupBox):
+    """A group box that hides its contents when its title is unchecked."""
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._minimum, self._maximum, self._step, self._value, self._decimals = 0.0, 99.0, 1.0, 0.0, 2
-        self.slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
-        self.spin_box = QtWidgets.QDoubleSpinBox()
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.slider, 1)
-        layout.addWidget(self.spin_box)
-        self.slider.valueChanged.connect(lambda step: self.setValue(self._minimum + step * self._step))
-        self.spin_box.valueChanged.connect(self.setValue)
-        self._refresh()
+        self.setCheckable(True)
+        self.toggled.connect(lambda _checked: self._settle_all())
 
-    def setValue(self, value: float) -> None:
-        value = round(min(self._maximum, max(self._minimum, value)), self._decimals)
-        changed, self._value = value != self._value, value
-        self._refresh()
-        if changed:
-            self.valueChanged.emit(value)
-
-    def _set_range(self, minimum: float, maximum: float) -> None:
-        self._minimum, self._maximum = minimum, maximum
-        self.setValue(self._value)
-
-    def _set_minimum(self, minimum: float) -> None:
-        self._set_range(minimum, self._maximum)
-
-    def _set_maximum(self, maximum: float) -> None:
-        self._set_range(self._minimum, maximum)
-
-    def _set_suffix(self, suffix: str) -> None:
-        self.spin_box.setSuffix(suffix)
-
-    def _set_single_step(self, step: float) -> None:
-        self._step = step
-        self._refresh()
-
-    def _set_decimals(self, decimals: int) -> None:
-        self._decimals = decimals
-        self._refresh()
-
-    def _refresh(self) -> None:
-        for part in (self.slider, self.spin_box):
-            part.blockSignals(True)
-        self.slider.setRange(0, round((self._maximum - self._minimum) / self._step))
-        self.slider.setValue(round((self._value - self._minimum) / self._step))
-        self.spin_box.setDecimals(self._decimals)
-        self.spin_box.setRange(self._minimum, self._maximum)
-        self.spin_box.setSingleStep(self._step)
-        self.spin_box.setValue(self._value)
-        for part in (self.slider, self.spin_box):
-            part.blockSignals(False)
-
-    value = Property(float, lambda self: self._value, setValue)
-    minimum = Property(float, lambda self: self._minimum, _set_minimum)
-    maximum = Property(float, lambda self: self._maximum, _set_maximum)
-    singleStep = Property(float, lambda self: self._step, _set_single_step)
-    decimals = Property(int, lambda self: self._decimals, _set_decimals)
-    pageStep = Property(float, lambda self: self.slider.pageStep * self._step, lambda self, step: None)
-    suffix = Property(str, lambda self: self.spin_box.suffix, _set_suffix)
-    prefix = Property(str, lambda self: self.spin_box.prefix, lambda self, text: self.spin_box.setPrefix(text))
-    tracking = Property(bool, lambda self: self.slider.tracking, lambda self, on: self.slider.setTracking(on))
-    spinBoxVisible = Property(
-        bool, lambda self: not self.spin_box.isHidden(), lambda self, shown: self.spin_box.setVisible(shown)
-    )
+    collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, folded: self.setChecked(not folded))

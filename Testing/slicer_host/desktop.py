@@ -35,21 +35,24 @@ from slicer_host import (
     sample_data,
     scripted_module,
 )
-from slicer_host.ctk_inputs import INPUTS
-from slicer_host.ctk_widgets import ctkCollapsibleButton, ctkSliderWidget
+from slicer_host.ctk_inputs import ctkPathLineEdit, ctkSliderWidget
+from slicer_host.ctk_widgets import ctkCollapsibleButton, ctkCollapsibleGroupBox
 from slicer_host.dialogs import answers
 from slicer_host.event_loop import process_events, wait_until
-from slicer_host.main_window import MainWindow
+from slicer_host.main_window import Desk
 from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.qt_application import SlicerApplication
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+from slicer_host.strokes import erase, paint
 from uncertaintyseg.viewer import application
 
 __all__ = [
     "LoadedModule",
     "answers",
     "discard",
+    "erase",
     "load_module",
+    "paint",
     "press_key",
     "process_events",
     "screenshot",
@@ -58,7 +61,7 @@ __all__ = [
 ]
 
 _application: SlicerApplication | None = None
-_main_window: MainWindow | None = None
+_desk: Desk | None = None
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ class LoadedModule:
         if not isValid(self.window):
             return
         self.widget.cleanup()
-        _main_window.moduleSelector().selectedModule = ""
+        _desk.window.moduleSelector().selectedModule = ""
         if self.window.parent() is not None:
-            _main_window.take_panel()
+            _desk.take_panel()
         discard(self.window)
 
 
@@ -95,7 +98,7 @@ def start(hold_lock: bool | None = None) -> application.Host:
         hold_lock: Whether Python threads stand still while the host idles, as in Slicer. By default what the
             environment variable SLICER_HOST_HOLD_LOCK says: 1 (also when absent) or 0.
     """
-    global _application, _main_window  # noqa: PLW0603
+    global _application, _desk  # noqa: PLW0603
     host = application.start()
     if hold_lock is not None:
         event_loop.hold_lock = hold_lock
@@ -103,22 +106,21 @@ def start(hold_lock: bool | None = None) -> application.Host:
         settings = tempfile.mkdtemp(prefix="slicer_host_settings_")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, settings)
-        _application = SlicerApplication(settings)
-        _application.set_host(host)
+        _application = SlicerApplication(host, settings)
         _make_importable()
         slicer.app = _application
-        _main_window = MainWindow(host)
+        _desk = Desk(host)
         # The wheel's own looks through all top level widgets: PySide6 crashes on some that Qt is about to delete.
-        slicer.util.mainWindow = lambda: _main_window
-        _main_window.show()
-        _main_window.activateWindow()
+        slicer.util.mainWindow = lambda: _desk.window
+        _desk.window.show()
+        _desk.window.activateWindow()
         process_events()
         host.layout.show()
     return host
 
 
 def _make_importable() -> None:
-    ctk_widgets = (ctkCollapsibleButton, ctkSliderWidget, *INPUTS)
+    ctk_widgets = (ctkCollapsibleButton, ctkCollapsibleGroupBox, ctkSliderWidget, ctkPathLineEdit)
     mrml_widgets = (qMRMLNodeComboBox, qMRMLSegmentEditorWidget)
     sys.modules["qt"] = pythonqt.make_qt_module(
         custom_widgets=(*ctk_widgets, *mrml_widgets), replaced=(dialogs.QFileDialog, dialogs.QDesktopServices)
@@ -143,21 +145,22 @@ def load_module(path: str | Path, size: tuple[int, int] = (420, 760)) -> LoadedM
     python = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = python
     spec.loader.exec_module(python)
-    module = module_manager.qSlicerScriptedLoadableModule(path.stem, str(path))
     instance = getattr(python, path.stem)(SimpleNamespace(path=str(path), icon=None))
-    module.title = instance.parent.title
-    setattr(slicer.modules, path.stem.lower(), module)
+    # Widgets ask for their module's path while they are made.
+    setattr(slicer.modules, path.stem.lower(), module_manager.qSlicerScriptedLoadableModule(path.stem, str(path)))
 
     window = QtWidgets.QWidget()
     QtWidgets.QVBoxLayout(window)
     widget = getattr(python, f"{path.stem}Widget")(window)
     setattr(slicer.modules, f"{path.stem}Widget", widget)
-    module.representation = module_manager.qSlicerScriptedLoadableModuleWidget(widget)
+    module = module_manager.qSlicerScriptedLoadableModule(path.stem, str(path), widget)
+    module.title = instance.parent.title
+    setattr(slicer.modules, path.stem.lower(), module)
     widget.setup()
-    _main_window.resize(_main_window.width, size[1])
-    _main_window.show_panel(window, size[0])
-    _main_window.activateWindow()
-    _main_window.moduleSelector().selectModule(path.stem)
+    _desk.window.resize(_desk.window.width, size[1])
+    _desk.show_panel(window, size[0])
+    _desk.window.activateWindow()
+    _desk.window.moduleSelector().selectModule(path.stem)
     process_events()
     return LoadedModule(python, instance, widget, window)
 
@@ -175,7 +178,7 @@ def press_key(keys: str) -> None:
     """Press keys ("N", "Ctrl+Z", "Space"): what has the focus in the main window, or in its open dialog, gets them."""
     process_events()
     if not isinstance(QtWidgets.QApplication.activeWindow(), QtWidgets.QDialog):
-        _main_window.activateWindow()
+        _desk.window.activateWindow()
         process_events()
     window = QtWidgets.QApplication.activeWindow()
     QtTest.QTest.keySequence(window.focusWidget() or window, QtGui.QKeySequence(keys))
@@ -184,7 +187,7 @@ def press_key(keys: str) -> None:
 
 def screenshot(path: str | Path, size: tuple[int, int] = (1600, 900)) -> Path:
     """Write a picture of the main window: the panel on the left, the views of the layout on the right."""
-    return _main_window.screenshot(path, size)
+    return _desk.screenshot(path, size)
 
 
 def _module(name: str, contents: dict[str, Any]) -> ModuleType:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from slicer_host.scriptable import stand_in
+
 
 @dataclass
 class Answers:
@@ -45,6 +47,7 @@ class Answers:
 answers = Answers()
 
 
+@stand_in("ctkMessageBox")
 class ctkMessageBox(QtWidgets.QMessageBox):
     """The box behind `slicer.util.confirmYesNoDisplay` and its kin."""
 

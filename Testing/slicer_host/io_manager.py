@@ -8,6 +8,8 @@ from typing import Any
 import slicer
 import vtk
 
+from slicer_host.scriptable import stand_in
+
 _KINDS = {
     "VolumeFile": "vtkMRMLScalarVolumeNode",
     "SegmentationFile": "vtkMRMLSegmentationNode",
@@ -27,8 +29,9 @@ _SUFFIXES = {
 }
 
 
+@stand_in("qSlicerCoreIOManager")
 class CoreIOManager:
-    """qSlicerCoreIOManager for files of one node each, and for .mrml scenes."""
+    """For files of one node each, and for .mrml scenes."""
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene

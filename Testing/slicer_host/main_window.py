@@ -9,6 +9,7 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from slicer_host.module_manager import ModuleSelector
+from slicer_host.scriptable import stand_in
 from uncertaintyseg.viewer.application import Host
 from uncertaintyseg.viewer.layout import Rectangle
 
@@ -54,14 +55,34 @@ class ViewArea(QtWidgets.QWidget):
             painter.drawText(inside, QtCore.Qt.AlignVCenter | QtCore.Qt.AlignRight, text)
 
 
+@stand_in("qSlicerMainWindow")
 class MainWindow(QtWidgets.QMainWindow):
-    """qSlicerMainWindow, without menus and tool bars."""
+    """The window without menus and tool bars; `Desk` puts things into it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.setObjectName("qSlicerMainWindow")
-        self.views = ViewArea(host)
-        self.setCentralWidget(self.views)
+        self.statusBar()
+        self._selector = ModuleSelector()
+
+    def moduleSelector(self) -> ModuleSelector:
+        return self._selector
+
+
+class Desk:
+    """What the host does with the main window.
+
+    Args:
+        host: Whose views it shows.
+
+    Attributes:
+        window: What a module sees of it.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.window = MainWindow()
+        self._views = ViewArea(host)
+        self.window.setCentralWidget(self._views)
         self._panel = QtWidgets.QScrollArea()
         self._panel.setWidgetResizable(True)
         self._panel.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
@@ -69,12 +90,7 @@ class MainWindow(QtWidgets.QMainWindow):
         dock.setObjectName("PanelDockWidget")
         dock.setTitleBarWidget(QtWidgets.QWidget())
         dock.setWidget(self._panel)
-        self.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
-        self.statusBar()
-        self._selector = ModuleSelector()
-
-    def moduleSelector(self) -> ModuleSelector:
-        return self._selector
+        self.window.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
 
     def show_panel(self, panel: QtWidgets.QWidget, width: int) -> None:
         """Put a module's panel into the module area."""
@@ -88,11 +104,11 @@ class MainWindow(QtWidgets.QMainWindow):
 
     def screenshot(self, path: str | Path, size: tuple[int, int]) -> Path:
         """Write the whole window as an image file, its views drawn in the size that they have in it."""
-        self.resize(*size)
-        self.show()
+        self.window.resize(*size)
+        self.window.show()
         QtCore.QCoreApplication.processEvents()
-        self.views.take()
-        self.grab().save(str(path))
+        self._views.take()
+        self.window.grab().save(str(path))
         return Path(path)
 
 

@@ -7,22 +7,33 @@ from typing import Any
 import slicer
 from PySide6 import QtCore
 
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
 
 
+@stand_in("qSlicerScriptedLoadableModule")
 class qSlicerScriptedLoadableModule:
-    """A module as Slicer's module manager knows it."""
+    """A module as Slicer's module manager knows it.
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name = name
-        self.path = path
+    Args:
+        name: Its name, which is its title as well until it has another one.
+        path: Its Python file.
+        widget: Its Python widget, or None before it is opened.
+    """
+
+    title = ""
+
+    def __init__(self, name: str, path: str, widget: Any = None) -> None:
+        self._name, self._path, self._widget = name, path, widget
         self.title = name
-        self.representation: qSlicerScriptedLoadableModuleWidget | None = None
+
+    name = property(lambda self: self._name)
+    path = property(lambda self: self._path)
 
     def widgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget | None:
-        return self.representation
+        return qSlicerScriptedLoadableModuleWidget(self._widget) if self._widget is not None else None
 
 
+@stand_in("qSlicerScriptedLoadableModuleWidget")
 class qSlicerScriptedLoadableModuleWidget:
     """What Slicer puts around the Python widget."""
 
@@ -33,11 +44,11 @@ class qSlicerScriptedLoadableModuleWidget:
         return self._widget
 
 
+@stand_in("qSlicerModuleSelectorToolBar")
 class ModuleSelector:
-    """qSlicerModuleSelectorToolBar: one module is open at a time; its panel stays where it is."""
+    """One module is open at a time; its panel stays where it is."""
 
-    def __init__(self) -> None:
-        self.selectedModule = ""
+    selectedModule = ""
 
     def selectModule(self, name: str) -> None:
         if name != self.selectedModule:
@@ -47,14 +58,14 @@ class ModuleSelector:
 
     def _tell(self, what: str) -> None:
         module = getattr(slicer.modules, self.selectedModule.lower(), None)
-        widget = module.widgetRepresentation().self() if isinstance(module, qSlicerScriptedLoadableModule) else None
-        if hasattr(widget, what):
-            getattr(widget, what)()
+        representation = module.widgetRepresentation() if isinstance(module, qSlicerScriptedLoadableModule) else None
+        if representation is not None and hasattr(representation.self(), what):
+            getattr(representation.self(), what)()
 
 
-@connectable
+@stand_in("qSlicerModuleManager")
 class ModuleManager(QtCore.QObject):
-    """qSlicerModuleManager."""
+    """The modules that there are."""
 
     moduleLoaded = QtCore.Signal(str)
     moduleAboutToBeUnloaded = QtCore.Signal(str)

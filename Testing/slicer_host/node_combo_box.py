@@ -9,10 +9,10 @@ import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
 
 
-@connectable
+@stand_in("qMRMLNodeComboBox")
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A node to choose. Adding, renaming and removing nodes from its menu is left out."""
 
@@ -29,9 +29,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._settings: dict[str, object] = {}
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.combo_box = QtWidgets.QComboBox()
-        layout.addWidget(self.combo_box)
-        self.combo_box.currentIndexChanged.connect(self._on_index)
+        self._combo_box = QtWidgets.QComboBox()
+        layout.addWidget(self._combo_box)
+        self._combo_box.currentIndexChanged.connect(self._on_index)
 
     def mrmlScene(self) -> slicer.vtkMRMLScene | None:
         return self._scene
@@ -121,27 +121,27 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _fill(self) -> None:
         nodes = self._nodes()
-        before = self.combo_box.blockSignals(True)
-        self.combo_box.clear()
+        before = self._combo_box.blockSignals(True)
+        self._combo_box.clear()
         if self.noneEnabled or not nodes:
-            self.combo_box.addItem(self.noneDisplay or ("None" if self.noneEnabled else "Select a node"), "")
+            self._combo_box.addItem(self.noneDisplay or ("None" if self.noneEnabled else "Select a node"), "")
         for node in nodes:
-            self.combo_box.addItem(node.GetName(), node.GetID())
-        self.combo_box.blockSignals(before)
+            self._combo_box.addItem(node.GetName(), node.GetID())
+        self._combo_box.blockSignals(before)
         kept = self._current if self._current in nodes else None
         self._choose(nodes[0] if kept is None and nodes and not self.noneEnabled else kept)
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
-        before = self.combo_box.blockSignals(True)
-        self.combo_box.setCurrentIndex(self.combo_box.findData(node.GetID() if node is not None else ""))
-        self.combo_box.blockSignals(before)
+        before = self._combo_box.blockSignals(True)
+        self._combo_box.setCurrentIndex(self._combo_box.findData(node.GetID() if node is not None else ""))
+        self._combo_box.blockSignals(before)
         if node is not self._current:
             self._current = node
             self.currentNodeChanged.emit(node)
             self.currentNodeIDChanged.emit(self.currentNodeID)
 
     def _on_index(self, index: int) -> None:
-        self.setCurrentNodeID(self.combo_box.itemData(index))
+        self.setCurrentNodeID(self._combo_box.itemData(index))
 
 
 def _stop_watching(scene: slicer.vtkMRMLScene, observers: list[int], *_arguments: object) -> None:

@@ -3,23 +3,20 @@
 PythonQt, which Slicer uses, reads `line_edit.text` where PySide6 reads `line_edit.text()`; both write with
 `setText(...)` and connect with `button.clicked.connect(...)`. So the properties are all that has to change.
 
-PythonQt's other way, `widget.connect("clicked(bool)", f)`, works for the classes of this package (`slicer.app`, ctk and
-qMRML widgets) but not for Qt's own, whose `connect` PySide6 lets nobody replace.
+PythonQt's other way, `widget.connect("clicked(bool)", f)`, works for the stand-ins (`slicer.app`, ctk and qMRML
+widgets) but not for Qt's own, whose `connect` PySide6 lets nobody replace.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from weakref import WeakKeyDictionary
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 # Virtual methods of C++ that happen to be properties too: PySide6 would take ours for an override.
 _VIRTUAL = {"sizeHint", "minimumSizeHint"}
-
-_connections: WeakKeyDictionary[QtCore.QObject, list[tuple]] = WeakKeyDictionary()
 
 
 def make_qt_module(custom_widgets: Sequence[type[QtWidgets.QWidget]], replaced: Sequence[type]) -> ModuleType:
@@ -45,39 +42,6 @@ def make_qt_module(custom_widgets: Sequence[type[QtWidgets.QWidget]], replaced: 
     for cls in replaced:
         setattr(qt, cls.__name__, cls)
     return qt
-
-
-def connectable(cls: type[QtCore.QObject]) -> type[QtCore.QObject]:
-    """Give a class of ours `connect("signal(type)", f)`; PySide6 looks for it in the class itself, not in its bases."""
-    cls.connect, cls.disconnect = _connect, _disconnect
-    return cls
-
-
-def _connect(self: QtCore.QObject, signature: str, receiver: Callable[..., object]) -> bool:
-    """Call back with as many arguments as the signature names: none for "clicked()", one for "clicked(bool)".
-
-    Raises:
-        AttributeError: There is no signal of that name.
-    """
-    name, _, types = signature.rstrip(")").partition("(")
-    count = len(types.split(",")) if types else 0
-
-    def call(*arguments: object) -> object:
-        return receiver(*arguments[:count])
-
-    getattr(self, name).connect(call)
-    _connections.setdefault(self, []).append((signature, receiver, call))
-    return True
-
-
-def _disconnect(self: QtCore.QObject, signature: str, receiver: Callable[..., object]) -> bool:
-    connections = _connections.get(self, [])
-    found = next((known for known in connections if known[:2] == (signature, receiver)), None)
-    if found is None:
-        return False
-    connections.remove(found)
-    getattr(self, signature.partition("(")[0]).disconnect(found[2])
-    return True
 
 
 def _expose_properties(cls: type[QtCore.QObject]) -> None:

@@ -7,32 +7,35 @@ from PySide6 import QtCore, QtWidgets
 from slicer_host import event_loop
 from slicer_host.io_manager import CoreIOManager
 from slicer_host.module_manager import ModuleManager
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
 from uncertaintyseg.viewer.application import Host
 
 VERSION = (5, 11)
 
 
-@connectable
+@stand_in("qSlicerApplication")
 class SlicerApplication(QtWidgets.QApplication):
-    """qSlicerApplication, as far as modules ask for it."""
+    """What modules ask the application for.
+
+    Args:
+        host: Whose scene and views it has.
+        settings_folder: Where its settings are kept.
+    """
 
     startupCompleted = QtCore.Signal()
+    majorVersion, minorVersion = VERSION
+    slicerUserSettingsFilePath = temporaryPath = defaultScenePath = ""
 
-    def __init__(self, settings_folder: str) -> None:
+    def __init__(self, host: Host, settings_folder: str) -> None:
         super().__init__(["slicer_host"])
         self.setOrganizationName("slicer_host")
         self.setApplicationName("Slicer")
         self.setApplicationVersion("{}.{}".format(*VERSION))
         self.setStyle("Fusion")
+        self._host = host
         self.slicerUserSettingsFilePath = path = f"{settings_folder}/Slicer.ini"
         self._settings = QtCore.QSettings(path, QtCore.QSettings.IniFormat)
         self._modules = ModuleManager()
-        self.majorVersion, self.minorVersion = VERSION
-
-    def set_host(self, host: Host) -> None:
-        """Say which scene and views the application has."""
-        self._host = host
         self._io = CoreIOManager(host.scene)
         self.temporaryPath = host.application_logic.GetTemporaryPath()
         self.defaultScenePath = self.temporaryPath  # Slicer's is the folder of the user's documents
@@ -44,7 +47,7 @@ class SlicerApplication(QtWidgets.QApplication):
         return self._host.scene
 
     def layoutManager(self) -> object:
-        return self._host.layout
+        return self._host.layout.manager
 
     def coreIOManager(self) -> CoreIOManager:
         return self._io

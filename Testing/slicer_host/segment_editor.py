@@ -1,21 +1,18 @@
 """The Segment Editor's widget over Slicer's own segment editor logic, which does the masking and keeps the history.
 
-The effects are not in the wheel. A test draws with `paint` and `erase`, which the real widget does not have: they hand
-a ball to the logic as the brush would, so what changes is what the mask, the intensity range and the overwrite rule of
-the `vtkMRMLSegmentEditorNode` allow.
+The effects are not in the wheel: a test draws with `strokes`.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import slicer
 import vtk
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
-from vtk.util.numpy_support import vtk_to_numpy
 
 from slicer_host.node_combo_box import qMRMLNodeComboBox
-from slicer_host.pythonqt import connectable
+from slicer_host.scriptable import stand_in
+from slicer_host.segments_table import qMRMLSegmentsTableView
 
 EFFECTS = (
     *("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin"),
@@ -25,12 +22,14 @@ _COLUMNS = 5
 _SHORTCUTS = {"Ctrl+Z": "undo", "Ctrl+Y": "redo"}
 
 
+@stand_in("qSlicerSegmentEditorAbstractEffect")
 class Effect:
-    """qSlicerSegmentEditorAbstractEffect: a name and parameters, which the editor node keeps."""
+    """A name and parameters, which the editor node keeps."""
 
     def __init__(self, name: str, editor: qMRMLSegmentEditorWidget) -> None:
-        self.name = name
-        self._editor = editor
+        self._name, self._editor = name, editor
+
+    name = property(lambda self: self._name)
 
     def setParameter(self, name: str, value: object) -> None:
         self._node().SetAttribute(f"{self.name}.{name}", str(value))
@@ -52,29 +51,13 @@ def _flag(name: str, first: object) -> Property:
     )
 
 
-class qMRMLSegmentsTableView(QtWidgets.QListWidget):
-    """The segments, less those that nobody is to see."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("SegmentsTableView")
-        self.hidden: tuple[str, ...] = ()
-
-    def setHideSegments(self, segment_ids: list[str]) -> None:
-        self.hidden = tuple(segment_ids)
-
-    def hideSegments(self) -> tuple[str, ...]:
-        return self.hidden
-
-
-@connectable
+@stand_in("qMRMLSegmentEditorWidget")
 class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
     """The editor that a module puts into its panel."""
 
     currentSegmentIDChanged = Signal(str)
     segmentationNodeChanged = Signal(object)
     sourceVolumeNodeChanged = Signal(object)
-    segmentationHistoryChanged = Signal(bool, bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -92,13 +75,14 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         self._logic.AddObserver(slicer.vtkSlicerSegmentEditorLogic.SegmentationHistoryChangedEvent, self._on_history)
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.segments = qMRMLSegmentsTableView()
-        self.segments.setMaximumHeight(90)
-        self.segments.currentRowChanged.connect(self._on_row)
-        self._effects = QtWidgets.QGridLayout()
-        self.undoButton, self.redoButton = QtWidgets.QPushButton("Undo"), QtWidgets.QPushButton("Redo")
-        self.undoButton.clicked.connect(self.undo)
-        self.redoButton.clicked.connect(self.redo)
+        self._segments = qMRMLSegmentsTableView()
+        self._segments.setObjectName("SegmentsTableView")
+        self._segments.setMaximumHeight(90)
+        self._segments.selectionChanged.connect(self._on_selection)
+        effects = QtWidgets.QFrame()
+        effects.setObjectName("EffectsGroupBox")
+        self._effects = QtWidgets.QGridLayout(effects)
+        self._effects.setContentsMargins(0, 0, 0, 0)
         self._segmentations = _selector("SegmentationNodeComboBox", "vtkMRMLSegmentationNode", none=False)
         self._segmentations.currentNodeChanged.connect(self._on_segmentation_chosen)
         self._sources = _selector("SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", none=True)
@@ -113,11 +97,15 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         layout.addWidget(self._segmentations)
         layout.addWidget(self._sources)
         layout.addLayout(buttons)
-        layout.addWidget(self.segments)
-        layout.addLayout(self._effects)
+        layout.addWidget(self._segments)
+        layout.addWidget(effects)
         layout.addLayout(history)
-        history.addWidget(self.undoButton)
-        history.addWidget(self.redoButton)
+        self._undo_button, self._redo_button = QtWidgets.QToolButton(), QtWidgets.QToolButton()
+        for button, name, act in (self._undo_button, "Undo", self.undo), (self._redo_button, "Redo", self.redo):
+            button.setObjectName(f"{name}Button")
+            button.setText(name)
+            button.clicked.connect(act)
+            history.addWidget(button)
         self.updateEffectList()
         self._on_history()
 
@@ -161,17 +149,17 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
     def setSwitchToSegmentationsButtonVisible(self, value: bool) -> None:
         self.switchToSegmentationsButtonVisible = value
 
-    def setUnorderedEffectsVisible(self, visible: bool) -> None:
+    def _set_unordered(self, visible: bool) -> None:
         self._unordered = visible
         self.updateEffectList()
 
-    unorderedEffectsVisible = Property(bool, lambda self: self._unordered, setUnorderedEffectsVisible)
+    unorderedEffectsVisible = Property(bool, lambda self: self._unordered, _set_unordered)
 
     def setUndoEnabled(self, enabled: bool) -> None:
-        self.undoButton.setVisible(enabled)
-        self.redoButton.setVisible(enabled)
+        self._undo_button.setVisible(enabled)
+        self._redo_button.setVisible(enabled)
 
-    undoEnabled = Property(bool, lambda self: not self.undoButton.isHidden(), setUndoEnabled)
+    undoEnabled = Property(bool, lambda self: not self._undo_button.isHidden(), setUndoEnabled)
 
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
         self._logic.SetMaximumNumberOfUndoStates(count)
@@ -262,14 +250,14 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
     def selectSegmentAtOffset(self, offset: int) -> None:
         """As in Slicer: hidden segments are passed over, the first one comes after the last, and none before it."""
         display = self.segmentationNode().GetDisplayNode() if self.segmentationNode() is not None else None
-        row, count = self.segments.currentRow, self.segments.count
-        if display is None or row < 0:
+        ids = self._segments.displayedSegmentIDs()
+        if display is None or self.currentSegmentID() not in ids:
             return
-        for _step in range(count):
-            row = max(0, row + offset) % count
-            segment_id = self.segments.item(row).data(QtCore.Qt.UserRole)
-            if display.GetSegmentVisibility(segment_id):
-                self.setCurrentSegmentID(segment_id)
+        row = ids.index(self.currentSegmentID())
+        for _step in ids:
+            row = max(0, row + offset) % len(ids)
+            if display.GetSegmentVisibility(ids[row]):
+                self.setCurrentSegmentID(ids[row])
                 return
 
     def selectPreviousSegment(self) -> None:
@@ -333,26 +321,10 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
         for index in range(self._effects.count()):
             button = self._effects.itemAt(index).widget()
             button.setChecked(active is not None and button.text == active.name)
-        self._list_segments()
-
-    def paint(self, ras: tuple[float, float, float], radius_mm: float) -> None:
-        """Test helper: draw a ball of the selected segment."""
-        self._stroke(ras, radius_mm, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
-
-    def erase(self, ras: tuple[float, float, float], radius_mm: float) -> None:
-        """Test helper: take a ball away from the selected segment."""
-        self._stroke(ras, radius_mm, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
-
-    def _stroke(self, ras: tuple[float, float, float], radius_mm: float, mode: int) -> None:
-        logic = self._logic
-        logic.SaveStateForUndo()
-        logic.UpdateReferenceGeometryImage()
-        logic.UpdateAlignedSourceVolume()
-        logic.ResetModifierLabelmapToDefault()
-        brush = logic.GetModifierLabelmap()
-        _draw_ball(brush, ras, radius_mm)
-        logic.UpdateMaskLabelmap()
-        logic.ModifySegmentByLabelmap(self.segmentationNode(), self.currentSegmentID(), brush, mode, False, False)
+        before = self._segments.blockSignals(True)
+        self._segments.setSegmentationNode(self.segmentationNode())
+        self._segments.setSelectedSegmentIDs([self.currentSegmentID()])
+        self._segments.blockSignals(before)
 
     def _follow_segmentation(self) -> None:
         """Do to a segmentation that has just been chosen, and to the views, what the real editor does."""
@@ -405,30 +377,13 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):
             if self._logic.IsSegmentationDisplayableInView(logic.GetSliceNode()):
                 logic.GetSliceCompositeNode().SetLabelVolumeID(None)
 
-    def _list_segments(self) -> None:
-        node = self.segmentationNode()
-        ids = node.GetSegmentation().GetSegmentIDs() if node is not None and node.GetSegmentation() else ()
-        ids = [segment_id for segment_id in ids if segment_id not in self.segments.hidden]
-        before = self.segments.blockSignals(True)
-        self.segments.clear()
-        for segment_id in ids:
-            segment = node.GetSegmentation().GetSegment(segment_id)
-            item = QtWidgets.QListWidgetItem(segment.GetName())
-            item.setData(QtCore.Qt.UserRole, segment_id)
-            icon = QtGui.QPixmap(12, 12)
-            icon.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
-            item.setIcon(QtGui.QIcon(icon))
-            self.segments.addItem(item)
-        self.segments.setCurrentRow(ids.index(self.currentSegmentID()) if self.currentSegmentID() in ids else -1)
-        self.segments.blockSignals(before)
-
-    def _on_row(self, row: int) -> None:
-        if row >= 0:
-            self.setCurrentSegmentID(self.segments.item(row).data(QtCore.Qt.UserRole))
+    def _on_selection(self, *_selection: object) -> None:
+        for segment_id in self._segments.selectedSegmentIDs():
+            self.setCurrentSegmentID(segment_id)
 
     def _on_history(self, *_event: object) -> None:
-        self.undoButton.setEnabled(bool(self._logic.CanUndo()))
-        self.redoButton.setEnabled(bool(self._logic.CanRedo()))
+        self._undo_button.setEnabled(bool(self._logic.CanUndo()))
+        self._redo_button.setEnabled(bool(self._logic.CanRedo()))
 
 
 def _selector(name: str, node_type: str, *, none: bool) -> qMRMLNodeComboBox:
@@ -449,17 +404,3 @@ def _button(name: str, text: str) -> QtWidgets.QPushButton:
     button = QtWidgets.QPushButton(text)
     button.setObjectName(name)
     return button
-
-
-def _draw_ball(image: slicer.vtkOrientedImageData, ras: tuple[float, float, float], radius_mm: float) -> None:
-    """Set the voxels to 1 whose centres lie within a radius."""
-    to_world = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(to_world)
-    matrix = slicer.util.arrayFromVTKMatrix(to_world)
-    first_i, last_i, first_j, last_j, first_k, last_k = image.GetExtent()
-    k, j, i = np.mgrid[first_k : last_k + 1, first_j : last_j + 1, first_i : last_i + 1]
-    world = np.stack([i, j, k], axis=-1) @ matrix[:3, :3].T + matrix[:3, 3]
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(i.shape)
-    voxels[np.linalg.norm(world - np.asarray(ras), axis=-1) <= radius_mm] = 1
-    image.GetPointData().GetScalars().Modified()
-    image.Modified()

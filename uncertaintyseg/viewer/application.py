@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import slicer
 import vtk
 
-from uncertaintyseg.viewer.layout import LayoutManager
+from uncertaintyseg.viewer.layout import Layout
 from uncertaintyseg.viewer.plot_view import PlotView
 from uncertaintyseg.viewer.views import SliceView, ThreeDView, register_displayable_managers
 
@@ -44,11 +44,11 @@ class Host:
             mrmlScene=lambda: self.scene,
             temporaryPath=self._temporary.name,
             processEvents=lambda: None,
-            layoutManager=lambda: self.layout,
+            layoutManager=lambda: self.layout.manager,
             pauseRender=lambda: None,
             resumeRender=lambda: None,
         )
-        self.layout = LayoutManager(self, slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self.layout = Layout(self, slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def slice_view(
         self, name: str = "Red", orientation: str | None = None, size: tuple[int, int] = (500, 450)

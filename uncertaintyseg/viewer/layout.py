@@ -1,7 +1,7 @@
 """Which views a layout has and where, and the layout manager that a module asks for them.
 
 The layout node, its logic and the descriptions of Slicer's layouts are real. `LayoutManager` stands in for
-qMRMLLayoutManager, over the views of `views.py`.
+qMRMLLayoutManager, over the views of `views.py`; what the host itself needs of a layout is `Layout`.
 """
 
 from __future__ import annotations
@@ -36,22 +36,15 @@ class LayoutSignal:
 
 
 class LayoutManager:
-    """qMRMLLayoutManager: makes the views of the layout that the scene's layout node has.
+    """qMRMLLayoutManager: what a module asks it for, and nothing else.
 
     Args:
-        host: Makes the views: `slice_view`, `three_d_view`, `plot_view`.
-        layout: The first layout.
+        layout: What it speaks for.
     """
 
-    def __init__(self, host: object, layout: int) -> None:
-        self._host = host
-        self._logic = slicer.vtkMRMLLayoutLogic()
-        self._logic.SetMRMLApplicationLogic(host.application_logic)
-        self._logic.SetMRMLScene(host.scene)
-        self._first = self._shown = layout
+    def __init__(self, layout: Layout) -> None:
+        self._layout, self._host = layout, layout.host
         self.layoutChanged = LayoutSignal()
-        self._logic.GetLayoutNode().SetViewArrangement(layout)
-        self._logic.GetLayoutNode().AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout_modified)
 
     def connect(self, signature: str, receiver: Callable[[int], None]) -> None:
         getattr(self, signature.partition("(")[0]).connect(receiver)
@@ -60,32 +53,32 @@ class LayoutManager:
         getattr(self, signature.partition("(")[0]).disconnect(receiver)
 
     def layoutLogic(self) -> slicer.vtkMRMLLayoutLogic:
-        return self._logic
+        return self._layout.logic
 
     def mrmlScene(self) -> slicer.vtkMRMLScene:
         return self._host.scene
 
     def setLayout(self, layout: int) -> None:
-        self._logic.GetLayoutNode().SetViewArrangement(layout)
+        self._layout.logic.GetLayoutNode().SetViewArrangement(layout)
 
-    layout = property(lambda self: self._logic.GetLayoutNode().GetViewArrangement(), setLayout)
+    layout = property(lambda self: self._layout.logic.GetLayoutNode().GetViewArrangement(), setLayout)
 
     def sliceViewNames(self) -> tuple[str, ...]:
-        return self._names("vtkMRMLSliceNode")
+        return self._layout.names("vtkMRMLSliceNode")
 
     def sliceWidget(self, name: str) -> SliceWidget | None:
         return SliceWidget(self._host.slice_view(name)) if name in self.sliceViewNames() else None
 
     def threeDWidget(self, index: int) -> ThreeDWidget | None:
-        names = self._names("vtkMRMLViewNode")
+        names = self._layout.names("vtkMRMLViewNode")
         return ThreeDWidget(self._host.three_d_view(name=names[index])) if index < len(names) else None
 
     def plotWidget(self, index: int) -> PlotWidget | None:
-        names = self._names("vtkMRMLPlotViewNode")
+        names = self._layout.names("vtkMRMLPlotViewNode")
         return PlotWidget(self._host.plot_view(names[index])) if index < len(names) else None
 
-    threeDViewCount = property(lambda self: len(self._names("vtkMRMLViewNode")))
-    plotViewCount = property(lambda self: len(self._names("vtkMRMLPlotViewNode")))
+    threeDViewCount = property(lambda self: len(self._layout.names("vtkMRMLViewNode")))
+    plotViewCount = property(lambda self: len(self._layout.names("vtkMRMLPlotViewNode")))
     tableViewCount = property(lambda self: 0)
 
     def mrmlSliceLogics(self) -> vtk.vtkCollection:
@@ -96,20 +89,48 @@ class LayoutManager:
             self._host.slice_view(name).fit()
 
     def resetThreeDViews(self) -> None:
-        for name in self._names("vtkMRMLViewNode"):
+        for name in self._layout.names("vtkMRMLViewNode"):
             self._host.three_d_view(name=name).fit()
+
+
+class Layout:
+    """Makes the views of the layout that the scene's layout node has.
+
+    Args:
+        host: Makes the views: `slice_view`, `three_d_view`, `plot_view`.
+        layout: The first layout.
+
+    Attributes:
+        host: The host.
+        logic: Keeps the layout node.
+        manager: What modules know of it.
+    """
+
+    def __init__(self, host: object, layout: int) -> None:
+        self.host = host
+        self.logic = slicer.vtkMRMLLayoutLogic()
+        self.logic.SetMRMLApplicationLogic(host.application_logic)
+        self.logic.SetMRMLScene(host.scene)
+        self._first = self._shown = layout
+        self.manager = LayoutManager(self)
+        self.logic.GetLayoutNode().SetViewArrangement(layout)
+        self.logic.GetLayoutNode().AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout_modified)
 
     def shown(self) -> list[slicer.vtkMRMLAbstractViewNode]:
         """Return the view nodes of the layout."""
-        nodes = self._logic.GetViewNodes()
+        nodes = self.logic.GetViewNodes()
         return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+
+    def names(self, class_name: str) -> tuple[str, ...]:
+        """Return the names of all views of a kind that there are, shown or not."""
+        return tuple(node.GetLayoutName() for node in _view_nodes(self.host.scene) if node.IsA(class_name))
 
     def view_of(self, node: slicer.vtkMRMLAbstractViewNode) -> object | None:
         """Return the view that shows a view node; None for kinds that the host does not draw."""
         makers = {
-            "vtkMRMLSliceNode": self._host.slice_view,
-            "vtkMRMLViewNode": lambda name: self._host.three_d_view(name=name),
-            "vtkMRMLPlotViewNode": self._host.plot_view,
+            "vtkMRMLSliceNode": self.host.slice_view,
+            "vtkMRMLViewNode": lambda name: self.host.three_d_view(name=name),
+            "vtkMRMLPlotViewNode": self.host.plot_view,
         }
         maker = makers.get(node.GetClassName())
         return maker(node.GetLayoutName()) if maker else None
@@ -119,30 +140,27 @@ class LayoutManager:
         shown = self.shown()
         for node in shown:
             self.view_of(node)
-        for node in _view_nodes(self._host.scene):
+        for node in _view_nodes(self.host.scene):
             node.SetMappedInLayout(int(node in shown))
 
     def reset(self) -> None:
         """Go back to the first layout."""
-        self.setLayout(self._first)
+        self.manager.setLayout(self._first)
         self.show()
 
     def rectangles(self, width: int, height: int) -> dict[slicer.vtkMRMLAbstractViewNode, Rectangle]:
         """Return where each view of the layout lies in a window of that size."""
-        root = self._logic.GetLayoutNode().GetLayoutRootElement()
+        root = self.logic.GetLayoutNode().GetLayoutRootElement()
         return {
-            self._logic.GetViewFromElement(element): rectangle
+            self.logic.GetViewFromElement(element): rectangle
             for element, rectangle in _divide(root, (0, 0, width, height))
         }
 
     def _on_layout_modified(self, *_event: object) -> None:
-        if self._shown != self.layout:
-            self._shown = self.layout
+        if self._shown != self.manager.layout:
+            self._shown = self.manager.layout
             self.show()
-            self.layoutChanged.emit(self._shown)
-
-    def _names(self, class_name: str) -> tuple[str, ...]:
-        return tuple(node.GetLayoutName() for node in _view_nodes(self._host.scene) if node.IsA(class_name))
+            self.manager.layoutChanged.emit(self._shown)
 
 
 def _view_nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLAbstractViewNode]:

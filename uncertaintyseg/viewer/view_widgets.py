@@ -5,28 +5,27 @@ They stand in for the classes of the same names in qMRML; behind them are the vi
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import slicer
 import vtk
 
 
 class _Widget:
-    """A view's widget: what a module asks it for."""
+    """A widget around a view."""
 
     visible = property(lambda self: bool(self._view.node.IsMappedInLayout()))
 
     def __init__(self, view: object) -> None:
         self._view = view
 
+
+class _ViewWidget(_Widget):
+    """The view itself."""
+
     def renderWindow(self) -> vtk.vtkRenderWindow:
         return self._view.window
 
     def interactor(self) -> vtk.vtkRenderWindowInteractor:
         return self._view.interactor
-
-    def renderer(self) -> vtk.vtkRenderer:
-        return self._view.renderer
 
     def cornerAnnotation(self) -> vtk.vtkCornerAnnotation:
         """Return the text in the corners, where Slicer writes what it knows of patient and study."""
@@ -42,7 +41,9 @@ class _Widget:
         return self._view.managers.GetDisplayableManagerByClassName(name)
 
 
-class _SliceViewWidget(_Widget):
+class SliceView(_ViewWidget):
+    """qMRMLSliceView."""
+
     def mrmlSliceNode(self) -> slicer.vtkMRMLSliceNode:
         return self._view.node
 
@@ -55,17 +56,27 @@ class _SliceViewWidget(_Widget):
         return list(ras_to_xy.MultiplyPoint((*ras, 1.0))[:3])
 
 
-class SliceWidget(_Widget):
-    """qMRMLSliceWidget."""
-
-    def sliceView(self) -> _SliceViewWidget:
-        return _SliceViewWidget(self._view)
+class SliceControllerWidget(_Widget):
+    """qMRMLSliceControllerWidget."""
 
     def sliceLogic(self) -> slicer.vtkMRMLSliceLogic:
         return self._view.logic
 
-    def sliceController(self) -> SimpleNamespace:
-        return SimpleNamespace(fitSliceToBackground=self.fitSliceToBackground, sliceLogic=self.sliceLogic)
+    def fitSliceToBackground(self) -> None:
+        self._view.logic.FitSliceToBackground()
+
+
+class SliceWidget(_Widget):
+    """qMRMLSliceWidget."""
+
+    def sliceView(self) -> SliceView:
+        return SliceView(self._view)
+
+    def sliceLogic(self) -> slicer.vtkMRMLSliceLogic:
+        return self._view.logic
+
+    def sliceController(self) -> SliceControllerWidget:
+        return SliceControllerWidget(self._view)
 
     def mrmlSliceNode(self) -> slicer.vtkMRMLSliceNode:
         return self._view.node
@@ -77,7 +88,9 @@ class SliceWidget(_Widget):
         self._view.logic.FitSliceToBackground()
 
 
-class _ThreeDViewWidget(_Widget):
+class ThreeDView(_ViewWidget):
+    """qMRMLThreeDView."""
+
     def mrmlViewNode(self) -> slicer.vtkMRMLViewNode:
         return self._view.node
 
@@ -98,16 +111,15 @@ class _ThreeDViewWidget(_Widget):
 class ThreeDWidget(_Widget):
     """qMRMLThreeDWidget."""
 
-    def threeDView(self) -> _ThreeDViewWidget:
-        return _ThreeDViewWidget(self._view)
+    def threeDView(self) -> ThreeDView:
+        return ThreeDView(self._view)
 
     def mrmlViewNode(self) -> slicer.vtkMRMLViewNode:
         return self._view.node
 
 
-class _PlotViewWidget(_Widget):
-    def mrmlPlotViewNode(self) -> slicer.vtkMRMLPlotViewNode:
-        return self._view.node
+class PlotView(_Widget):
+    """qMRMLPlotView."""
 
     def chart(self) -> vtk.vtkChartXY:
         return self._view.chart
@@ -122,8 +134,8 @@ class _PlotViewWidget(_Widget):
 class PlotWidget(_Widget):
     """qMRMLPlotWidget."""
 
-    def plotView(self) -> _PlotViewWidget:
-        return _PlotViewWidget(self._view)
+    def plotView(self) -> PlotView:
+        return PlotView(self._view)
 
     def mrmlPlotViewNode(self) -> slicer.vtkMRMLPlotViewNode:
         return self._view.node

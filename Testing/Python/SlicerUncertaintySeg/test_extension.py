@@ -96,3 +96,14 @@ def test_what_a_user_reads_can_be_translated(path):
         and re.search(r"[A-Za-z]{2}", argument.value)
     ]
     assert not bare
+
+
+@pytest.mark.parametrize("path", sorted(MODULE.glob("Resources/UI/*.ui")), ids=lambda path: path.name)
+def test_a_form_sets_only_properties_that_its_ctk_and_mrml_widgets_have(path):
+    """Qt takes any other for a dynamic property, and says nothing."""
+    known = json.loads((ROOT / "Testing/slicer_host/scriptable.json").read_text(encoding="utf-8"))["classes"]
+    of_qt = {"text", "title", "toolTip", "checkable", "checked", "enabled", "visible", "sizePolicy", "maximumSize"}
+    for widget in ET.parse(path).iter("widget"):
+        if widget.get("class") in known:
+            names = {child.get("name") for child in widget.findall("property")}
+            assert names <= known[widget.get("class")]["properties"].keys() | of_qt, widget.get("name")

@@ -110,8 +110,8 @@ def test_a_totalsegmentator_label_is_reviewed_corrected_and_submitted(annotator,
     edit.ui.insideRiskCheckBox.setChecked(False)
     edit.editor.setCurrentSegmentID(segments.GetSegmentIdBySegmentName(worst.structure))
     before = drawn(annotator)
-    correct = edit.editor.erase if worst.kind == "extra" else edit.editor.paint
-    correct(worst.ras_mm, 9.0)
+    correct = annotator.desktop.erase if worst.kind == "extra" else annotator.desktop.paint
+    correct(edit.editor, worst.ras_mm, 9.0)
     annotator.desktop.wait_until(lambda: edit.reviewing.text.startswith("Reviewed:"), 240)
     after = drawn(annotator)
     assert (after != before).sum() > 0

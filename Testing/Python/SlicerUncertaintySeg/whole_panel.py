@@ -171,7 +171,7 @@ class User:
         self.ui("Edit").insideRiskCheckBox.setChecked(False)
         contents = self.scene.segmentation.GetSegmentation()
         self.edit.editor.setCurrentSegmentID(contents.GetSegmentIdBySegmentName(name))
-        self.edit.editor.paint(self.ras(ijk), radius_mm)
+        self.desktop.paint(self.edit.editor, self.ras(ijk), radius_mm)
         self.desktop.process_events()
 
     def click_at(self, ijk) -> None:

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 import slicer
 
+pytest.importorskip("PySide6")
+
+from slicer_host.desktop import erase, paint
+
 
 class Editor:
     """A segment editor on two segments: `organ`, which is empty, and `region`, a box."""
@@ -54,14 +58,14 @@ def test_the_first_segment_is_selected(editor):
 
 
 def test_painting_adds_a_ball_and_erasing_takes_one(editor):
-    editor.widget.paint((3.0, 1.0, 0.0), 6.0)
+    paint(editor.widget, (3.0, 1.0, 0.0), 6.0)
     np.testing.assert_array_equal(editor.organ(), ball(editor, (3, 1, 0), 6))
-    editor.widget.erase((3.0, 1.0, 0.0), 3.0)
+    erase(editor.widget, (3.0, 1.0, 0.0), 3.0)
     np.testing.assert_array_equal(editor.organ(), ball(editor, (3, 1, 0), 6) - ball(editor, (3, 1, 0), 3))
 
 
 def test_undo_and_redo(editor):
-    editor.widget.paint((0.0, 0.0, 0.0), 4.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 4.0)
     painted = editor.organ().copy()
     editor.widget.undo()
     assert not editor.organ().any()
@@ -72,24 +76,24 @@ def test_undo_and_redo(editor):
 def test_edits_stay_inside_the_segment_that_the_rule_names(editor):
     editor.node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
     editor.node.SetMaskSegmentID("region")
-    editor.widget.paint((0.0, 0.0, 0.0), 8.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 8.0)
     np.testing.assert_array_equal(editor.organ(), ball(editor, (0, 0, 0), 8) & editor.box)
 
 
 def test_edits_stay_inside_the_intensity_range(editor):
     editor.node.SourceVolumeIntensityMaskOn()
     editor.node.SetSourceVolumeIntensityMaskRange(30, 59)
-    editor.widget.paint((0.0, 0.0, 0.0), 5.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 5.0)
     assert editor.organ()[:, :, 30:].any()
     assert not editor.organ()[:, :, :30].any()
 
 
 def test_painting_over_another_segment_takes_its_voxels_only_if_allowed(editor):
-    editor.widget.paint((0.0, 0.0, 0.0), 4.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 4.0)
     region = slicer.util.arrayFromSegmentBinaryLabelmap(editor.segmentation, "region", editor.ramp)
     np.testing.assert_array_equal(region, editor.box)
     editor.node.SetOverwriteMode(editor.node.OverwriteAllSegments)
-    editor.widget.paint((0.0, 0.0, 0.0), 4.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 4.0)
     region = slicer.util.arrayFromSegmentBinaryLabelmap(editor.segmentation, "region", editor.ramp)
     np.testing.assert_array_equal(region, editor.box * (1 - ball(editor, (0, 0, 0), 4)))
 
@@ -101,7 +105,8 @@ def test_only_the_wanted_effects_are_offered(editor):
     editor.widget.setEffectNameOrder(["Paint", "Erase"])
     editor.widget.unorderedEffectsVisible = False
     editor.widget.show()
-    buttons = {button.text: button for button in editor.widget.findChildren(QtWidgets.QToolButton) if button.visible}
+    (effects,) = slicer.util.findChildren(editor.widget, name="EffectsGroupBox")
+    buttons = {button.text: button for button in effects.findChildren(QtWidgets.QToolButton) if button.visible}
     assert list(buttons) == ["Paint", "Erase"]
     QtTest.QTest.mouseClick(buttons["Erase"], Qt.LeftButton)
     assert editor.widget.activeEffect().name == "Erase"
@@ -110,7 +115,7 @@ def test_only_the_wanted_effects_are_offered(editor):
 
 def test_keys_undo(editor, desktop):
     editor.widget.installKeyboardShortcuts()
-    editor.widget.paint((0.0, 0.0, 0.0), 4.0)
+    paint(editor.widget, (0.0, 0.0, 0.0), 4.0)
     desktop.press_key("Ctrl+Z")
     assert not editor.organ().any()
     editor.widget.uninstallKeyboardShortcuts()

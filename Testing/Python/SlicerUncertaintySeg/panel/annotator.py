@@ -35,11 +35,14 @@ class Annotator:
         self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending, seconds)
 
     def connect(self, url: str) -> None:
-        ui = self.panel.sections["Server"].ui
-        ui.serverLineEdit.setText(url)
-        ui.clientIdLineEdit.setText("tester")
-        self.click(ui.connectButton)
+        server = self.panel.sections["Server"]
+        server.button.collapsed = False
+        self.desktop.process_events()
+        server.ui.serverLineEdit.setText(url)
+        server.ui.clientIdLineEdit.setText("tester")
+        self.click(server.ui.connectButton)
         self.wait()
+        server.button.collapsed = True
 
     def begin(self, url: str, model: str, image: str) -> None:
         """Connect, choose a model and open a case."""

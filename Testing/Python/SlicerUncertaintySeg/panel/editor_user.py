@@ -26,11 +26,11 @@ class Editor:
         self.section.editor.setCurrentSegmentID(segment)
 
     def erase(self, ijk, radius_mm: float) -> None:
-        self.section.editor.erase(self.ras(ijk), radius_mm)
+        self.desktop.erase(self.section.editor, self.ras(ijk), radius_mm)
         self.desktop.process_events()
 
     def paint(self, ijk, radius_mm: float) -> None:
-        self.section.editor.paint(self.ras(ijk), radius_mm)
+        self.desktop.paint(self.section.editor, self.ras(ijk), radius_mm)
         self.desktop.process_events()
 
     def drawn(self) -> np.ndarray:

@@ -88,8 +88,9 @@ def test_a_threshold_above_everything_says_why_nothing_can_be_drawn(editor):
 
 
 def test_the_editors_table_and_the_export_know_no_uncertain_segment(editor):
-    table = editor.section.editor.segments
-    assert [table.item(row).text() for row in range(table.count)] == ["organ", "lesion"]
+    (table,) = slicer.util.findChildren(editor.section.editor, name="SegmentsTableView")
+    contents = editor.scene.segmentation.GetSegmentation()
+    assert [contents.GetSegment(shown).GetName() for shown in table.displayedSegmentIDs()] == ["organ", "lesion"]
     assert editor.scene.write_label(editor.session.folder / "label.nii") == []
     visible = editor.scene.segmentation.GetDisplayNode().GetSegmentVisibility
     assert not visible(scene_editing.SEGMENT)

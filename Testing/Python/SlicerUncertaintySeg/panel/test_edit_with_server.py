@@ -45,7 +45,7 @@ def test_edit_review_submit(annotator, server, tmp_path):
     before = state.result.remaining_error_ml
     segments = annotator.scene.segmentation.GetSegmentation()
     section.editor.setCurrentSegmentID(segments.GetSegmentIDs()[0])
-    section.editor.paint(worst_place(annotator), 6.0)
+    annotator.desktop.paint(section.editor, worst_place(annotator), 6.0)
     annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Reviewed:"), 60)
     assert state.result.key != state.base.key
     assert 0 <= state.result.remaining_error_ml < before
@@ -100,7 +100,7 @@ def test_the_anomaly_map_is_one_like_any_other(annotator):
     section = annotator.panel.sections["Edit"]
     annotator.scene.wanted = "anomaly"
     section.editor.setCurrentSegmentID(annotator.scene.segmentation.GetSegmentation().GetSegmentIDs()[0])
-    section.editor.paint(worst_place(annotator), 6.0)
+    annotator.desktop.paint(section.editor, worst_place(annotator), 6.0)
     annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Reviewed:"), 60)
     assert annotator.scene.shown == "anomaly"
     assert slicer.util.arrayFromVolume(annotator.scene.maps["anomaly"]).max() > 0

@@ -240,7 +240,7 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
         reviewer.session.scene.segmentation.GetSegmentation().GetSegmentIdBySegmentName("lesion")
     )
     section.editor.setActiveEffectByName("Paint")
-    section.editor.paint(reviewer.ras((33, 26, 11)), 4.0)
+    reviewer.desktop.paint(section.editor, reviewer.ras((33, 26, 11)), 4.0)
     reviewer.desktop.process_events()
     edited = reviewer.session.scene.label_ids()
     assert (edited != first).any()

@@ -275,7 +275,7 @@ def command(tmp_path) -> str:
 
 
 def start(user, command: str, studies: Path) -> None:
-    user.ui.hereCollapsibleButton.setCollapsed(False)
+    user.ui.hereCollapsibleButton.collapsed = False
     user.ui.commandLineEdit.setText(command)
     user.ui.studiesLineEdit.setText(str(studies))
     user.desktop.process_events()  # lays out what was hidden

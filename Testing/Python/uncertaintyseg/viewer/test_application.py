@@ -14,7 +14,7 @@ def test_there_is_one_host(host):
     assert viewer.start() is host
     assert slicer.mrmlScene is host.scene
     assert slicer.app.applicationLogic() is host.application_logic
-    assert slicer.app.layoutManager() is host.layout
+    assert slicer.app.layoutManager() is host.layout.manager
 
 
 def test_the_scene_comes_without_qt():

@@ -21,7 +21,7 @@ DESCRIPTION = """
 @pytest.fixture
 def manager(host):
     host.layout.show()
-    node = host.layout.layoutLogic().GetLayoutNode()
+    node = host.layout.logic.GetLayoutNode()
     if not node.IsLayoutDescription(SAMPLES):
         node.AddLayoutDescription(SAMPLES, DESCRIPTION)
     return slicer.app.layoutManager()
@@ -71,9 +71,9 @@ def test_a_layout_of_ones_own_brings_its_views(host, manager):
     assert manager.plotViewCount == 1
 
 
-def test_the_views_of_a_layout_lie_where_it_says(manager):
+def test_the_views_of_a_layout_lie_where_it_says(host, manager):
     manager.setLayout(SAMPLES)
-    places = {node.GetLayoutName(): place for node, place in manager.rectangles(1000, 600).items()}
+    places = {node.GetLayoutName(): place for node, place in host.layout.rectangles(1000, 600).items()}
     assert places == {"Sample1": (0, 0, 500, 420), "2": (500, 0, 500, 420), "PlotView1": (0, 420, 1000, 180)}
 
 
