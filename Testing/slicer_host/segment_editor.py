@@ -10,38 +10,13 @@ import vtk
 from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
+from slicer_host.effects import EFFECTS, Effect
 from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.scriptable import stand_in
 from slicer_host.segments_table import qMRMLSegmentsTableView
 
-EFFECTS = (
-    *("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin"),
-    *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
-)
 _COLUMNS = 5
 _SHORTCUTS = {"Ctrl+Z": "undo", "Ctrl+Y": "redo"}
-
-
-@stand_in("qSlicerSegmentEditorAbstractEffect")
-class Effect:
-    """A name and parameters, which the editor node keeps."""
-
-    def __init__(self, name: str, editor: qMRMLSegmentEditorWidget) -> None:
-        self._name, self._editor = name, editor
-
-    name = property(lambda self: self._name)
-
-    def setParameter(self, name: str, value: object) -> None:
-        self._node().SetAttribute(f"{self.name}.{name}", str(value))
-
-    def setCommonParameter(self, name: str, value: object) -> None:
-        self._node().SetAttribute(name, str(value))
-
-    def parameter(self, name: str) -> str:
-        return self._node().GetAttribute(f"{self.name}.{name}") or ""
-
-    def _node(self) -> slicer.vtkMRMLSegmentEditorNode:
-        return self._editor.mrmlSegmentEditorNode()
 
 
 def _flag(name: str, first: object) -> Property:
