@@ -185,14 +185,15 @@ class UncertaintySegApp(MONAILabelApp):
         return self.submit_infer(asked.model, asked.image, params) if step.work.key == asked.key else None
 
     def submit_score(self, model: str, image: str | None = None, params: InferParams | None = None) -> ScoreJob:
-        """Queue scoring: one image, or all unlabelled ones that have no score by these weights.
+        """Queue scoring: one image, whose result is then there, or all unlabelled ones without a score by the weights.
 
         Raises:
             NotFoundError: No such model or image.
         """
         task = find_task(self._infers, model)
         images = [image] if image is not None else self.datastore().get_unlabeled_images()
-        known = {i: s for i, s in self.scores.of(model, task.checksum).items() if i in images}
+        known = {} if image is not None else self.scores.of(model, task.checksum)
+        known = {i: s for i, s in known.items() if i in images}
         paths = self.datastore().image_paths(i for i in images if i not in known)
         job = task.submit_score(paths, known, params or InferParams())
         if image is None:

@@ -47,6 +47,7 @@ class Session:
         result_changed: After a result was shown.
         case_closed: After the case is gone.
         cases_changed: The server's list of cases is no longer what it was: a label was sent, a lease has ended.
+        submitted: A label was sent, or is kept until it can be: `state.submitted`.
         next_wanted: Somebody wants the next case.
         next_label_wanted: Somebody wants the next case whose label is to be reviewed.
         reopen_wanted: The case is to be opened again, for the server has another label of it.
@@ -63,7 +64,7 @@ class Session:
         self.state = State()
         self.url, self.token = "", ""
         self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
-        self.cases_changed, self.next_wanted = Signal(), Signal()
+        self.cases_changed, self.submitted, self.next_wanted = Signal(), Signal(), Signal()
         self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
         self.history = History(self.state, self.show_again, self.fail)

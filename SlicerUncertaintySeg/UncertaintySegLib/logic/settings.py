@@ -25,6 +25,8 @@ DEFAULTS: dict[str, Any] = {
     "readOnly": False,
     "reportFolder": "",
     "runs": "",
+    "workFolder": "",
+    "batchFolder": "",
 }
 """Every key and what it is before anybody has set it; the type of the default is the type of the value."""
 

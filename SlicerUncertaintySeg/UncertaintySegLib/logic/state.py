@@ -35,6 +35,7 @@ class State:
         corrections: The clicks on the case, as the request `condition` takes them.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
         reader_maps: Maps of where several people's labels of the case differ, by name; they belong to no result.
+        submitted: The last label that was sent, or kept until it can be; None before the first.
         promise: The last one that was asked for, of the result that it names.
         message, is_error: The status line.
         stage, fraction, eta_s: What runs, how far (0 to 1) and how long still; fraction is None while nothing does.
@@ -57,6 +58,7 @@ class State:
     corrections: dict[str, Any] = field(default_factory=dict)
     review_threshold: float | None = None
     reader_maps: dict[str, MapInfo] = field(default_factory=dict)
+    submitted: Submitted | None = None
     promise: Promise | None = None
     message: str = ""
     is_error: bool = False
@@ -84,6 +86,18 @@ class State:
     def shown(self) -> Shown:
         """What belongs to the result that is shown."""
         return Shown(*(getattr(self, name) for name in Shown._fields))
+
+
+class Submitted(NamedTuple):
+    """A label that was submitted: of which case, by which model and method, and what a person did to it."""
+
+    case: str
+    model: str
+    method: str
+    seconds_open: float
+    changed_voxels: int
+    changed_ml: float
+    looked_at: dict[str, Any]
 
 
 class Shown(NamedTuple):

@@ -16,6 +16,7 @@ from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.logic.state import Submitted
 
 _FINAL = "final"
 
@@ -74,7 +75,7 @@ class Submission:
         params["seconds_open"] = round(session.state.seconds_open, 1)
         params["looked_at"] = self.attention.summary()
         params["client_id"] = session.client_id  # whose label it is, where nobody logs in
-        done = partial(self._on_sent, draft, left_out, then_next)
+        done = partial(self._on_sent, draft, params, left_out, then_next)
         failed = partial(self._on_failed, draft, params)
         session.ask("submit", _arguments(draft, params), done, stage=_("Submitting"), failed=failed)
 
@@ -128,7 +129,9 @@ class Submission:
             raise SceneError(_("There is no segmentation to submit: run a model first."))
         return self.safekeeping.hand_over()
 
-    def _on_sent(self, draft: Draft, left_out: list[str], then_next: bool, _answer: dict[str, Any]) -> None:
+    def _on_sent(
+        self, draft: Draft, params: dict[str, Any], left_out: list[str], then_next: bool, _answer: dict[str, Any]
+    ) -> None:
         session = self.session
         text = _("The label of {case} is saved: {voxels} voxels ({ml:.2f} mL) changed in {seconds:.0f} s.")
         kept = _(" Left out, for the model has no such label: {names}.").format(names=", ".join(left_out))
@@ -136,6 +139,7 @@ class Submission:
         sentence = text.format(case=draft.case, voxels=draft.changed_voxels, ml=volume, seconds=draft.seconds_open)
         self.safekeeping.sent(draft)
         session.say(sentence + (kept if left_out else ""))
+        self._note(draft, params)
         session.cases_changed.emit()
         if settings.value("refitAfterSubmit") and draft.model:
             self.fit_head(draft.model)
@@ -151,7 +155,17 @@ class Submission:
             return
         text = _("The server cannot be reached: the label of {case} waits here and is sent as soon as it answers.")
         self.session.fail(text.format(case=draft.case))
+        self._note(draft, params)
         self._count()
+
+    def _note(self, draft: Draft, params: dict[str, Any]) -> None:
+        made = draft.provenance.get("params") or {}
+        self.session.state.submitted = Submitted(
+            draft.case, draft.model, str(made.get("method") or ""), params["seconds_open"], draft.changed_voxels,
+            self.editing.volume_ml(draft.changed_voxels) if self.session.scene.case == draft.case else 0.0,
+            params["looked_at"],
+        )  # fmt: skip
+        self.session.submitted.emit()
 
     def _count(self) -> None:
         self.waiting = len(self.safekeeping.drafts.waiting(self.session.url))

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.batch import Batch
 from UncertaintySegLib.logic.cases import Cases
 from UncertaintySegLib.logic.intake import Intake
 from UncertaintySegLib.logic.leases import Lease
+from UncertaintySegLib.logic.pace import Pace
+from UncertaintySegLib.panel.batch_box import BatchBox
 from UncertaintySegLib.panel.cases_table import CasesTable
 from UncertaintySegLib.panel.intake_box import IntakeBox
+from UncertaintySegLib.panel.pace_line import PaceLine
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import fill, may_leave, name_keys, timer
 from UncertaintySegLib.server.replies import Sample
@@ -32,6 +36,9 @@ class CasesSection(Section):
         self._renewal.start()
         self._table = CasesTable(ui.casesTable, ui.filterLineEdit, ui.queueComboBox, ui.countLabel, self.cases.open)
         self._intake = IntakeBox(ui, Intake(session, lambda: may_leave(session), self.cases.remember))
+        self.batch, self.pace = Batch(session), Pace(session)
+        self._batch_box = BatchBox(ui, self.batch, self._table.selected)
+        self._pace_line = PaceLine(ui, self.pace)
         self._info = None
         self._url = self._model = ""
         ui.strategyComboBox.currentIndexChanged.connect(self.on_strategy)
@@ -49,6 +56,7 @@ class CasesSection(Section):
     def close(self) -> None:
         """Let others have the case."""
         self._renewal.stop()
+        self.batch.cancel()
         self.lease.give_back()
 
     def on_strategy(self, *_arguments) -> None:
@@ -106,6 +114,7 @@ class CasesSection(Section):
         ui.refreshButton.setEnabled(state.info is not None)
         ui.sceneGroupBox.setVisible(not state.read_only)
         self._intake.refresh()
+        self._batch_box.refresh()
 
     def _greet(self) -> None:
         """Take in what a server offers, or that there is none."""

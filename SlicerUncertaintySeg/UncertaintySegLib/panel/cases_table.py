@@ -70,12 +70,20 @@ class CasesTable:
         self._cases, self._open, self._not_served = cases, opened, not_served
         self._arrange()
 
+    def selected(self) -> list[str]:
+        """Return the ids of the cases whose rows are selected, from top to bottom."""
+        return [self._shown[row].id for row in sorted({index.row() for index in self._table.selectedIndexes()})]
+
     def _arrange(self) -> None:
-        text = self._filter_edit.text
+        text, selected = self._filter_edit.text, set(self.selected())
         queue = self._queues[self._queue_box.currentIndex]
         self._shown = worklist.arranged(self._cases, text, self._column, self._descending, queue)
         self._table.setRowCount(0)
         self._add_rows()
+        last = self._table.columnCount - 1
+        for row in range(self._table.rowCount):
+            if self._shown[row].id in selected:
+                self._table.setRangeSelected(qt.QTableWidgetSelectionRange(row, 0, row, last), True)
         counts = [_count_text(len(self._shown), len(self._cases)), _left_out_text(len(self._not_served))]
         self._count_label.setText("\n".join(filter(None, counts)))
         reasons = [f"{name}: {reason}" for name, reason in list(self._not_served.items())[:_REASONS]]

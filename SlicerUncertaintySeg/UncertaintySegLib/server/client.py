@@ -12,6 +12,7 @@ which `replies` reads.
 from __future__ import annotations
 
 import contextlib
+import http
 import json
 import re
 import time
@@ -32,7 +33,7 @@ from UncertaintySegLib.server.replies import (
     parse_result,
     parse_sample,
 )
-from UncertaintySegLib.server.transport import ByteProgress, Transport
+from UncertaintySegLib.server.transport import ByteProgress, Transport, sha256
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 JobProgress = Callable[[Job], None]
@@ -246,6 +247,16 @@ class Client:
     def fetch(self, url: str, folder: Path, progress: ByteProgress | None = None) -> Path:
         """Download a file of a result under the name it has there; one already in `folder` is only checked."""
         return self._transport.download(url, folder, re.split("[/?]", url)[-1], progress)
+
+    def has_image(self, image: str, file: Path) -> bool:
+        """Return whether the server has a scan of this name with the bytes of this file."""
+        try:
+            self._transport.json("HEAD", "/datastore/image", {"image": image, "check_sum": f"SHA256:{sha256(file)}"})
+        except ServerError as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def upload_image(self, image: str, file: Path, progress: ByteProgress | None = None) -> str:
         """Add a scan to the server's studies and return its id."""

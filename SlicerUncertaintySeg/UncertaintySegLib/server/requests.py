@@ -161,6 +161,22 @@ def infer(
     return _fetched(request, result, maps)
 
 
+def segment_case(request: Request, model: str, image: str, params: Json | None = None, file: str | None = None) -> Json:
+    """Have a case segmented and scored, which is then there for whoever opens it; `failed` says why where it is not.
+
+    Args:
+        request: The request.
+        model: Name of the model.
+        image: Id of the case.
+        params: How the model is run.
+        file: Where the scan is uploaded from, where the server has not got this very scan.
+    """
+    if file is not None and not request.client.has_image(image, Path(file)):
+        request.client.upload_image(image, Path(file), lambda fraction: request.say("Uploading", 0.2 * fraction))
+    result = request.client.wait(request.client.submit("score", model, image, params), request.job)
+    return {"failed": (result.get("failed") or {}).get(image), "score": (result.get("scores") or {}).get(image)}
+
+
 def fetch_maps(request: Request, result: str, maps: Mapping[str, str]) -> Json:
     """Download maps by the addresses that a result gives for them."""
     paths, share = {}, 1.0 / max(len(maps), 1)
@@ -298,6 +314,7 @@ REQUESTS: dict[str, Callable[..., Json]] = {
         match,
         score,
         infer,
+        segment_case,
         fetch_maps,
         condition,
         review,

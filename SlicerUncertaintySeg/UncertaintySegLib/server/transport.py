@@ -182,7 +182,7 @@ class Transport:
         headers = {}
         name = _safe_name(name) if name else None
         if name and (folder / name).is_file():
-            headers["If-None-Match"] = f'"{_sha256(folder / name)}"'
+            headers["If-None-Match"] = f'"{sha256(folder / name)}"'
         with self._open("GET", path, headers) as response:
             if response.status == http.HTTPStatus.NOT_MODIFIED:
                 return folder / name
@@ -333,7 +333,8 @@ def _safe_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).lstrip(".") or "download"
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
