@@ -39,7 +39,7 @@ def scans_in(folder: Path) -> list[Item]:
 class Batch:
     """Runs a model on cases, beside whatever else is done: the server lets a person's own request go first.
 
-    A case that fails is noted, and the next one begins; where the server cannot be reached, the rest waits for nobody.
+    A case that fails is noted, and the next one begins; where the server cannot be reached, the batch ends.
 
     Args:
         session: What asks the server.
@@ -143,11 +143,15 @@ class Batch:
             self._finish(_("Stopped after {count} of {total} cases."))
             return
         self.failed[self._items[self.done].case] = str(error)
-        if isinstance(error, ServerError) and error.status is None and self._items[self.done].file is None:
-            self.done += 1
-            self._finish(_("Stopped after {count} of {total} cases, for the server does not answer."))
+        if isinstance(error, ServerError) and error.status is None:  # the case failed, or nobody answers at all
+            there = {"quiet": True, "failed": self._on_gone}
+            self._ticket = self.session.ask("health", {}, lambda _answer: self._step(), **there)
             return
         self._step()
+
+    def _on_gone(self, _error: Exception) -> None:
+        self.done += 1
+        self._finish(_("Stopped after {count} of {total} cases, for the server does not answer."))
 
     def _step(self) -> None:
         self.done += 1

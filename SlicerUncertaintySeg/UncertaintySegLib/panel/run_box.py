@@ -56,6 +56,7 @@ class RunBox:
     def show(self, model: Model | None) -> None:
         """Show what may be chosen for a model; the same one again costs nothing."""
         self.ui.regionCheckBox.setEnabled(self.session.state.sample is not None)
+        self.ui.structuresFilterLineEdit.setVisible(len(self._names) > FEW)
         if model is self._model:
             return
         self._model = model
@@ -77,7 +78,9 @@ class RunBox:
         ui.methodLabel.setText(_about(method))
         layout = ui.optionsWidget.layout()
         while layout.count():
-            layout.takeAt(0).widget().deleteLater()
+            old = layout.takeAt(0).widget()
+            old.hide()  # it goes only when Qt has nothing else to do
+            old.deleteLater()
         rows = [*((option, None) for option in model.run_options)]
         rows += [(option, method) for option in method.options] if method else []
         for row, (option, owner) in enumerate(rows):

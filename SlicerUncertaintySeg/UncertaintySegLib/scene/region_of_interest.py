@@ -17,7 +17,7 @@ _SHARE = 0.5  # of the scan, along each axis, that a new region takes
 
 
 class RegionOfInterest:
-    """A box in the scene, shown while it is wanted.
+    """A box in the scene, along the axes of the scan unless somebody turns it, shown while it is wanted.
 
     Args:
         scene: Where it is.
@@ -74,11 +74,15 @@ class RegionOfInterest:
         node = self.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", _("{case} region to run on").format(case=case))
         nodes.mark_private(node, case, ROLE)
         node.CreateDefaultDisplayNodes()
-        bounds = np.zeros(6)
-        scan.GetRASBounds(bounds)
-        low, high = bounds[::2], bounds[1::2]
-        node.SetCenter(*((low + high) / 2))
-        node.SetSize(*(_SHARE * (high - low)))
+        to_ras, size = navigation.file_to_ras(scan), np.array(scan.GetImageData().GetDimensions())
+        voxel = np.linalg.norm(to_ras[:3, :3], axis=0)
+        axes = np.eye(4)
+        axes[:3, :3] = to_ras[:3, :3] / voxel
+        axes[:3, 3] = (to_ras @ [*((size - 1) / 2), 1.0])[:3]
+        if np.linalg.det(axes[:3, :3]) < 0:
+            axes[:3, 2] *= -1  # a box is the same mirrored
+        node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(axes))
+        node.SetSize(*(_SHARE * size * voxel))
         display = node.GetDisplayNode()
         if display is not None:
             display.SetFillOpacity(0.0)

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self._route(urlsplit(path).path, body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
 
     def _take(self, counter: dict[str, int]) -> bool:
         for start, left in counter.items():
@@ -180,6 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _image(self, _path: str, body: bytes):
         wire = self.wire
+        if self.command == "HEAD":
+            asked = parse_qs(urlsplit(self.path).query)["check_sum"]
+            known = [f"SHA256:{hashlib.sha256(content).hexdigest()}" for _, _, content, _ in wire.uploads]
+            self._answer(b"", 200 if asked[0] in known else 404)
+            return
         if self.command == "PUT":
             query = self._save(body)
             self._json({"image": query["image"][0]})

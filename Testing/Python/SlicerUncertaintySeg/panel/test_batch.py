@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-import nibabel as nib
-import numpy as np
 import pytest
 import slicer
 
@@ -75,52 +73,87 @@ def test_selected_cases_are_scored_and_open_from_the_cache(annotator, server):
     assert server.http.get(f"/uncertainty/v1/jobs/{job}").json()["state"] == "done"  # at once
 
 
-def test_a_case_that_fails_is_named_and_the_others_are_done(annotator, server):
-    good = server.images()[0]
-    batch(annotator).start([Item("no such case"), Item(good)], annotator.segment.model, {})
-    run(annotator)
-    assert list(batch(annotator).failed) == ["no such case"]
-    assert batch(annotator).text == f"1 of 2 cases are segmented and scored by {server.baseline}. 1 failed."
-    assert "no such case: " in annotator.cases.ui.batchLabel.text
+@pytest.fixture
+def visitor(host, wire_server, tmp_path):
+    """At a server that answers at once, or fails on command."""
+    with sitting_at([CasesSection, SegmentSection], tmp_path / "downloads") as annotator:
+        annotator.connect(wire_server.url)
+        annotator.session.state.model = "phantom_low_rank"
+        annotator.session.changed.emit()
+        annotator.wait()
+        yield annotator
 
 
-def test_stopping_keeps_what_is_done(annotator, server):
-    cases = [Item(case) for case in server.images()] * 3
-    batch(annotator).start(cases, annotator.segment.model, {"method": "noise", "options": {"passes": 200, "seed": 5}})
-    annotator.desktop.wait_until(lambda: batch(annotator).text != "", 60)
-    annotator.click(annotator.cases.ui.batchCancelButton)
-    run(annotator)
-    assert batch(annotator).text == f"Stopped after 0 of {len(cases)} cases."
-    assert not annotator.cases.ui.batchCancelButton.isVisibleTo(annotator.window)
+def begin(visitor, *cases: str) -> None:
+    batch(visitor).start([Item(case) for case in cases], visitor.segment.model, {"seed": 3})
 
 
-def test_a_folder_is_uploaded_once_after_a_question_that_says_what_goes_where(annotator, server, tmp_path, monkeypatch):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    source = server.studies / f"{server.images()[0]}.nii.gz"
-    shutil.copy(source, folder / "batch_a.nii.gz")
-    (folder / "batch_b.nii").write_bytes(b"no scan at all")
-    (folder / "notes.txt").write_text("not a scan")
-    assert [item.case for item in scans_in(folder)] == ["batch_a", "batch_b"]
+def test_a_case_that_fails_is_named_and_the_others_are_done(visitor, wire_server):
+    wire_server.job_states = [
+        {"state": "failed", "fraction": 0.0, "error": "no such scan"},
+        {"state": "done", "fraction": 1.0},
+    ]
+    begin(visitor, "gone", "phantom_1")
+    run(visitor)
+    assert batch(visitor).failed == {"gone": "no such scan"}
+    assert batch(visitor).text == "1 of 2 cases are segmented and scored by phantom_low_rank. 1 failed."
+    assert visitor.cases.ui.batchLabel.text.endswith("gone: no such scan")
+    asked = [body for path, body in wire_server.bodies if path == "/uncertainty/v1/jobs"]
+    assert [(body["kind"], body["image"], body["params"]) for body in asked] == [
+        ("score", "gone", {"seed": 3}), ("score", "phantom_1", {"seed": 3}),
+    ]  # fmt: skip
+
+
+def test_stopping_keeps_what_is_done_and_ends_the_job(visitor, wire_server):
+    ui = visitor.cases.ui
+    wire_server.job_states = [{"state": "done", "fraction": 1.0}, {"state": "running", "fraction": 0.5}]
+    begin(visitor, "phantom_1", "phantom_1", "phantom_1")
+    visitor.desktop.wait_until(lambda: batch(visitor).done == 1 and "inference" in batch(visitor).text.lower(), 120)
+    assert ui.batchProgressBar.value >= 1000 / 3
+    assert batch(visitor).text.startswith("phantom_1 (2 of 3): ")
+    visitor.click(ui.batchCancelButton)
+    run(visitor)
+    assert batch(visitor).text == "Stopped after 1 of 3 cases."
+    assert not ui.batchCancelButton.isVisibleTo(visitor.window)
+    visitor.desktop.wait_until(lambda: any(method == "DELETE" for method, *_ in wire_server.requests), 60)
+
+
+def test_a_server_that_is_gone_ends_it(visitor, wire_server):
+    wire_server.close()
+    begin(visitor, "phantom_1", "phantom_1")
+    run(visitor)
+    assert batch(visitor).text == "Stopped after 0 of 2 cases, for the server does not answer. 1 failed."
+    wire_server.open()
+
+
+def test_a_folder_is_uploaded_once_after_a_question_that_says_what_goes_where(
+    visitor, wire_server, tmp_path, monkeypatch, phantom_case
+):
     import qt
 
-    asked = []
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    shutil.copy(phantom_case.scan, folder / "scan_a.nii.gz")
+    (folder / "scan_b.nii").write_bytes(b"no scan at all")
+    (folder / "notes.txt").write_text("no scan either")
+    assert [item.case for item in scans_in(folder)] == ["scan_a", "scan_b"]
+    asked, answers = [], [False, True, True]
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_arguments: str(folder))
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_, **__: asked.append(text) or True)
-    try:
-        annotator.click(annotator.cases.ui.batchFolderButton)
-        run(annotator)
-        assert "All voxels of 2 scans in " in asked[0]
-        assert server.url in asked[0]
-        assert list(batch(annotator).failed) == ["batch_b"]
-        assert "batch_a" in server.images()
-        annotator.click(annotator.cases.ui.batchFolderButton)  # again: the good one is there already
-        run(annotator)
-        assert list(batch(annotator).failed) == ["batch_b"]
-        values = nib.load(source)
-        nib.Nifti1Image(np.asarray(values.dataobj) + 1, values.affine).to_filename(folder / "batch_a.nii.gz")
-        annotator.click(annotator.cases.ui.batchFolderButton)  # another scan under the name
-        run(annotator)
-        assert sorted(batch(annotator).failed) == ["batch_a", "batch_b"]
-    finally:
-        server.http.delete("/datastore/image?id=batch_a")
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text, *_, **__: asked.append(text) or answers.pop(0)
+    )
+    wire_server.refusals["/datastore/image?image=scan_b"] = (400, b'{"detail": "scan_b: no NIfTI"}')
+
+    def sent() -> list[str]:
+        return [query["image"][0] for query, *_ in wire_server.uploads]
+
+    visitor.click(visitor.cases.ui.batchFolderButton)
+    assert "All voxels of 2 scans in " in asked[0]
+    assert wire_server.url in asked[0]
+    assert (batch(visitor).running, sent()) == (False, [])  # the answer was no
+    visitor.click(visitor.cases.ui.batchFolderButton)
+    run(visitor)
+    assert (list(batch(visitor).failed), sent()) == (["scan_b"], ["scan_a"])
+    visitor.click(visitor.cases.ui.batchFolderButton)  # again: the good one is there already
+    run(visitor)
+    assert (list(batch(visitor).failed), sent()) == (["scan_b"], ["scan_a"])

@@ -136,6 +136,8 @@ def test_the_region_of_interest_is_sent_as_voxels_of_the_scans_file(chooser, ses
     node = chooser.section._run.region.node
     assert node.GetScene() is session.scene.scene
     scan = nib.load(phantom_case.scan)
+    half = [[size // 4, size - size // 4] for size in scan.shape]  # a new one is in the middle, along the scan's axes
+    assert chooser.section._run.region.voxels(session.scene.scan) == half
     box = np.array([[10, 30], [5, 40], [6, 20]])
     voxel = np.linalg.norm(scan.affine[:3, :3], axis=0)
     axes = np.eye(4)
