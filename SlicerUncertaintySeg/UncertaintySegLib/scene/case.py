@@ -203,8 +203,7 @@ class CaseScene:
         Raises:
             SceneError: If the file is not an image.
         """
-        volume = self.maps.get(name)
-        if volume is None:
+        if (volume := self.maps.get(name)) is None:
             volume = nodes.read_volume(self.scene, path, f"{self.case} {name}", window=False)
             self._maxima[name] = overlay.style(volume, name, info.unit, info.range[1])
             overlay.color(volume, name, info.unit, self._maxima[name], self.scale)
@@ -212,6 +211,7 @@ class CaseScene:
                 overlay.set_threshold(volume, self._thresholds.pop(name))
         else:
             nodes.reread_volume(volume, path)
+            overlay.set_threshold(volume, volume.GetScalarVolumeDisplayNode().GetLowerThreshold())
         overlay.entitle(volume, overlay.title(name, info.unit, info.driven_by))
         nodes.describe(volume, self.case, "map", provenance)
         for key, value in {"Map": name, "Unit": info.unit, "Source": info.source, "Url": info.url or ""}.items():

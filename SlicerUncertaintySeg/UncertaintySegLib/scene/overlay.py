@@ -30,7 +30,6 @@ TITLES = {
 }
 _PLAIN = "UncertaintySeg.Plain"
 _ENOUGH_VOXELS = 1_000_000  # to know the top of a map
-_HIGHEST = 1e30  # above any map: only the lower end of the display threshold is ours
 
 
 def title(name: str, unit: str = "1", driven_by: str = "") -> str:
@@ -106,10 +105,14 @@ def entitle(volume: slicer.vtkMRMLScalarVolumeNode, text: str) -> None:
 
 
 def set_threshold(volume: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> None:
-    """Make the map invisible below `threshold`; zero is always invisible, for it also stands for "not looked at"."""
+    """Make the map invisible below `threshold`; zero is always invisible, for it also stands for "not looked at".
+
+    The upper end is the top of the map, to which the slider of the Volumes module widens its range. Set it again when
+    the map got other voxels.
+    """
     display = volume.GetScalarVolumeDisplayNode()
-    lowest = float(np.finfo(np.float32).tiny)
-    display.SetThreshold(max(threshold, lowest), _HIGHEST)
+    lowest = max(threshold, float(np.finfo(np.float32).tiny))
+    display.SetThreshold(lowest, max(lowest, volume.GetImageData().GetScalarRange()[1]))
     display.ApplyThresholdOn()
 
 

@@ -8,7 +8,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.Python.SlicerUncertaintySeg.conftest import ENTROPY, riskiest_place
+from Testing.Python.SlicerUncertaintySeg.conftest import ENTROPY, riskiest_place, write_scaled_map
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes
 from UncertaintySegLib.scene.case import CaseScene
@@ -370,3 +370,16 @@ def test_no_map_stays_no_map(shown_case, phantom_case):
         result_of(phantom_case, predictive_entropy="/2"), {"predictive_entropy": phantom_case.risk}
     )
     assert shown_case.shown is None
+
+
+def test_the_upper_end_of_a_maps_threshold_is_its_top_also_after_other_voxels_came(host, shown_case, tmp_path):
+    """The slider of Slicer's Volumes module widens its range to it."""
+    volume = shown_case.maps["predictive_entropy"]
+    display = volume.GetScalarVolumeDisplayNode()
+    lower = display.GetLowerThreshold()
+    assert display.GetUpperThreshold() == slicer.util.arrayFromVolume(volume).max()
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    write_scaled_map(tmp_path / "higher.nii.gz", np.full((4, 4, 4), 1.0), affine, ENTROPY.range[1])
+    shown_case.add_map("predictive_entropy", tmp_path / "higher.nii.gz", ENTROPY, {})
+    assert display.GetUpperThreshold() == pytest.approx(1.0, abs=1e-4)
+    assert display.GetLowerThreshold() == lower
