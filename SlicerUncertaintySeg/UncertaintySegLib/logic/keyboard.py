@@ -73,7 +73,7 @@ GROUPS: dict[str, tuple[Key, ...]] = {
         Key("help", "?", _("Show or hide these keys")),
     ),
     _("Tools"): (
-        Key("structure", "J", _("Choose the structure to edit, by name or label number")),
+        Key("structure", "J", _("Choose the structure to correct, by name or number")),
         Key("previous_segment", "Q", _("Previous structure")),
         Key("next_segment", "W", _("Next structure")),
         Key("last_tool", "Space", _("The tool before, or none")),

@@ -52,6 +52,7 @@ class Session:
         next_label_wanted: Somebody wants the next case whose label is to be reviewed.
         reopen_wanted: The case is to be opened again, for the server has another label of it.
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
+        structure_chosen: `state.structure` is another one.
         review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
         history: What can be undone.
         maps: Brings the maps of the result into the scene.
@@ -67,6 +68,7 @@ class Session:
         self.cases_changed, self.submitted, self.next_wanted = Signal(), Signal(), Signal()
         self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
+        self.structure_chosen = Signal()
         self.history = History(self.state, self.show_again, self.fail)
         self.maps = Maps(self.state, scene, self.ask, self.fail)
         for signal in (self.result_changed, self.case_opened, self.case_closed):
@@ -171,6 +173,11 @@ class Session:
         self.state.message, self.state.is_error = str(error) if expected else text, True
         _logger.error("%s", error, exc_info=None if expected else error)
         self.changed.emit()
+
+    def choose_structure(self, label_id: int) -> None:
+        """Correct this structure from now on, with tools and clicks; 0 is background."""
+        self.state.structure = label_id
+        self.structure_chosen.emit()
 
     def undo(self) -> None:
         """Take the last step back, and say which it was."""

@@ -33,6 +33,7 @@ class State:
         seen: Places that somebody looked at since the case was opened, see `logic.attention`.
         seconds_active: How long somebody was at work on it.
         corrections: The clicks on the case, as the request `condition` takes them.
+        structure: Label id of the structure that was chosen to be corrected, 0 for background.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
         reader_maps: Maps of where several people's labels of the case differ, by name; they belong to no result.
         submitted: The last label that was sent, or kept until it can be; None before the first.
@@ -56,6 +57,7 @@ class State:
     seen: list[Place] = field(default_factory=list)
     seconds_active: float = 0.0
     corrections: dict[str, Any] = field(default_factory=dict)
+    structure: int = 0
     review_threshold: float | None = None
     reader_maps: dict[str, MapInfo] = field(default_factory=dict)
     submitted: Submitted | None = None

@@ -136,14 +136,20 @@ class EditSection(Section):
     def on_choose_structure(self) -> None:
         """Offer the structures of the case."""
         if self.editing.is_possible:
-            self.palette.open(structures(self.session.scene.segmentation), self.editor.currentSegmentID())
+            background = Structure("", 0, _("background"), None)
+            choices = [*structures(self.session.scene.segmentation), background]
+            self.palette.open(choices, self.editor.currentSegmentID())
         else:
             self.session.say(self._why_not())
 
     def on_structure(self, structure: Structure) -> None:
-        """Edit this structure from now on."""
+        """Edit this structure from now on; background is for clicks alone."""
+        self.session.choose_structure(structure.label_id)
+        if not structure.label_id:
+            self.session.say(_("Clicks say background now."))
+            return
         self.editor.setCurrentSegmentID(structure.segment_id)
-        self.session.say(_("The tools change {structure} now.").format(structure=structure.name))
+        self.session.say(_("Tools and clicks are for {structure} now.").format(structure=structure.name))
 
     def on_case_closed(self) -> None:
         """Take the tools away."""

@@ -12,7 +12,7 @@ _KEY_STYLE = (
     "border: 1px solid palette(mid); border-radius: 3px; padding: 1px 6px;"
     " background: palette(base); color: palette(text)"
 )
-_BETWEEN_COLUMNS, _BETWEEN_GROUPS = 36, 12  # pixels
+_BETWEEN_COLUMNS, _BETWEEN_GROUPS, _KEY_WIDTH = 36, 12, 92  # pixels
 
 
 class HelpOverlay:
@@ -80,6 +80,7 @@ def _group(title: str, keys: tuple[keyboard.Key, ...]) -> qt.QGridLayout:
     grid = qt.QGridLayout()
     grid.setHorizontalSpacing(10)
     grid.setVerticalSpacing(3)
+    grid.setColumnMinimumWidth(0, _KEY_WIDTH)  # so that the texts of the groups begin below one another
     grid.setColumnStretch(1, 1)
     heading = qt.QLabel(title)
     heading.setStyleSheet("font-weight: bold")

@@ -57,6 +57,7 @@ class Palette:
         rows = [row for row, structure in enumerate(self._found) if structure.segment_id == segment_id]
         self.list.setCurrentRow(rows[0] if rows else 0)
         self.dialog.open()
+        self.list.scrollToItem(self.list.currentItem(), qt.QAbstractItemView.PositionAtCenter)
         self.edit.setFocus()
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class RegionsSection(Section):
         make_searchable(ui.structureComboBox)
         ui.structureComboBox.currentIndexChanged.connect(self.on_structure)
         ui.scribbleCheckBox.toggled.connect(self.on_structure)
+        session.structure_chosen.connect(self.on_structure_chosen)
         ui.removeClicksButton.clicked.connect(lambda *_arguments: self.clicks.remove_all())
         self._labels: list[int] = []
         for part in (self.regions, self.clicks, session.history):
@@ -90,6 +91,12 @@ class RegionsSection(Section):
         place = self.ui.structureComboBox.currentIndex
         label_id = self._labels[place] if 0 <= place < len(self._labels) else BACKGROUND
         self.clicks.choose(label_id, scribbling=bool(self.ui.scribbleCheckBox.checked))
+
+    def on_structure_chosen(self) -> None:
+        """Say with the next click what somebody has chosen elsewhere."""
+        structure = self.session.state.structure
+        if structure in self._labels:
+            self.ui.structureComboBox.setCurrentIndex(self._labels.index(structure))
 
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""

@@ -22,12 +22,12 @@ HELPER = "UncertaintySeg.Helper"
 
 
 class Structure(NamedTuple):
-    """A segment that stands for a label: its ids, its name, and its colour in [0, 1]."""
+    """A segment that stands for a label: its ids, its name, and its colour in [0, 1] (None for background)."""
 
     segment_id: str
     label_id: int
     name: str
-    color: tuple[float, float, float]
+    color: tuple[float, float, float] | None
 
 
 _SIDES = {"7771000": "Left", "24028007": "Right", "51440002": "Right and left"}

@@ -103,6 +103,7 @@ def test_a_new_result_that_comes_while_questions_about_the_old_one_are_under_way
 
 
 def test_keys_in_haste_do_one_thing_after_the_other(user, full_server, tmp_path):
+    full_server.names = [f"phantom_{number}" for number in range(1, 9)]
     user.begin(full_server.url)
     user.paint(_CORNER)
     drawn = user.drawn()

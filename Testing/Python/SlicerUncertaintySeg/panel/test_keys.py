@@ -32,7 +32,7 @@ def test_a_whole_case_without_a_mouse(typist, full_server):
     press(user, "N", "K")
     assert user.ui("Regions").progressLabel.text.startswith("1 of 2 looked at")
     press(user, "J", *"LES", "Return", "1")
-    assert user.status == "The tools change lesion now."
+    assert user.status == "Tools and clicks are for lesion now."
     assert (editor.activeEffect().name, user.ui("Edit").undoButton.text) == ("Paint", "Undo: accept region 1")
     first = user.drawn()
     user.ui("Edit").insideRiskCheckBox.setChecked(False)
@@ -165,6 +165,11 @@ def test_the_palette_is_left_with_esc_and_moves_with_the_arrows(typist):
     press(user, "J", "Down", "Esc")
     assert (editor.currentSegmentID(), user.edit.palette.dialog.isVisible()) == (before, False)
     press(user, "J", "Down", "Return")
-    assert user.status == "The tools change lesion now."
+    assert user.status == "Tools and clicks are for lesion now."
     press(user, "J", "1", "Return")
-    assert user.status == "The tools change organ now."
+    assert user.status == "Tools and clicks are for organ now."
+    assert user.ui("Regions").structureComboBox.currentText == "organ"
+    press(user, "J", "0", "Return")
+    assert user.ui("Regions").structureComboBox.currentText == "background"
+    assert user.status == "Clicks say background now."
+    assert editor.currentSegmentID() == before
