@@ -170,6 +170,7 @@ class Safekeeping:
         self.session.say(_("The draft of {case} is discarded.").format(case=draft.case))
 
     def _is_outdated(self, draft: Draft) -> bool:
+        self.editing.settle()  # a stroke that nobody has looked at yet is drawn since, too
         now = self.drafts.open
         return now is not None and now.folder == draft.folder and (self._unsaved or now.label != draft.label)
 
