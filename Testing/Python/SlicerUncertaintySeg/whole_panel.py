@@ -18,7 +18,7 @@ _PATIENCE = 30.0
 _LEFT_ALONE = ("startButton",)  # starts a server of its own
 STAY = (
     *(*_LEFT_ALONE, "next_case", "submit", "nextButton", "skipButton", "previousButton", "casesTable", "runButton"),
-    *("submitButton", "submitNextButton", "restoreButton", "discardButton", "connectButton"),
+    *("submitButton", "submitNextButton", "restoreButton", "discardButton", "connectButton", "connect", "segment"),
 )
 """What `press_everything` leaves out to stay with the label that is drawn."""
 

@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             query = self._save(body)
             self._json({"image": query["image"][0]})
             return
-        name = f"{wire.case['name']}.nii.gz"
+        name = f"{parse_qs(urlsplit(self.path).query)['image'][0]}.nii.gz"
         self._file(wire.case["scan"], {"Content-Disposition": f'attachment; filename="{name}"'})
 
     def _label(self, _path: str, body: bytes):
