@@ -36,11 +36,12 @@ def test_a_whole_case_without_a_mouse(typist, full_server):
     assert (editor.activeEffect().name, user.ui("Edit").undoButton.text) == ("Paint", "Undo: accept region 1")
     first = user.drawn()
     user.ui("Edit").insideRiskCheckBox.setChecked(False)
-    editor.paint(user.ras((10, 10, 5)), 3.0)
+    user.desktop.paint(editor, user.ras((10, 10, 5)), 3.0)
     user.desktop.process_events()
     painted = user.drawn()
     assert (painted != first).sum() == (painted == 2).sum() - (first == 2).sum() > 0
     press(user, "Z")
+    assert user.status == "Undone: edit of lesion."
     assert (user.drawn() == first).all()
     press(user, "Ctrl+Y", "Ctrl+Z", "Y")
     assert (user.drawn() == painted).all()
