@@ -543,6 +543,12 @@ class JobRequest(_Wire):
     )
     images: Literal["all", "labeled", "unlabeled"] | list[str] = Field("all", description="What a batch job takes.")
     params: dict[str, Any] = Field(default_factory=dict)
+    priority: Literal["now", "prefetch"] = Field(
+        "now",
+        description="A prefetch is an inference that its annotator will want soon: it stands still while anybody waits "
+        "for the device, is urgent as soon as somebody asks for the same, and gives way to the annotator's next one.",
+    )
+    client_id: str | None = Field(None, description="Whose prefetch it is, where nobody logs in.")
 
 
 class MatchPart(_Wire):

@@ -56,9 +56,10 @@ def audit_job(job: Job) -> None:
     steps = list(job.steps)
     model = running_app().models.get(job.model)
     head = model.head if model else None
-    audit(job.kind, job=job.id, model=job.model, head=head, **_decided_by(steps))
+    prefetch = {} if job.prefetch_for is None else {"prefetch_for": job.prefetch_for}
+    audit(job.kind, job=job.id, model=job.model, head=head, **_decided_by(steps), **prefetch)
     for step in steps:
-        if step.image is not None and step.work.key is not None:
+        if step.image is not None and step.work.key is not None and not prefetch:
             last_results.note(step.image, step.work.key)
     if job.kind == "train":
         job.outcome.add_done_callback(functools.partial(copy_context().run, _note_publication, job))

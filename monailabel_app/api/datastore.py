@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.auth import acting_as, require
+from monailabel_app.api.conditional import IfNoneMatch, is_known
 from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
 from monailabel_app.api.instance import AppInstance
@@ -31,6 +32,7 @@ from monailabel_app.store.review_status import META
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.content import content_hash
@@ -72,11 +74,15 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
 
 
 @router.get("/image", summary="Download a scan", response_class=FileResponse)
-def download_image(app: AppInstance, image: str) -> FileResponse:
+def download_image(app: AppInstance, image: str, if_none_match: IfNoneMatch = None) -> Response:
     """One of several files is sent as NIfTI. In a thread: a DICOMweb server's series may have to be fetched first."""
     path, folder = app.datastore().image_path(image), tempfile.TemporaryDirectory()
+    files = scan_files(path)
+    headers = {"ETag": f'{"" if files == [path] else "W/"}"{content_hash(*files)}"'}
+    if is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
     file = as_one_file(path, image, Path(folder.name))
-    return FileResponse(file, filename=file.name, background=BackgroundTask(folder.cleanup))
+    return FileResponse(file, filename=file.name, headers=headers, background=BackgroundTask(folder.cleanup))
 
 
 @router.head("/image", include_in_schema=False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
-from monailabel_app.api.auth import require
+from monailabel_app.api.auth import acting_as, require
+from monailabel_app.api.conditional import IfNoneMatch, is_known
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.keys import Key
 from monailabel_app.api.ownership import cancel_own
@@ -28,6 +28,8 @@ _FOR_TRAINERS = ("batch", "train", "calibrate")
 @router.post(_JOBS, status_code=202, summary="Start an inference, a scoring, a training...")
 def submit(request: wire.JobRequest, app: AppInstance) -> dict[str, str]:
     """Answer with the job's id; a result that is already there ends the job at once."""
+    if request.priority == "prefetch" and request.kind != "infer":
+        raise InputError(f"priority: only an infer job can be a prefetch, and a {request.kind} job waits as it is")
     if request.kind in _FOR_TRAINERS:
         require(Role.trainer)()
     return {"id": _SUBMIT[request.kind](app, request).id}
@@ -36,7 +38,9 @@ def submit(request: wire.JobRequest, app: AppInstance) -> dict[str, str]:
 def _infer(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
     if request.image is None:
         raise InputError("image: an infer job needs the id of an image")
-    return app.submit_infer(request.model, request.image, InferParams.read(request.params, strict=True))
+    params = InferParams.read(request.params, strict=True)
+    annotator = acting_as(request.client_id) if request.priority == "prefetch" else None
+    return app.submit_infer(request.model, request.image, params, prefetch_for=annotator)
 
 
 def _score(app: UncertaintySegApp, request: wire.JobRequest) -> Job:
@@ -77,13 +81,13 @@ def cancel(job_id: str, app: AppInstance) -> None:
 
 
 @router.get(f"{ROUTE}/{{key}}/label.nii.gz", summary="Label of a result", response_class=Response)
-def label(key: Key, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def label(key: Key, app: AppInstance, if_none_match: IfNoneMatch = None) -> Response:
     """Segmentation on the scan's grid, uint8."""
     return volume(app.results.label_bytes(key), if_none_match)
 
 
 @router.get(f"{ROUTE}/{{key}}/maps/{{name}}.nii.gz", summary="One map of a result", response_class=Response)
-def risk_map(key: Key, name: str, app: AppInstance, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def risk_map(key: Key, name: str, app: AppInstance, if_none_match: IfNoneMatch = None) -> Response:
     """Map on the scan's grid, uint16 with `scl_slope`."""
     return volume(app.results.map_bytes(key, name), if_none_match)
 
@@ -92,7 +96,6 @@ def volume(data: bytes, if_none_match: str | None) -> Response:
     """Answer with a gzipped volume, or that the client has it."""
     tag = f'"{hashlib.sha256(data).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if tag in known or "*" in known:
+    if is_known(tag, if_none_match):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type="application/gzip", headers=headers)

@@ -58,6 +58,7 @@ from uncertaintyseg.wire import Label
 logger = logging.getLogger(__name__)
 
 _TRAINING_STANDS_BACK = 19  # the most that a process may
+_BACKGROUND_STANDS_BACK = 5
 START_LINE = (
     "monailabel start_server --app monailabel_app --studies DIR --host 127.0.0.1 --uvicorn_app monailabel_app.asgi:app"
 )
@@ -109,7 +110,8 @@ class UncertaintySegApp(MONAILabelApp):
         self.results = ResultStore(Path(cache) / "results", self._cache_bytes())
         self.requests = Requests(Path(cache) / "requests")
         self.scores = Scores(self.datastore())
-        self.queue = JobQueue(self.results, Worker(), Worker(niceness=_TRAINING_STANDS_BACK))
+        background, trainer = Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK)
+        self.queue = JobQueue(self.results, Worker(), background, trainer)
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
         home = folders[-1] if folders else user_models()
         self.models = Models(folders, home)
@@ -167,11 +169,15 @@ class UncertaintySegApp(MONAILabelApp):
             return task.submit_infer(request["upload"], None, params)
         return self.submit_infer(request["model"], request["image"], params)
 
-    def submit_infer(self, model: str, image: str, params: InferParams) -> InferJob:
-        """Queue one inference. Raises `NotFoundError` for an unknown model or image."""
+    def submit_infer(self, model: str, image: str, params: InferParams, *, prefetch_for: str | None = None) -> InferJob:
+        """Queue one inference, with the name of an annotator in the background, for they will want it soon.
+
+        Raises:
+            NotFoundError: No such model or image.
+        """
         task, datastore = find_task(self._infers, model), self.datastore()
-        path = datastore.image_path(image)
-        return task.submit_infer(path, image, params, picked=was_picked(datastore.get_image_info(image)))
+        path, picked = datastore.image_path(image), was_picked(datastore.get_image_info(image))
+        return task.submit_infer(path, image, params, picked=picked, prefetch_for=prefetch_for)
 
     def submit_again(self, asked: Asked) -> InferJob | None:
         """Queue an inference once more; None where the scan, the model or our numbers are others by now.
@@ -373,9 +379,10 @@ class UncertaintySegApp(MONAILabelApp):
         """Return what GET /info/ says: MONAI Label's own and ours.
 
         `warming_up`: whether an inference would wait for it. `archive`: address of the DICOMweb server behind the
-        studies, null where they are a folder.
+        studies, null where they are a folder. `prefetch`: an inference can be one, and a strategy be asked to `peek`.
         """
-        return {**super().info(), "warming_up": self.queue.warming_up, "archive": self.datastore().archive}
+        ours = {"warming_up": self.queue.warming_up, "archive": self.datastore().archive, "prefetch": True}
+        return {**super().info(), **ours}
 
     def on_init_complete(self) -> None:
         """Begin to load the worker, so that the first inference need not wait for it."""

@@ -155,11 +155,20 @@ class BundleInferTask(InferTask):
         label = self._store.label_path(result["risk"]["result"])
         return str(label), {"model": self.bundle.name, "label_names": result["label_names"], "risk": result["risk"]}
 
-    def submit_infer(self, image: Path, image_id: str | None, params: InferParams, *, picked: bool = False) -> InferJob:
-        """Queue one inference; an image `picked` for its risk gets no promise."""
+    def submit_infer(
+        self,
+        image: Path,
+        image_id: str | None,
+        params: InferParams,
+        *,
+        picked: bool = False,
+        prefetch_for: str | None = None,
+    ) -> InferJob:
+        """Queue one inference; an image `picked` for its risk gets no promise, and a prefetch waits for the others."""
         step = self.step(image, image_id, params)
         record = self._recorder(params, picked=picked)
-        return self._queue.submit(InferJob(self.bundle.name, step, record, picked=picked))
+        job = InferJob(self.bundle.name, step, record, picked=picked, prefetch_for=prefetch_for)
+        return self._queue.submit(job)
 
     def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
         """Queue the scoring of images by id; `known` scores join the result."""

@@ -35,6 +35,7 @@ class SampleParams(Params):
     exclude: list[str] = Field(default_factory=list, description="Images not to serve this time.")
     lease_minutes: float = Field(LEASE_MINUTES, ge=0, le=7 * 24 * 60, description="How long others do not get them.")
     seed: int | None = Field(None, ge=0, lt=2**63, description="Of strategies that draw; drawn itself by default.")
+    peek: bool = Field(False, description="Only say which: nobody gets it, and nothing is noted.")
 
     @field_validator("skip", "exclude", mode="before")
     @classmethod
@@ -80,7 +81,7 @@ class Sampling(Strategy):
         """
         asked, annotator = SampleParams.read(request), request["annotator"]
         with datastore.transaction():  # two people who ask at once must not get the same
-            for image in asked.skip:
+            for image in asked.skip if not asked.peek else ():
                 self._assignments.skip(image, annotator)
             unlabelled = sorted(datastore.get_unlabeled_images())
             locked = self._assignments.with_others(annotator)
@@ -100,7 +101,8 @@ class Sampling(Strategy):
                 return {"strategy": self.name, "samples": [], "score": None, "reason": reason, "remaining": remaining}
             seed = secrets.randbits(32) if asked.seed is None else asked.seed
             samples = self._samples(wanted, datastore, model, scored, asked.count, seed)
-            self._serve(samples, datastore, annotator, model, asked.lease_minutes)
+            if not asked.peek:
+                self._serve(samples, datastore, annotator, model, asked.lease_minutes)
             labelled = [datastore.get_image_info(image) for image in datastore.get_labeled_images()]
         hint = stopping_hint(labelled, self.name, model) if model else None
         first = {key: value for key, value in samples[0].items() if key != "provenance"}

@@ -39,14 +39,16 @@ class Job(ABC):
 
     Attributes:
         kind: what it is, for clients.
-        urgent: whether somebody waits for it; the others give way between two of their steps.
+        urgent: whether somebody waits for it; the others stand still meanwhile, between two windows.
+        prefetch_for: who will want it soon, of a job that nobody waits for yet; None for any other.
         long: whether it belongs to the second worker, which trains, so that no answer has to wait for it.
         waiting: how many requests wait for it; see `JobQueue.leave`.
         owners: names of who asked for it; they may cancel it.
     """
 
     kind: ClassVar[wire.JobKind]
-    urgent: ClassVar[bool] = False
+    urgent: bool = False
+    prefetch_for: str | None = None
     long: ClassVar[bool] = False
 
     def __init__(self, model: str, steps: Sequence[Step]) -> None:
@@ -78,13 +80,26 @@ class Job(ABC):
 
 
 class InferJob(Job):
-    """One image, somebody waiting. Ends with a `wire.InferResult`, without a promise where it was `picked` for risk."""
+    """One image, somebody waiting. Ends with a `wire.InferResult`, without a promise where it was `picked` for risk.
+
+    With `prefetch_for`, the name of an annotator, nobody waits for it until somebody asks for the same. As long as
+    nobody has, it is not reported: a score would change which case is served, and whether anything may be promised.
+    """
 
     kind = "infer"
     urgent = True
 
-    def __init__(self, model: str, step: Step, on_report: OnReport = ignore, *, picked: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        step: Step,
+        on_report: OnReport = ignore,
+        *,
+        picked: bool = False,
+        prefetch_for: str | None = None,
+    ) -> None:
         super().__init__(model, [step])
+        self.urgent, self.prefetch_for = prefetch_for is None, prefetch_for
         self._step, self._on_report, self._picked = step, on_report, picked
         self.report: Report | None = None
 
@@ -96,7 +111,8 @@ class InferJob(Job):
 
     def accept(self, step: Step, answer: Report) -> None:
         """Keep the report: it is the result."""
-        self._on_report(step, answer)
+        if self.prefetch_for is None:
+            self._on_report(step, answer)
         self.report = answer
 
     def result(self) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""The queue: what somebody waits for in order of arrival, the rest when nobody waits, training beside it."""
+"""The queue: what somebody waits for in order of arrival, the rest when nobody waits, training beside it.
+
+What nobody waits for has a process of its own on the same device. It stands still between two windows as long as there
+is urgent work, and goes on afterwards: nothing is made twice, and what it makes is the same bit for bit.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -15,6 +18,7 @@ from pebble import ProcessExpired
 
 from monailabel_app.errors import JobCancelledError, NotFoundError, WorkerLostError
 from monailabel_app.jobs.job import Job, Step
+from monailabel_app.jobs.lane import Lane
 from monailabel_app.jobs.results import Report, ResultStore
 from monailabel_app.jobs.work import Work
 from monailabel_app.jobs.worker import Worker
@@ -29,31 +33,20 @@ _STOPPING = "the server is stopping"
 ENDED = ("done", "failed", "cancelled")
 
 
-class _Lane:
-    """One worker, and the job that it is at."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.at_work: tuple[Job, Future[Any], float] | None = None
-        self.seconds: dict[tuple[str, str], float] = {}  # the last step of a kind of job with a model
-
-    def has(self, job: Job) -> bool:
-        return self.at_work is not None and self.at_work[0] is job
-
-
 class JobQueue:
     """Runs jobs on workers. Safe to call from any thread; none of its methods waits for a job.
 
     Args:
         store: Where workers put results. A result that is there is not computed again.
         worker: The process that answers.
+        background: The process for what nobody waits for: scores, batches, prefetches.
         trainer: The process for long jobs.
     """
 
-    def __init__(self, store: ResultStore, worker: Worker, trainer: Worker) -> None:
+    def __init__(self, store: ResultStore, worker: Worker, background: Worker, trainer: Worker) -> None:
         self._store = store
-        self._answering, self._training = _Lane(worker), _Lane(trainer)
-        self._lanes = (self._answering, self._training)
+        self._answering, self._background, self._training = Lane(worker), Lane(background), Lane(trainer)
+        self._lanes = (self._answering, self._background, self._training)
         self._changed = threading.Condition()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._stand_ins: dict[str, str] = {}  # keys of results for which another had to stand in
@@ -75,13 +68,16 @@ class JobQueue:
     def submit(self, job: Job) -> Job:
         """Add a job, or join the one that does the same already; use the job that is returned.
 
-        An urgent one whose results are all in the store ends at once, whatever else waits.
+        One for whose end somebody looks, and whose results are all in the store, ends at once, whatever else waits. A
+        prefetch takes the place of an older one for the same annotator, and becomes urgent with the first who joins it
+        because they wait.
 
         Raises:
             JobCancelledError: The queue is closed.
         """
         self.on_submit(job)
-        while job.urgent and job.steps and (report := self._stored(job.steps[0].work)) is not None:
+        at_once = job.urgent or job.prefetch_for is not None
+        while at_once and job.steps and (report := self._stored(job.steps[0].work)) is not None:
             job.accept(job.steps.popleft(), report)
         with self._changed:
             if not self._open:
@@ -90,12 +86,17 @@ class JobQueue:
                 if job.same is not None and other.same == job.same and other.state not in ENDED:
                     other.waiting += 1
                     other.owners |= job.owners
+                    if job.urgent and not other.urgent:
+                        other.urgent, other.prefetch_for = True, None
+                        self._look_again()
                     return other
+            if job.steps and job.prefetch_for is not None:
+                self._drop_prefetches(job.prefetch_for)
             self._jobs[job.id] = job
             if not job.steps:
                 self._end(job)
             self._forget_old()
-            self._changed.notify_all()
+            self._look_again()
         return job
 
     def get(self, job_id: str) -> Job:
@@ -117,10 +118,8 @@ class JobQueue:
         with self._changed:
             if job.state in ENDED:
                 return
-            self._end(job, JobCancelledError(f"the {job.kind} job {job.id} was cancelled"))
-            lane = self._lane(job)
-            if lane.has(job):
-                lane.at_work[1].cancel()
+            self._stop(job, f"the {job.kind} job {job.id} was cancelled")
+            self._look_again()
 
     def leave(self, job: Job) -> None:
         """Wait for a job no longer; it is cancelled when nobody else does."""
@@ -134,19 +133,19 @@ class JobQueue:
         """Say where a job stands."""
         job = self.get(job_id)
         with self._changed:
-            lane = self._lane(job)
-            waiting = self._waiting(lane)
-            ahead = waiting[: waiting.index(job)] if job in waiting else []
-            stage, fraction = self._standing(lane, job)
+            line = self._line(job)
+            ahead = line[: line.index(job)] if job in line else []
+            state = "running" if job.state == "queued" and self._maker(job) else job.state
+            stage, fraction = self._standing(job)
             error = job.outcome.exception() if job.outcome.done() else None
             return wire.Job(
                 id=job.id,
                 kind=job.kind,
-                state=job.state,
-                queue_position=len(ahead) if job.state == "queued" else 0,
+                state=state,
+                queue_position=len(ahead) if state == "queued" else 0,
                 fraction=fraction,
                 stage=stage,
-                eta_s=self._eta(lane, [*ahead, job]) if job in waiting else None,
+                eta_s=self._eta([*ahead, job]) if job in line else None,
                 result=job.outcome.result() if job.state == "done" else None,
                 error=None if error is None else str(error),
             )
@@ -155,32 +154,30 @@ class JobQueue:
         """Cancel everything and kill the workers. A second call changes nothing."""
         with self._changed:
             self._open = False
-            for lane in self._lanes:
-                for job in self._waiting(lane):
-                    self._end(job, JobCancelledError(_STOPPING))
-                if lane.at_work is not None:
-                    lane.at_work[1].cancel()
+            for job in self._unfinished():
+                self._stop(job, _STOPPING)
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
         for lane in self._lanes:
             lane.worker.close()
 
-    def _run(self, lane: _Lane) -> None:
+    def _run(self, lane: Lane) -> None:
         while (job := self._next(lane)) is not None:
             self._advance(lane, job)
 
-    def _next(self, lane: _Lane) -> Job | None:
+    def _next(self, lane: Lane) -> Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting(lane) or not self._open)
+            self._changed.wait_for(lambda: self._ready(lane) or not self._open)
             if not self._open:
                 return None
-            job = self._waiting(lane)[0]
+            job = lane.turn = self._ready(lane)
             job.state = "running"
+            self._look_again()
             return job
 
-    def _advance(self, lane: _Lane, job: Job) -> None:
-        """Do the job's next step; an urgent job that arrives meanwhile goes before the step after it."""
+    def _advance(self, lane: Lane, job: Job) -> None:
+        """Do the job's next step; one of the same lane that goes before it comes before the step after it."""
         step = job.steps[0]
         try:
             self._do(lane, job, step)
@@ -192,16 +189,17 @@ class JobQueue:
             self._finish(job, error)
         with self._changed:
             job.steps.popleft()
-            lane.at_work = None
-        if not job.steps:
-            self._finish(job)
+            if not job.steps:
+                self._finish(job)
+            lane.turn = lane.at_work = None
+            self._look_again()
         if filled := step.work.fills:
             try:
                 self._store.evict(keep=self._stand_ins.get(filled, filled))
             except OSError:  # the cache may be in use or away; the jobs that wait are not its affair
                 logger.exception("making room among the results")
 
-    def _do(self, lane: _Lane, job: Job, step: Step) -> None:
+    def _do(self, lane: Lane, job: Job, step: Step) -> None:
         try:
             stored = self._stored(step.work)
             job.accept(step, self._answer(lane, job, step) if stored is None else stored)
@@ -211,15 +209,13 @@ class JobQueue:
     def _stored(self, work: Work) -> Report | None:
         return self._store.report(self._stand_ins.get(work.key, work.key)) if work.key else None
 
-    def _answer(self, lane: _Lane, job: Job, step: Step) -> Any:
+    def _answer(self, lane: Lane, job: Job, step: Step) -> Any:
         """Let the worker do a step; returns the report of its result, or what the work itself answers."""
         lane.worker.ready()
-        started = time.monotonic()
         with self._changed:
             if job.state in ENDED:
                 raise CancelledError
-            future = lane.worker.submit(step.work)
-            lane.at_work = (job, future, started)
+            future = lane.begin(step.work)
         try:
             answer = future.result()
         except CancelledError:
@@ -233,7 +229,8 @@ class JobQueue:
                 f"{job.model} ran out of memory on {step.image or 'the scan'}, or its process was killed. "
                 "The server goes on; close other programs or crop the scan, then try again."
             ) from error
-        lane.seconds[job.kind, job.model] = time.monotonic() - started
+        with self._changed:
+            lane.seconds[job.kind, job.model] = lane.elapsed
         if not step.work.key:
             return answer
         if answer != step.work.key:
@@ -256,37 +253,81 @@ class JobQueue:
             job.state = "cancelled" if isinstance(error, JobCancelledError) else "failed"
             job.outcome.set_exception(error)
 
-    def _lane(self, job: Job) -> _Lane:
-        return self._training if job.long else self._answering
+    def _stop(self, job: Job, reason: str) -> None:
+        """End a job without result, and kill the process that is at it."""
+        self._end(job, JobCancelledError(reason))
+        for lane in self._lanes:
+            if lane.turn is job and lane.at_work is not None:
+                lane.at_work.future.cancel()
 
-    def _waiting(self, lane: _Lane) -> list[Job]:
-        """Jobs of a lane that have not ended, in the order in which they get its worker."""
-        unfinished = [job for job in self._jobs.values() if job.state not in ENDED and self._lane(job) is lane]
-        return sorted(unfinished, key=lambda job: (not lane.has(job), not job.urgent))
+    def _drop_prefetches(self, annotator: str) -> None:
+        """So that nobody's prefetches keep those of others, and scores, from their turn."""
+        for job in self._unfinished():
+            if job.prefetch_for == annotator:
+                self._stop(job, "a newer prefetch took its place")
 
-    def _standing(self, lane: _Lane, job: Job) -> tuple[str, float]:
+    def _unfinished(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.state not in ENDED]
+
+    def _lane(self, job: Job) -> Lane:
+        for lane in self._lanes:
+            if lane.turn is job:  # it may have become urgent in the background
+                return lane
+        if job.long:
+            return self._training
+        return self._answering if job.urgent else self._background
+
+    def _maker(self, job: Job) -> Lane | None:
+        """Whose worker makes what a job needs next, even if for another job; None where nobody is at it."""
+        key = job.steps[0].work.key if job.steps else None
+        return next((lane for lane in self._lanes if lane.turn is job or (key and lane.makes == key)), None)
+
+    def _ready(self, lane: Lane) -> Job | None:
+        """The job whose turn it is: nothing begins in the background meanwhile, and nothing is made twice at a time."""
+        if lane is self._background and self._answering.turn is not None:
+            return None
+        waiting = [job for job in self._unfinished() if job.steps and self._lane(job) is lane]
+        waiting.sort(key=lambda job: job.prefetch_for is None)
+        return next((job for job in waiting if self._maker(job) is None), None)
+
+    def _look_again(self) -> None:
+        """After every change: wake who waits for a turn, and let the background stand still or go on."""
+        urgent = [job for job in self._unfinished() if job.urgent]
+        needed = any(self._maker(job) is self._background for job in urgent)
+        self._background.pause(self._answering.turn is not None and not needed)
+        self._changed.notify_all()
+
+    def _line(self, job: Job) -> list[Job]:
+        """The jobs that share a device with one and have not ended, in the order in which they get it."""
+        line = [other for other in self._unfinished() if other.long == job.long]
+        return sorted(line, key=lambda job: (not job.urgent, self._maker(job) is None, job.prefetch_for is None))
+
+    def _standing(self, job: Job) -> tuple[str, float]:
         if job.state in ENDED:
             return job.state, 1.0 if job.state == "done" else 0.0
-        if job.state == "queued":
+        maker = self._maker(job)
+        if job.state == "queued" and maker is None:
             return "queued", 0.0
         done = job.total - len(job.steps)
-        stage, part = lane.worker.progress() if lane.has(job) else ("waiting", 0.0)
+        at_work = maker is not None and maker.at_work is not None
+        stage, part = maker.worker.progress() if at_work else ("waiting", 0.0)
         if job.total > 1:
             stage = f"{stage}, image {done + 1} of {job.total}"
         return stage, (done + part) / job.total
 
-    def _eta(self, lane: _Lane, jobs: list[Job]) -> float | None:
+    def _eta(self, jobs: list[Job]) -> float | None:
         """Seconds until the last of `jobs` ends; None before anything is known.
 
         The step at work goes on as it began; each other one takes as long as the last of its kind with its model.
         """
         total = 0.0
+        known = {name: took for lane in self._lanes for name, took in lane.seconds.items()}
         for job in jobs:
-            left = len(job.steps)
-            if lane.has(job) and (fraction := lane.worker.progress()[1]):
-                total += (time.monotonic() - lane.at_work[2]) * (1 - fraction) / fraction
+            left, maker = len(job.steps), self._maker(job)
+            if maker and maker.at_work and (fraction := maker.worker.progress()[1]):
+                total += maker.elapsed * (1 - fraction) / fraction
                 left -= 1
-            seconds = lane.seconds.get((job.kind, job.model)) or max(lane.seconds.values(), default=None)
+            seconds = known.get((job.kind, job.model)) or max(known.values(), default=None)
             if left and seconds is None:
                 return None
             total += left * (seconds or 0.0)

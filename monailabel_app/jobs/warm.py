@@ -73,6 +73,11 @@ def release() -> None:
     """Give back the memory of all models that are loaded."""
     warm_predictor.cache_clear()
     gc.collect()
+    release_cached()
+
+
+def release_cached() -> None:
+    """Give back the memory of the device that is only kept for what may come."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from importlib.machinery import ModuleSpec
 from multiprocessing.sharedctypes import RawValue
@@ -19,21 +20,38 @@ from pebble import ProcessPool
 
 from monailabel_app.errors import WorkerLostError
 from monailabel_app.jobs.memory import is_out_of_memory
+from monailabel_app.jobs.warm import release_cached
 from monailabel_app.jobs.work import Work
 from uncertaintyseg.startup import import_monai_lightly
 
 _STAGE_BYTES = 128
+_LOOK_SECONDS = 0.005
 
 
 class Progress(ctypes.Structure):
     """Shared memory without a lock: a killed worker cannot leave it held."""
 
-    _fields_ = (("fraction", ctypes.c_double), ("stage", ctypes.c_char * _STAGE_BYTES))
+    _fields_ = (
+        ("fraction", ctypes.c_double),
+        ("stage", ctypes.c_char * _STAGE_BYTES),
+        ("paused", ctypes.c_bool),
+        ("stands", ctypes.c_bool),
+    )
 
     def report(self, stage: str, fraction: float) -> None:
         """Say where the work stands; `fraction` runs from 0 to 1 over the whole of it."""
         self.stage = stage.encode(errors="replace")[: _STAGE_BYTES - 1]
         self.fraction = fraction
+
+    def stand_by(self, stage: str, fraction: float) -> None:
+        """Say where the work stands, from the worker, and stay there as long as it is paused."""
+        self.report(stage, fraction)
+        if self.paused:
+            release_cached()
+            self.stands = True
+            while self.paused:
+                time.sleep(_LOOK_SECONDS)
+            self.stands = False
 
 
 class Worker:
@@ -55,6 +73,7 @@ class Worker:
     def submit(self, work: Work) -> Future[Any]:
         """Start a piece of work. Cancelling the future kills the process if it is at it."""
         self._progress.report("starting", 0.0)
+        self._progress.stands = False
         return self._ready_pool().schedule(_do, args=(work,))
 
     def ready(self) -> None:
@@ -72,7 +91,12 @@ class Worker:
 
     def progress(self) -> tuple[str, float]:
         """Return the stage and the fraction of the work at hand."""
-        return self._progress.stage.decode(errors="replace"), self._progress.fraction
+        stage = self._progress.stage.decode(errors="replace")
+        return f"{stage}, paused" if self._progress.stands else stage, self._progress.fraction
+
+    def pause(self, paused: bool) -> None:
+        """Have the work, now and whatever comes, stand still where it next reports; or let it go on."""
+        self._progress.paused = paused
 
     def close(self) -> None:
         """Kill the process; the next piece of work starts a new one."""
@@ -127,7 +151,7 @@ def _import_predictor() -> None:
 
 def _do(work: Work) -> Any:
     try:
-        return work.run(_shared[0].report)
+        return work.run(_shared[0].stand_by)
     except Exception as error:
         if not isinstance(error, MemoryError) and is_out_of_memory(error):
             raise MemoryError(str(error)) from error

@@ -109,8 +109,8 @@ def test_cancel_answers_the_waiting_client_and_frees_the_worker(server, busy, im
 
 def test_a_killed_worker_fails_its_job_only(server, big_image, image):
     running = LongInference(server, big_image, seed=2)
-    [worker] = worker_processes(server)
-    worker.kill()
+    for worker in worker_processes(server):  # another one may be there for what runs in the background
+        worker.kill()
     running.thread.join(timeout=60)
     assert running.answers[0].status_code == 503
     assert "memory" in running.answers[0].json()["detail"]

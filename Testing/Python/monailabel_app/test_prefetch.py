@@ -1,0 +1,189 @@
+"""What an annotator will want soon is made while they correct: it keeps nobody waiting, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import defaultdict
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.servers import poll
+
+JOBS = "/uncertainty/v1/jobs"
+
+
+@pytest.fixture
+def prefetch(server, big_image):
+    """Starts a prefetch of the big scan; `seed` makes it one of its own."""
+
+    def begin(seed: int, **fields) -> str:
+        params = {"seed": seed, **fields.pop("params", {})}
+        return server.job(
+            kind="infer", model=server.model, image=big_image, params=params, priority="prefetch", **fields
+        )
+
+    yield begin
+    server.cancel_all()
+
+
+def windows(job: dict) -> int | None:
+    found = re.search(r"(\d+) of \d+ windows", job["stage"])
+    return int(found[1]) if found else None
+
+
+class Watch:
+    """Looks at the jobs all the time, and notes how many windows of one were done while clicks were worked on."""
+
+    def __init__(self, server, job_id: str) -> None:
+        self.seen: dict[str, list[tuple[int, bool]]] = defaultdict(list)
+        self._server, self._job, self._over = server, job_id, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            jobs = self._server.http.get(JOBS).json()
+            done = next((windows(job) for job in jobs if job["id"] == self._job), None)
+            paused = any(job["id"] == self._job and job["stage"].endswith("paused") for job in jobs)
+            for job in jobs:
+                if job["kind"] == "condition" and job["state"] == "running" and done is not None:
+                    self.seen[job["id"]].append((done, paused))
+
+
+@pytest.fixture
+def many_windows(tiny_server, tmp_path):
+    """Id of a scan that the tiny model sees in some 60 windows of a few milliseconds."""
+    volume = nib.load(tiny_server.studies / "case_0.nii.gz")
+    tiled = np.tile(volume.get_fdata(dtype=np.float32), (2, 2, 2))
+    nib.Nifti1Image(tiled, volume.affine).to_filename(tmp_path / "many.nii.gz")
+    with (tmp_path / "many.nii.gz").open("rb") as file:
+        assert tiny_server.http.put("/datastore/image", files={"file": file}).json() == {"image": "many"}
+    yield "many"
+    tiny_server.cancel_all()
+    tiny_server.http.delete("/datastore/image?id=many")
+
+
+def test_a_click_waits_for_no_more_than_one_window_of_a_prefetch_which_ends_as_if_alone(tiny_server, many_windows):
+    server = tiny_server
+    clicked = server.infer(server.model, "case_0")["result"]["risk"]["result"]
+    asked = {"kind": "infer", "model": server.model, "image": many_windows, "params": {"samples": 40}}
+    job = server.job(**asked, priority="prefetch")
+    poll(lambda: (windows(server.state(job)) or 0) >= 2, every=0.005)
+    with Watch(server, job) as watch:
+        for place in range(6):
+            click = {"organ": [[8 + place, 8, 8]]}
+            reply = server.http.post(f"/uncertainty/v1/results/{clicked}/condition", json=click)
+            assert reply.status_code == 200, reply.text
+    assert watch.seen, "no click was seen at work"
+    for seen in watch.seen.values():
+        done = [count for count, _ in seen]
+        assert max(done) - min(done) <= 1
+    assert any(paused for seen in watch.seen.values() for _, paused in seen)
+    result = server.ended(job)["result"]["risk"]
+    alone = server.infer(server.model, many_windows, samples=41)["result"]["risk"]  # maps and label take no samples
+    assert alone["result"] != result["result"]
+    for name in ("predictive_entropy", "error_probability"):
+        first, second = (server.http.get(risk["maps"][name]["url"]).content for risk in (result, alone))
+        assert first == second
+    labels = [server.http.get(f"/uncertainty/v1/results/{r['result']}/label.nii.gz").content for r in (result, alone)]
+    assert labels[0] == labels[1]
+
+
+def test_who_asks_for_what_is_being_prefetched_joins_it_and_it_is_urgent(server, image, prefetch):
+    job = prefetch(32)
+    server.started(job)
+    assert server.job(kind="infer", model=server.model, image="big", params={"seed": 32}) == job
+    other = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 320})
+    assert server.ended(other)["state"] == "done"
+    before = server.state(job)
+    assert (before["state"], before["queue_position"]) == ("running", 0)
+    server.wait_until(lambda: server.state(job)["fraction"] > before["fraction"])
+
+
+def test_a_newer_prefetch_takes_the_place_of_the_annotators_own_older_one_only(server, prefetch):
+    mine, others = prefetch(33, client_id="ann"), prefetch(34, client_id="ben")
+    newer = prefetch(35, client_id="ann")
+    assert server.state(mine)["state"] == "cancelled"
+    assert "newer prefetch" in server.state(mine)["error"]
+    assert {server.state(others)["state"], server.state(newer)["state"]} <= {"queued", "running"}
+    assert prefetch(35, client_id="ann") == newer
+
+
+def test_a_prefetch_comes_before_scores_and_after_what_somebody_waits_for(server, image, prefetch):
+    running = server.job(kind="infer", model=server.model, image="big", params={"seed": 36})
+    score = server.job(kind="score", model=server.model, image="big")
+    wanted = prefetch(37)
+    urgent = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 36})
+    listed = {job["id"]: job["queue_position"] for job in server.http.get(JOBS).json()}
+    assert [listed[job] for job in (running, urgent, wanted, score)] == [0, 1, 2, 3]
+
+
+def test_a_prefetch_leaves_no_score(server, image):
+    def score() -> float | None:
+        cases = server.http.get("/uncertainty/v1/cases", params={"model": server.baseline}).json()["cases"]
+        return next(case["score"] for case in cases if case["id"] == image)
+
+    if score() is None:  # else somebody has asked before
+        asked = {"kind": "infer", "model": server.baseline, "image": image, "params": {"samples": 51}}
+        assert server.ended(server.job(**asked, priority="prefetch"))["state"] == "done"
+        assert score() is None
+        assert server.ended(server.job(**asked))["state"] == "done"
+        assert score() is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ({"kind": "infer", "image": "big", "priority": "soon"}, 422, "priority"),
+        ({"kind": "infer", "image": "big", "priority": 1}, 422, "priority"),
+        ({"kind": "score", "priority": "prefetch"}, 400, "only an infer job can be a prefetch"),
+        ({"kind": "infer", "image": "nowhere", "priority": "prefetch"}, 404, "nowhere"),
+    ],
+)
+def test_a_bad_priority_is_refused(server, asked, status, said):
+    reply = server.http.post(JOBS, json={"model": server.model, **asked})
+    assert reply.status_code == status
+    assert said in reply.json()["detail"]
+
+
+def next_sample(server, strategy: str, **params) -> dict:
+    reply = server.http.post(f"/activelearning/{strategy}", json={"client_id": "ann", **params})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def held(server) -> dict[str, str]:
+    cases = server.http.get("/uncertainty/v1/cases").json()["cases"]
+    return {case["id"]: case["lease"]["annotator"] for case in cases if case["lease"]}
+
+
+@pytest.mark.parametrize("strategy", ["predictive_entropy", "random"])
+def test_a_peek_says_what_will_be_served_and_takes_nothing(server, strategy):
+    mine = next_sample(server, strategy, lease_minutes=5)["id"]
+    before = server.http.get("/datastore/image/info", params={"image": mine}).json()
+    peeked = next_sample(server, strategy, peek=True, exclude=[mine])
+    assert peeked["id"] != mine
+    assert held(server) == {mine: "ann"}
+    assert server.http.get("/datastore/image/info", params={"image": mine}).json() == before
+    assert "strategy" not in server.http.get("/datastore/image/info", params={"image": peeked["id"]}).json()
+    assert next_sample(server, strategy, peek=True, exclude=[mine], seed=peeked["seed"])["id"] == peeked["id"]
+    assert next_sample(server, strategy, peek=True, exclude=server.images()).get("id") is None
+    server.http.delete(f"/uncertainty/v1/cases/{mine}/lease", params={"client_id": "ann"})
+
+
+def test_a_scan_that_a_client_has_is_not_sent_again(server, image):
+    first = server.http.get("/datastore/image", params={"image": image})
+    again = server.http.get(
+        "/datastore/image", params={"image": image}, headers={"If-None-Match": first.headers["etag"]}
+    )
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
