@@ -99,6 +99,7 @@ def connected(url: str, folder: Path) -> Walk:
     way = Walk(desktop.load_module(MODULE), folder)
     way.ui("Server").serverLineEdit.setText(url)
     way.ui("Server").clientIdLineEdit.setText("anna")
+    way.ui("Preferences").segmentByItselfCheckBox.setChecked(False)  # each step has its picture
     way.press("Server", "connectButton")
     return way
 

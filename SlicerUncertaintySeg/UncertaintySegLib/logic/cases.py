@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.worklist import LABELLED, is_to_review
@@ -29,6 +30,7 @@ class Cases:
     Attributes:
         rows: All cases of the server, as it last said.
         not_served: Why files of its studies are no cases, by name.
+        seen: Cases that were open.
     """
 
     def __init__(self, session: Session, may_leave: Callable[[], bool] = _always) -> None:
@@ -38,7 +40,8 @@ class Cases:
         self.not_served: dict[str, str] = {}
         self._history: list[str] = []
         self._place = -1
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
+        self._expected = ("", 0)
         self._awaited = self._outdated = False
 
     @property
@@ -63,7 +66,11 @@ class Cases:
         Cases that were open already come when there is no other.
         """
         if self._may_start():
-            self._ask_next(strategy, skip, sorted(self._seen))
+            self._ask_next(strategy, skip, self.seen)
+
+    def expect(self, strategy: str, seed: int | None) -> None:
+        """Have the strategy draw next as it has drawn already, so that it serves what was prefetched."""
+        self._expected = (strategy, seed) if seed is not None else ("", 0)
 
     def next_label(self, shown: Sequence[CaseRow]) -> None:
         """Open the next case whose label is yet to be reviewed: of those shown in a table, or else of all.
@@ -119,11 +126,11 @@ class Cases:
         """Forget what a server said, for it is another one now."""
         self.rows = []
         self._history, self._place = [], -1
-        self._seen.clear()
+        self.seen.clear()
 
     def remember(self, image: str) -> None:
         """Note which case is open now, so that `previous` finds back to it and `next` goes on."""
-        self._seen.add(image)
+        self.seen.add(image)
         if self._history[self._place : self._place + 1] != [image]:
             self._history[self._place + 1 :] = [image]
             self._place += 1
@@ -142,20 +149,28 @@ class Cases:
             opened()
             has_label = _("{case} has a label already: run a model on it to see where the label may be wrong.")
             self.session.say((has_label if label else _("{case} opened.")).format(case=image))
-            self.list()
+            self._begin()
 
         if self._may_start():
             arguments = {"image": image, **lease_arguments(self.session)}
             self.session.ask("open_case", arguments, done, stage=_("Opening {case}").format(case=image))
 
-    def _ask_next(self, strategy: str, skip: bool, exclude: list[str]) -> None:
+    def next_params(self, exclude: Iterable[str]) -> dict[str, Any]:
+        """Return how the server is asked for the next case, as requests take it; cases in `exclude` are not served."""
+        params: dict[str, Any] = {**lease_arguments(self.session), "exclude": sorted(exclude)}
+        if self.session.state.model:
+            params["model"] = self.session.state.model
+        return params
+
+    def _ask_next(self, strategy: str, skip: bool, exclude: set[str]) -> None:
         session, sample = self.session, self.session.state.sample
-        present = [] if sample is None else [sample.id]
-        params: dict[str, Any] = {**lease_arguments(session), "exclude": [*exclude, *present]}
-        if session.state.model:
-            params["model"] = session.state.model
+        present = set() if sample is None else {sample.id}
+        params = self.next_params(exclude | present)
         if skip:
-            params["skip"] = present
+            params["skip"] = sorted(present)
+        elif strategy == self._expected[0]:
+            params["seed"] = self._expected[1]
+        self._expected = ("", 0)
 
         def done(answer: dict[str, Any]) -> None:
             served = answer["sample"].get("id")
@@ -165,8 +180,8 @@ class Cases:
             elif served:
                 self._open_next(answer)
             elif exclude:
-                self._seen.clear()
-                self._ask_next(strategy, skip, [])
+                self.seen.clear()
+                self._ask_next(strategy, skip, set())
             else:
                 reason = answer["sample"].get("reason") or _("every case has a label")
                 session.say(_("Nothing is left to review: {reason}.").format(reason=reason))
@@ -180,7 +195,14 @@ class Cases:
         self.session.open_case(sample, Path(answer["scan"]))
         self.remember(sample.id)
         self.session.say(_("{case} opened.").format(case=sample.id))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Go on with a case that was opened: where nobody has drawn on it yet, the model does."""
+        state = self.session.state
         self.list()
+        if settings.value("segmentByItself") and state.label is None and not state.has_draft and state.info.may_work:
+            self.session.segment_wanted.emit()
 
     def _step(self, places: int) -> None:
         self._place += places

@@ -123,7 +123,7 @@ class Connection:
         )
 
     def _on_connected(self, answer: dict[str, Any], token: str) -> None:
-        info = parse_info(answer["info"])
+        info = parse_info(answer["info"], answer.get("who"))
         if self._is_other(answer["url"]):
             self.session.close_case()
         self.session.url, self.session.token = answer["url"], token
@@ -151,7 +151,7 @@ class Connection:
         self._plan(_CHECK_SECONDS)
         self._pause = _FIRST_PAUSE
         if answer is not None:
-            self._know(parse_info(answer["info"]))
+            self._know(parse_info(answer["info"], answer.get("who")))
             self._show(Light.ON, _("Connected to {server}.").format(server=_describe(answer, self.session.token)))
             self.session.say(_("{url} answers again: go on where you were.").format(url=url))
 
@@ -208,7 +208,7 @@ def _server(url: str, token: str) -> dict[str, str]:
 
 def _describe(answer: dict[str, Any], token: str) -> str:
     """Return the server's name, version and address, and who we are to it by the token."""
-    info, who = parse_info(answer["info"]), answer.get("who") or {}
+    info, who = parse_info(answer["info"], answer.get("who")), answer.get("who") or {}
     server = f"{info.name} {info.version}".strip() + f" ({answer['url']})"
     if not (token and who.get("username")):
         return server

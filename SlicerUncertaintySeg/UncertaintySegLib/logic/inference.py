@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake_labels
+from UncertaintySegLib.scene.case import CaseScene
 from UncertaintySegLib.server.replies import InferResult, Model, Sample, parse_result
 
 _RISK = "error_probability"
@@ -126,13 +127,9 @@ class Inference:
             else:
                 session.say(_("{model} was not run on {case}.").format(model=model.name, case=sample.id))
 
-        arguments = {"model": model.name, "image": sample.id, "params": params, "maps": self._first_maps(model)}
+        maps = first_maps(session.scene, model)
+        arguments = {"model": model.name, "image": sample.id, "params": params, "maps": maps}
         ask(False)
-
-    def _first_maps(self, model: Model) -> list[str]:
-        """Return the map that was chosen last and, in case this result has none such, the model's first."""
-        wanted = self.session.scene.wanted
-        return [wanted if _has(model, wanted) else model.maps[0]] if wanted and model.maps else []
 
     def _review(self, inferred: dict[str, Any], existing: _Existing) -> None:
         base, sample = parse_result(inferred["result"]), self.session.state.sample
@@ -188,6 +185,11 @@ def _described(params: Mapping[str, Any]) -> str:
     if "region" in params:
         told.append(_("only in the region of interest"))
     return _("Run with {choices}.").format(choices=", ".join(told)) if told else ""
+
+
+def first_maps(scene: CaseScene, model: Model) -> list[str]:
+    """Return the map that was chosen last or, in case the model makes none such, its first."""
+    return [scene.wanted if _has(model, scene.wanted) else model.maps[0]] if scene.wanted and model.maps else []
 
 
 def _has(model: Model, name: str) -> bool:

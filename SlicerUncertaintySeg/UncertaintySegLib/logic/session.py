@@ -51,6 +51,7 @@ class Session:
         next_wanted: Somebody wants the next case.
         next_label_wanted: Somebody wants the next case whose label is to be reviewed.
         reopen_wanted: The case is to be opened again, for the server has another label of it.
+        segment_wanted: A case of the server was opened that has no label yet: the chosen model is to run on it.
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
         structure_chosen: `state.structure` is another one.
         review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
@@ -66,6 +67,7 @@ class Session:
         self.url, self.token = "", ""
         self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
         self.cases_changed, self.submitted, self.next_wanted = Signal(), Signal(), Signal()
+        self.segment_wanted = Signal()
         self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
         self.structure_chosen = Signal()

@@ -21,6 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "autosaveSeconds": 20,
     "editInsideRisk": True,
     "refitAfterSubmit": False,
+    "segmentByItself": True,
+    "prefetch": True,
     "keys": "",
     "readOnly": False,
     "reportFolder": "",

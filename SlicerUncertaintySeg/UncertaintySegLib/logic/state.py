@@ -24,6 +24,7 @@ class State:
         model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
             label: where the segments differ from that, a person drew them.
         label: File of the label that the server has of the case; None where it has none.
+        has_draft: Whether an unsent label of the case is on this computer.
         model: Name of the model that is chosen to run.
         trusted: What is right of the label at first, as the request `review` takes it: "edits" where it began as the
             model's own, "none" where it is somebody else's.
@@ -49,6 +50,7 @@ class State:
     model_result: InferResult | None = None
     model_label: Path | None = None
     label: Path | None = None
+    has_draft: bool = False
     model: str = ""
     trusted: str = "edits"
     read_only: bool = False

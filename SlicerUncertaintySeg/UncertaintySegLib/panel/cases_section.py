@@ -12,6 +12,7 @@ from UncertaintySegLib.logic.cases import Cases
 from UncertaintySegLib.logic.intake import Intake
 from UncertaintySegLib.logic.leases import Lease
 from UncertaintySegLib.logic.pace import Pace
+from UncertaintySegLib.logic.prefetch import Prefetch
 from UncertaintySegLib.panel.batch_box import BatchBox
 from UncertaintySegLib.panel.cases_table import CasesTable
 from UncertaintySegLib.panel.intake_box import IntakeBox
@@ -31,6 +32,7 @@ class CasesSection(Section):
         """Connect the widgets."""
         ui, session = self.ui, self.session
         self.cases = Cases(session, lambda: may_leave(session))
+        self.prefetch = Prefetch(session, self.cases, lambda: self.ui.strategyComboBox.currentText)
         self.lease = Lease(session)
         self._renewal = timer(round(1000 * self.lease.seconds), self.lease.renew, repeat=True)
         self._renewal.start()

@@ -208,6 +208,7 @@ class EditSection(Section):
         ui, case = self.ui, self.session.scene.case
         found = self.safekeeping.found() if self.session.state.info is not None else []
         self._draft = found[0] if found and case else None
+        self.session.state.has_draft = self._draft is not None
         ui.draftFrame.setVisible(bool(found))
         ui.restoreButton.setVisible(self._draft is not None)
         ui.discardButton.setVisible(self._draft is not None)

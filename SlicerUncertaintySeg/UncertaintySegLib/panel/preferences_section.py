@@ -20,8 +20,13 @@ class PreferencesSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
-        ui.refitAfterSubmitCheckBox.setChecked(settings.value("refitAfterSubmit"))
-        ui.refitAfterSubmitCheckBox.toggled.connect(lambda checked: settings.remember("refitAfterSubmit", checked))
+        for check_box, key in (
+            (ui.segmentByItselfCheckBox, "segmentByItself"),
+            (ui.prefetchCheckBox, "prefetch"),
+            (ui.refitAfterSubmitCheckBox, "refitAfterSubmit"),
+        ):
+            check_box.setChecked(settings.value(key))
+            check_box.toggled.connect(lambda checked, key=key: settings.remember(key, checked))
         ui.autosaveSpinBox.setValue(settings.value("autosaveSeconds"))
         ui.autosaveSpinBox.valueChanged.connect(lambda seconds: settings.remember("autosaveSeconds", seconds))
         ui.opacitySpinBox.setValue(settings.value("opacity"))

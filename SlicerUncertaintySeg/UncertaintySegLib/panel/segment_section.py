@@ -52,6 +52,7 @@ class SegmentSection(Section):
         ui.runButton.clicked.connect(self.on_run)
         name_keys({"segment": ui.runButton})
         self.session.case_opened.connect(self.on_case)
+        self.session.segment_wanted.connect(self.on_wanted)
         self.on_case()
 
     def actions(self) -> dict[str, Callable[[], None]]:
@@ -92,6 +93,11 @@ class SegmentSection(Section):
         """Match the segments of the chosen segmentation to the labels of the model."""
         self._matched = None
         self.refresh()
+
+    def on_wanted(self) -> None:
+        """Run the chosen model on a case that was opened."""
+        if self.model is not None:
+            self.inference.run(self.model)
 
     def on_run(self, *_arguments) -> None:
         """Run the model; edits that were not submitted are lost only with consent."""

@@ -33,7 +33,7 @@ from UncertaintySegLib.server.replies import (
     parse_result,
     parse_sample,
 )
-from UncertaintySegLib.server.transport import ByteProgress, Transport, sha256
+from UncertaintySegLib.server.transport import ByteProgress, Kept, Transport, sha256
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 JobProgress = Callable[[Job], None]
@@ -130,9 +130,15 @@ class Client:
         """Let others have a case."""
         self._transport.json("DELETE", _case(image, "lease"), {"client_id": client_id} if client_id else None)
 
-    def fetch_image(self, image: str, folder: Path, progress: ByteProgress | None = None) -> Path:
-        """Download a scan into `folder` under the server's name for it, and return its path."""
-        return self._transport.download(f"/datastore/image?image={quote(image, safe='')}", folder, None, progress)
+    def fetch_image(
+        self, image: str, folder: Path, progress: ByteProgress | None = None, kept: Kept | None = None
+    ) -> Path:
+        """Download a scan into `folder` under the server's name for it, and return its path.
+
+        With `kept` one that was downloaded before is only checked; see `Transport.download`.
+        """
+        path = f"/datastore/image?image={quote(image, safe='')}"
+        return self._transport.download(path, folder, None, progress, kept)
 
     def fetch_saved_label(self, image: str, tag: str, folder: Path, progress: ByteProgress | None = None) -> Path:
         """Download a label that was submitted, and return its path."""
@@ -153,7 +159,9 @@ class Client:
         """Return which label of a model each part of a segmentation is, and which models know the rest."""
         return self._transport.json("POST", f"{_OURS}/match", body={"model": model, "parts": parts})
 
-    def submit(self, kind: str, model: str, image: str | None = None, params: dict[str, Any] | None = None) -> str:
+    def submit(
+        self, kind: str, model: str, image: str | None = None, params: dict[str, Any] | None = None, **more: Any
+    ) -> str:
         """Queue a job and return its id.
 
         Args:
@@ -161,8 +169,9 @@ class Client:
             model: Name of a model in `info()`.
             image: Image id; a score job without one scores every unlabelled image.
             params: Parameters of the model, e.g. `{"seed": 1}`.
+            more: Further fields of the request: `priority="prefetch"` for what nobody waits for, and `client_id`.
         """
-        request = {"kind": kind, "model": model, "image": image, "params": params or {}}
+        request = {"kind": kind, "model": model, "image": image, "params": params or {}, **more}
         return str(_part(self._transport.json("POST", f"{_OURS}/jobs", body=request), "id"))
 
     def job(self, job_id: str) -> Job:
@@ -173,12 +182,13 @@ class Client:
         """Stop a queued or running job."""
         self._cancelling.json("DELETE", f"{_OURS}/jobs/{quote(job_id, safe='')}")
 
-    def wait(self, job_id: str, progress: JobProgress | None = None) -> dict[str, Any]:
+    def wait(self, job_id: str, progress: JobProgress | None = None, *, cancel: bool = True) -> dict[str, Any]:
         """Wait for a job and return its result.
 
         Args:
             job_id: What `submit` returned.
             progress: Called with every state seen. When it raises (say `Cancelled`), the job is cancelled too.
+            cancel: False lets it go on then: others may wait for the same.
 
         Raises:
             Cancelled: If somebody cancelled the job.
@@ -192,8 +202,9 @@ class Client:
                     break
                 time.sleep(_POLL_SECONDS)
         except BaseException:
-            with contextlib.suppress(ServerError):
-                self.cancel(job_id)
+            if cancel:
+                with contextlib.suppress(ServerError):
+                    self.cancel(job_id)
             raise
         if job.state == "cancelled":
             raise Cancelled("The job was cancelled.")

@@ -43,13 +43,13 @@ def _tuple(value: Any) -> Any:
     return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
 
 
-def tolerant(read: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+def tolerant(read: Callable[..., T]) -> Callable[..., T]:
     """Make whatever a strange reply does to a function a `ServerError`."""
 
     @wraps(read)
-    def checked(data: dict[str, Any]) -> T:
+    def checked(*replies: dict[str, Any] | None) -> T:
         try:
-            return read(data)
+            return read(*replies)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"lacks {error}" if isinstance(error, KeyError) else f"is strange ({error})"
             raise ServerError(f"The server's answer {reason}: {SAME_VERSION}") from error

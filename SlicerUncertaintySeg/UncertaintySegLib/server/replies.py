@@ -77,6 +77,8 @@ class ServerInfo:
         strategies: Descriptions by name.
         ranking: Names of those that read the scores of cases.
         archive: Address of the DICOM archive that the scans come from; empty where they are files.
+        can_prefetch: Whether it says which case would be next, and makes results before anybody waits for them.
+        may_work: Whether we may have cases segmented: not with the token of a viewer.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ServerInfo:
     strategies: dict[str, str]
     ranking: frozenset[str] = frozenset()
     archive: str = ""
+    can_prefetch: bool = False
+    may_work: bool = True
 
 
 @dataclass(frozen=True)
@@ -344,8 +348,8 @@ def parse_labels(names: dict[str, int] | list[str], details: list[dict[str, Any]
 
 
 @tolerant
-def parse_info(data: dict[str, Any]) -> ServerInfo:
-    """Make a `ServerInfo` from the reply of `GET /info/`, of a stock MONAI Label server as well."""
+def parse_info(data: dict[str, Any], who: dict[str, Any] | None = None) -> ServerInfo:
+    """Make a `ServerInfo` from the reply of `GET /info/`, of a stock one as well; `who` says whose token is sent."""
     models = {name: _parse_model(name, entry) for name, entry in (data.get("models") or {}).items()}
     strategies = data.get("strategies") or {}
     return ServerInfo(
@@ -355,6 +359,8 @@ def parse_info(data: dict[str, Any]) -> ServerInfo:
         strategies={name: str((entry or {}).get("description", "")) for name, entry in strategies.items()},
         ranking=frozenset(name for name, entry in strategies.items() if (entry or {}).get("reads")),
         archive=str(data.get("archive") or ""),
+        can_prefetch=data.get("prefetch") is True,
+        may_work=(who or {}).get("roles") != ["viewer"],
     )
 
 

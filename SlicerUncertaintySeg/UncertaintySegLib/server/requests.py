@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server.client import Client
 from UncertaintySegLib.server.files import require_one_volume, trim, unzip
 from UncertaintySegLib.server.replies import Job, parse_result
+from UncertaintySegLib.server.transport import Kept
 
 Json = dict[str, Any]
 Report = Callable[[str, float, "float | None"], None]
@@ -23,6 +25,8 @@ Report = Callable[[str, float, "float | None"], None]
 _TAGS = ("final", "original")  # of labels, the better first
 _LEASE_MINUTES = 30.0
 _JOB_SHARE = 0.9  # of the progress bar; the rest is the download
+_scans: Kept = {}
+_downloads: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
 
 class Request:
@@ -115,6 +119,30 @@ def open_case(
             unzip(request.client.fetch_saved_label(image, tag, request.labels[tag], request.downloading(0.0, 0.1)))
         )
     return {"image": image, "scan": _scan(request, image), "label": label, "row": row}
+
+
+def prefetch(
+    request: Request,
+    strategy: str,
+    params: Json,
+    model: str | None = None,
+    run: Json | None = None,
+    maps: Sequence[str] = (),
+    client_id: str | None = None,
+) -> Json:
+    """Download the scan of the case that a strategy would serve next, and what a model says of it; nobody is served.
+
+    The model runs, as `run` says, while nobody waits for the server, and not at all where a person would be asked
+    first.
+    """
+    sample = request.client.sample(strategy, params)
+    image = sample.get("id")
+    if image:
+        _scan(request, image)
+        if model and not request.client.warnings(model, image):
+            job = request.client.submit("infer", model, image, run, priority="prefetch", client_id=client_id)
+            _fetched(request, request.client.wait(job, request.job, cancel=False), maps)
+    return {"image": image, "seed": sample.get("seed")}
 
 
 def renew_lease(request: Request, image: str, lease_minutes: float, client_id: str | None = None) -> Json:
@@ -272,7 +300,9 @@ def readers(request: Request, image: str) -> Json:
 
 
 def _scan(request: Request, image: str) -> str:
-    path = unzip(request.client.fetch_image(image, request.scans, request.downloading()))
+    """Download a scan, unless it is here as the server has it; a download that is under way is waited for."""
+    with _downloads[request.client.url, image]:
+        path = unzip(request.client.fetch_image(image, request.scans, request.downloading(), _scans))
     require_one_volume(path)
     return str(path)
 
@@ -307,6 +337,7 @@ REQUESTS: dict[str, Callable[..., Json]] = {
         health,
         cases,
         next_case,
+        prefetch,
         open_case,
         renew_lease,
         give_back,

@@ -24,6 +24,8 @@ from UncertaintySegLib.server.files import disk_error
 
 T = TypeVar("T")
 ByteProgress = Callable[[float], None]
+Kept = dict[tuple[str, str], tuple[str, Path]]
+"""ETag and file of downloads, by the server's address and the path there."""
 
 _CHUNK = 1 << 18
 _PAUSES = (0.2, 0.5, 1.0)  # seconds before each reconnection
@@ -106,7 +108,14 @@ class Transport:
         with self._open(method, _with_query(path, query), headers, urlencode(fields).encode()) as response:
             return self._parse_json(self._read(response))
 
-    def download(self, path: str, folder: Path, name: str | None = None, progress: ByteProgress | None = None) -> Path:
+    def download(
+        self,
+        path: str,
+        folder: Path,
+        name: str | None = None,
+        progress: ByteProgress | None = None,
+        kept: Kept | None = None,
+    ) -> Path:
         """Download a file, streamed, into `folder`; it appears there only when it is whole.
 
         Args:
@@ -115,13 +124,15 @@ class Transport:
             name: Name of the file; by default the one that the server gives. With a name, a file already there is
                 kept if the server says that it is the same (`If-None-Match` with its SHA-256).
             progress: Called with the fraction so far; an exception from it stops the download.
+            kept: What was downloaded before, without a name, and is kept if the server says that it is the same. What
+                comes now is added.
 
         Returns:
             Path of the file.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return self._with_reconnection(lambda: self._download_once(path, folder, name, progress))
+            return self._with_reconnection(lambda: self._download_once(path, folder, name, progress, kept))
         except OSError as error:
             raise disk_error(error, folder) from error
 
@@ -178,23 +189,31 @@ class Transport:
         with self._open(method, _with_query(path, query), headers, body(), timeout) as response:
             return self._parse_json(self._read(response))
 
-    def _download_once(self, path: str, folder: Path, name: str | None, progress: ByteProgress | None) -> Path:
+    def _download_once(
+        self, path: str, folder: Path, name: str | None, progress: ByteProgress | None, kept: Kept | None
+    ) -> Path:
         headers = {}
         name = _safe_name(name) if name else None
-        if name and (folder / name).is_file():
-            headers["If-None-Match"] = f'"{sha256(folder / name)}"'
+        tag, here = (kept or {}).get((self.url, path), ("", None))
+        if name:
+            here = folder / name
+            tag = f'"{sha256(here)}"' if here.is_file() else ""
+        if tag and here.is_file() and here.parent == folder:
+            headers["If-None-Match"] = tag
         with self._open("GET", path, headers) as response:
             if response.status == http.HTTPStatus.NOT_MODIFIED:
-                return folder / name
+                return here
             target = folder / (name or _safe_name(response.headers.get_filename() or Path(urlsplit(path).path).name))
             handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
             try:
                 with os.fdopen(handle, "wb") as stream:
                     digest = self._stream(response, stream, progress)
-                etag = (response.getheader("ETag") or "").strip('"')
-                if re.fullmatch("[0-9a-f]{64}", etag) and etag != digest:
+                tag = response.getheader("ETag") or ""
+                if re.fullmatch('"[0-9a-f]{64}"', tag) and tag != f'"{digest}"':
                     raise _DroppedError(f"{target.name} arrived damaged from {self.url}.")  # noqa: TRY301
                 Path(partial).replace(target)
+                if kept is not None:
+                    kept[self.url, path] = (tag, target)
             except BaseException:
                 Path(partial).unlink()
                 raise

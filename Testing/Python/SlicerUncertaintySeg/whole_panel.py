@@ -150,6 +150,14 @@ class User:
         table.cellDoubleClicked.emit(row, 0)
         self.wait()
 
+    def choose_model(self, name: str) -> None:
+        """Choose a model by its task and the rest of its name."""
+        for box, text in zip(("taskComboBox", "modelComboBox"), name.split("_", 1), strict=True):
+            combo_box = getattr(self.ui("Segment"), box)
+            combo_box.setCurrentIndex(combo_box.findText(text))
+        self.wait()
+        assert self.state.model == name
+
     def run(self) -> None:
         self.press("Segment", "runButton")
 
@@ -237,13 +245,26 @@ class User:
         self.desktop.process_events()
 
 
+def only_when_asked() -> None:
+    """Let nothing be segmented or prefetched by itself: most tests say when."""
+    from UncertaintySegLib.logic import settings
+
+    for key in ("segmentByItself", "prefetch"):
+        settings.remember(key, False)
+
+
 @contextmanager
-def sitting_down(host, folder: Path, monkeypatch) -> Iterator[User]:
-    """Load the module with settings, drafts and downloads of its own; fail for whatever went wrong unseen."""
+def sitting_down(host, folder: Path, monkeypatch, *, by_itself: bool = False) -> Iterator[User]:
+    """Load the module with settings, drafts and downloads of its own; fail for whatever went wrong unseen.
+
+    With `by_itself` cases are segmented and prefetched as they are unless somebody says otherwise.
+    """
     from slicer_host import desktop
     from UncertaintySegLib.panel import edit_section
 
     slicer.app.userSettings().clear()
+    if not by_itself:
+        only_when_asked()
     monkeypatch.setattr(edit_section, "default_folder", lambda: folder / "drafts")
     monkeypatch.setattr(slicer.app, "temporaryPath", str(folder))
     desktop.answers.clear()

@@ -15,15 +15,29 @@ from Testing.Python.servers import poll
 JOBS = "/uncertainty/v1/jobs"
 
 
+@pytest.fixture(scope="module")
+def server(tiny_server):
+    """Its model sees `small` in some 60 windows of a few milliseconds, and `large` in more than a thousand."""
+    volume = nib.load(tiny_server.studies / "case_0.nii.gz")
+    for name, times in (("small", 2), ("large", 6)):
+        path = tiny_server.studies.parent / f"{name}.nii.gz"
+        tiled = np.tile(volume.get_fdata(dtype=np.float32), (times, times, times))
+        nib.Nifti1Image(tiled, volume.affine).to_filename(path)
+        with path.open("rb") as file:
+            assert tiny_server.http.put("/datastore/image", files={"file": file}).json() == {"image": name}
+    yield tiny_server
+    tiny_server.cancel_all()
+    for name in ("small", "large"):
+        tiny_server.http.delete(f"/datastore/image?id={name}")
+
+
 @pytest.fixture
-def prefetch(server, big_image):
-    """Starts a prefetch of the big scan; `seed` makes it one of its own."""
+def prefetch(server):
+    """Starts a prefetch of the large scan; `seed` makes it one of its own."""
 
     def begin(seed: int, **fields) -> str:
-        params = {"seed": seed, **fields.pop("params", {})}
-        return server.job(
-            kind="infer", model=server.model, image=big_image, params=params, priority="prefetch", **fields
-        )
+        asked = {"kind": "infer", "model": server.model, "image": "large", "params": {"seed": seed}}
+        return server.job(**asked, priority="prefetch", **fields)
 
     yield begin
     server.cancel_all()
@@ -60,23 +74,9 @@ class Watch:
                     self.seen[job["id"]].append((done, paused))
 
 
-@pytest.fixture
-def many_windows(tiny_server, tmp_path):
-    """Id of a scan that the tiny model sees in some 60 windows of a few milliseconds."""
-    volume = nib.load(tiny_server.studies / "case_0.nii.gz")
-    tiled = np.tile(volume.get_fdata(dtype=np.float32), (2, 2, 2))
-    nib.Nifti1Image(tiled, volume.affine).to_filename(tmp_path / "many.nii.gz")
-    with (tmp_path / "many.nii.gz").open("rb") as file:
-        assert tiny_server.http.put("/datastore/image", files={"file": file}).json() == {"image": "many"}
-    yield "many"
-    tiny_server.cancel_all()
-    tiny_server.http.delete("/datastore/image?id=many")
-
-
-def test_a_click_waits_for_no_more_than_one_window_of_a_prefetch_which_ends_as_if_alone(tiny_server, many_windows):
-    server = tiny_server
+def test_a_click_waits_for_no_more_than_one_window_of_a_prefetch_which_ends_as_if_alone(server):
     clicked = server.infer(server.model, "case_0")["result"]["risk"]["result"]
-    asked = {"kind": "infer", "model": server.model, "image": many_windows, "params": {"samples": 40}}
+    asked = {"kind": "infer", "model": server.model, "image": "small", "params": {"samples": 40}}
     job = server.job(**asked, priority="prefetch")
     poll(lambda: (windows(server.state(job)) or 0) >= 2, every=0.005)
     with Watch(server, job) as watch:
@@ -90,7 +90,7 @@ def test_a_click_waits_for_no_more_than_one_window_of_a_prefetch_which_ends_as_i
         assert max(done) - min(done) <= 1
     assert any(paused for seen in watch.seen.values() for _, paused in seen)
     result = server.ended(job)["result"]["risk"]
-    alone = server.infer(server.model, many_windows, samples=41)["result"]["risk"]  # maps and label take no samples
+    alone = server.infer(server.model, "small", samples=41)["result"]["risk"]  # maps and label take no samples
     assert alone["result"] != result["result"]
     for name in ("predictive_entropy", "error_probability"):
         first, second = (server.http.get(risk["maps"][name]["url"]).content for risk in (result, alone))
@@ -99,11 +99,11 @@ def test_a_click_waits_for_no_more_than_one_window_of_a_prefetch_which_ends_as_i
     assert labels[0] == labels[1]
 
 
-def test_who_asks_for_what_is_being_prefetched_joins_it_and_it_is_urgent(server, image, prefetch):
+def test_who_asks_for_what_is_being_prefetched_joins_it_and_it_is_urgent(server, prefetch):
     job = prefetch(32)
     server.started(job)
-    assert server.job(kind="infer", model=server.model, image="big", params={"seed": 32}) == job
-    other = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 320})
+    assert server.job(kind="infer", model=server.model, image="large", params={"seed": 32}) == job
+    other = server.job(kind="infer", model=server.baseline, image="case_1", params={"seed": 320})
     assert server.ended(other)["state"] == "done"
     before = server.state(job)
     assert (before["state"], before["queue_position"]) == ("running", 0)
@@ -119,22 +119,22 @@ def test_a_newer_prefetch_takes_the_place_of_the_annotators_own_older_one_only(s
     assert prefetch(35, client_id="ann") == newer
 
 
-def test_a_prefetch_comes_before_scores_and_after_what_somebody_waits_for(server, image, prefetch):
-    running = server.job(kind="infer", model=server.model, image="big", params={"seed": 36})
-    score = server.job(kind="score", model=server.model, image="big")
+def test_a_prefetch_comes_before_scores_and_after_what_somebody_waits_for(server, prefetch):
+    running = server.job(kind="infer", model=server.model, image="large", params={"seed": 36})
+    score = server.job(kind="score", model=server.model, image="large")
     wanted = prefetch(37)
-    urgent = server.job(kind="infer", model=server.baseline, image=image, params={"seed": 36})
+    urgent = server.job(kind="infer", model=server.baseline, image="case_1", params={"seed": 36})
     listed = {job["id"]: job["queue_position"] for job in server.http.get(JOBS).json()}
     assert [listed[job] for job in (running, urgent, wanted, score)] == [0, 1, 2, 3]
 
 
-def test_a_prefetch_leaves_no_score(server, image):
+def test_a_prefetch_leaves_no_score(server):
     def score() -> float | None:
         cases = server.http.get("/uncertainty/v1/cases", params={"model": server.baseline}).json()["cases"]
-        return next(case["score"] for case in cases if case["id"] == image)
+        return next(case["score"] for case in cases if case["id"] == "case_1")
 
     if score() is None:  # else somebody has asked before
-        asked = {"kind": "infer", "model": server.baseline, "image": image, "params": {"samples": 51}}
+        asked = {"kind": "infer", "model": server.baseline, "image": "case_1", "params": {"samples": 51}}
         assert server.ended(server.job(**asked, priority="prefetch"))["state"] == "done"
         assert score() is None
         assert server.ended(server.job(**asked))["state"] == "done"
@@ -144,8 +144,8 @@ def test_a_prefetch_leaves_no_score(server, image):
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ({"kind": "infer", "image": "big", "priority": "soon"}, 422, "priority"),
-        ({"kind": "infer", "image": "big", "priority": 1}, 422, "priority"),
+        ({"kind": "infer", "image": "large", "priority": "soon"}, 422, "priority"),
+        ({"kind": "infer", "image": "large", "priority": 1}, 422, "priority"),
         ({"kind": "score", "priority": "prefetch"}, 400, "only an infer job can be a prefetch"),
         ({"kind": "infer", "image": "nowhere", "priority": "prefetch"}, 404, "nowhere"),
     ],
@@ -181,9 +181,9 @@ def test_a_peek_says_what_will_be_served_and_takes_nothing(server, strategy):
     server.http.delete(f"/uncertainty/v1/cases/{mine}/lease", params={"client_id": "ann"})
 
 
-def test_a_scan_that_a_client_has_is_not_sent_again(server, image):
-    first = server.http.get("/datastore/image", params={"image": image})
+def test_a_scan_that_a_client_has_is_not_sent_again(server):
+    first = server.http.get("/datastore/image", params={"image": "case_1"})
     again = server.http.get(
-        "/datastore/image", params={"image": image}, headers={"If-None-Match": first.headers["etag"]}
+        "/datastore/image", params={"image": "case_1"}, headers={"If-None-Match": first.headers["etag"]}
     )
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import slicer
 
+from Testing.Python.SlicerUncertaintySeg.whole_panel import only_when_asked
+
 UI = Path(__file__).resolve().parents[4] / "SlicerUncertaintySeg" / "Resources" / "UI"
 
 
@@ -83,6 +85,7 @@ def sitting_at(sections: Sequence[type], folder: Path) -> Iterator[Annotator]:
     from slicer_host import desktop
 
     host = desktop.start()
+    only_when_asked()
     from UncertaintySegLib.logic.session import Session
     from UncertaintySegLib.panel.panel import Panel
     from UncertaintySegLib.panel.server_section import ServerSection
