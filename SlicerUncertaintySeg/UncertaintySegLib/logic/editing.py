@@ -209,17 +209,17 @@ class Editing:
     def losses(self, kept: float) -> list[Loss]:
         """Return the structures that have less than the share `kept` of their volume in the model's answer.
 
-        Of a label that came from elsewhere, what it had counts too, where that was more.
+        A label that came from elsewhere is compared with how it was at first: the model's differs from the start.
         """
-        scan, ids = self.session.scene.scan, self.ids
-        is_other = self.session.state.trusted == "none" or not self.model_ml
-        first = masks.volumes_ml(self._first, scan) if is_other else {}
-        now, found = masks.volumes_ml(ids, scan), []
-        for entry in self._segments:
-            before = max(ml.get(entry.label_id, 0.0) for ml in (self.model_ml, first))
-            if now.get(entry.label_id, 0.0) < kept * before:
-                found.append(Loss(entry.label_id, entry.name, before, now.get(entry.label_id, 0.0)))
-        return found
+        scan = self.session.scene.scan
+        is_models = self.session.state.trusted == "edits" and bool(self.model_ml)
+        before = self.model_ml if is_models else masks.volumes_ml(self._first, scan)
+        now = masks.volumes_ml(self.ids, scan)
+        found = [
+            Loss(entry.label_id, entry.name, before.get(entry.label_id, 0.0), now.get(entry.label_id, 0.0))
+            for entry in self._segments
+        ]
+        return [loss for loss in found if loss.now_ml < kept * loss.before_ml]
 
     def _watch(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         self.forget()

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.structures import volume
 
 ASKED = 0.5
-"""Of a structure's volume in the model's answer; who has less than that left is asked before the label is sent."""
+"""Of a structure's volume in the model's answer, or in somebody else's label at first: below it the person is asked."""
 REMOVED = 0.1
 """Less than this was removed, and not corrected: the same share as in the server's `inference.reviewing`."""
 _LINES = 12
@@ -18,7 +18,7 @@ _LINES = 12
 
 @dataclass(frozen=True)
 class Loss:
-    """One structure: its label id and name, and its volume in mL in the model's answer and as drawn now."""
+    """One structure: its label id and name, and its volume in mL, before and as drawn now."""
 
     label_id: int
     name: str
@@ -36,5 +36,5 @@ def question(case: str, losses: Sequence[Loss]) -> str:
     ]
     if len(worst) > _LINES:
         lines.append(_("and {count} more").format(count=len(worst) - _LINES))
-    asked = _("These structures of {case} have less than half of what the model, or the label at first, had of them:")
+    asked = _("These structures of {case} have lost more than half of their volume:")
     return "\n".join((asked.format(case=case), *lines, "", _("Send the label? (Y: yes, N or Esc: no)")))

@@ -8,7 +8,7 @@ from UncertaintySegLib.logic.losses import Loss, question
 def test_the_greatest_loss_comes_first_and_what_is_empty_says_so():
     losses = [Loss(1, "spleen", 200.0, 90.0), Loss(2, "liver", 1500.0, 0.0), Loss(3, "gallbladder", 0.3, 0.1)]
     assert question("case_7", losses).splitlines() == [
-        "These structures of case_7 have less than half of what the model, or the label at first, had of them:",
+        "These structures of case_7 have lost more than half of their volume:",
         "liver: 1500 mL, now empty",
         "spleen: 200 mL, now 90.0 mL",
         "gallbladder: 0.30 mL, now 0.10 mL",
