@@ -45,15 +45,17 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
     known = {label.id: label for label in labels}
     named = [known.get(i) or Label(id=i, name=f"class {i}", rgb=(128, 128, 128)) for i in ids.tolist() if i]
     both = np.zeros((len(ids), len(ids)), np.int64)
+    rows = np.zeros(int(ids.max(initial=0)) + 1, np.int64)  # of `both`, by class id
+    rows[ids] = np.arange(len(ids))
     differs = np.zeros(first.shape, bool)
     for slab in slabs(first.shape):
-        one, other = (np.searchsorted(ids, values[slab].ravel()) for values in (first, second))
+        one, other = (rows[values[slab].ravel()] for values in (first, second))
         both += np.bincount(one * len(ids) + other, minlength=both.size).reshape(both.shape)
         np.not_equal(first[slab], second[slab], out=differs[slab])
     sizes = dict(zip(ids.tolist(), zip(both.sum(1).tolist(), both.sum(0).tolist(), strict=True), strict=True))
     shared = dict(zip(ids.tolist(), np.diag(both).tolist(), strict=True))
     ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    rows = [
+    changes = [
         StructureChange(
             id=label.id,
             name=label.name,
@@ -64,4 +66,4 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         for label in named
     ]
     places = regions(first, differs, {}, named, affine, alternative=second) if named else []
-    return Difference(int(both.sum() - np.trace(both)), rows, places)
+    return Difference(int(both.sum() - np.trace(both)), changes, places)
