@@ -10,6 +10,7 @@ import time
 import unittest
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import slicer
@@ -97,18 +98,19 @@ class UncertaintySegDesktopTest(unittest.TestCase):
         self.assertIn(b"/Image", data)
 
     def test_the_child_process_starts_answers_and_ends(self):
-        worker, ended, before = WorkerClient(), [], self._folders_of_workers()
+        worker, ended = WorkerClient(), []
         self.addCleanup(worker.close)
         server = {"url": "http://127.0.0.1:9", "token": ""}
         arguments = {"server": server, "folder": str(self.folder)}
-        worker.call("health", arguments, done=ended.append, failed=ended.append)
-        self.assertEqual(len(self._folders_of_workers() - before), 1)
+        with mock.patch.object(tempfile, "tempdir", str(self.folder)):
+            worker.call("health", arguments, done=ended.append, failed=ended.append)
+        (folder,) = self.folder.glob("UncertaintySeg-*")
         _wait(lambda: worker.pump() or ended)
         self.assertIn("127.0.0.1:9", str(ended[0]))
         began = time.monotonic()
         worker.close()  # waits for its end, and then removes the folder, which Windows refuses before
         self.assertLess(time.monotonic() - began, 5)
-        self.assertEqual(self._folders_of_workers(), before)
+        self.assertFalse(folder.exists())
 
     def test_the_volumes_module_leaves_the_threshold_of_a_map_alone(self):
         risk = self.session.scene.maps[_MAP]
@@ -182,9 +184,6 @@ class UncertaintySegDesktopTest(unittest.TestCase):
             red, green, blue = pixels.T
             shares.append(float(((red - green > 80) & (blue - green > 60)).mean()))
         return shares
-
-    def _folders_of_workers(self) -> set:
-        return set(Path(tempfile.gettempdir()).glob("UncertaintySeg-*"))
 
     def _batch(self):
         slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)

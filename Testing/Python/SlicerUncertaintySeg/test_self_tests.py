@@ -40,35 +40,21 @@ def module(host):
     module.close()
 
 
-def run(name: str) -> tuple[unittest.TestResult, str]:
-    """Run the tests of one file, or of all: the result, and what was printed."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    tests = module.suite(TESTS) if name == "all_tests" else unittest.TestLoader().loadTestsFromModule(module)
-    output = io.StringIO()
-    return unittest.TextTestRunner(output, verbosity=2).run(tests), output.getvalue()
-
-
-def test_the_risks_of_a_real_desktop_are_none_in_the_host(module):
-    result, output = run("UncertaintySegDesktopTest")
-    assert result.wasSuccessful(), output
-    assert result.testsRun >= 7
-    assert not result.skipped
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="MONAI Label's server wants POSIX here")
 def test_all_self_tests_pass(module, server_url, monkeypatch):
     monkeypatch.setenv("UNCERTAINTYSEG_SERVER", server_url)
     monkeypatch.setenv("UNCERTAINTYSEG_MODEL", "tiny_low_rank")  # the first model is for MR, of which one is warned
     monkeypatch.delenv("UNCERTAINTYSEG_TOKEN", raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    result, output = run("all_tests")
-    assert result.wasSuccessful(), output
+    spec = importlib.util.spec_from_file_location("all_tests", TESTS / "all_tests.py")
+    all_tests = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(all_tests)
+    output = io.StringIO()
+    result = unittest.TextTestRunner(output, verbosity=2).run(all_tests.suite(TESTS))
+    assert result.wasSuccessful(), output.getvalue()
     assert not result.skipped
     for script in TESTS.glob("*Test.py"):
-        assert f"({script.stem}." in output
+        assert f"({script.stem}." in output.getvalue()
 
 
 def test_they_are_started_with_the_slicer_of_the_user(tmp_path):
