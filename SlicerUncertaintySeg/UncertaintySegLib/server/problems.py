@@ -93,8 +93,8 @@ def unauthorized(url: str, detail: str, *, sent: bool) -> ServerError:
         )
     else:
         text = (
-            f"{url} asks for a valid access token, and there is none in the field Token: whoever runs the server makes "
-            "you one with `uncertaintyseg token NAME`."
+            f"{url} asks for a valid access token ({detail}), and there is none in the field Token: whoever runs the "
+            "server makes you one with `uncertaintyseg token NAME`."
         )
     return ServerError(text, 401, TOKEN)
 
