@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Shown, State
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult, Sample
+from UncertaintySegLib.server.replies import InferResult, Label, Sample
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 _logger = logging.getLogger(__name__)
@@ -244,7 +245,7 @@ class Session:
         if self.state.sample is None:
             raise SceneError(_("There is no case any more: take one again."))
         if label is not None and base is None:
-            self.scene.show_segmentation(label, result.labels, result.provenance)
+            self.scene.show_segmentation(label, _colored(result.labels), result.provenance)
         elif label is not None:
             self.scene.redraw(label) if drawn is None else self.scene.draw(drawn)
         broken = self._show_maps(result, maps)
@@ -304,3 +305,8 @@ class Session:
     def _show_progress(self, stage: str, fraction: float, eta_s: float | None) -> None:
         self.state.stage, self.state.fraction, self.state.eta_s = stage or self.state.stage, fraction, eta_s
         self.changed.emit()
+
+
+def _colored(labels: Sequence[Label]) -> list[Label]:
+    """Return the labels with the model's own colours where these are wanted: not everybody can tell them apart."""
+    return list(labels) if settings.value("modelColors") else [replace(label, rgb=None) for label in labels]

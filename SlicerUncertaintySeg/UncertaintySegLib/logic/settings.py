@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "model": "",
     "leaseMinutes": 120,
     "opacity": 0.6,
+    "modelColors": False,
     "autosaveSeconds": 20,
     "editInsideRisk": True,
     "refitAfterSubmit": False,

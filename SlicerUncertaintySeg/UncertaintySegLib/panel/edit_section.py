@@ -15,7 +15,7 @@ from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.reviewing import Reviewing
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.submission import Submission
-from UncertaintySegLib.panel import segment_editor
+from UncertaintySegLib.panel import segment_editor, text_colors
 from UncertaintySegLib.panel.history_buttons import HistoryButtons
 from UncertaintySegLib.panel.palette import Palette
 from UncertaintySegLib.panel.section import Section
@@ -56,6 +56,7 @@ class EditSection(Section):
         self._retry.start()
         self._autosave.start()
 
+        text_colors.style(ui.waitingLabel, text_colors.WARNING, "font-weight: bold")
         ui.insideRiskCheckBox.setChecked(self.editing.confined)
         ui.insideRiskCheckBox.toggled.connect(self.on_confined)
         self._history_buttons = HistoryButtons(ui.undoButton, ui.redoButton, session)

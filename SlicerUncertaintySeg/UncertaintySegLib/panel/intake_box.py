@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.intake import Intake
+from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.scene import intake
 
 
@@ -23,6 +24,7 @@ class IntakeBox:
     def __init__(self, ui: SimpleNamespace, logic: Intake) -> None:
         self.ui = ui
         self.logic = logic
+        text_colors.style(ui.volumeProblemLabel, text_colors.ERROR)
         ui.volumeComboBox.setMRMLScene(slicer.mrmlScene)
         ui.volumeComboBox.connect("currentNodeChanged(vtkMRMLNode*)", self.on_volume)
         ui.copyButton.clicked.connect(self.on_copy)

@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import Summary
+from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.help_overlay import HelpOverlay
 from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
@@ -88,7 +89,8 @@ class Panel:
         ui.cancelButton.setVisible(running)
         ui.cancelButton.setEnabled(running)
         ui.statusLabel.setText(_progress_text(state) if running else state.message)
-        ui.statusLabel.setStyleSheet("color: #d32f2f; font-weight: bold" if state.is_error and not running else "")
+        is_error = state.is_error and not running
+        text_colors.style(ui.statusLabel, *((text_colors.ERROR, "font-weight: bold") if is_error else (None,)))
         ui.summaryLabel.setText(self._summary.text)
         ui.summaryLabel.setVisible(bool(self._summary.text))
         ui.quickReportButton.setVisible(bool(self._summary.text and self._reports))

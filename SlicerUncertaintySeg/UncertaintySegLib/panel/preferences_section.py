@@ -24,6 +24,7 @@ class PreferencesSection(Section):
             (ui.segmentByItselfCheckBox, "segmentByItself"),
             (ui.prefetchCheckBox, "prefetch"),
             (ui.refitAfterSubmitCheckBox, "refitAfterSubmit"),
+            (ui.modelColorsCheckBox, "modelColors"),
         ):
             check_box.setChecked(settings.value(key))
             check_box.toggled.connect(lambda checked, key=key: settings.remember(key, checked))

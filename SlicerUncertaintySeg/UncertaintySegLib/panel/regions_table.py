@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.regions import OPEN, Item
 from UncertaintySegLib.logic.structures import volume
+from UncertaintySegLib.panel import text_colors
 
 _ROW_HEIGHT, _ROWS = 22, 9  # pixels; how many are seen at once
 
@@ -84,5 +85,5 @@ class RegionsTable:
             if column == 1 and region.structure in colors:
                 cell.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in colors[region.structure])))
             if item.state != OPEN:
-                cell.setForeground(qt.QBrush(qt.QColor(128, 128, 128)))
+                cell.setForeground(qt.QBrush(qt.QColor(text_colors.color(text_colors.QUIET))))
             self._table.setItem(row, column, cell)

@@ -10,10 +10,10 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic.abstention import AbstentionLogic
-from UncertaintySegLib.panel import curve_picture
+from UncertaintySegLib.panel import curve_picture, text_colors
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import timer
-from UncertaintySegLib.scene import abstention
+from UncertaintySegLib.scene.colors import TO_REVIEW
 
 _REST_MILLISECONDS = 300
 _STEPS = 100
@@ -32,13 +32,14 @@ class SelectionSection(Section):
         self.logic = AbstentionLogic(self.session)
         ui = self.ui
         self._colors = {
-            _("Magenta"): abstention.COLOR,
+            _("Blue"): TO_REVIEW,
+            _("Magenta"): (1.0, 0.2, 0.9),
             _("White"): (1.0, 1.0, 1.0),
-            _("Cyan"): (0.0, 1.0, 1.0),
             _("Black"): (0.0, 0.0, 0.0),
         }
         for name in self._colors:
             ui.colorComboBox.addItem(name)
+        text_colors.style(ui.uncalibratedLabel, text_colors.ERROR, ui.uncalibratedLabel.styleSheet)
         ui.overlayOpacitySlider.value = self.logic.overlay.opacity
         ui.coverageSlider.valueChanged.connect(self.on_coverage)
         ui.errorSlider.valueChanged.connect(self.on_error)

@@ -11,12 +11,18 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.connection import Connection, Light
 from UncertaintySegLib.logic.server_here import LOG_LINES, ServerHere
+from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import name_keys
 from UncertaintySegLib.server.problems import ADDRESS, TOKEN
 
 _TICK_MILLISECONDS = 500
-_COLORS = {Light.OFF: "#9e9e9e", Light.CONNECTING: "#f9a825", Light.ON: "#2e7d32", Light.LOST: "#d32f2f"}
+_ROLES = {
+    Light.OFF: text_colors.QUIET,
+    Light.CONNECTING: text_colors.WARNING,
+    Light.ON: text_colors.GOOD,
+    Light.LOST: text_colors.ERROR,
+}
 
 
 class ServerSection(Section):
@@ -101,7 +107,7 @@ class ServerSection(Section):
         """Make the widgets show the state of the connection."""
         ui, connection, busy = self.ui, self.connection, self.session.busy
         self.button.text = _("Server: {state}").format(state=_states()[connection.light])
-        ui.lightLabel.setStyleSheet(f"color: {_COLORS[connection.light]}; font-size: 16pt")
+        text_colors.style(ui.lightLabel, _ROLES[connection.light], "font-size: 16pt")
         ui.connectionLabel.setText(connection.text)
         ui.connectButton.setText(_("Reconnect") if self.session.state.info else _("Connect"))
         ui.connectButton.setEnabled(not busy)

@@ -8,9 +8,9 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene.colors import TO_REVIEW
 
 ROLE = "abstention"
-COLOR = (1.0, 0.2, 0.9)  # neither the heat scale nor any structure has it
 _SEGMENT = "to review"
 
 
@@ -35,7 +35,7 @@ class Abstention:
         self.surface: slicer.vtkMRMLModelNode | None = None
         self.threshold = 0.0
         self.opacity = 0.5
-        self._color = COLOR
+        self._color = TO_REVIEW
 
     @property
     def color(self) -> tuple[float, float, float]:

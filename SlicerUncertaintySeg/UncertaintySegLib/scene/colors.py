@@ -1,8 +1,13 @@
-"""Colours: one perceptually even heat scale for every risk map, and stable colours for structures without any."""
+"""Colours of what lies over a scan: maps, the part to review, the box around a region, structures.
+
+People see them apart with any kind of colour vision. Simulated by the matrices of Machado, Oliveira and Fernandes
+(IEEE Trans. Vis. Comput. Graph. 15:1291, 2009) at severity 1 for protanopia, deuteranopia and tritanopia, and without,
+any two that may meet are 15 or more apart in CIEDE2000, as the tests check: each with every level of the heat scale,
+and of the structures each with the two that follow it. They differ in lightness too, and in how they are drawn: maps
+are smooth areas from dark to bright, the part to review is one flat dark area, structures are lines, boxes dashed ones.
+"""
 
 from __future__ import annotations
-
-import colorsys
 
 import numpy as np
 import slicer
@@ -12,13 +17,13 @@ TABLE_NAME = "Uncertainty"
 # Lightness rises evenly from left to right, so equal steps of risk look equal, in grey print too; only the hues differ.
 # Columns: OKLCh lightness, chroma, hue in degrees.
 _CONTROL_POINTS = {
-    "heat": [  # violet, red, orange, yellow
+    "heat": [  # violet, red, orange, yellow; ends well before white, which is the box
         [0.30, 0.13, 300.0],
-        [0.43, 0.17, 325.0],
-        [0.56, 0.19, 380.0],
-        [0.69, 0.18, 405.0],
-        [0.82, 0.15, 435.0],
-        [0.95, 0.12, 465.0],
+        [0.412, 0.17, 325.0],
+        [0.524, 0.19, 380.0],
+        [0.636, 0.18, 405.0],
+        [0.748, 0.15, 435.0],
+        [0.86, 0.12, 465.0],
     ],
     "sea": [  # violet, blue, green, yellow
         [0.30, 0.10, 305.0],
@@ -31,6 +36,17 @@ _CONTROL_POINTS = {
     "grey": [[0.30, 0.0, 0.0], [1.0, 0.0, 0.0]],
 }
 SCALES = tuple(_CONTROL_POINTS)
+TO_REVIEW = (0.15, 0.1, 1.0)
+"""The part that is left to the reviewer."""
+REGION_BOX = (1.0, 1.0, 1.0)
+_STRUCTURES = (
+    (0.6, 0.85, 1.0),
+    (0.7, 0.45, 0.95),
+    (0.4, 0.65, 0.5),
+    (0.35, 0.85, 0.95),
+    (0.55, 0.5, 0.9),
+    (0.15, 0.6, 0.55),
+)
 _OKLAB_TO_LMS = np.array(
     [[1.0, 0.3963377774, 0.2158037573], [1.0, -0.1055613458, -0.0638541728], [1.0, -0.0894841775, -1.2914855480]]
 )
@@ -70,9 +86,5 @@ def heat_table(scene: slicer.vtkMRMLScene, scale: str = "heat") -> slicer.vtkMRM
 
 
 def structure_color(index: int) -> tuple[float, float, float]:
-    """Return a colour in [0, 1] for structure number `index`, far in hue from its neighbours and never reddish-yellow.
-
-    The heat scale owns violet to yellow, so structures take greens and blues.
-    """
-    hue = 0.30 + 0.36 * ((index * 0.618034) % 1.0)
-    return colorsys.hsv_to_rgb(hue, 0.65, 0.95)
+    """Return the colour, red, green and blue in [0, 1], of structure number `index`: one of six, in turn."""
+    return _STRUCTURES[index % len(_STRUCTURES)]

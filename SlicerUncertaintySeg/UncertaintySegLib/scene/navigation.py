@@ -9,13 +9,14 @@ import slicer
 import vtk
 
 from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene.colors import REGION_BOX
 
 Ijk = tuple[int, int, int]
 Box = tuple[Ijk, Ijk]
 Ras = tuple[float, float, float]
 
 ROLE = "region box"
-_COLOR = (1.0, 0.9, 0.3)
+_DASHES = 9  # parts of an edge, every other one drawn; odd, so that both ends are
 _MARGIN = 1.6  # a region fills five eighths of a view
 _LEAST_MM = 40.0  # a view shows no less than this, so that a reader knows where they are
 
@@ -116,41 +117,52 @@ def fit() -> None:
 
 
 class RegionBox:
-    """A box around a region, in the slices and in 3D.
+    """A box around a region: dashed lines in the slices, its edges in 3D.
 
     Args:
         scene: Where it is shown.
+
+    Attributes:
+        in_slices, in_3d: Its models, or None before it is shown first.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self.scene = scene
-        self.model: slicer.vtkMRMLModelNode | None = None
+        self.in_slices: slicer.vtkMRMLModelNode | None = None
+        self.in_3d: slicer.vtkMRMLModelNode | None = None
 
     def show(self, case: str, points: np.ndarray) -> None:
         """Show the box with these corners, as `corners` returns them."""
-        if self.model is None or self.model.GetScene() is not self.scene:
-            self.model = self._new_model(case)
-        self.model.SetAndObservePolyData(_hull(points))
-        self.model.SetDisplayVisibility(True)
+        if not self._are_there:
+            self.in_slices, self.in_3d = (self._new_model(case, in_3d=in_3d) for in_3d in (False, True))
+        self.in_slices.SetAndObservePolyData(_hull(points, _DASHES))
+        self.in_3d.SetAndObservePolyData(_hull(points, 1))
+        for model in (self.in_slices, self.in_3d):
+            model.SetDisplayVisibility(True)
 
     def hide(self) -> None:
         """Take it out of the views."""
-        if self.model is not None and self.model.GetScene() is self.scene:
-            self.model.SetDisplayVisibility(False)
+        if self._are_there:
+            for model in (self.in_slices, self.in_3d):
+                model.SetDisplayVisibility(False)
 
-    def _new_model(self, case: str) -> slicer.vtkMRMLModelNode:
+    @property
+    def _are_there(self) -> bool:
+        return all(model is not None and model.GetScene() is self.scene for model in (self.in_slices, self.in_3d))
+
+    def _new_model(self, case: str, *, in_3d: bool) -> slicer.vtkMRMLModelNode:
         model = self.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{case} region")
         nodes.mark_private(model, case, ROLE)
         model.CreateDefaultDisplayNodes()
         model.SetSelectable(False)
         display = model.GetDisplayNode()
-        display.SetColor(*_COLOR)
+        display.SetColor(*REGION_BOX)
         display.SetRepresentation(slicer.vtkMRMLDisplayNode.WireframeRepresentation)
         display.SetLineWidth(2)
         display.SetLighting(False)
-        display.SetOpacity(0.6)
-        display.SetVisibility2D(True)
-        display.SetSliceIntersectionThickness(1)
+        display.SetVisibility3D(in_3d)
+        display.SetVisibility2D(not in_3d)
+        display.SetSliceIntersectionThickness(2)
         return model
 
 
@@ -178,13 +190,18 @@ def _turn_about(node: slicer.vtkMRMLViewNode, position: np.ndarray) -> None:
     camera.ResetClippingRange()
 
 
-def _hull(points: np.ndarray) -> vtk.vtkPolyData:
-    places, faces = vtk.vtkPoints(), vtk.vtkCellArray()
-    for point in points:
-        places.InsertNextPoint(*point)
+def _hull(points: np.ndarray, parts: int) -> vtk.vtkPolyData:
+    """Return the faces of a box as a chessboard of `parts` by `parts` with every other square: cut, it is dashed."""
+    places, squares = vtk.vtkPoints(), vtk.vtkCellArray()
+    steps = np.linspace(0.0, 1.0, parts + 1)
     for face in ((0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5)):
-        faces.InsertNextCell(4, face)
+        origin, right, _far, up = points[list(face)]
+        for i, j in ((i, j) for i in range(parts) for j in range(parts) if (i + j) % 2 == 0):
+            squares.InsertNextCell(4)
+            for x, y in ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)):
+                place = origin + steps[x] * (right - origin) + steps[y] * (up - origin)
+                squares.InsertCellPoint(places.InsertNextPoint(*place))
     hull = vtk.vtkPolyData()
     hull.SetPoints(places)
-    hull.SetPolys(faces)
+    hull.SetPolys(squares)
     return hull

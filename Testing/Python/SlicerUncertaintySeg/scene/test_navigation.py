@@ -85,12 +85,16 @@ def test_the_box_is_seen_and_goes_with_the_case(host, views, shown_case, phantom
     without = views[0].image().astype(int)
     box.show("phantom_1", corners)
     views[0].save_png(tmp_path / "box.png")
-    changed = np.abs(views[0].image().astype(int) - without).sum(axis=2) > 60
-    assert 100 < changed.sum() < 6000
+    image = views[0].image().astype(int)
+    drawn = (np.abs(image - without).sum(axis=2) > 60) & (image.min(axis=2) > 200)
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    edges = drawn[rows[0] : rows[-1] + 1, columns[0]], drawn[rows[0], columns[0] : columns[-1] + 1]
+    for edge in edges:
+        assert np.count_nonzero(np.diff(edge.astype(int)) == 1) >= 3, "a dashed line begins again and again"
     box.hide()
     assert (views[0].image() == without).all()
     box.show("phantom_1", corners)
-    assert not box.model.GetSaveWithScene()
+    assert not box.in_slices.GetSaveWithScene()
     shown_case.clear()
-    assert box.model.GetScene() is None
+    assert box.in_slices.GetScene() is box.in_3d.GetScene() is None
     box.hide()
