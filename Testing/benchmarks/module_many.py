@@ -124,7 +124,7 @@ class Steps:
 
     def sort_the_table(self) -> None:
         """By expected error."""
-        self.risk.table._sort(4)
+        self.risk.table._sort(1)
 
     def look_at_a_structure(self) -> None:
         """A click on a row that has no region: the riskiest place is sought."""

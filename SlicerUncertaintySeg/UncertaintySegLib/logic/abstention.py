@@ -44,7 +44,7 @@ class AbstentionLogic:
         self.bound: tuple[float, float | None] | None = None
         self.changed = Signal()
         session.result_changed.connect(self._on_result)
-        session.case_opened.connect(self.forget)
+        session.case_opened.connect(self._on_case)
         session.case_closed.connect(self.forget)
 
     @property
@@ -104,6 +104,10 @@ class AbstentionLogic:
         self.session.state.review_threshold = None
         self.changed.emit()
 
+    def _on_case(self) -> None:
+        self.forget()
+        self.overlay.prepare(self.session.scene.case)
+
     @property
     def _is_wanted(self) -> bool:
         return self.selection.point is not None and (self.fill or self.outlines or self.solid)
@@ -133,7 +137,7 @@ class AbstentionLogic:
             scene.pinned.discard(MAP)
         risk = scene.maps.get(MAP)
         if wanted and risk is None:
-            self.overlay.clear()
+            self.overlay.prepare(scene.case)
             self._fetch()
             return
         if wanted:
@@ -147,7 +151,9 @@ class AbstentionLogic:
 
     def _place(self) -> None:
         self.overlay.set_threshold(self.selection.point.threshold)
-        self.plot.move(chart(self.selection).point)
+        drawn = chart(self.selection)
+        if drawn is not None:
+            self.plot.move(drawn.point)
 
     def _draw_surface(self) -> None:
         self.overlay.update_surface()

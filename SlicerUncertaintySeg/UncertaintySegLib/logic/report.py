@@ -40,6 +40,7 @@ class Report:
         made: Date and time.
         versions: Of the programs that made it.
         colors: What the colours in the pictures mean; empty without a map.
+        legend: The same as a picture, PNG or None.
         regions: The worst regions with their pictures, PNG by the name of the view.
         three_d, curve: Further pictures, PNG or None.
     """
@@ -50,17 +51,19 @@ class Report:
     made: datetime
     versions: dict[str, str]
     colors: str = ""
+    legend: bytes | None = None
     regions: list[tuple[Region, dict[str, bytes]]] = field(default_factory=list)
     three_d: bytes | None = None
     curve: bytes | None = None
 
 
-def gather(session: Session, curve: bytes | None = None) -> Report:
+def gather(session: Session, curve: bytes | None = None, legend: bytes | None = None) -> Report:
     """Take pictures of the worst regions, as the views now show a case, and put all that is known beside them.
 
     Args:
         session: With a result.
         curve: Picture of the curve, PNG.
+        legend: Picture of what the colours mean, PNG.
 
     Raises:
         SceneError: There is no result, or its scan is gone.
@@ -79,6 +82,7 @@ def gather(session: Session, curve: bytes | None = None) -> Report:
         made=datetime.now().astimezone(),
         versions=_versions(session),
         colors=_colors(session),
+        legend=legend,
         regions=list(zip(regions, pictures)),
         three_d=snapshots.png(view) if view is not None else None,
         curve=curve,

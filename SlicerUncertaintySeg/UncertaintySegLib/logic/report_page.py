@@ -17,6 +17,7 @@ from UncertaintySegLib.logic.report import Report
 from UncertaintySegLib.logic.summary import KINDS, sentence, spaced
 from UncertaintySegLib.server.replies import InferResult
 
+LEGEND_WIDTH = 300  # pixels
 _NAME_PERCENT, _FLAG_PERCENT = 24, 19
 _PLANE_WIDTH, _CURVE_WIDTH, _THREE_D_WIDTH = 180, 260, 170
 _PROVENANCE = ("model", "head", "weights_checksum", "calibration", "seed", "samples", "device", "dtype", "code_version")
@@ -103,6 +104,8 @@ def _regions(report: Report) -> str:
     if report.colors:
         caption = _("Outlines: structures. Colours: {colors}.").format(colors=report.colors)
         shown.append(f'<p class="note">{escape(caption)}</p>')
+    if report.legend:
+        shown.append(f"<p>{_picture(report.legend, LEGEND_WIDTH, _('Colours'))}</p>")
     shown.extend(f'<table width="100%" cellspacing="0" cellpadding="2">{row}</table>' for row in rows)
     return "".join(shown)
 

@@ -8,7 +8,7 @@ from typing import Any
 from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.state import State
-from UncertaintySegLib.scene import masks, nodes, overlay, restriction, volume_rendering
+from UncertaintySegLib.scene import masks, navigation, nodes, overlay, restriction, segments, volume_rendering
 from UncertaintySegLib.scene.surfaces import RiskSurface
 from UncertaintySegLib.server.replies import InferResult, Structure
 
@@ -150,6 +150,24 @@ class RiskLogic:
             return None
         mask = masks.structure_mask(segmentation, structure.id, scene.scan)
         return masks.highest_place(mask, scene.scan, scene.maps.get(scene.shown)) if mask.any() else None
+
+    def frame_3d(self) -> bool:
+        """Turn the 3D views to the chosen structure, or else to the one that comes first.
+
+        Returns:
+            Whether it has a voxel; the views stay as they are where it has none.
+        """
+        scene, segmentation = self.session.scene, self._segmentation()
+        if segmentation is None:
+            return False
+        ids = segments.label_ids(segmentation, scene.scan)
+        chosen = [self.label_id] if self.label_id else [row.id for row in worst_first(self.structures)]
+        box = next((box for box in (masks.box_around(ids == label_id) for label_id in chosen) if box), None)
+        if box is None:
+            return False
+        first, last = [part.start for part in box], [part.stop - 1 for part in box]
+        navigation.frame_3d(scene.scene, navigation.corners(scene.scan, navigation.file_box(scene.scan, first, last)))
+        return True
 
     def update_3d(self) -> None:
         """Draw in 3D what is wanted there; takes some tenths of a second."""

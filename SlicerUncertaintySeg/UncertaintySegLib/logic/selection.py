@@ -151,24 +151,14 @@ def ranked_by(selection: Selection) -> str:
 
 
 def chart(selection: Selection) -> Chart | None:
-    """Return what to plot: the expected error over the coverage, or the threshold where nothing is calibrated."""
+    """Return what to plot: the expected error over the coverage; None where nothing is calibrated."""
     curve, point = selection.curve, selection.point
-    if curve is None:
-        return None
-    x_title = _("Coverage: voxels not reviewed (%)")
     if not selection.calibrated:
-        return Chart(
-            title=_("Uncalibrated"),
-            x_title=x_title,
-            y_title=_("Threshold on the error probability"),
-            x=100 * curve.coverages,
-            y=curve.thresholds,
-            point=(100 * point.coverage, point.threshold),
-        )
+        return None
     promised, heading = curve.at(selection.guarantee.threshold), _("What a review leaves wrong")
     return Chart(
         title=f"{heading} ({title(selection.driven_by).lower()})" if selection.driven_by else heading,
-        x_title=x_title,
+        x_title=_("Coverage: voxels not reviewed (%)"),
         y_title=_("Expected error (% of the true volume)"),
         x=100 * curve.coverages,
         y=100 * curve.errors,

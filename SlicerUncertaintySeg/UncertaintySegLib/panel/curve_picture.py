@@ -7,7 +7,7 @@ import math
 import numpy as np
 import qt
 
-from UncertaintySegLib.scene.curve_plot import BLUE, GREEN, GREY, ORANGE, Chart
+from UncertaintySegLib.scene.curve_plot import BLUE, GREEN, GREY, ORANGE, Chart, ends
 
 Color = tuple[float, float, float]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 24, 40
@@ -41,8 +41,8 @@ class _Drawing:
         self.painter, self.chart, self.ink = painter, chart, ink
         self.left, self.right, self.top, self.bottom = _LEFT, width - _RIGHT, _TOP, height - _BOTTOM
         highest = max(float(np.max(chart.y)), float(np.max(chart.band[1])) if chart.band is not None else 0.0)
-        self.x_range = _wide_enough(float(np.min(chart.x)), float(np.max(chart.x)))
-        self.y_range = _wide_enough(0.0, 1.05 * highest)
+        self.x_range = ends(float(np.min(chart.x)))
+        self.y_range = ends(0.0, 1.05 * highest)
 
     def draw(self) -> None:
         self._axes()
@@ -116,11 +116,6 @@ class _Drawing:
     def _y(self, value: float) -> float:
         low, high = self.y_range
         return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
-
-
-def _wide_enough(low: float, high: float) -> tuple[float, float]:
-    least = max(1e-6, 1e-6 * abs(high))
-    return (low, high) if high - low >= least else (low - least, high + least)
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:

@@ -14,11 +14,12 @@ from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic import report, report_page, settings
 from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic.summary import selection_of
-from UncertaintySegLib.panel import curve_picture, report_pdf
+from UncertaintySegLib.panel import curve_picture, legend_picture, report_pdf
 from UncertaintySegLib.panel.archive_box import ArchiveBox
 from UncertaintySegLib.panel.section import Section
 
 _CURVE_SIZE = (660, 400)
+_ON_PAPER = {"ink": qt.QColor(0, 0, 0), "paper": qt.QColor(255, 255, 255), "ratio": 2.0}
 
 
 class ReportSection(Section):
@@ -96,7 +97,7 @@ class ReportSection(Section):
         return Path(chosen).expanduser() if chosen else report.default_folder()
 
     def _write(self) -> Path:
-        gathered = report.gather(self.session, self._curve())
+        gathered = report.gather(self.session, self._curve(), self._legend())
         page = report_page.html(gathered)
         stem = report.file_stem(gathered.case, gathered.made)
         path = report.write(self._folder / f"{stem}.html", page.encode("utf-8"))
@@ -113,10 +114,18 @@ class ReportSection(Section):
         if chart is None:
             return None
         width, height = _CURVE_SIZE
-        picture = curve_picture.draw(
-            chart, width // 2, height // 2, ink=qt.QColor(0, 0, 0), paper=qt.QColor(255, 255, 255), ratio=2.0
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "curve.png"
-            picture.save(str(path))
-            return path.read_bytes()
+        return _png(curve_picture.draw(chart, width // 2, height // 2, **_ON_PAPER))
+
+    def _legend(self) -> bytes | None:
+        scene = self.session.scene
+        if scene.shown not in scene.maps:
+            return None
+        low, high = scene.threshold(scene.shown), scene.maximum(scene.shown)
+        return _png(legend_picture.draw(low, high, scene.scale, report_page.LEGEND_WIDTH, **_ON_PAPER))
+
+
+def _png(picture: qt.QPixmap) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        picture.save(str(path))
+        return path.read_bytes()

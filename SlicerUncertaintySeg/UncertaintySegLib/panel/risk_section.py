@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.plausible import PlausibleLogic
 from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures, omitted
+from UncertaintySegLib.panel import legend_picture
 from UncertaintySegLib.panel.plausible_box import PlausibleBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.structure_table import StructureTable
@@ -21,6 +23,7 @@ from UncertaintySegLib.server.replies import Structure
 
 _REST_MILLISECONDS = 300
 _SLIDER_STEPS = 100
+_LEGEND_WIDTH = 200  # pixels, at least
 
 
 class RiskSection(Section):
@@ -44,6 +47,8 @@ class RiskSection(Section):
         self._measures: list[Measure] = []
         self._shown_result = self._reader_maps = None
         self._shown_map: str | None = None
+        self._legend_width = 0
+        ui.legendLabel.setVisible(False)
         self._is_reading = self._glow_before = self._is_faced = False
         self.session.case_opened.connect(self.on_case)
         make_searchable(ui.structureComboBox)
@@ -52,7 +57,7 @@ class RiskSection(Section):
         # What takes some tenths of a second is done when a slider has come to rest.
         self._rest = timer(_REST_MILLISECONDS, self.logic.update_3d)
         self._place_rest = timer(_REST_MILLISECONDS, self.on_place)
-        self._facing = timer(0, _face_3d)  # a 3D view that is new draws before it can be turned
+        self._facing = timer(0, self.on_face_3d)  # a 3D view that is new draws before it can be turned
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here."""
@@ -92,6 +97,8 @@ class RiskSection(Section):
         if measure is not None and measure.per_structure and self.logic.structure:
             self.on_map()
         self.plausible.on_boundary()
+        if self.session.state.read_only:
+            self.on_face_3d()
         self._refresh_enabled()
 
     def on_place(self, *_arguments) -> None:
@@ -104,6 +111,7 @@ class RiskSection(Section):
     def on_threshold(self, value: float) -> None:
         """Hide the map below a value."""
         self.session.scene.set_threshold(value)
+        self._draw_legend()
         if self.logic.glow_wanted:
             self._rest.start()
 
@@ -114,6 +122,7 @@ class RiskSection(Section):
     def on_scale(self, index: int) -> None:
         """Change the colours of the maps."""
         self.session.scene.set_scale(SCALES[index])
+        self._draw_legend()
         self.logic.update_3d()
 
     def on_three_d(self, checked: bool) -> None:
@@ -122,7 +131,12 @@ class RiskSection(Section):
         self.logic.glow_wanted = self.ui.glowCheckBox.checked
         self.logic.update_3d()
         if checked and self.logic.surface_wanted != self.logic.glow_wanted:
-            _face_3d()
+            self.on_face_3d()
+
+    def on_face_3d(self) -> None:
+        """Turn the 3D views to the structure in question; where it is empty, to all that there is."""
+        if not self.logic.frame_3d():
+            _face_all()
 
     def on_case(self) -> None:
         """Turn the 3D view to what it is to show of another case, as soon as that is there."""
@@ -237,6 +251,8 @@ class RiskSection(Section):
         scene, slider = self.session.scene, self.ui.thresholdSlider
         shown = scene.shown if scene.shown in scene.maps else None
         self.ui.sourceLabel.setText(self._source(shown))
+        if self.ui.legendLabel.width != self._legend_width:
+            self._draw_legend()
         if shown == self._shown_map:
             return
         self._shown_map = shown
@@ -248,6 +264,19 @@ class RiskSection(Section):
             slider.singleStep = maximum / _SLIDER_STEPS
             slider.value = threshold
             slider.blockSignals(False)
+        self._draw_legend()
+
+    def _draw_legend(self) -> None:
+        label, scene = self.ui.legendLabel, self.session.scene
+        label.setVisible(scene.shown in scene.maps)
+        if scene.shown in scene.maps:
+            palette, self._legend_width = label.palette, label.width
+            picture = legend_picture.draw(
+                scene.threshold(scene.shown), scene.maximum(scene.shown), scene.scale, max(label.width, _LEGEND_WIDTH),
+                ink=palette.color(qt.QPalette.WindowText), paper=palette.color(qt.QPalette.Window),
+                ratio=label.devicePixelRatioF(),
+            )  # fmt: skip
+            label.setPixmap(picture)
 
     def _source(self, shown: str | None) -> str:
         result, reader_maps = self.session.state.result, self.session.state.reader_maps
@@ -289,7 +318,7 @@ def _check(check_box, checked: bool) -> None:
     check_box.blockSignals(False)
 
 
-def _face_3d() -> None:
+def _face_all() -> None:
     manager = slicer.app.layoutManager()
     for index in range(manager.threeDViewCount if manager is not None else 0):
         view = manager.threeDWidget(index).threeDView()

@@ -13,6 +13,7 @@ from UncertaintySegLib.logic.abstention import AbstentionLogic
 from UncertaintySegLib.panel import curve_picture, text_colors
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import timer
+from UncertaintySegLib.scene import curve_plot
 from UncertaintySegLib.scene.colors import TO_REVIEW
 
 _REST_MILLISECONDS = 300
@@ -53,16 +54,12 @@ class SelectionSection(Section):
         ui.colorComboBox.currentIndexChanged.connect(self.on_color)
         # A surface takes some tenths of a second: it is drawn when the slider has come to rest.
         self._rest = timer(_REST_MILLISECONDS, self.logic.rest)
-        self._drawn_width, self._is_reading = 0, False
+        self._drawn_width = 0
         self.logic.changed.connect(self.on_result)
         self.on_result()
 
     def refresh(self) -> None:
-        """Fit the curve to a panel that has become wider or narrower; who only looks has a plot view for it."""
-        if self.session.state.read_only != self._is_reading:
-            self._is_reading = self.session.state.read_only
-            if self._is_reading:
-                self.logic.plot.show()
+        """Fit the curve to a panel that has become wider or narrower."""
         if self.ui.curveLabel.width != self._drawn_width:
             self._draw_curve()
 
@@ -107,7 +104,7 @@ class SelectionSection(Section):
 
     def on_plot(self, *_arguments) -> None:
         """Show the curve in the plot views."""
-        if not self.logic.plot.show():
+        if not curve_plot.show(self.session.scene.scene):
             self.session.say(_("The curve is ready, but the layout has no plot view: choose one that has."))
 
     def on_shown(self, *_arguments) -> None:
@@ -132,10 +129,10 @@ class SelectionSection(Section):
         """Make the widgets those of another result."""
         ui, selection = self.ui, self.logic.selection
         curve, calibrated = selection.curve, selection.calibrated
-        for widget in (ui.coverageSlider, ui.reviewThresholdSlider, ui.plotButton, ui.overlayGroup):
+        for widget in (ui.coverageSlider, ui.reviewThresholdSlider, ui.overlayGroup):
             widget.setEnabled(curve is not None)
-        ui.errorSlider.setEnabled(calibrated)
-        ui.guaranteeButton.setEnabled(calibrated)
+        for widget in (ui.errorSlider, ui.guaranteeButton, ui.plotButton):
+            widget.setEnabled(calibrated)
         if curve is not None:
             _set_range(ui.coverageSlider, 100 * curve.coverages[0], 100 * curve.coverages[-1])
             _set_range(ui.reviewThresholdSlider, curve.thresholds[0], curve.thresholds[-1], decimals=3)

@@ -47,23 +47,40 @@ class Abstention:
         """Whether the slice views have it."""
         return self._has(self.segmentation) and bool(nodes.display(self.segmentation).GetVisibility())
 
+    def prepare(self, case: str) -> None:
+        """Take its place, without a voxel, in the views of a new case.
+
+        They draw segmentations in the order in which the image of each first came: this one is to lie below the
+        outlines of the structures.
+        """
+        if not self._has(self.segmentation):
+            self.segmentation = self._new_segmentation(case)
+        self._fill(_nothing(), vtk.vtkMatrix4x4())
+        self.show_surface(outlines=False, solid=False)
+
     def follow(self, risk: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show the voxels of this map from now on; call it again when the map got others."""
         if not self._has(self.segmentation):
-            self.segmentation = self._new_segmentation(risk.GetAttribute(nodes.CASE))
+            self.prepare(risk.GetAttribute(nodes.CASE))
         self.segmentation.SetAndObserveTransformNodeID(risk.GetTransformNodeID())
-        image = slicer.vtkOrientedImageData()
-        image.ShallowCopy(risk.GetImageData())
         ijk_to_ras = vtk.vtkMatrix4x4()
         risk.GetIJKToRASMatrix(ijk_to_ras)
+        self._fill(risk.GetImageData(), ijk_to_ras)
+        self.set_threshold(self.threshold)
+
+    def _fill(self, voxels: vtk.vtkImageData, ijk_to_ras: vtk.vtkMatrix4x4) -> None:
+        image = self._image() or slicer.vtkOrientedImageData()
+        image.ShallowCopy(voxels)
         image.SetImageToWorldMatrix(ijk_to_ras)
         names = slicer.vtkSegmentationConverter
         _set_field(image, vtk.vtkDoubleArray(), names.GetScalarRangeFieldName(), 0.0, 1.0)
         _set_field(image, vtk.vtkDoubleArray(), names.GetThresholdValueFieldName(), 0.0)
         # Whole voxels, as they are counted.
         _set_field(image, vtk.vtkIntArray(), names.GetInterpolationTypeFieldName(), vtk.VTK_NEAREST_INTERPOLATION)
-        self._segment().AddRepresentation(names.GetFractionalLabelmapRepresentationName(), image)
-        self.set_threshold(self.threshold)
+        if self._image() is not image:
+            self._segment().AddRepresentation(names.GetFractionalLabelmapRepresentationName(), image)
+        image.Modified()
+        nodes.display(self.segmentation).Modified()
 
     def set_threshold(self, threshold: float) -> None:
         """Show the voxels above `threshold`; the surface keeps its own until `update_surface`."""
@@ -160,6 +177,14 @@ class Abstention:
         display.SetOpacity2DFill(self.opacity)
         display.SetVisibility(False)
         return node
+
+
+def _nothing() -> vtk.vtkImageData:
+    image = vtk.vtkImageData()
+    image.SetDimensions(1, 1, 1)
+    image.AllocateScalars(vtk.VTK_FLOAT, 1)
+    image.GetPointData().GetScalars().Fill(0.0)
+    return image
 
 
 def _set_field(image: vtk.vtkImageData, field: vtk.vtkDataArray, name: str, *values: float) -> None:

@@ -53,7 +53,7 @@ class CaseScene:
         self.pinned: set[str] = set()
         self.edited = self.redrawing = False
         self.opacity = 0.6
-        self.overlay_visible = self.legend_visible = True
+        self.overlay_visible, self.legend_visible = True, False
         self.scale = "heat"
         self._restricted = RestrictedMap(scene)
         self._place: np.ndarray | None = None

@@ -15,6 +15,7 @@ from UncertaintySegLib.scene import nodes
 ROLE = "curve"
 BLUE, GREY, ORANGE, GREEN = (0.12, 0.47, 0.71), (0.55, 0.6, 0.65), (0.9, 0.4, 0.0), (0.17, 0.55, 0.24)
 
+_END = 100.0  # percent: nothing of either axis is beyond
 _HEADROOM = 1.35  # above the curve there is room for the legend
 _X, _Y, _LOW, _HIGH = "x", "y", "low", "high"
 
@@ -24,7 +25,7 @@ class Chart:
     """What to plot.
 
     Attributes:
-        title, x_title, y_title: With units.
+        title, x_title, y_title: With units, both percent.
         x, y: The curve, `[N]`.
         point: The working point.
         band: Lower and upper end of the 95 % interval of y, `[N]` each, or None.
@@ -39,6 +40,25 @@ class Chart:
     point: tuple[float, float]
     band: tuple[np.ndarray, np.ndarray] | None = None
     promised: tuple[float, float] | None = None
+
+
+def ends(low: float, high: float = _END) -> tuple[float, float]:
+    """Return from where to where an axis in percent goes: never beyond 100 %, and never nowhere."""
+    high = min(high, _END)
+    least = max(1e-6, 1e-6 * abs(high))
+    return (low, high) if high - low >= least else (max(high, least) - least, max(high, least))
+
+
+def show(scene: slicer.vtkMRMLScene) -> bool:
+    """Put the curve, if there is one, into every plot view; returns whether it is on the screen."""
+    charts = [node for node in nodes.marked(scene, ROLE) if node.IsA("vtkMRMLPlotChartNode")]
+    if not charts:
+        return False
+    slicer.app.applicationLogic().GetSelectionNode().SetActivePlotChartID(charts[0].GetID())
+    views = _plot_views(scene)
+    for view in views:
+        view.SetPlotChartNodeID(charts[0].GetID())
+    return any(view.IsMappedInLayout() for view in views)
 
 
 class CurvePlot:
@@ -69,7 +89,9 @@ class CurvePlot:
         self.node.SetLegendVisibility(chart.band is not None)
         highest = float(np.max(chart.y if chart.band is None else chart.band[1]))
         self.node.SetYAxisRangeAuto(False)
-        self.node.SetYAxisRange(0.0, _HEADROOM * max(highest, 1e-6))
+        self.node.SetYAxisRange(*ends(0.0, _HEADROOM * highest))
+        self.node.SetXAxisRangeAuto(False)
+        self.node.SetXAxisRange(*ends(float(np.min(chart.x))))
         columns = {_X: chart.x, _Y: chart.y}
         if chart.band is not None:
             columns |= {_LOW: chart.band[0], _HIGH: chart.band[1]}
@@ -96,29 +118,15 @@ class CurvePlot:
         table.Modified()
         self._point.Modified()
 
-    def show(self) -> bool:
-        """Put the chart into every plot view of the layout; returns whether there is one on the screen."""
-        if self.node is None or self.node.GetScene() is not self.scene:
-            return False
-        slicer.app.applicationLogic().GetSelectionNode().SetActivePlotChartID(self.node.GetID())
-        views = self._all_views()
-        for view in views:
-            view.SetPlotChartNodeID(self.node.GetID())
-        return any(view.IsMappedInLayout() for view in views)
-
     def clear(self) -> None:
         """Remove the nodes from the scene."""
         for node in nodes.marked(self.scene, ROLE):
             nodes.remove(self.scene, node)
         self.node = self._point = None
 
-    def _all_views(self) -> list[slicer.vtkMRMLPlotViewNode]:
-        count = self.scene.GetNumberOfNodesByClass("vtkMRMLPlotViewNode")
-        return [self.scene.GetNthNodeByClass(index, "vtkMRMLPlotViewNode") for index in range(count)]
-
     def _views(self) -> list[slicer.vtkMRMLPlotViewNode]:
         shown = self.node.GetID() if self.node is not None else None
-        return [view for view in self._all_views() if view.GetPlotChartNodeID() in (None, "", shown)]
+        return [view for view in _plot_views(self.scene) if view.GetPlotChartNodeID() in (None, "", shown)]
 
     def _add(self, class_name: str, case: str, name: str) -> slicer.vtkMRMLNode:
         node = self.scene.AddNewNodeByClass(class_name, name)
@@ -165,3 +173,8 @@ class CurvePlot:
         series.SetLineWidth(2)
         series.SetColor(*color)
         self.node.AddAndObservePlotSeriesNodeID(series.GetID())
+
+
+def _plot_views(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLPlotViewNode]:
+    count = scene.GetNumberOfNodesByClass("vtkMRMLPlotViewNode")
+    return [scene.GetNthNodeByClass(index, "vtkMRMLPlotViewNode") for index in range(count)]

@@ -8,8 +8,8 @@ import slicer
 
 from UncertaintySegLib.scene import overlay
 
-ANNOTATOR, RADIOLOGIST, COMPARE = 7301, 7302, 7303
-"""Numbers of our layouts; those of Slicer are below 1000."""
+ANNOTATOR, RADIOLOGIST, COMPARE, RADIOLOGIST_PLOT = 7301, 7302, 7303, 7304
+"""Numbers of our layouts; those of Slicer are below 1000. The radiologist's has a plot only where there is a curve."""
 
 PLAIN_VIEW = "Plain"
 
@@ -43,6 +43,12 @@ def _split(kind: str, sizes: Sequence[int], *parts: str) -> str:
     return f'<layout type="{kind}" split="true">{"".join(items)}</layout>'
 
 
+def _reading(small: str) -> str:
+    """Slices as large as can be, and below the lesser ones what is to be small."""
+    beside = _split("vertical", (375, 375, 250), _slice("Yellow"), _slice("Green"), small)
+    return _split("horizontal", (580, 420), _slice("Red"), beside)
+
+
 _DESCRIPTIONS = {
     ANNOTATOR: _split(
         "horizontal",
@@ -50,12 +56,8 @@ _DESCRIPTIONS = {
         _slice("Red"),
         _split("vertical", (333, 333, 334), _slice("Yellow"), _slice("Green"), _THREE_D),
     ),
-    RADIOLOGIST: _split(
-        "vertical",
-        (600, 400),
-        _split("horizontal", (600, 400), _THREE_D, _PLOT),
-        _split("horizontal", (333, 333, 334), _slice("Red"), _slice("Yellow"), _slice("Green")),
-    ),
+    RADIOLOGIST: _reading(_THREE_D),
+    RADIOLOGIST_PLOT: _reading(_split("horizontal", (450, 550), _THREE_D, _PLOT)),
     COMPARE: _split("horizontal", (500, 500), _slice(PLAIN_VIEW), _slice("Red")),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,6 +108,26 @@ def views_stamp(scene: slicer.vtkMRMLScene) -> tuple[object, ...]:
         if node.IsA("vtkMRMLCrosshairNode"):
             node.GetCursorPositionRAS(cursor)
     return (*(node.GetMTime() for node in found), *cursor)
+
+
+def frame_3d(scene: slicer.vtkMRMLScene, around: np.ndarray) -> None:
+    """Turn every 3D view to what is around, as large as the view holds it, from where it is seen now.
+
+    Args:
+        scene: Whose views.
+        around: Points in mm (RAS), `[N, 3]`.
+    """
+    middle = (around.min(axis=0) + around.max(axis=0)) / 2
+    radius = max(float(np.linalg.norm(around - middle, axis=1).max()), _LEAST_MM / 4)
+    for node in slicer.util.getNodesByClass("vtkMRMLViewNode", scene):
+        camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(node)
+        if camera is None:
+            continue
+        line = np.array(camera.GetPosition()) - np.array(camera.GetFocalPoint())
+        far = radius / math.sin(math.radians(camera.GetViewAngle()) / 2)
+        camera.SetFocalPoint(*middle)
+        camera.SetPosition(*(middle + far * line / max(float(np.linalg.norm(line)), 1e-6)))
+        camera.ResetClippingRange()
 
 
 def fit() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import slicer
 
 pytest.importorskip("PySide6")
 
+from Testing.Python.SlicerUncertaintySeg import wire_answers
 from UncertaintySegLib.scene import layouts
 
 
@@ -38,8 +40,9 @@ def test_a_reader_sees_the_risk_volume_and_the_table_first_and_nothing_to_edit(u
     assert slicer.app.layoutManager().layout == layouts.RADIOLOGIST
     assert risk.ui.glowCheckBox.checked
     assert slicer.util.getNodesByClass("vtkMRMLVolumeRenderingDisplayNode")
-    (plot_view,) = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
-    assert plot_view.GetPlotChartNodeID()
+    assert not [node for node in slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if node.IsMappedInLayout()]
+    assert user.ui("Selection").uncalibratedReasonLabel.text == "Never calibrated"
+    assert user.ui("Selection").curveLabel.isHidden()
     user.desktop.screenshot(tmp_path / "reading.png")
     look_only(user, False)
     assert headings(user) == usual
@@ -75,6 +78,45 @@ def test_who_looked_only_the_last_time_begins_so(user, wire_server):
         assert not again.widget.panel.sections["Edit"].button.isVisible()
     finally:
         again.close()
+
+
+def test_the_plot_is_there_where_something_is_calibrated(user, wire_server):
+    job_result = wire_server.job_result
+    risk = job_result["risk"]
+    for number, point in enumerate(risk["risk_coverage"], start=1):
+        point |= {"expected_error": number / 100, "lo": 0.0, "hi": number / 50}
+    risk |= {"guarantee": wire_answers.promise("k3y", 0.05)["guarantee"], "guarantee_reason": None}
+    wire_server.job_result = job_result
+    look_only(user, True)
+    user.begin(wire_server.url)
+    assert slicer.app.layoutManager().layout == layouts.RADIOLOGIST_PLOT
+    assert user.ui("Risk").radiologistLayoutButton.checked
+    (view,) = (node for node in slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if node.IsMappedInLayout())
+    chart = slicer.mrmlScene.GetNodeByID(view.GetPlotChartNodeID())
+    assert chart.GetXAxisRange() == pytest.approx((90.0, 100.0))
+    assert "; promised: at most 5 % of the true volume stays wrong" in user.panel.ui.summaryLabel.text
+
+
+def test_3d_is_framed_on_the_structure_that_comes_first_or_was_chosen(user, wire_server, host):
+    job_result = wire_server.job_result
+    job_result["risk"]["structures"][1]["expected_error_ml"] = 0.3
+    wire_server.job_result = job_result
+    look_only(user, True)
+    user.begin(wire_server.url)
+    user.desktop.process_events()
+
+    def looks_at() -> np.ndarray:
+        (view,) = slicer.util.getNodesByClass("vtkMRMLViewNode")
+        camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view)
+        return np.array(camera.GetFocalPoint())
+
+    def middle(label_id: int) -> np.ndarray:
+        ijk = np.argwhere(user.drawn() == label_id)
+        return np.mean([user.ras(ijk.min(axis=0)), user.ras(ijk.max(axis=0))], axis=0)
+
+    assert looks_at() == pytest.approx(middle(2), abs=0.01)
+    user.ui("Risk").structureComboBox.setCurrentIndex(1)
+    assert looks_at() == pytest.approx(middle(1), abs=0.01)
 
 
 def test_the_flip_book_says_that_it_is_from_before_the_clicks(user, wire_server):

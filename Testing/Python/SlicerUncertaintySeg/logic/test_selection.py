@@ -51,7 +51,7 @@ def test_uncalibrated_says_why_and_invents_nothing(change):
     assert selection.point == before
     assert texts.promise(selection) == "Uncalibrated: The weights changed after the calibration."
     assert "error" not in texts.sentence(selection)
-    assert texts.chart(selection).title == "Uncalibrated"
+    assert texts.chart(selection) is None, "its reason in words instead"
     selection.move_to_coverage(0.97)
     assert texts.sentence(selection) == "Review 3 % of the voxels (4.00 mL, 12 regions)."
 

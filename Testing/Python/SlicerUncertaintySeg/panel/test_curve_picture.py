@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("PySide6")
 
 from UncertaintySegLib.panel.curve_picture import draw
-from UncertaintySegLib.scene.curve_plot import BLUE, GREEN, GREY, ORANGE, Chart
+from UncertaintySegLib.scene.curve_plot import BLUE, GREEN, GREY, ORANGE, Chart, ends
 
 CHART = Chart(
     title="",
@@ -57,6 +57,14 @@ def test_the_working_point_moves_right_with_the_coverage_and_up_with_the_error()
 
 def test_it_is_sharp_on_a_dense_screen():
     assert picture(CHART, DARK, LIGHT, ratio=2.0).shape == (340, 720, 3)
+
+
+def test_no_axis_goes_beyond_all_of_the_voxels_or_all_of_the_volume():
+    assert ends(96.0) == (96.0, 100.0)
+    assert ends(0.0, 135.0) == (0.0, 100.0)
+    assert ends(0.0, 11.5) == (0.0, 11.5)
+    low, high = ends(100.0)
+    assert low < high == 100.0
 
 
 @pytest.mark.parametrize("y", [[0.0, 0.0, 0.0], [3e-5, 3e-5, 3e-5]])

@@ -171,9 +171,10 @@ def test_colours_and_legend_are_chosen(user, result, host):
     user.choose(user.ui.scaleComboBox, "Grey")
     assert display.GetColorNode().GetName() == "Uncertainty grey"
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(user.scene.maps["error_probability"])
+    assert not legend.GetVisibility(), "it would cover the scan"
+    assert user.ui.legendLabel.isVisible()
+    user.ui.legendCheckBox.setChecked(True)
     assert legend.GetVisibility()
-    user.ui.legendCheckBox.setChecked(False)
-    assert not legend.GetVisibility()
 
 
 def test_maps_of_one_structure_follow_the_structure(user, result, host, tmp_path):

@@ -41,9 +41,9 @@ def click(button):
     QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
 
 
-def is_magenta(image: np.ndarray) -> np.ndarray:
+def is_marked(image: np.ndarray) -> np.ndarray:
     red, green, blue = image.astype(int).transpose(2, 0, 1)
-    return (red - green > 80) & (blue - green > 60)
+    return (blue - red > 80) & (blue - green > 80)
 
 
 def look(views, position):
@@ -208,16 +208,16 @@ def test_the_part_to_review_follows_the_slider_in_every_slice_view(section, show
     session.scene.segmentation.GetDisplayNode().SetVisibility(False)
     look(views, riskiest_place(session.scene))
     section.ui.overlayOpacitySlider.setValue(1.0)
-    assert not any(is_magenta(view.image()).any() for view in views)
+    assert not any(is_marked(view.image()).any() for view in views)
     click(section.ui.fillCheckBox)
     shares = []
     for threshold in (0.05, 0.4, 0.9):
         section.ui.reviewThresholdSlider.setValue(threshold)
-        shares.append([is_magenta(view.image()).mean() for view in views])
+        shares.append([is_marked(view.image()).mean() for view in views])
     assert (np.diff(shares, axis=0) < 0).all()
     assert min(shares[-1]) > 0
     click(section.ui.fillCheckBox)
-    assert not any(is_magenta(view.image()).any() for view in views)
+    assert not any(is_marked(view.image()).any() for view in views)
 
 
 def test_it_stays_in_the_views_when_a_segment_editor_gets_its_segmentation(open_panel, show_result, session, views):
@@ -231,15 +231,15 @@ def test_it_stays_in_the_views_when_a_segment_editor_gets_its_segmentation(open_
     ui = panel.sections["Selection"].ui
     ui.overlayOpacitySlider.setValue(1.0)
     click(ui.fillCheckBox)
-    shares = [is_magenta(view.image()).mean() for view in views]
+    shares = [is_marked(view.image()).mean() for view in views]
     assert min(shares) > 0
     editor = panel.sections["Edit"].editor
     editor.setSegmentationNode(None)
     editor.setSegmentationNode(session.scene.segmentation)
-    assert [is_magenta(view.image()).mean() for view in views] == shares
+    assert [is_marked(view.image()).mean() for view in views] == shares
     show_result()
     session.scene.show_map(None)
-    assert min(is_magenta(view.image()).mean() for view in views) > 0
+    assert min(is_marked(view.image()).mean() for view in views) > 0
 
 
 def test_the_risk_map_stays_beside_it(section, show_result, session, host):
@@ -252,7 +252,7 @@ def test_the_risk_map_stays_beside_it(section, show_result, session, host):
     section.ui.overlayOpacitySlider.setValue(0.25)
     assert display.GetOpacity2DFill() == pytest.approx(0.25)
     section.ui.colorComboBox.setCurrentIndex(2)
-    assert section.logic.overlay.color == (0.0, 1.0, 1.0)
+    assert section.logic.overlay.color == (1.0, 1.0, 1.0)
 
 
 def test_the_surface_follows_when_the_slider_rests(section, show_result, views):

@@ -28,9 +28,9 @@ def voxels(abstention) -> vtk.vtkDataArray:
     return image.GetPointData().GetScalars()
 
 
-def is_magenta(image: np.ndarray) -> np.ndarray:
+def is_marked(image: np.ndarray) -> np.ndarray:
     red, green, blue = image.astype(int).transpose(2, 0, 1)
-    return (red - green > 80) & (blue - green > 60)
+    return (blue - red > 80) & (blue - green > 80)
 
 
 def test_no_voxel_is_copied_and_none_at_the_threshold_shows(host, abstention, risk, shown_case):
@@ -50,7 +50,7 @@ def test_no_voxel_is_copied_and_none_at_the_threshold_shows(host, abstention, ri
     at = float(values[place])
     for threshold, shows in ((np.nextafter(at, 0.0), True), (at, False), (at + 1e-9, False)):
         abstention.set_threshold(threshold)
-        assert is_magenta(view.image())[row, column] == shows
+        assert is_marked(view.image())[row, column] == shows
 
 
 def test_new_voxels_of_the_map_are_followed(abstention, risk):

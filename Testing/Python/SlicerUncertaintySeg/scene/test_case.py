@@ -140,6 +140,7 @@ def test_switching_maps_moves_overlay_and_legend(host, shown_case, phantom_case)
     info = MapInfo(url="", unit="1", range=(0.0, 1.0), source="total")
     shown_case.add_map("error_probability", phantom_case.risk, info, {})
     legend_of = slicer.modules.colors.logic().GetColorLegendDisplayNode
+    shown_case.set_legend_visible(True)
     for name in ("error_probability", "predictive_entropy", None):
         shown_case.show_map(name)
         expected = shown_case.maps[name].GetID() if name else None

@@ -24,7 +24,8 @@ def shown_names(host) -> set[str]:
     ("layout", "views"),
     [
         (layouts.ANNOTATOR, {"Red", "Yellow", "Green", "1"}),
-        (layouts.RADIOLOGIST, {"Red", "Yellow", "Green", "1", "PlotView1"}),
+        (layouts.RADIOLOGIST, {"Red", "Yellow", "Green", "1"}),
+        (layouts.RADIOLOGIST_PLOT, {"Red", "Yellow", "Green", "1", "PlotView1"}),
         (layouts.COMPARE, {"Red", layouts.PLAIN_VIEW}),
     ],
 )
@@ -42,6 +43,17 @@ def test_the_annotators_large_view_is_on_the_left(host, arrangement):
     places = {node.GetLayoutName(): place for node, place in host.layout.rectangles(1000, 600).items()}
     assert places["Red"] == (0, 0, 650, 600)
     assert all(places[name][2] == 350 for name in ("Yellow", "Green", "1"))
+
+
+@pytest.mark.parametrize("layout", [layouts.RADIOLOGIST, layouts.RADIOLOGIST_PLOT])
+def test_the_radiologists_slices_are_large_and_3d_is_small(host, arrangement, layout):
+    arrangement.show(layout)
+    areas = {
+        node.GetLayoutName(): w * h / 600_000 for node, (_x, _y, w, h) in host.layout.rectangles(1000, 600).items()
+    }
+    slices = [areas.pop(name) for name in ("Red", "Yellow", "Green")]
+    assert sum(slices) > 0.85
+    assert max(areas.values()) < min(slices)
 
 
 def test_comparing_shows_the_map_in_one_view_only(host, arrangement, shown_case):
