@@ -98,7 +98,7 @@ def _what(result: InferResult) -> str:
     ml, why = volume(first.expected_error_ml), _why(result, first)
     if count == 1 or total is None:
         return _("{name}: {ml} mL are expected to be wrong, {why}").format(name=name, ml=ml, why=why)
-    text = _("{name} first: of {total} mL expected to be wrong {ml} mL concern it, {why}")
+    text = _("Look at {name} first: {ml} of the {total} mL that are expected to be wrong concern it, {why}")
     return text.format(name=name, ml=ml, total=volume(total), why=why)
 
 

@@ -56,7 +56,7 @@ class EditSection(Section):
         self._retry.start()
         self._autosave.start()
 
-        text_colors.style(ui.waitingLabel, text_colors.WARNING, "font-weight: bold")
+        text_colors.style(ui.waitingLabel, text_colors.WARNING)
         ui.insideRiskCheckBox.setChecked(self.editing.confined)
         ui.insideRiskCheckBox.toggled.connect(self.on_confined)
         self._history_buttons = HistoryButtons(ui.undoButton, ui.redoButton, session)

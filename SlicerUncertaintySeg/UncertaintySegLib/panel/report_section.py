@@ -97,7 +97,7 @@ class ReportSection(Section):
         return Path(chosen).expanduser() if chosen else report.default_folder()
 
     def _write(self) -> Path:
-        gathered = report.gather(self.session, self._curve(), self._legend())
+        gathered = self._gather()
         page = report_page.html(gathered)
         stem = report.file_stem(gathered.case, gathered.made)
         path = report.write(self._folder / f"{stem}.html", page.encode("utf-8"))
@@ -107,7 +107,10 @@ class ReportSection(Section):
         return path
 
     def _write_pdf(self, path: Path) -> bool:
-        return report_pdf.write(report_page.html(report.gather(self.session, self._curve())), path)
+        return report_pdf.write(report_page.html(self._gather()), path)
+
+    def _gather(self) -> report.Report:
+        return report.gather(self.session, self._curve(), self._legend())
 
     def _curve(self) -> bytes | None:
         chart = texts.chart(selection_of(self.session)) if self.session.state.result is not None else None

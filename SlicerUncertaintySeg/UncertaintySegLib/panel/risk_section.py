@@ -251,7 +251,7 @@ class RiskSection(Section):
         scene, slider = self.session.scene, self.ui.thresholdSlider
         shown = scene.shown if scene.shown in scene.maps else None
         self.ui.sourceLabel.setText(self._source(shown))
-        if self.ui.legendLabel.width != self._legend_width:
+        if shown is None or self.ui.legendLabel.width != self._legend_width:
             self._draw_legend()
         if shown == self._shown_map:
             return

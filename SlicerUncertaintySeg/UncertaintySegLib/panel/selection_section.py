@@ -40,7 +40,7 @@ class SelectionSection(Section):
         }
         for name in self._colors:
             ui.colorComboBox.addItem(name)
-        text_colors.style(ui.uncalibratedLabel, text_colors.ERROR, ui.uncalibratedLabel.styleSheet)
+        text_colors.style(ui.uncalibratedLabel, text_colors.ERROR)
         ui.overlayOpacitySlider.value = self.logic.overlay.opacity
         ui.coverageSlider.valueChanged.connect(self.on_coverage)
         ui.errorSlider.valueChanged.connect(self.on_error)

@@ -32,7 +32,8 @@ class ViewsBar:
         for layout, button in self._buttons.items():
             button.clicked.connect(lambda *_checked, layout=layout: self.show(layout))
         self._own_button.clicked.connect(lambda *_checked: self.restore())
-        session.result_changed.connect(self._on_result)
+        for signal in (session.result_changed, session.case_opened, session.case_closed):
+            signal.connect(self._on_result)
         self._refresh()
 
     def show(self, layout: int) -> None:

@@ -16,7 +16,8 @@ ROLE = "curve"
 BLUE, GREY, ORANGE, GREEN = (0.12, 0.47, 0.71), (0.55, 0.6, 0.65), (0.9, 0.4, 0.0), (0.17, 0.55, 0.24)
 
 _END = 100.0  # percent: nothing of either axis is beyond
-_HEADROOM = 1.35  # above the curve there is room for the legend
+_HEADROOM = 1.6  # above the curve there is room for the legend
+_FONTS = {"Title": 13, "AxisTitle": 11, "AxisLabel": 10, "Legend": 9}  # points: in the radiologist's layout it is small
 _X, _Y, _LOW, _HIGH = "x", "y", "low", "high"
 
 
@@ -87,6 +88,8 @@ class CurvePlot:
         self.node.SetXAxisTitle(chart.x_title)
         self.node.SetYAxisTitle(chart.y_title)
         self.node.SetLegendVisibility(chart.band is not None)
+        for what, points in _FONTS.items():
+            getattr(self.node, f"Set{what}FontSize")(points)
         highest = float(np.max(chart.y if chart.band is None else chart.band[1]))
         self.node.SetYAxisRangeAuto(False)
         self.node.SetYAxisRange(*ends(0.0, _HEADROOM * highest))

@@ -45,7 +45,7 @@ def _split(kind: str, sizes: Sequence[int], *parts: str) -> str:
 
 def _reading(small: str) -> str:
     """Slices as large as can be, and below the lesser ones what is to be small."""
-    beside = _split("vertical", (375, 375, 250), _slice("Yellow"), _slice("Green"), small)
+    beside = _split("vertical", (365, 365, 270), _slice("Yellow"), _slice("Green"), small)
     return _split("horizontal", (580, 420), _slice("Red"), beside)
 
 
@@ -57,7 +57,7 @@ _DESCRIPTIONS = {
         _split("vertical", (333, 333, 334), _slice("Yellow"), _slice("Green"), _THREE_D),
     ),
     RADIOLOGIST: _reading(_THREE_D),
-    RADIOLOGIST_PLOT: _reading(_split("horizontal", (450, 550), _THREE_D, _PLOT)),
+    RADIOLOGIST_PLOT: _reading(_split("horizontal", (400, 600), _THREE_D, _PLOT)),
     COMPARE: _split("horizontal", (500, 500), _slice(PLAIN_VIEW), _slice("Red")),
 }
 

@@ -26,8 +26,13 @@ def three_d_view() -> object | None:
     return manager.threeDWidget(0).threeDView() if manager is not None and manager.threeDViewCount else None
 
 
-def png(view: object) -> bytes:
-    """Draw a view widget and return the picture as PNG, without the corner texts, which may name the patient."""
+def png(view: object, *, square: bool = False) -> bytes:
+    """Draw a view widget and return the picture as PNG, without the corner texts, which may name the patient.
+
+    Args:
+        view: The widget.
+        square: Whether to leave out what is beyond the largest square in its middle.
+    """
     corners = view.cornerAnnotation()
     were_visible = corners.GetVisibility()
     corners.SetVisibility(False)
@@ -39,7 +44,8 @@ def png(view: object) -> bytes:
         grabber.ReadFrontBufferOff()
         writer = vtk.vtkPNGWriter()
         writer.WriteToMemoryOn()
-        writer.SetInputConnection(grabber.GetOutputPort())
+        drawn = _middle(grabber) if square else grabber  # VTK does not keep it
+        writer.SetInputConnection(drawn.GetOutputPort())
         writer.Write()
         return vtk_to_numpy(writer.GetResult()).tobytes()
     finally:
@@ -51,7 +57,7 @@ def at_places(places: Sequence[tuple[Ras, float]]) -> list[dict[str, bytes]]:
     """Draw every slice view, without colour legends, at each of some places; afterwards all is as it was.
 
     Args:
-        places: Positions in mm (RAS), each with how wide the view then is, in mm.
+        places: Positions in mm (RAS), each with how wide the picture, a square, then is, in mm.
 
     Returns:
         For each place the pictures by the name of the view.
@@ -66,7 +72,7 @@ def at_places(places: Sequence[tuple[Ras, float]]) -> list[dict[str, bytes]]:
         for position, field_mm in places:
             for view in views.values():
                 _place(view.mrmlSliceNode(), position, field_mm)
-            pictures.append({name: png(view) for name, view in views.items()})
+            pictures.append({name: png(view, square=True) for name, view in views.items()})
     finally:
         for legend in legends:
             legend.SetVisibility(True)
@@ -91,6 +97,17 @@ def shows_surfaces(scene: slicer.vtkMRMLScene) -> bool:
     )
 
 
+def _middle(grabber: vtk.vtkWindowToImageFilter) -> vtk.vtkExtractVOI:
+    grabber.Update()
+    width, height, _depth = grabber.GetOutput().GetDimensions()
+    side = min(width, height)
+    left, bottom = (width - side) // 2, (height - side) // 2
+    crop = vtk.vtkExtractVOI()
+    crop.SetInputConnection(grabber.GetOutputPort())
+    crop.SetVOI(left, left + side - 1, bottom, bottom + side - 1, 0, 0)
+    return crop
+
+
 def _shown(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLDisplayNode]:
     found = (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))
     return [node for node in found if node.IsA("vtkMRMLDisplayNode") and node.GetVisibility()]
@@ -106,7 +123,8 @@ def _place(node: slicer.vtkMRMLSliceNode, position: Ras, field_mm: float) -> Non
     width, height, depth = node.GetFieldOfView()
     node.SetXYZOrigin(0, 0, 0)
     node.JumpSliceByCentering(*position)
-    node.SetFieldOfView(field_mm, field_mm * height / width, depth)
+    scale = field_mm / min(width, height)
+    node.SetFieldOfView(width * scale, height * scale, depth)
 
 
 def _restore(node: slicer.vtkMRMLSliceNode, placement: tuple) -> None:

@@ -113,7 +113,9 @@ def test_sentence_table_regions_and_report_begin_with_the_same_structure(panel, 
     panel.sections["Report"].on_report()
     (page,) = (path.read_text(encoding="utf-8") for path in (tmp_path / "reports").glob("*.html"))
     sentence = panel.ui.summaryLabel.text
-    assert sentence.startswith("posterior part first: of 10.7 mL expected to be wrong 10.5 mL concern it, mainly along")
+    assert sentence.startswith(
+        "Look at posterior part first: 10.5 of the 10.7 mL that are expected to be wrong concern it, mainly"
+    )
     assert sentence in page
     listed = shown(panel.sections["Regions"].ui.regionsTable)
     assert [row[:2] for row in listed] == [["1", "posterior_part"], ["2", "anterior"]]
@@ -125,9 +127,9 @@ def test_what_was_drawn_since_is_told_apart_until_the_server_has_answered(panel,
     result = show_result(structures=STRUCTURES, remaining_error_ml=10.7)
     session.review_wanted.emit()
     session.changed.emit()
-    assert panel.ui.summaryLabel.text.startswith("Before your last change: posterior part first")
+    assert panel.ui.summaryLabel.text.startswith("Before your last change: Look at posterior part first")
     session.show_result(result, None, {}, base=result)
-    assert panel.ui.summaryLabel.text.startswith("posterior part first")
+    assert panel.ui.summaryLabel.text.startswith("Look at posterior part first")
     session.close_case()
     assert not panel.ui.summaryLabel.isVisible()
     assert not panel.ui.quickReportButton.isVisible()

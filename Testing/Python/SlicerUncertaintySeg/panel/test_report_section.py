@@ -86,7 +86,9 @@ def test_the_risk_volume_comes_first(section, session, show_result, tmp_path):
     show_result(structures=STRUCTURES, remaining_error_ml=1.1)
     click(section.ui.reportButton)
     page = written(tmp_path, ".html")[0].read_text(encoding="utf-8")
-    assert page.index("of 1.10 mL expected to be wrong 0.90 mL concern it") < page.index("Structures, those with the")
+    assert page.index("0.90 of the 1.10 mL that are expected to be wrong concern it") < page.index(
+        "Structures, those with the"
+    )
 
 
 def test_the_views_are_afterwards_as_they_were(section, case, host):

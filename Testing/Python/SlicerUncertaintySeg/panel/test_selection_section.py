@@ -242,6 +242,30 @@ def test_it_stays_in_the_views_when_a_segment_editor_gets_its_segmentation(open_
     assert min(is_marked(view.image()).mean() for view in views) > 0
 
 
+def test_outlines_of_structures_stay_visible_over_it(section, show_result, session, views):
+    show_result()
+    session.scene.show_map(None)
+    look(views, riskiest_place(session.scene))
+    section.ui.overlayOpacitySlider.setValue(1.0)
+    section.ui.reviewThresholdSlider.setValue(0.05)
+
+    def outlined() -> int:
+        colors = 255 * np.array(list(session.scene.structure_colors().values()))
+        image = views[0].image().astype(int)
+        return sum((np.abs(image - color).sum(axis=-1) < 30).sum() for color in colors)
+
+    before = outlined()
+    assert before > 100
+    for _time in range(2):
+        click(section.ui.fillCheckBox)
+        assert is_marked(views[0].image()).sum() > 1000
+        assert outlined() > 0.95 * before
+        click(section.ui.fillCheckBox)
+        show_result()
+        session.scene.show_map(None)
+        look(views, riskiest_place(session.scene))
+
+
 def test_the_risk_map_stays_beside_it(section, show_result, session, host):
     show_result()
     click(section.ui.fillCheckBox)
