@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
@@ -23,12 +23,19 @@ _UNKNOWN = "-"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading and its tooltip, what stands in it, and by what it is sorted."""
+    """One column: its heading and its tooltip, what stands in it, and by what it is sorted.
+
+    Attributes:
+        brief: What stands in it where there is little room: the same column, shorter, or None: the column is left out.
+        is_spare: Whether it is made brief where there is little room; a row's tooltip has all of it anyway.
+    """
 
     heading: str
     tooltip: str
     text: Callable[[Structure], str]
     key: Callable[[Structure], float | str | None]
+    brief: Column | None = None
+    is_spare: bool = False
 
     @property
     def title(self) -> str:
@@ -62,13 +69,20 @@ _ERROR = Column(
     lambda row: _volume_or_none(row.expected_error_ml),
     lambda row: row.expected_error_ml,
 )
+_VOLUME = Column(
+    _("Volume,\nmL"),
+    _("Volume. A row's tooltip has its interval, where the model gives one."),
+    lambda row: volume(row.volume_ml),
+    lambda row: row.volume_ml,
+)
 _INTERVAL = Column(
     _("Volume, mL\n[95 %]"),
     _("Volume, and the interval that holds it with 95 % probability under the model."),
     _interval,
     lambda row: row.volume_ml,
+    brief=_VOLUME,
+    is_spare=True,
 )
-_VOLUME = replace(_INTERVAL, heading=_("Volume,\nmL"), tooltip=_("Volume. This model gives no interval for it."))
 _COLUMNS = (
     Column(
         _("Structure"),
@@ -83,12 +97,14 @@ _COLUMNS = (
         _("Mean error probability inside the structure."),
         lambda row: _number(row.mean_risk),
         lambda row: row.mean_risk,
+        is_spare=True,
     ),
     Column(
         _("Dice"),
         _("Dice overlap with the truth that the model expects; a row's tooltip says what it is made from."),
         lambda row: _number(row.expected_dice),
         lambda row: row.expected_dice,
+        is_spare=True,
     ),
 )
 _REVIEW_COLUMNS = (
@@ -145,9 +161,11 @@ def ordered(structures: Sequence[Structure], column: Column, descending: bool) -
 
 
 def tooltip(structure: Structure) -> str:
-    """Return name and label number, why to look at it, and how its interval and its expected Dice were made."""
+    """Return name and label number, why to look at it, all numbers, and how interval and expected Dice were made."""
     label = _("{name}, label {number}").format(name=structure.name, number=structure.id)
-    parts = [label, structure.flag or "", structure.interval_method]
+    said = ((column.title, column.text(structure)) for column in columns([structure])[1:])
+    numbers = [_("{what}: {number}").format(what=what, number=number) for what, number in said if number != _UNKNOWN]
+    parts = [label, structure.flag or "", *numbers, structure.interval_method]
     if structure.dice_method:
         parts.append(_("Dice: {method}").format(method=structure.dice_method))
     return "\n".join(part for part in parts if part)

@@ -15,7 +15,7 @@ from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.panel.widgets import contains
 from UncertaintySegLib.server.replies import Structure
 
-_ROW_HEIGHT, _NAME_WIDTH = 22, 110  # pixels
+_ROW_HEIGHT, _NAME_WIDTH, _LEAST_WIDTH = 22, 110, 280  # pixels; the least width is that of a table not laid out yet
 
 
 class StructureTable:
@@ -34,6 +34,7 @@ class StructureTable:
         self._structures: Sequence[Structure] = ()
         self._shown: list[Structure] = []
         self._colors: Mapping[int, tuple[float, float, float]] = {}
+        self._all_columns: tuple[rows.Column, ...] = ()
         self._columns: tuple[rows.Column, ...] = ()
         self._column, self._descending = -1, False
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -52,14 +53,28 @@ class StructureTable:
             return
         self._structures, self._colors = structures, colors
         columns = rows.columns(structures)
-        if columns != self._columns:
-            self._columns = columns
-            self._make_columns()
+        if columns != self._all_columns:
+            self._all_columns, self._column = columns, -1
+        self._make_columns(columns)
         self._filter.setVisible(len(structures) > rows.FEW)
         self._fill()
+        self._fit()
 
-    def _make_columns(self) -> None:
-        table = self._table
+    def _fit(self) -> None:
+        """Make columns brief, one after the other, until the names have room beside them."""
+        for column in self._all_columns:
+            numbers = sum(self._table.columnWidth(place) for place in range(1, len(self._columns)))
+            if numbers + _NAME_WIDTH <= max(self._table.viewport().width, _LEAST_WIDTH):
+                return
+            if column.is_spare:
+                brief = (column.brief if other is column else other for other in self._columns)
+                self._make_columns(tuple(each for each in brief if each is not None))
+                self._fill()
+
+    def _make_columns(self, columns: tuple[rows.Column, ...]) -> None:
+        if columns == self._columns:
+            return
+        table, self._columns = self._table, columns
         table.setColumnCount(len(self._columns))
         header = table.horizontalHeader()
         for place, column in enumerate(self._columns):
@@ -68,8 +83,7 @@ class StructureTable:
             table.setHorizontalHeaderItem(place, item)
         header.setSectionResizeMode(qt.QHeaderView.Interactive)
         header.setMinimumSectionSize(30)
-        header.setSectionResizeMode(0, qt.QHeaderView.Interactive if len(self._columns) > 5 else qt.QHeaderView.Stretch)
-        header.resizeSection(0, _NAME_WIDTH)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
 
     def _sort(self, column: int) -> None:
         self._descending = column == self._column and not self._descending

@@ -46,7 +46,7 @@ def find(user, kind: str) -> list:
         ("segmentation",),
         ("vtkMRMLSegmentationDisplayNode",),
         ("map", "abstention", "boundaries", "risk surface", "restricted map", "volume rendering"),
-        ("region box", "clicks", "flip-book", "curve", "vtkMRMLSegmentEditorNode", "vtkMRMLColorLegendDisplayNode"),
+        ("region box", "clicks", "flip-book", "vtkMRMLSegmentEditorNode", "vtkMRMLColorLegendDisplayNode"),
     ],
     ids=lambda kinds: kinds[0],
 )

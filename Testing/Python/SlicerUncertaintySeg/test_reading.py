@@ -81,12 +81,7 @@ def test_who_looked_only_the_last_time_begins_so(user, wire_server):
 
 
 def test_the_plot_is_there_where_something_is_calibrated(user, wire_server):
-    job_result = wire_server.job_result
-    risk = job_result["risk"]
-    for number, point in enumerate(risk["risk_coverage"], start=1):
-        point |= {"expected_error": number / 100, "lo": 0.0, "hi": number / 50}
-    risk |= {"guarantee": wire_answers.promise("k3y", 0.05)["guarantee"], "guarantee_reason": None}
-    wire_server.job_result = job_result
+    wire_server.job_result = wire_answers.calibrated(wire_server.job_result)
     look_only(user, True)
     user.begin(wire_server.url)
     assert slicer.app.layoutManager().layout == layouts.RADIOLOGIST_PLOT

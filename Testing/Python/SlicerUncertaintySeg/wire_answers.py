@@ -97,6 +97,14 @@ def result(key: str, labels: list[dict], regions: list[dict], maps: tuple[str, .
     return {"risk": risk, "label": f"{base}/label.nii.gz", "label_names": names, "labels": labels}
 
 
+def calibrated(answer: dict) -> dict:
+    """A result with expected errors along its curve, and a promise."""
+    answer = copy.deepcopy(answer)
+    for number, point in enumerate(answer["risk"]["risk_coverage"], start=1):
+        point |= {"expected_error": number / 100, "lo": 0.0, "hi": number / 50}
+    return {**answer, "risk": {**answer["risk"], **promise(answer["risk"]["result"], 0.05)}}
+
+
 def promise(key: str, alpha: float, delta: float | None = None) -> dict:
     """What is promised of a result at a bound: the laxer it is, the less is to be reviewed."""
     if key == "p1cked":

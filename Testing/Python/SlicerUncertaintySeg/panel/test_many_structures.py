@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 pytest.importorskip("PySide6")
@@ -48,6 +50,25 @@ def test_the_filter_leaves_those_with_its_words_whatever_the_order(user):
     assert visible(user) == ["kidney_left", "kidney_right"]
     user.ui.structuresFilterLineEdit.setText("")
     assert len(visible(user)) == COUNT
+
+
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_the_columns_fit_the_panel_whatever_the_names_and_numbers(user, show_result, reviewed):
+    known = {"excess_error_ml": 123.4, "anomaly_score": 0.123} if reviewed else {"volume_ml_95": (1013.0, 1272.0)}
+    name = "left_atrial_appendage_with_a_name_that_does_not_end_soon_{}"
+    one = Structure(name, 0, 1126.0, None, "", 0.123, 0.912, "", 608.0, flag="why")
+    numbers = range(1, COUNT + 1)
+    show_result(structures=tuple(dataclasses.replace(one, id=n, name=name.format(n), **known) for n in numbers))
+    user.desktop.process_events()
+    table = user.ui.structuresTable
+    assert table.horizontalHeader().length() <= table.viewport().width
+    assert table.columnWidth(0) >= 100
+    headings = [table.horizontalHeaderItem(place).text() for place in range(table.columnCount)]
+    assert headings[:3] == ["Structure", "Error,\nmL", "Volume,\nmL"]
+    tooltip = table.item(0, 0).toolTip()
+    assert "Dice: 0.912" in tooltip
+    assert "Mean risk: 0.123" in tooltip
+    assert reviewed or "Volume, mL [95 %]: 1126 [1013, 1272]" in tooltip
 
 
 def test_few_structures_need_no_filter(user, show_result):

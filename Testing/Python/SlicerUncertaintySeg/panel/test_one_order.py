@@ -77,16 +77,16 @@ def headings(table) -> list[str]:
     return [text.replace("-\n", "").replace("\n", " ") for text in texts]
 
 
-def as_shown(rows: list[list[str]]) -> list[list[str]]:
-    """A file's rows with volume and interval in one cell, as the panel has them, and without the last column."""
-    place = next((n for n, heading in enumerate(rows[0]) if heading == "95 % from, mL"), None)
+def as_shown(rows: list[list[str]], wanted: list[str]) -> list[list[str]]:
+    """The columns of a file that the panel has too; volume and interval in one cell where the panel has them so."""
+    together = "Volume, mL [95 %]"
     found = []
     for row in rows[1:]:
-        cells = ["-" if text in ("", "–") else text for text in row[:-1]]
-        if place is not None:
-            low, high = cells[place : place + 2]
-            cells[place - 1 : place + 2] = [cells[place - 1] if low == "-" else f"{cells[place - 1]} [{low}, {high}]"]
-        found.append([f"⚠ {cells[0]}" if row[-1] else cells[0], *cells[1:]])
+        cells = {heading: "-" if text in ("", "–") else text for heading, text in zip(rows[0], row, strict=True)}
+        low, high = (cells.get(end, "-") for end in ("95 % from, mL", "95 % to, mL"))
+        cells[together] = cells["Volume, mL"] if low == "-" else f"{cells['Volume, mL']} [{low}, {high}]"
+        cells["Structure"] = f"⚠ {cells['Structure']}" if row[-1] else cells["Structure"]
+        found.append([cells[heading] for heading in wanted])
     return found
 
 
@@ -101,8 +101,9 @@ def test_report_and_csv_have_the_numbers_of_the_panel_in_its_order(panel, show_r
     with file.open(encoding="utf-8-sig", newline="") as text:
         in_csv = list(csv.reader(text))
     table = panel.sections["Risk"].ui.structuresTable
-    assert as_shown(in_csv) == shown(table)
-    assert as_shown(Tables(page).rows) == [[row[0].replace("_", " "), *row[1:]] for row in shown(table)]
+    assert as_shown(in_csv, headings(table)) == shown(table)
+    spaced = [[row[0].replace("_", " "), *row[1:]] for row in shown(table)]
+    assert as_shown(Tables(page).rows, headings(table)) == spaced
     assert in_csv[0][1] == headings(table)[1] == "Error, mL"
     assert in_csv[0][-1] == "Look because"
     assert [row[0].lstrip("⚠ ") for row in shown(table)][:2] == ["posterior_part", "anterior"]
