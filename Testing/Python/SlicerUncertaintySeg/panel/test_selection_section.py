@@ -171,7 +171,8 @@ def test_slider_curve_and_legend_say_which_map_drives(section, show_result, sess
     session.scene.add_map("error_probability", session.scene.file_of(info), info, {})
     legend = legend_of(session.scene.maps["error_probability"])
     assert legend.GetTitleText() == "Error\nprobability,\nby\nlearned\nranking\nof\nerrors"
-    names = [measure.title for measure in measures(dataclasses.replace(result, maps={"error_probability": info}))]
+    session.state.result = dataclasses.replace(result, maps={"error_probability": info})
+    names = [measure.title for measure in measures(session.state)]
     assert names == ["Error probability, by learned ranking of errors"]
     section.ui.reviewThresholdSlider.setValue(0.3)
     assert section.ui.footnoteLabel.text.endswith("errors. Volume and regions are those at threshold 0.2.")
