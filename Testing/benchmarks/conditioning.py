@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.measures import map_info, risk_maps
 from uncertaintyseg.metrics.intervals import mean_with_interval
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM
+from uncertaintyseg.review.enclosing import Box
 from uncertaintyseg.wire import Label, Provenance
 
 HEADS = {
@@ -168,10 +170,81 @@ def gains(head: str, options: dict[str, str], cases: list[Case], clicks: int, kn
         }
 
 
+def enclosed(head: str, options: dict[str, str], cases: list[Case], knobs: Row) -> Iterator[Row]:
+    """What one correction gains in each case: a click, a lasso and boxes, and the latter without what they condition.
+
+    All are about the largest wrong piece: the lasso goes around it on the slice through the click that shows most of
+    it, the boxes around the true structure, on that slice and as a whole.
+    """
+    predictor = Predictor(find_bundle(f"hippocampus_{head.partition(',')[0]}"))
+    for name, value in options.items():
+        setattr(predictor.network.head, name, value)
+    for item in cases:
+        base = predictor.predict(item.image)
+        known = {structure.name: structure.id for structure in predictor.bundle.labels}
+        reference = read_case_label(item, known, like=read_scan(item.image))[0].numpy()
+        case = ConditionedCase(predictor.network.head, base, predictor.bundle.labels)
+        plain = ConditionedCase(predictor.network.head, replace(base, state=None), predictor.bundle.labels)
+        click = worst(base.label, reference, spacing_mm(base.affine))
+        lasso, axis = around(base.label, reference, click)
+        structure = int(base.label[click.voxel]) or click.label
+        boxes = {
+            "click": ([click], []),
+            "lasso": (lasso, []),
+            "flat box": ([], [box_around(reference == structure, structure, (axis, click.voxel[axis]))]),
+            "box": ([], [box_around(reference == structure, structure)]),
+        }
+        row: Row = {}
+        for name, given in boxes.items():
+            for how, one in (("", case), (" alone", plain)):
+                after = one.given(*given, **knobs).label
+                wrong = (after != reference).sum() - float((base.label != reference).sum())
+                row[f"wrong {name}{how}"] = voxel_volume_ml(base.affine) * wrong
+                row[f"dice {name}{how}"] = dice(after, reference) - dice(base.label, reference)
+        yield row
+
+
+def around(found: np.ndarray, reference: np.ndarray, click: Click) -> tuple[list[Click], int]:
+    """Voxels of the clicked wrong piece on the slice through the click with most of them, and the slice's axis."""
+    pieces, _ = label(found != reference)
+    piece = (pieces == pieces[click.voxel]) & (reference == click.label)
+    slices = []
+    for axis in range(3):
+        on = np.zeros_like(piece)
+        on[(slice(None),) * axis + (click.voxel[axis],)] = True
+        slices.append(np.argwhere(piece & on))
+    axis = int(np.argmax([len(voxels) for voxels in slices]))
+    return [Click(tuple(voxel), click.label, stroke=True) for voxel in slices[axis].tolist()], axis
+
+
+def box_around(structure: np.ndarray, class_id: int, on: tuple[int, int] | None = None) -> Box:
+    """The smallest box around a structure, as a whole or on a slice, given as axis and index."""
+    voxels = np.argwhere(structure)
+    if on is not None and (voxels[:, on[0]] == on[1]).any():
+        voxels = voxels[voxels[:, on[0]] == on[1]]
+    return Box(class_id, tuple(voxels.min(0).tolist()), tuple(voxels.max(0).tolist()))
+
+
+def one_correction(cases: list[Case], knobs: Row) -> None:
+    """Print what one click, lasso or box gains, by head."""
+    rows = []
+    for head, options in HEADS.items():
+        found = list(enclosed(head, options, cases, knobs))
+        for name in ("click", "lasso", "flat box", "box"):
+            row = [head, name]
+            for what in ("dice", "wrong"):
+                for how in ("", " alone"):
+                    mean, lo, hi = mean_with_interval([f[f"{what} {name}{how}"] for f in found])
+                    row.append(f"{mean:+.4f} [{lo:+.4f}, {hi:+.4f}]")
+            better = np.mean([f[f"wrong {name}"] < f[f"wrong {name} alone"] for f in found])
+            rows.append([*row, f"{better:.0%}"])
+    columns = ["head", "correction", "Dice", "Dice, painted alone", "wrong mL", "wrong mL, painted alone", "better"]
+    show(f"one correction of the worst region, {len(cases)} cases of the hippocampus, {knobs}", columns, rows)
+
+
 def real(folder: Path, part: str, limit: int, clicks: int, knobs: dict[str, float]) -> None:
     """Print what clicks in the worst regions gain on real cases, by head."""
-    wanted = read_split("msd_hippocampus")[part][:limit]
-    cases = [case for case in read_cases(folder) if case.id in wanted]
+    cases = cases_of(folder, part, limit)
     rows = []
     for head, options in HEADS.items():
         found = list(gains(head, options, cases, clicks, knobs))
@@ -195,6 +268,12 @@ def real(folder: Path, part: str, limit: int, clicks: int, knobs: dict[str, floa
     show(title, [*columns, "better than painting"], rows)
 
 
+def cases_of(folder: Path, part: str, limit: int) -> list[Case]:
+    """The first cases of a part of the data."""
+    wanted = read_split("msd_hippocampus")[part][:limit]
+    return [case for case in read_cases(folder) if case.id in wanted]
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -210,8 +289,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     console.width = 220
     speed(options.size)
+    knobs = {"reach_mm": options.reach_mm, "error": options.error}
+    if options.data:
+        one_correction(cases_of(options.data, options.part, options.cases), knobs)
     for clicks in options.clicks if options.data else ():
-        knobs = {"reach_mm": options.reach_mm, "error": options.error}
         real(options.data, options.part, options.cases, clicks, knobs)
 
 

@@ -14,7 +14,7 @@ import torch
 from uncertaintyseg.active.acquisition import case_scores, entropy_near_foreground
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads.laplace.l_fusion import l_fusion_map
-from uncertaintyseg.inference.conditioned import drawn_labels
+from uncertaintyseg.inference.corrected import drawn_labels
 from uncertaintyseg.inference.shapes import shape_spread
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.logits import GaussianLogits, LowRank, Moments, most_likely

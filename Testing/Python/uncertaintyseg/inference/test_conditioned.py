@@ -16,7 +16,8 @@ from Testing.Python.uncertaintyseg.tiny import (
     write_threshold_bundle,
 )
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.conditioned import NO_PROMISE, SITES, Click, ConditionedCase, drawn_labels, spread
+from uncertaintyseg.inference.conditioned import SITES, Click, ConditionedCase, spread
+from uncertaintyseg.inference.corrected import NO_PROMISE, drawn_labels
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.logits import GaussianLogits, LowRank
 from uncertaintyseg.review.calibration import Calibration

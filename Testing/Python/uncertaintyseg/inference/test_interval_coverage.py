@@ -13,7 +13,8 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.heads.low_rank import LowRankHead
-from uncertaintyseg.inference.conditioned import Click, ConditionedCase, Corrected
+from uncertaintyseg.inference.conditioned import Click, ConditionedCase
+from uncertaintyseg.inference.corrected import Corrected
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.shapes import FEWEST, SAMPLES
 from uncertaintyseg.inference.spread import ShapeKeeper
