@@ -18,6 +18,7 @@ Modality = Literal["CT", "MR"]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Voxel = tuple[Index, Index, Index]
 """IJK."""
+Corner = Annotated[float, Field(ge=-1, le=2**31, allow_inf_nan=False)]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobKind = Literal["infer", "condition", "samples", "score", "batch", "train", "calibrate"]
 
@@ -207,11 +208,34 @@ class Corrections(BaseModel):
     background: list[Voxel] = Field(default_factory=list, description="Voxels of no structure.")
 
 
+class BoxCorrection(_Wire):
+    """A structure ends at a box: first and last voxel, IJK; one voxel thick, it speaks of its slice alone."""
+
+    structure: str
+    first: Voxel
+    last: Voxel
+
+
+class LassoCorrection(_Wire):
+    """All voxels inside a closed curve on a slice are of a structure."""
+
+    structure: str = Field(description="Its name, or 'background'.")
+    corners: list[tuple[Corner, Corner, Corner]] = Field(
+        min_length=3, max_length=500, description="IJK on one plane; whole numbers are the middles of voxels."
+    )
+
+
 class ConditionRequest(Corrections):
-    """Body of POST /uncertainty/v1/results/{key}/condition: all clicks that hold, each time."""
+    """Body of POST /uncertainty/v1/results/{key}/condition: all corrections that hold, each time."""
 
     label: str | None = Field(None, description="What `foreground` is; needed where the model has several structures.")
     scribbles: Corrections = Field(default_factory=Corrections, description="Strokes: all their voxels.")
+    boxes: list[BoxCorrection] = Field(default_factory=list, max_length=100)
+    lassos: list[LassoCorrection] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Of two on a voxel the later one counts, and of a click or a scribble that.",
+    )
     reach_mm: float | None = Field(None, gt=0, le=1000, description="How far a click is heard; null for the usual.")
 
 

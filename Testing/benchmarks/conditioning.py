@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from common import console, machine, seconds, show
 from scipy.ndimage import distance_transform_edt, label
+from skimage.measure import find_contours
 
 from uncertaintyseg.backbones import DynUNetBackbone
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
@@ -26,7 +27,7 @@ from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.measures import map_info, risk_maps
 from uncertaintyseg.metrics.intervals import mean_with_interval
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM
-from uncertaintyseg.review.enclosing import Box
+from uncertaintyseg.review.enclosing import Box, Lasso
 from uncertaintyseg.wire import Label, Provenance
 
 HEADS = {
@@ -186,16 +187,16 @@ def enclosed(head: str, options: dict[str, str], cases: list[Case], knobs: Row) 
         case = ConditionedCase(predictor.network.head, base, predictor.bundle.labels)
         plain = ConditionedCase(predictor.network.head, replace(base, state=None), predictor.bundle.labels)
         click = worst(base.label, reference, spacing_mm(base.affine))
-        lasso, axis = around(base.label, reference, click)
+        lassos, axis = around(base.label, reference, click)
         structure = int(base.label[click.voxel]) or click.label
-        boxes = {
-            "click": ([click], []),
-            "lasso": (lasso, []),
-            "flat box": ([], [box_around(reference == structure, structure, (axis, click.voxel[axis]))]),
-            "box": ([], [box_around(reference == structure, structure)]),
+        corrections = {
+            "click": ([click],),
+            "lasso": ([], lassos),
+            "flat box": ([], [], [box_around(reference == structure, structure, (axis, click.voxel[axis]))]),
+            "box": ([], [], [box_around(reference == structure, structure)]),
         }
         row: Row = {}
-        for name, given in boxes.items():
+        for name, given in corrections.items():
             for how, one in (("", case), (" alone", plain)):
                 after = one.given(*given, **knobs).label
                 wrong = (after != reference).sum() - float((base.label != reference).sum())
@@ -204,17 +205,19 @@ def enclosed(head: str, options: dict[str, str], cases: list[Case], knobs: Row) 
         yield row
 
 
-def around(found: np.ndarray, reference: np.ndarray, click: Click) -> tuple[list[Click], int]:
-    """Voxels of the clicked wrong piece on the slice through the click with most of them, and the slice's axis."""
+def around(found: np.ndarray, reference: np.ndarray, click: Click) -> tuple[list[Lasso], int]:
+    """A lasso around the clicked wrong piece on the slice through the click that shows most of it, and its axis."""
     pieces, _ = label(found != reference)
     piece = (pieces == pieces[click.voxel]) & (reference == click.label)
-    slices = []
-    for axis in range(3):
-        on = np.zeros_like(piece)
-        on[(slice(None),) * axis + (click.voxel[axis],)] = True
-        slices.append(np.argwhere(piece & on))
-    axis = int(np.argmax([len(voxels) for voxels in slices]))
-    return [Click(tuple(voxel), click.label, stroke=True) for voxel in slices[axis].tolist()], axis
+    slices = [np.take(piece, click.voxel[axis], axis) for axis in range(3)]
+    axis = int(np.argmax([part.sum() for part in slices]))
+    across = [a for a in range(3) if a != axis]
+    on, _ = label(slices[axis])
+    mine = np.pad(on == on[tuple(np.array(click.voxel)[across])], 1)
+    outline = max(find_contours(mine.astype(float), 0.5), key=len)[:-1] - 1
+    corners = np.empty((len(outline), 3))
+    corners[:, across], corners[:, axis] = outline, click.voxel[axis]
+    return [Lasso(click.label, tuple(map(tuple, corners.clip(-0.5, None).tolist())))], axis
 
 
 def box_around(structure: np.ndarray, class_id: int, on: tuple[int, int] | None = None) -> Box:

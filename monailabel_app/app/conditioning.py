@@ -1,8 +1,9 @@
-"""Clicks and scribbles on a result, checked and queued (METHODS 14)."""
+"""Clicks, scribbles, lassos and boxes on a result, checked and queued (METHODS 14)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monailabel_app.errors import NotFoundError
@@ -10,7 +11,9 @@ from monailabel_app.jobs import Step
 from monailabel_app.jobs.condition import Condition, ConditionJob, condition_key
 from monailabel_app.jobs.results import Report
 from uncertaintyseg import wire
+from uncertaintyseg.data.checks import named
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.review.enclosing import Box, check_box, lasso_voxels
 
 if TYPE_CHECKING:
     from monailabel_app.app.application import UncertaintySegApp
@@ -24,30 +27,36 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
 
     Raises:
         NotFoundError: The result or its model is gone.
-        InputError: A click is outside the scan, of no structure of the model, a voxel is said to be two things, or
-            there are too many.
+        InputError: A correction is outside the scan or of no structure of the model, a voxel is clicked as two things,
+            a lasso or a box is none, or there are too many.
     """
     report = app.results.existing(key)
     made_by = report.risk.provenance
     base = made_by.params.get("base", key)  # clicks on a corrected result are clicks on what it came from
-    clicks = tuple(sorted(_clicks(corrections, report, app.results.shape(key))))
+    shape = app.results.shape(key)
+    clicks = tuple(sorted(_clicks(corrections, report, shape)))
+    lassos, boxes = _lassos(corrections, report, shape), _boxes(corrections, report, shape)
     bundle = app.models.get(made_by.model)
     if bundle is None:
         raise NotFoundError(f"the model {made_by.model} that made this result is not here any more: infer again")
     work = Condition(
-        key=condition_key(base, clicks, corrections.reach_mm) if clicks else base,
+        key=base,
         base=base,
         clicks=clicks,
+        lassos=lassos,
+        boxes=boxes,
         bundle=str(bundle.folder),
         checksum=made_by.weights_checksum,
         device=made_by.device,
         results=str(app.results.root),
         reach_mm=corrections.reach_mm,
     )
+    if says := bool(clicks or lassos or boxes):
+        work = replace(work, key=condition_key(work))
     asked = app.requests.of(base)
 
     def remember(_step: Step, report: Report) -> None:
-        if asked is not None and clicks:
+        if asked is not None and says:
             said = corrections.model_dump(exclude_defaults=True)
             app.requests.note(report.risk.result, asked.model_copy(update={"corrections": said}))
 
@@ -81,6 +90,42 @@ def _clicks(
                     "can be one of them: leave one out"
                 )
             found.add((*voxel, class_id, stroke))
+    return found
+
+
+def _lassos(
+    corrections: wire.ConditionRequest, report: Report, shape: Sequence[int]
+) -> tuple[tuple[int, tuple[tuple[float, float, float], ...]], ...]:
+    """Class id and corners of each lasso. Raises `InputError` naming what is wrong."""
+    found, count = [], 0
+    for i, lasso in enumerate(corrections.lassos):
+        with named(f"lassos[{i}]"):
+            class_id = 0 if lasso.structure == "background" else _structure(lasso.structure, report.labels)
+            count += len(lasso_voxels(lasso.corners, shape))
+            if count > STROKES:
+                raise InputError(f"with those before it goes around {count} voxels; a request holds {STROKES} at most")
+        found.append((class_id, tuple(lasso.corners)))
+    return tuple(found)
+
+
+def _boxes(
+    corrections: wire.ConditionRequest, report: Report, shape: Sequence[int]
+) -> tuple[tuple[int, tuple[int, int, int], tuple[int, int, int]], ...]:
+    """Boxes in order, each once. Raises `InputError` naming what is wrong."""
+    found: set[Box] = set()
+    for i, box in enumerate(corrections.boxes):
+        with named(f"boxes[{i}]"):
+            made = Box(_structure(box.structure, report.labels), box.first, box.last)
+            check_box(made, shape)
+        found.add(made)
+    return tuple(tuple(box) for box in sorted(found))
+
+
+def _structure(name: str, labels: Sequence[wire.Label]) -> int:
+    """Class id of a structure. Raises `InputError` where the model has none of this name."""
+    found = next((item.id for item in labels if item.name == name), None)
+    if found is None:
+        raise InputError(f"no structure {name!r}; this model has {', '.join(item.name for item in labels)}")
     return found
 
 

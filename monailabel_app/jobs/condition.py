@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from uncertaintyseg import NUMBERS, wire
 if TYPE_CHECKING:
     from uncertaintyseg.inference.conditioned import ConditionedCase
 
+Voxel = tuple[int, int, int]
+Corner = tuple[float, float, float]
 _CASES = 2
 _OFFER = (
     "this model shares no noise between voxels, so a click moves its own voxel only: submit the label, then train the "
@@ -33,11 +34,13 @@ _HEADLESS = (
 
 @dataclass(frozen=True)
 class Condition(Work):
-    """All clicks on one result.
+    """All corrections of one result.
 
     Attributes:
         base: key of the result that was clicked on.
         clicks: i, j, k, class id and whether it is part of a scribble, of each.
+        lassos: class id and corners of each, in order.
+        boxes: class id, first and last voxel of each.
     """
 
     key: str
@@ -48,10 +51,13 @@ class Condition(Work):
     device: str
     results: str
     reach_mm: float | None = None
+    lassos: tuple[tuple[int, tuple[Corner, ...]], ...] = ()
+    boxes: tuple[tuple[int, Voxel, Voxel], ...] = ()
 
     def run(self, report: Report) -> str:
         """Condition and store; returns the key."""
         from uncertaintyseg.inference.conditioned import Click  # noqa: PLC0415 - torch belongs to the worker
+        from uncertaintyseg.review.enclosing import Box, Lasso  # noqa: PLC0415
 
         report("moving the segmentation", 0.1)
         try:
@@ -59,7 +65,8 @@ class Condition(Work):
             case = _warm_case(self.results, self.base, made, self.bundle, self.checksum, self.device)
             clicks = [Click((i, j, k), label, stroke) for i, j, k, label, stroke in self.clicks]
             known = {} if self.reach_mm is None else {"reach_mm": self.reach_mm}
-            prediction = case.given(clicks, **known).prediction()
+            lassos, boxes = [Lasso(*lasso) for lasso in self.lassos], [Box(*box) for box in self.boxes]
+            prediction = case.given(clicks, lassos, boxes, **known).prediction()
         except Exception as error:
             _warm_case.cache_clear()
             if is_out_of_memory(error):
@@ -71,9 +78,10 @@ class Condition(Work):
         return self.key
 
 
-def condition_key(base: str, clicks: Iterable[tuple[int, int, int, int, bool]], reach_mm: float | None) -> str:
-    """Key of a result given clicks, whatever their order: a hash of what it depends on (hex SHA-256)."""
-    parts = {"base": base, "clicks": sorted(clicks), "reach_mm": reach_mm, "numbers": NUMBERS}
+def condition_key(work: Condition) -> str:
+    """Key of a corrected result, whatever the order of clicks: a hash of what it depends on (hex SHA-256)."""
+    said = {"clicks": sorted(work.clicks), "lassos": work.lassos, "boxes": sorted(work.boxes)}
+    parts = {"base": work.base, **said, "reach_mm": work.reach_mm, "numbers": NUMBERS}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ voxel itself has the class that a person gave it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -27,11 +27,14 @@ from uncertaintyseg.logits import GaussianLogits, Moments
 from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM, condition, said_once
-from uncertaintyseg.review.enclosing import Box, check_box, outside
+from uncertaintyseg.review.enclosing import Box, Lasso, check_box, largest_pieces, lasso_voxels, middle, outside
 from uncertaintyseg.wire import Label
 
+Voxel = tuple[int, int, int]
 SITES = 96
-"""Of scribbles and lassos, and of what reaches out of boxes, so many voxels, spread evenly, condition the rest."""
+"""Of a scribble, voxels spread evenly over it condition the rest until there are so many in all; all are painted."""
+PIECES = 3
+"""Of what reaches out of a structure's boxes, the largest pieces are heard, each as one click."""
 
 
 class Click(NamedTuple):
@@ -40,7 +43,7 @@ class Click(NamedTuple):
     Attributes:
         voxel: IJK on the scan's grid.
         label: class id, 0 for background.
-        stroke: part of a scribble or a lasso.
+        stroke: part of a scribble.
     """
 
     voxel: tuple[int, int, int]
@@ -111,6 +114,7 @@ class ConditionedCase:
     def given(
         self,
         clicks: Sequence[Click],
+        lassos: Sequence[Lasso] = (),
         boxes: Sequence[Box] = (),
         *,
         reach_mm: float = REACH_MM,
@@ -118,45 +122,64 @@ class ConditionedCase:
     ) -> Corrected:
         """The segmentation given all corrections so far, whatever their order; its label is made first.
 
-        What of the inference reaches out of a box says "not of this structure" to what lies around, as a click does;
-        then the structure ends at its box (`review.enclosing`). A click on a voxel outside says otherwise of it.
+        A lasso is painted and heard as one click in its middle. A piece of the inference that reaches out of a box is
+        heard as one "not of this structure", and the structure ends at the box (`review.enclosing`). Of a voxel a click
+        says more than a lasso, a later lasso more than an earlier one, and all of them more than a box.
 
         Args:
             clicks: all that hold; one taken back is left out.
+            lassos: likewise.
             boxes: likewise.
             reach_mm: how far a click is heard.
             error: how often a click is taken to be a slip.
 
         Raises:
-            InputError: for a click or box outside the scan, of a class that the model does not have, or a voxel that is
-                said to be two classes.
+            InputError: for a correction outside the scan or of a class that the model does not have, a voxel that is
+                clicked as two classes, or a lasso or box that is none.
         """
         started = time.perf_counter()
-        said = self._checked(clicks, boxes)
-        at, heard = self._on_model(clicks)
+        self._check(clicks, lassos, boxes)
+        clicked_as = said_once((click.voxel, click.label) for click in clicks)
+        said, middles = self._lassoed(lassos, clicked_as)
+        points = [*clicks, *middles]
+        at, heard = self._on_model(points)
         denied = self._denied(boxes)
         clicked = None
         if heard.any() or denied:
-            chosen = spread([click for click, hit in zip(clicks, heard, strict=True) if hit], at[heard])
+            chosen = spread([click for click, hit in zip(points, heard, strict=True) if hit], at[heard])
             voxels, classes = torch.tensor(chosen, dtype=torch.long, device=self.device).reshape(-1, 2).unbind(1)
             spacing = spacing_mm(self.base.state.affine)
             known = {"denied": denied, "reach_mm": reach_mm, "error": error}
             clicked = condition(self.prior, voxels, classes, spacing, **known)
-        return Corrected(self, clicks, boxes, said, clicked, int((~heard).sum()), error, started)
+        return Corrected(self, (clicks, lassos, boxes), said, clicked, int((~heard).sum()), error, started)
+
+    def _lassoed(self, lassos: Sequence[Lasso], clicked: Mapping[Voxel, int]) -> tuple[dict[Voxel, int], list[Click]]:
+        """What is said of each voxel by lassos and clicks, and a click in the middle of what each lasso still says."""
+        said: dict[Voxel, int] = {}
+        inside = [[tuple(v) for v in lasso_voxels(one.corners, self.base.label.shape).tolist()] for one in lassos]
+        for lasso, voxels in zip(lassos, inside, strict=True):
+            said.update(dict.fromkeys(voxels, lasso.label))
+        said.update(clicked)
+        spacing, middles = spacing_mm(self.base.affine), []
+        for lasso, voxels in zip(lassos, inside, strict=True):
+            still = np.array([voxel for voxel in voxels if said[voxel] == lasso.label])
+            if len(still):
+                middles.append(Click(middle(still, spacing), lasso.label))
+        return said, middles
 
     def _denied(self, boxes: Sequence[Box]) -> dict[int, set[int]]:
-        """Classes that voxels of the region are not, by flat index: of what reaches out of boxes, evenly spread."""
+        """Classes that voxels of the region are not, by flat index: in the middle of what reaches out of boxes."""
         if self.prior is None:
             return {}
         denied: dict[int, set[int]] = {}
         for label, voxels in outside(self.base.label, boxes).items():
-            places = self.region_voxels(np.stack(np.unravel_index(voxels, self.base.label.shape), 1))
-            for at in places[np.linspace(0, len(places) - 1, min(SITES, len(places))).round().astype(int)].tolist():
+            pieces = largest_pieces(np.stack(np.unravel_index(voxels, self.base.label.shape), 1), PIECES)
+            middles = np.array([middle(piece, spacing_mm(self.base.affine)) for piece in pieces])
+            for at in self.region_voxels(middles).tolist():
                 denied.setdefault(at, set()).add(label)
         return denied
 
-    def _checked(self, clicks: Sequence[Click], boxes: Sequence[Box]) -> dict[tuple[int, int, int], int]:
-        """What a person said of each voxel."""
+    def _check(self, clicks: Sequence[Click], lassos: Sequence[Lasso], boxes: Sequence[Box]) -> None:
         known = {0, *(item.id for item in self.labels)}
         for click in clicks:
             if click.label not in known:
@@ -164,11 +187,13 @@ class ConditionedCase:
             if not all(0 <= i < size for i, size in zip(click.voxel, self.base.label.shape, strict=True)):
                 shape = " x ".join(map(str, self.base.label.shape))
                 raise InputError(f"click {list(click.voxel)}: outside the scan of {shape} voxels.")
+        for lasso in lassos:
+            if lasso.label not in known:
+                raise InputError(f"a lasso: there is no class {lasso.label}.")
         for box in boxes:
             if box.label not in known - {0}:
                 raise InputError(f"a box holds a structure: there is none of class {box.label}.")
             check_box(box, self.base.label.shape)
-        return said_once((click.voxel, click.label) for click in clicks)
 
     def region_voxels(self, voxels: np.ndarray) -> np.ndarray:
         """Flat indices of the region's voxels that hold some of the scan's, IJK `[n, 3]`, each once, in order."""

@@ -21,7 +21,7 @@ from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.conditioning import Clicked
 from uncertaintyseg.review.coverage import review_curve
-from uncertaintyseg.review.enclosing import Box, outside
+from uncertaintyseg.review.enclosing import Box, Lasso, outside
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import Drawn, structure_table
@@ -38,29 +38,29 @@ NO_PROMISE = "corrected: no promise holds after clicks"
 
 
 class Corrected:
-    """A case after clicks and boxes.
+    """A case after corrections.
 
     Attributes:
         label: class ids on the scan's grid, uint8 `[*S]`.
         driven_by: the map that the error probability is read from, known once there are maps.
         moved: "shape" where clicks moved the segmentation around them, "voxel" where only the clicked voxels.
-        alone: clicks that moved only their voxel: no voxel shares noise with it, the inference kept nothing there, or a
-            click of another class is nearer to the middle of the model's voxel.
+        alone: clicks and lassos that moved only their own voxels: nothing shares noise with them, the inference kept
+            nothing there, or a click of another class is nearer to the middle of the model's voxel.
         seconds: wall time until the label, and of what followed.
     """
 
     def __init__(
         self,
         case: ConditionedCase,
-        clicks: Sequence[Click],
-        boxes: Sequence[Box],
+        corrections: tuple[Sequence[Click], Sequence[Lasso], Sequence[Box]],
         said: Mapping[tuple[int, int, int], int],
         clicked: Clicked | None,
         alone: int,
         error: float,
         started: float,
     ) -> None:
-        self.case, self.clicks, self.boxes, self.error, self.alone = case, clicks, boxes, error, alone
+        self.case, self.error, self.alone = case, error, alone
+        self.clicks, self.lassos, self.boxes = corrections
         self._said = said
         self._out = np.empty(0, np.int64), torch.empty(len(case.labels) + 1, 0)
         self.moved: Literal["shape", "voxel"] = "voxel" if clicked is None else "shape"
@@ -121,7 +121,7 @@ class Corrected:
         started = time.perf_counter()
         base = self.case.base
         if self.clicked is None:
-            moved = self.clicks or len(self._out[0])
+            moved = self._said or len(self._out[0])
             maps = {name: values.copy() for name, values in base.maps.items()} if moved else dict(base.maps)
         else:
             maps = self._moved_maps()
@@ -178,7 +178,7 @@ class Corrected:
             seed: of these draws.
         """
         base, case = self.case.base, self.case
-        if not (self.clicks or self.boxes):
+        if not (self.clicks or self.lassos or self.boxes):
             return base
         maps = self.maps()
         started = time.perf_counter()
@@ -193,7 +193,8 @@ class Corrected:
         places = regions(self.label, error, names, case.labels, base.affine)
         self.seconds["review"] = time.perf_counter() - started
         params = base.provenance.params | {
-            "clicks": len(self.clicks), "boxes": len(self.boxes), "moved": self.moved, "alone": self.alone
+            "clicks": len(self.clicks), "lassos": len(self.lassos), "boxes": len(self.boxes),
+            "moved": self.moved, "alone": self.alone,
         }  # fmt: skip
         return replace(
             base,

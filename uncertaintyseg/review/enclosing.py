@@ -2,6 +2,9 @@
 
 A lasso is a closed curve on a slice, and all voxels inside are of one class. A box holds a structure: where the
 structure's pieces reach out of it they end. A box that is one voxel thick speaks of its slice alone.
+
+What is enclosed is painted. To what lies around it is one thing that a person said, heard from its `middle`, and not as
+many as it has voxels: these are no independent observations, and taken for such they move right voxels beside them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,13 @@ _FLAT = 0.5
 """Voxels that corners of a lasso may lie off its plane: a slice view's rounding, not a bent curve."""
 
 Ijk = tuple[int, int, int]
+
+
+class Lasso(NamedTuple):
+    """Class id of all voxels inside a closed curve, and its corners: IJK on one plane."""
+
+    label: int
+    corners: tuple[tuple[float, float, float], ...]
 
 
 class Box(NamedTuple):
@@ -89,6 +99,37 @@ def lasso_voxels(corners: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     if not len(found):
         raise InputError("a lasso goes around no voxel's centre: draw a larger one")
     return found
+
+
+def middle(voxels: np.ndarray, spacing: Sequence[float]) -> Ijk:
+    """The voxel furthest from the rim: of a sheet, as a lasso makes it, within the sheet.
+
+    Args:
+        voxels: IJK `[n, 3]`, each once.
+        spacing: mm.
+    """
+    low = voxels.min(0)
+    axes = [0, 1, 2]
+    for axis in range(3):
+        others = [a for a in range(3) if a != axis]
+        if len(np.unique(voxels[:, others], axis=0)) == len(voxels):
+            axes = others
+            break
+    places = tuple((voxels - low)[:, axes].T + 1)
+    mask = np.zeros([int(p.max()) + 2 for p in places], dtype=bool)
+    mask[places] = True
+    depth = ndimage.distance_transform_edt(mask, sampling=[spacing[a] for a in axes])
+    return tuple(voxels[depth[places].argmax()].tolist())
+
+
+def largest_pieces(voxels: np.ndarray, count: int) -> list[np.ndarray]:
+    """The largest pieces, connected by faces, of voxels IJK `[n, 3]`."""
+    places = tuple((voxels - voxels.min(0)).T)
+    mask = np.zeros([int(p.max()) + 1 for p in places], dtype=bool)
+    mask[places] = True
+    piece = ndimage.label(mask)[0][places]
+    order = np.argsort(-np.bincount(piece)[1:], kind="stable")[:count]
+    return [voxels[piece == index + 1] for index in order]
 
 
 def outside(label: np.ndarray, boxes: Iterable[Box]) -> dict[int, np.ndarray]:

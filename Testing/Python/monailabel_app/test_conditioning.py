@@ -8,6 +8,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,15 @@ def test_points_and_scribbles_of_a_stock_inference_correct_it(server, base, cach
     ({"background": [[0.5, 0, 0]]}, 422, ["background"]),
     ({"background": "all"}, 422, ["background"]),
     ({"reach_mm": 0}, 422, ["reach_mm"]),
+    ({"boxes": [{"structure": "spleen", "first": [0, 0, 0], "last": [1, 1, 1]}]}, 400, ["boxes[0]", "spleen"]),
+    ({"boxes": [{"structure": "background", "first": [0, 0, 0], "last": [1, 1, 1]}]}, 400, ["boxes[0]"]),
+    ({"boxes": [{"structure": "x", "first": [0, 0, 0]}]}, 422, ["boxes.0.last"]),
+    ({"boxes": [{"structure": "x", "first": [0, 0, 0], "last": [0, 0, 0]}] * 101}, 422, ["boxes"]),
+    ({"lassos": [{"structure": "background", "corners": [[0, 0, 0], [9, 0, 0]]}]}, 422, ["lassos.0.corners"]),
+    ({"lassos": [{"structure": "background", "corners": [[0, 0, 0], [9, 0, 0], [9, 9999, 0]]}]}, 400, ["lassos[0]"]),
+    ({"lassos": [{"structure": "background", "corners": [[0, 0, 0], [9, 0, 0], [9, 9, 9], [0, 9, 0]]}]}, 400,
+     ["lassos[0]", "one plane"]),
+    ({"lassos": [{"structure": "background", "corners": [["NaN", 0, 0], [9, 0, 0], [9, 9, 0]]}]}, 422, ["lassos.0"]),
 ])  # fmt: skip
 def test_what_cannot_be_a_click_is_refused(server, base, body, status, words):
     reply = condition(server, base, **body)
@@ -128,6 +138,30 @@ def test_a_voxel_that_is_said_to_be_two_things_is_refused_with_its_place_and_bot
     assert reply.status_code == 400, reply.text
     detail = str(reply.json()["detail"])
     assert all(word in detail for word in (f"{name}[1]", "background[0]", str(voxel), f"said to be {name}")), detail
+
+
+def test_a_lasso_and_a_box_correct_as_clicks_do_and_are_taken_back_by_leaving_them_out(server, base, label, voxel):
+    i, j, k = voxel
+    lasso = {"structure": "background", "corners": [[i - 1, j - 1, k], [i + 1, j - 1, k], [i + 1, j + 1, k]]}
+    after = corrected(server, base, lassos=[lasso])
+    moved = read(server, after["label"])
+    assert after["moved"] == "shape"
+    assert moved[i, j, k] == moved[i, j - 1, k] == 0
+    name, class_id = next((item["name"], item["id"]) for item in base["labels"] if (label == item["id"]).any())
+    places = np.argwhere(label == class_id)
+    last = places.max(axis=0)
+    last[0] = int(np.median(places[:, 0]))
+    box = {"structure": name, "first": places.min(axis=0).tolist(), "last": last.tolist()}
+    cut = corrected(server, base, boxes=[box])
+    held = np.zeros(label.shape, bool)
+    held[tuple(slice(a, b + 1) for a, b in zip(box["first"], last, strict=True))] = True
+    shown = read(server, cut["label"])
+    pieces, _ = ndimage.label(shown == class_id)
+    assert not (np.isin(pieces, np.unique(pieces[held & (pieces > 0)])) & ~held).any()
+    assert (shown == class_id).sum() < (label == class_id).sum()
+    both = corrected(server, base, boxes=[box], lassos=[lasso])
+    assert len({result["risk"]["result"] for result in (base, after, cut, both)}) == 4
+    assert corrected(server, base)["risk"]["result"] == base["risk"]["result"]
 
 
 @pytest.mark.parametrize("key", ["0" * 64, "not-a-key"])

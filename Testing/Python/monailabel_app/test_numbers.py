@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,10 @@ def place(store: ResultStore, model: Bundle) -> dict[str, str]:
 def test_results_corrections_and_reviews_of_other_code_are_made_anew(store, model, scans, raised):
     def everything() -> list[str]:
         base = predict(store, model, scans[0])
-        moved = condition_key(base, CLICKS, None)
+        work = Condition(base, base, CLICKS, **place(store, model))
+        moved = condition_key(work)
         if store.report(moved) is None:
-            Condition(moved, base, CLICKS, **place(store, model)).run(lambda stage, fraction: None)
+            replace(work, key=moved).run(lambda stage, fraction: None)
         label = np.asarray(store.prediction(base)[0].label)
         reviewed = reviews.review(store, base, label, wire.ReviewRequest())
         return [base, moved, reviewed.risk.result]

@@ -17,11 +17,12 @@ from Testing.Python.uncertaintyseg.tiny import (
 )
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.conditioned import SITES, Click, ConditionedCase, spread
-from uncertaintyseg.inference.corrected import NO_PROMISE, drawn_labels
+from uncertaintyseg.inference.corrected import NO_PROMISE, drawn_labels, without
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.logits import GaussianLogits, LowRank
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import condition
+from uncertaintyseg.review.enclosing import Box, Lasso, lasso_voxels, outside
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +250,104 @@ def test_where_no_voxel_shares_noise_with_the_clicked_one_shapes_are_drawn_from_
     drawn = list(drawn_labels(clicked.logits, voxels, 3, torch.Generator().manual_seed(1)))
     wanted = [draw[0].argmax(0).flatten()[voxels] for draw in prior.sample(3, torch.Generator().manual_seed(1))]
     assert all(torch.equal(one, other) for one, other in zip(drawn, wanted, strict=True))
+
+
+def half_box(case: ConditionedCase) -> Box:
+    """A box around the half of structure 1 that has the lower first index."""
+    voxels = np.argwhere(case.base.label == 1)
+    last = voxels.max(0)
+    last[0] = int(np.median(voxels[:, 0]))
+    return Box(1, tuple(voxels.min(0).tolist()), tuple(last.tolist()))
+
+
+def test_a_structure_ends_at_its_box_and_what_reached_out_is_heard_around(case):
+    box = half_box(case)
+    out = outside(case.base.label, [box])[1]
+    corrected = case.given([], [], [box])
+    after = corrected.prediction(samples=40)
+    assert corrected.moved == "shape"
+    assert not (after.label.ravel()[out] == 1).any()
+    assert outside(after.label, [box]) == {}
+    names = [item.name for item in case.labels]
+    for name in names:
+        assert 0 <= after.maps[f"probability_{name}"].min() <= after.maps[f"probability_{name}"].max() <= 1
+    likeliest = np.argmax(np.stack([1 - sum(after.maps[f"probability_{n}"] for n in names)] + [
+        after.maps[f"probability_{n}"] for n in names
+    ]).reshape(len(names) + 1, -1)[:, out], axis=0)  # fmt: skip
+    assert np.array_equal(likeliest, after.label.ravel()[out])
+    assert after.maps[f"probability_{names[0]}"].ravel()[out].max() <= 0.01
+    assert {row.id: row.volume_ml for row in after.structures}[1] < {r.id: r.volume_ml for r in case.base.structures}[1]
+    limits = next(row for row in after.structures if row.id == 1).volume_ml_95
+    assert limits is None or limits[0] <= limits[1]
+    assert np.array_equal(case.given([]).prediction().label, case.base.label)
+
+
+def test_without_shared_noise_a_box_only_cuts_and_a_lasso_only_paints(case):
+    plain = ConditionedCase(case.head, replace(case.base, state=None), case.labels)
+    box = half_box(case)
+    cut = plain.given([], [], [box])
+    out = outside(case.base.label, [box])[1]
+    changed = np.flatnonzero(cut.label != case.base.label)
+    assert cut.moved == "voxel"
+    assert np.array_equal(changed, out)
+    maps = cut.maps()
+    assert (maps["probability_" + case.labels[0].name].ravel()[out] <= 0.01).all()
+    assert np.array_equal(
+        maps["variance"].ravel()[np.setdiff1d(np.arange(out.max()), out)],
+        case.base.maps["variance"].ravel()[np.setdiff1d(np.arange(out.max()), out)],
+    )
+    (lasso,) = lassos(case)
+    painted = plain.given([], [lasso]).label
+    where = tuple(lasso_voxels(lasso.corners, painted.shape).T)
+    assert (painted[where] == lasso.label).all()
+    assert np.count_nonzero(painted != case.base.label) == np.count_nonzero(case.base.label[where] != lasso.label)
+
+
+def lassos(case: ConditionedCase) -> list[Lasso]:
+    """A lasso of nothing, around the doubtful place."""
+    (click,) = doubtful(case)
+    i, j, k = click.voxel
+    corners = [(i + a, j + b, k) for a, b in ((-1.2, -1.2), (1.2, -1.2), (1.2, 1.2), (-1.2, 1.2))]
+    shape = case.base.label.shape
+    inside = tuple(tuple(float(np.clip(v, 0, size - 1)) for v, size in zip(c, shape, strict=True)) for c in corners)
+    return [Lasso(click.label, inside)]
+
+
+def test_a_lasso_is_painted_and_heard_as_one_click_in_its_middle(case):
+    (lasso,) = lassos(case)
+    (click,) = doubtful(case)
+    corrected = case.given([], [lasso])
+    where = tuple(lasso_voxels(lasso.corners, corrected.label.shape).T)
+    assert (corrected.label[where] == lasso.label).all()
+    others = np.ones(corrected.label.shape, bool)
+    others[where] = False
+    middles = [case.given([Click(tuple(v), lasso.label)]).label for v in np.transpose(where).tolist()]
+    assert any(np.array_equal(corrected.label[others], one[others]) for one in middles)
+    assert corrected.maps()["error_probability"][where] == pytest.approx(0.01)
+    refused = case.given([Click(click.voxel, 1 - click.label)], [lasso]).label
+    assert refused[click.voxel] == 1 - click.label  # a click says more than a lasso
+    later = case.given([], [lasso, Lasso(1 - lasso.label, lasso.corners)]).label
+    assert (later[where] == 1 - lasso.label).all()
+
+
+@pytest.mark.parametrize(
+    ("corrections", "words"),
+    [
+        (([], [Lasso(9, ((1, 1, 1), (4, 1, 1), (4, 4, 1)))]), "no class 9"),
+        (([], [], [Box(0, (1, 1, 1), (2, 2, 2))]), "none of class 0"),
+        (([], [], [Box(1, (1, 1, 1), (2, 2, 999))]), "no box in the scan"),
+    ],
+)
+def test_lassos_and_boxes_that_mean_nothing_are_refused(case, corrections, words):
+    with pytest.raises(InputError, match=words):
+        case.given(*corrections)
+
+
+def test_what_a_voxel_cannot_be_keeps_the_share_of_a_slip_and_the_rest_is_scaled():
+    probability = torch.tensor([[0.1, 0.0, 0.3], [0.6, 1.0, 0.3], [0.3, 0.0, 0.4]])
+    denied = torch.tensor([[False] * 3, [True] * 3, [False, False, True]])
+    found = without(probability, denied, 0.02)
+    torch.testing.assert_close(found.sum(0), torch.ones(3))
+    torch.testing.assert_close(found[:, 0], torch.tensor([0.99 * 0.25, 0.01, 0.99 * 0.75]))
+    torch.testing.assert_close(found[:, 1], torch.tensor([0.99, 0.01, 0.0]))
+    torch.testing.assert_close(found[:, 2], torch.tensor([0.98, 0.01, 0.01]))
