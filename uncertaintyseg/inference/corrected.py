@@ -87,10 +87,14 @@ class Corrected:
         return torch.cat([background[None], structures])
 
     def _end_at_boxes(self) -> None:
-        """Let structures end where their boxes do. What a voxel becomes may itself lie outside of its box."""
+        """Let structures end where their boxes do, those of the inference and what clicks have made of them.
+
+        What a voxel becomes may itself lie outside of its box.
+        """
         classes, flat = len(self.case.labels) + 1, self.label.reshape(-1)
-        denied: dict[int, np.ndarray] = {}
-        while new := outside(self.label, self.boxes):
+        denied = outside(self.case.base.label, self.boxes)
+        new = denied or outside(self.label, self.boxes)
+        while new:
             for class_id, voxels in new.items():
                 denied[class_id] = np.union1d(denied.get(class_id, voxels), voxels)
             where = np.unique(np.concatenate(list(denied.values())))
@@ -101,6 +105,7 @@ class Corrected:
             probability = without(probability, cannot, self.error)
             flat[where] = most_likely(probability).to(torch.uint8).cpu().numpy()
             self._out = where, probability.cpu()
+            new = outside(self.label, self.boxes)
 
     def _probability_at(self, voxels: np.ndarray) -> Tensor:
         """E[p] `[C, n]` of voxels of the scan, given the clicks."""
