@@ -19,6 +19,7 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import Step
 from UncertaintySegLib.scene import clicks as marking
+from UncertaintySegLib.scene import enclosures
 from UncertaintySegLib.scene.clicks import ClickNodes, Mark, PlaceMode
 from UncertaintySegLib.scene.navigation import Ras
 from UncertaintySegLib.scene.scribble import Scribble
@@ -46,7 +47,7 @@ class Clicks:
 
     Attributes:
         label_id: What the next click says there is; `BACKGROUND` for nothing.
-        scribbling: Whether the mouse draws strokes instead of placing points.
+        tool: Which kind of mark the mouse makes: points, or what is drawn (`scene.clicks.DRAWN`).
         waiting: Whether the answer to a click is awaited.
         seconds: How long the last answer took; None before the first.
         hint: What the last answer did, or why there was none.
@@ -56,7 +57,7 @@ class Clicks:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.label_id = BACKGROUND
-        self.scribbling = self.waiting = False
+        self.tool, self.waiting = marking.POINTS, False
         self.seconds: float | None = None
         self.hint = ""
         self.changed = Signal()
@@ -86,12 +87,16 @@ class Clicks:
     @property
     def is_on(self) -> bool:
         """Whether the mouse says what is where."""
-        return self._is_on and (self.scribbling or self._place.is_on)
+        return self._is_on and (self._draws or self._place.is_on)
+
+    @property
+    def _draws(self) -> bool:
+        return self.tool in marking.DRAWN
 
     @property
     def count(self) -> int:
-        """How many clicks and strokes there are."""
-        return sum(1 if mark.is_stroke else len(mark.points) for mark in self._marks)
+        """How many clicks, strokes, lassos and boxes there are."""
+        return sum(len(mark.points) if mark.kind == marking.POINTS else 1 for mark in self._marks)
 
     def start(self) -> None:
         """Let the mouse say what is where, until `stop`; Slicer leaves the mode at a right click, too."""
@@ -102,7 +107,7 @@ class Clicks:
         self._is_on = True
         self.hint = self.hint or self._beforehand()
         self._scribble.stop()
-        if self.scribbling:
+        if self._draws:
             self._place.stop()
             self._scribble.start()
         else:
@@ -116,9 +121,9 @@ class Clicks:
         self._place.stop()
         self.changed.emit()
 
-    def choose(self, label_id: int, *, scribbling: bool) -> None:
-        """Choose what the mouse says, and whether by points or strokes."""
-        self.label_id, self.scribbling = label_id, scribbling
+    def choose(self, label_id: int, tool: str) -> None:
+        """Choose what the mouse says, and with which tool."""
+        self.label_id, self.tool = label_id, tool
         if self._is_on:
             self.start()
 
@@ -279,7 +284,7 @@ class Clicks:
 
     def _on_mode(self) -> None:
         """Somebody gave the mouse another mode, maybe."""
-        if self._is_on and not self.scribbling and not self._place.is_on:
+        if self._is_on and not self._draws and not self._place.is_on:
             self.stop()
 
     def _marks_of_state(self) -> tuple[Mark, ...]:
@@ -290,6 +295,7 @@ class Clicks:
         self.waiting, self._asked = False, None
 
     def _put(self, marks: tuple[Mark, ...]) -> None:
+        self._nodes.axes = enclosures.axes(self.session.scene.scan)
         self._nodes.put(self.session.scene.case, marks, self._colors())
         self._marks = self._nodes.marks()
 
@@ -297,12 +303,16 @@ class Clicks:
         return self.session.scene.structure_colors()
 
     def _begin(self, position: Ras) -> None:
-        self._stroke = self._nodes.new_stroke(self.session.scene.case, self.label_id, self._colors())
+        if self.tool == marking.BOX and self.label_id == BACKGROUND:
+            self.session.say(_("A box holds a structure: choose which."))
+            return
+        self._nodes.axes = enclosures.axes(self.session.scene.scan)
+        self._stroke = self._nodes.draw(self.tool, self.session.scene.case, self.label_id, self._colors())
         self._extend(position)
 
     def _extend(self, position: Ras) -> None:
         if self._stroke is not None and self._stroke.GetScene() is not None:
-            marking.add_point(self._stroke, position)
+            self._nodes.add_point(self._stroke, position)
 
     def _finish(self) -> None:
         self._stroke = None

@@ -12,8 +12,9 @@ from UncertaintySegLib.logic.regions import ACCEPTED, DISMISSED, EDITED, OPEN, R
 from UncertaintySegLib.panel.history_buttons import HistoryButtons
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import color_icon, make_searchable, name_keys
+from UncertaintySegLib.panel.widgets import color_icon, fill, make_searchable, name_keys
 from UncertaintySegLib.scene import navigation
+from UncertaintySegLib.scene.clicks import BOX, LASSO, POINTS, STROKE
 
 _BAR_STEPS = 1000
 
@@ -40,8 +41,10 @@ class RegionsSection(Section):
         ui.clickButton.clicked.connect(self.on_click_mode)
         make_searchable(ui.structureComboBox)
         ui.structureComboBox.currentIndexChanged.connect(self.on_structure)
-        ui.scribbleCheckBox.toggled.connect(self.on_structure)
         session.structure_chosen.connect(self.on_structure_chosen)
+        self._tools = {POINTS: _("Points"), STROKE: _("Scribble"), LASSO: _("Lasso"), BOX: _("Box")}
+        fill(ui.toolComboBox, self._tools)
+        ui.toolComboBox.currentIndexChanged.connect(self.on_structure)
         ui.removeClicksButton.clicked.connect(lambda *_arguments: self.clicks.remove_all())
         self._labels: list[int] = []
         for part in (self.regions, self.clicks, session.history):
@@ -90,7 +93,7 @@ class RegionsSection(Section):
         """Say with the next click what is chosen now."""
         place = self.ui.structureComboBox.currentIndex
         label_id = self._labels[place] if 0 <= place < len(self._labels) else BACKGROUND
-        self.clicks.choose(label_id, scribbling=bool(self.ui.scribbleCheckBox.checked))
+        self.clicks.choose(label_id, list(self._tools)[max(self.ui.toolComboBox.currentIndex, 0)])
 
     def on_structure_chosen(self) -> None:
         """Say with the next click what somebody has chosen elsewhere."""

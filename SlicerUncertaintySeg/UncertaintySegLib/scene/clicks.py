@@ -1,4 +1,4 @@
-"""What a person said of single voxels: points of Markups, and strokes drawn with the mouse."""
+"""What a person said of voxels: points of Markups, and strokes, lassos and boxes drawn with the mouse."""
 
 from __future__ import annotations
 
@@ -9,33 +9,53 @@ import numpy as np
 import slicer
 import vtk
 
-from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene import enclosures, nodes
 from UncertaintySegLib.scene.navigation import Ijk, Ras, file_to_ras
 
-POINTS, STROKE = "clicks", "stroke"
-"""Roles of our nodes."""
+POINTS, STROKE, LASSO, BOX = "clicks", "stroke", "lasso", "box"
+"""Kinds of marks, and roles of their nodes."""
+DRAWN = {
+    STROKE: "vtkMRMLMarkupsCurveNode",
+    LASSO: "vtkMRMLMarkupsClosedCurveNode",
+    BOX: "vtkMRMLMarkupsROINode",
+}
+"""Kinds that are drawn with the mouse, each a node of its own, and its class."""
 
 _LABEL_ID = "UncertaintySeg.LabelId"
 _BACKGROUND_COLOR = (0.85, 0.85, 0.85)
 
 
 class Mark(NamedTuple):
-    """Points that are of one structure (0: of none), in mm (RAS); as a stroke, all on the line through them are."""
+    """Points in mm (RAS), and what they say of a structure (0: of none).
+
+    They are of it; as a stroke, all on the line through them is; as a lasso, all inside their curve; as a box between
+    two corners, the structure ends there.
+    """
 
     label_id: int
-    is_stroke: bool
+    kind: str
     points: tuple[Ras, ...]
 
 
 def voxels(mark: Mark, scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
-    """Return the voxels of a mark as IJK of the scan's file, each once; those outside the scan are left out."""
-    ras_to_file = np.linalg.inv(file_to_ras(scan))
-    ijk = (np.c_[np.array(mark.points), np.ones(len(mark.points))] @ ras_to_file.T)[:, :3]
-    if mark.is_stroke:
+    """Return the voxels that a mark says are of its structure, IJK of the scan's file, each once: none for a box.
+
+    Those outside the scan are left out.
+    """
+    ijk = file_ijk(mark, scan)
+    if mark.kind == BOX:
+        return []
+    if mark.kind == STROKE:
         ijk = _line(ijk)
-    found = np.floor(ijk + 0.5).astype(int)
+    found = enclosures.inside(ijk) if mark.kind == LASSO else np.floor(ijk + 0.5).astype(int)
     inside = ((found >= 0) & (found < scan.GetImageData().GetDimensions())).all(axis=1)
     return list(dict.fromkeys(tuple(voxel) for voxel in found[inside].tolist()))
+
+
+def file_ijk(mark: Mark, scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """Return the points of a mark as IJK of the scan's file `[n, 3]`, not rounded."""
+    ras_to_file = np.linalg.inv(file_to_ras(scan))
+    return (np.c_[np.array(mark.points), np.ones(len(mark.points))] @ ras_to_file.T)[:, :3]
 
 
 def new_voxels(before: Iterable[Mark], after: Iterable[Mark], scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
@@ -44,22 +64,21 @@ def new_voxels(before: Iterable[Mark], after: Iterable[Mark], scan: slicer.vtkMR
     return [voxel for mark in after for voxel in voxels(mark, scan) if (mark.label_id, voxel) not in known]
 
 
-def add_point(node: slicer.vtkMRMLMarkupsNode, position: Ras) -> None:
-    """Add a point to a list or a stroke."""
-    node.AddControlPoint(vtk.vtkVector3d(*position))
-
-
 class ClickNodes:
-    """The clicks and strokes of a case as nodes: a list of points for each structure, a curve for each stroke.
+    """The marks of a case as nodes: a list of points for each structure, and one for whatever is drawn.
 
     Args:
         scene: Where they are.
         on_changed: Called after the user placed, moved or deleted one.
+
+    Attributes:
+        axes: Along which boxes are drawn, as of `enclosures.axes`.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, on_changed: Callable[[], None]) -> None:
         self.scene = scene
         self._on_changed = on_changed
+        self.axes = np.eye(3)
         self._known: tuple[Mark, ...] = ()
         self._quiet = False
         self._observation = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_removed)
@@ -67,26 +86,27 @@ class ClickNodes:
     def marks(self) -> tuple[Mark, ...]:
         """Return what is there, less points that are not placed yet."""
         found = []
-        for role in (POINTS, STROKE):
+        for role in (POINTS, *DRAWN):
             for node in nodes.marked(self.scene, role):
-                points = _placed(node)
+                points = enclosures.corners(node) if role == BOX else _placed(node)
                 if points:
-                    found.append(Mark(int(node.GetAttribute(_LABEL_ID)), role == STROKE, points))
+                    found.append(Mark(int(node.GetAttribute(_LABEL_ID)), role, points))
         return tuple(found)
 
     def put(self, case: str, marks: Iterable[Mark], colors: dict[int, tuple[float, float, float]]) -> None:
         """Make these the marks of a case, in place of those before."""
         self._quiet = True
         try:
-            for node in (*nodes.marked(self.scene, STROKE), *nodes.marked(self.scene, POINTS)):
-                node.RemoveAllControlPoints()
-                if node.GetAttribute(nodes.ROLE) == STROKE:
+            for role in DRAWN:
+                for node in nodes.marked(self.scene, role):
                     nodes.remove(self.scene, node)
+            for node in nodes.marked(self.scene, POINTS):
+                node.RemoveAllControlPoints()
             for mark in marks:
-                make = self.new_stroke if mark.is_stroke else self.points
-                node = make(case, mark.label_id, colors)
+                given = case, mark.label_id, colors
+                node = self.points(*given) if mark.kind == POINTS else self.draw(mark.kind, *given)
                 for point in mark.points:
-                    add_point(node, point)
+                    self.add_point(node, point)
         finally:
             self._quiet = False
         self._known = self.marks()
@@ -103,14 +123,24 @@ class ClickNodes:
             node.AddObserver(event, self._on_event)
         return node
 
-    def new_stroke(
-        self, case: str, label_id: int, colors: dict[int, tuple[float, float, float]]
-    ) -> slicer.vtkMRMLMarkupsCurveNode:
-        """Return a new stroke without points; call `finish` after adding them."""
-        node = self._new("vtkMRMLMarkupsCurveNode", case, STROKE, label_id, colors)
-        node.SetCurveTypeToLinear()
-        node.SetLocked(True)  # the mouse draws the next one over it
+    def draw(
+        self, kind: str, case: str, label_id: int, colors: dict[int, tuple[float, float, float]]
+    ) -> slicer.vtkMRMLMarkupsNode:
+        """Return a new stroke, lasso or box without points; call `finish` after adding them."""
+        node = self._new(DRAWN[kind], case, kind, label_id, colors)
+        if kind == BOX:
+            node.AddObserver(node.PointEndInteractionEvent, self._on_event)  # its faces can be dragged
+        else:
+            node.SetCurveTypeToLinear()
+            node.SetLocked(True)  # the mouse draws the next one over it
         return node
+
+    def add_point(self, node: slicer.vtkMRMLMarkupsNode, position: Ras) -> None:
+        """Add a point to a list, a stroke or a lasso, or draw a box from its first point to this one."""
+        if node.GetAttribute(nodes.ROLE) == BOX:
+            enclosures.draw_box(node, position, self.axes)
+        else:
+            node.AddControlPoint(vtk.vtkVector3d(*position))
 
     def finish(self) -> None:
         """Tell of what has changed since the user, or `put`, changed something last."""
@@ -142,9 +172,12 @@ class ClickNodes:
         display.SetActiveColor(1.0, 1.0, 1.0)
         display.SetPointLabelsVisibility(False)
         display.SetPropertiesLabelVisibility(False)
-        if role == STROKE:
+        if role in (STROKE, LASSO):
             display.SetGlyphScale(0.5)
             display.SetLineThickness(1.0)
+        if role == BOX:
+            display.SetFillOpacity(0.1)
+            display.SetHandlesInteractive(True)
         return node
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

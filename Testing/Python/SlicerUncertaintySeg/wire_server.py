@@ -226,9 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _condition(self, _path: str, body: bytes):
         """The label and maps stay as they are; the region that holds a click is gone."""
         wire, asked = self.wire, self._read_json(body)
-        clicks = [voxel for voxels in asked.values() if isinstance(voxels, list) for voxel in voxels]
+        clicks = [voxel for name, voxels in asked.items() if name not in _OTHERS for voxel in voxels]
         regions = [region for region in find_regions(wire.case, wire.labels) if not _holds(region, clicks)]
-        moved = {"moved": "shape" if clicks else "none", "alone": 0, "offer": None}
+        moved = {"moved": "shape" if asked else "none", "alone": 0, "offer": None}
         maps = tuple((wire.job_result["risk"]).get("maps") or ())
         self._json({**result("c0nd", wire.labels, regions, maps), **moved})
 
@@ -317,6 +317,7 @@ def _holds(region: dict, clicks: list[list[int]]) -> bool:
     return any(all(a <= i <= b for a, i, b in zip(first, click, last, strict=True)) for click in clicks)
 
 
+_OTHERS = ("scribbles", "lassos", "boxes", "reach_mm")  # parts of a correction that are no clicks
 _RESULTS = r"/uncertainty/v1/results/\w+"
 _ROUTES = {
     "/info/": _Handler._info,

@@ -12,16 +12,20 @@ CLICKS = {
     "organ": [[20, 12, 6], [3, 4, 5]],
     "background": [[0, 0, 0]],
     "scribbles": {"lesion": [[10, 10, 10], [11, 10, 10], [12, 11, 10], [30, 30, 12], [31, 30, 12]]},
+    "lassos": [{"structure": "lesion", "corners": [[20.5, 10, 8], [30, 10, 8], [30, 20.25, 8], [20.5, 20, 8]]}],
+    "boxes": [{"structure": "organ", "first": [10, 9, 11], "last": [30, 35, 11]}],
 }
 
 
 def test_there_and_back_they_are_the_same(shown_case, phantom_case):
     marks = corrections.to_marks(CLICKS, phantom_case.labels, shown_case.scan)
-    assert sorted((mark.label_id, mark.is_stroke, len(mark.points)) for mark in marks) == [
-        (0, False, 1),
-        (1, False, 2),
-        (2, True, 2),
-        (2, True, 3),
+    assert sorted((mark.label_id, mark.kind, len(mark.points)) for mark in marks) == [
+        (0, "clicks", 1),
+        (1, "box", 2),
+        (1, "clicks", 2),
+        (2, "lasso", 4),
+        (2, "stroke", 2),
+        (2, "stroke", 3),
     ]
     assert corrections.to_json(marks, phantom_case.labels, shown_case.scan) == CLICKS
 
@@ -41,6 +45,7 @@ def test_of_marks_on_one_voxel_the_last_counts_whatever_it_is(shown_case, phanto
     over = {"background": [[20, 12, 6]], "scribbles": {"organ": [[11, 10, 10], [12, 11, 10]]}}
     later = corrections.to_marks(over, phantom_case.labels, shown_case.scan)
     assert corrections.to_json((*marks, *later), phantom_case.labels, shown_case.scan) == {
+        **{name: CLICKS[name] for name in ("lassos", "boxes")},
         "organ": [[3, 4, 5]],
         "background": [[0, 0, 0], [20, 12, 6]],
         "scribbles": {"lesion": [[10, 10, 10], [30, 30, 12], [31, 30, 12]], "organ": [[11, 10, 10], [12, 11, 10]]},

@@ -79,7 +79,7 @@ def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected,
 
 
 def test_a_scribble_is_sent_as_voxels(connected, wire_server):
-    connected.ui.scribbleCheckBox.click()
+    connected.ui.toolComboBox.setCurrentIndex(1)
     connected.press("C")
     view = connected.host.slice_view("Red")
     view.jump_to(connected.ras((26, 8, 11)))
@@ -87,6 +87,28 @@ def test_a_scribble_is_sent_as_voxels(connected, wire_server):
     connected.answered()
     (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
     assert len(asked["scribbles"]["organ"]) >= 12
+
+
+@pytest.mark.parametrize(("tool", "kind"), [(2, "lassos"), (3, "boxes")])
+def test_a_lasso_and_a_box_are_drawn_sent_undone_and_redone(connected, wire_server, tool, kind):
+    connected.ui.toolComboBox.setCurrentIndex(tool)
+    connected.press("C")
+    view = connected.host.slice_view("Red")
+    view.jump_to(connected.ras((26, 8, 11)))
+    view.pointer.drag([view.pixel_of(connected.ras(place)) for place in ((20, 8, 11), (32, 8, 11), (32, 20, 11))])
+    connected.answered()
+    (asked,) = [body for path, body in wire_server.bodies if path.endswith("/condition")]
+    ((only,),) = (asked[kind],)
+    assert list(asked) == [kind]
+    assert only["structure"] == "organ"
+    assert connected.clicks.count == 1
+    assert connected.session.state.corrections == asked
+    connected.press("Z")
+    assert connected.clicks.count == 0
+    assert connected.session.state.result.key == "k3y"
+    connected.press("Y")
+    assert connected.clicks.count == 1
+    assert connected.session.state.corrections == asked
 
 
 def test_a_server_that_is_gone_keeps_the_click_and_says_so(reviewer):

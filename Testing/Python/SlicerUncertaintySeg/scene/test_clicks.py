@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import slicer
 
-from UncertaintySegLib.scene import clicks
+from UncertaintySegLib.scene import clicks, enclosures, nodes
 from UncertaintySegLib.scene.clicks import ClickNodes, Mark, PlaceMode
 from UncertaintySegLib.scene.scribble import Scribble
 
@@ -42,17 +42,17 @@ def red(host, shown_case, phantom_case):
 def test_points_are_voxels_of_the_file(shown_case, phantom_case):
     voxels = [(20, 12, 6), (47, 43, 23), (0, 0, 0)]
     near = tuple(ras_of(phantom_case, np.add(voxel, (0.4, -0.4, 0.3))) for voxel in voxels)
-    assert clicks.voxels(Mark(1, False, near), shown_case.scan) == voxels
+    assert clicks.voxels(Mark(1, clicks.POINTS, near), shown_case.scan) == voxels
 
 
 def test_points_outside_the_scan_are_none(shown_case, phantom_case):
     points = (ras_of(phantom_case, (-1, 0, 0)), ras_of(phantom_case, (48, 0, 0)), ras_of(phantom_case, (3, 3, 3)))
-    assert clicks.voxels(Mark(1, False, points), shown_case.scan) == [(3, 3, 3)]
+    assert clicks.voxels(Mark(1, clicks.POINTS, points), shown_case.scan) == [(3, 3, 3)]
 
 
 def test_a_stroke_has_no_gaps(shown_case, phantom_case):
     ends = tuple(ras_of(phantom_case, end) for end in ((4, 4, 2), (30, 17, 9)))
-    found = np.array(clicks.voxels(Mark(1, True, ends), shown_case.scan))
+    found = np.array(clicks.voxels(Mark(1, clicks.STROKE, ends), shown_case.scan))
     assert found[0].tolist() == [4, 4, 2]
     assert found[-1].tolist() == [30, 17, 9]
     assert np.abs(np.diff(found, axis=0)).max() == 1
@@ -64,7 +64,7 @@ def test_a_left_click_places_a_point_in_the_colour_of_its_structure(red, click_n
     red.pointer.click(red.pixel_of(ras_of(phantom_case, (26, 20, 11))))
     assert told == [True]
     (mark,) = click_nodes.marks()
-    assert (mark.label_id, mark.is_stroke) == (2, False)
+    assert (mark.label_id, mark.kind) == (2, clicks.POINTS)
     k, j, i = np.abs(np.array(clicks.voxels(mark, shown_case.scan)[0]) - (26, 20, 11))[::-1]
     assert max(i, j, k) <= 1
     node = click_nodes.points("phantom_1", 2, COLORS)
@@ -75,7 +75,7 @@ def test_a_left_click_places_a_point_in_the_colour_of_its_structure(red, click_n
 
 
 def test_a_point_that_is_deleted_is_told(red, click_nodes, told, phantom_case):
-    click_nodes.put("phantom_1", [Mark(1, False, (ras_of(phantom_case, (26, 20, 11)),))], COLORS)
+    click_nodes.put("phantom_1", [Mark(1, clicks.POINTS, (ras_of(phantom_case, (26, 20, 11)),))], COLORS)
     assert told == []
     click_nodes.points("phantom_1", 1, COLORS).RemoveNthControlPoint(0)
     assert told == [True]
@@ -84,7 +84,7 @@ def test_a_point_that_is_deleted_is_told(red, click_nodes, told, phantom_case):
 
 def test_a_point_can_be_dragged(red, click_nodes, told, phantom_case, shown_case):
     start = ras_of(phantom_case, (26, 20, 11))
-    click_nodes.put("phantom_1", [Mark(1, False, (start,))], COLORS)
+    click_nodes.put("phantom_1", [Mark(1, clicks.POINTS, (start,))], COLORS)
     row, column = red.pixel_of(start)
     red.pointer.drag([(row, column), (row + 20, column + 10), (row + 40, column + 20)])
     assert told == [True]
@@ -94,7 +94,7 @@ def test_a_point_can_be_dragged(red, click_nodes, told, phantom_case, shown_case
 
 def test_a_node_that_the_user_deletes_is_told_and_a_closed_scene_is_not(host, click_nodes, told, phantom_case):
     point = ras_of(phantom_case, (26, 20, 11))
-    click_nodes.put("phantom_1", [Mark(1, False, (point,)), Mark(2, True, (point, point))], COLORS)
+    click_nodes.put("phantom_1", [Mark(1, clicks.POINTS, (point,)), Mark(2, clicks.STROKE, (point, point))], COLORS)
     (stroke,) = slicer.util.getNodesByClass("vtkMRMLMarkupsCurveNode", host.scene)
     host.scene.RemoveNode(stroke)
     assert told == [True]
@@ -106,8 +106,11 @@ def test_a_node_that_the_user_deletes_is_told_and_a_closed_scene_is_not(host, cl
 def test_a_stroke_follows_the_mouse_and_leaves_the_window_level_alone(red, click_nodes, told, shown_case, phantom_case):
     strokes = []
     scribble = Scribble(
-        lambda ras: (strokes.append(click_nodes.new_stroke("phantom_1", 1, COLORS)), clicks.add_point(strokes[0], ras)),
-        lambda ras: clicks.add_point(strokes[0], ras),
+        lambda ras: (
+            strokes.append(click_nodes.draw(clicks.STROKE, "phantom_1", 1, COLORS)),
+            click_nodes.add_point(strokes[0], ras),
+        ),
+        lambda ras: click_nodes.add_point(strokes[0], ras),
         click_nodes.finish,
     )
     scribble.start()
@@ -116,7 +119,7 @@ def test_a_stroke_follows_the_mouse_and_leaves_the_window_level_alone(red, click
     red.pointer.drag(path)
     assert told == [True]
     (mark,) = click_nodes.marks()
-    assert mark.is_stroke
+    assert mark.kind == clicks.STROKE
     assert len(clicks.voxels(mark, shown_case.scan)) >= 12
     assert shown_case.scan.GetScalarVolumeDisplayNode().GetWindow() == window
     scribble.stop()
@@ -126,9 +129,31 @@ def test_a_stroke_follows_the_mouse_and_leaves_the_window_level_alone(red, click
 
 def test_marks_come_back_as_they_were(click_nodes, phantom_case):
     points = tuple(ras_of(phantom_case, (i, 20, 11)) for i in (20, 22, 24))
-    marks = (Mark(1, False, points[:2]), Mark(0, False, points[2:]), Mark(2, True, points))
+    marks = (Mark(1, clicks.POINTS, points[:2]), Mark(0, clicks.POINTS, points[2:]), Mark(2, clicks.STROKE, points))
+    marks += (Mark(1, clicks.LASSO, (*points, ras_of(phantom_case, (22, 28, 11)))),)
     click_nodes.put("phantom_1", marks, COLORS)
     click_nodes.put("phantom_1", (), COLORS)
     assert click_nodes.marks() == ()
     click_nodes.put("phantom_1", marks, COLORS)
     assert sorted(click_nodes.marks()) == sorted(marks)
+
+
+def test_a_lasso_holds_the_voxels_that_the_server_finds_in_it(shown_case, phantom_case):
+    enclosing = pytest.importorskip("uncertaintyseg.review.enclosing")
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        corners = np.c_[random.uniform(8, 36, (6, 2)), np.full(6, 11.3)]
+        mark = Mark(1, clicks.LASSO, tuple(ras_of(phantom_case, corner) for corner in corners))
+        found = enclosing.lasso_voxels(corners, (48, 44, 24))
+        assert sorted(clicks.voxels(mark, shown_case.scan)) == sorted(map(tuple, found.tolist()))
+
+
+def test_a_box_is_a_region_of_interest_between_its_corners(click_nodes, phantom_case, shown_case):
+    first, last = ras_of(phantom_case, (10, 9, 11)), ras_of(phantom_case, (30, 35, 11))
+    click_nodes.axes = enclosures.axes(shown_case.scan)
+    click_nodes.put("phantom_1", [Mark(1, clicks.BOX, (first, last))], COLORS)
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") if n.GetAttribute(nodes.ROLE) == "box"]
+    (mark,) = click_nodes.marks()
+    found = clicks.file_ijk(mark, shown_case.scan)
+    np.testing.assert_allclose(np.sort(found, axis=0), [[10, 9, 11], [30, 35, 11]], atol=0.02)
+    assert not node.GetSaveWithScene()
