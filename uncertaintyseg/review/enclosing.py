@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 from skimage.measure import grid_points_in_poly
 
-from uncertaintyseg.data.checks import by
 from uncertaintyseg.errors import InputError
 
 _FLAT = 0.5
@@ -59,7 +58,7 @@ def check_box(box: Box, shape: Sequence[int]) -> None:
     for first, last, size in zip(box.first, box.last, shape, strict=True):
         if not 0 <= first <= last < size:
             raise InputError(
-                f"{list(box.first)} to {list(box.last)} is no box in the scan of {by(shape)} voxels; give its first "
+                f"{list(box.first)} to {list(box.last)} is no box in the scan of {_sizes(shape)} voxels; give its first "
                 "and last voxel, IJK from 0"
             )
 
@@ -81,7 +80,7 @@ def lasso_voxels(corners: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     if corners.ndim != 2 or corners.shape[1] != 3 or len(corners) < 3 or not np.isfinite(corners).all():
         raise InputError("a lasso needs 3 corners or more, three finite numbers each")
     if (corners < -0.5).any() or (corners > np.array(shape) - 0.5).any():
-        raise InputError(f"a lasso leaves the scan of {by(shape)} voxels: keep its corners inside")
+        raise InputError(f"a lasso leaves the scan of {_sizes(shape)} voxels: keep its corners inside")
     centre = corners.mean(0)
     normal = np.linalg.svd(corners - centre, full_matrices=False)[2][2]
     if np.abs((corners - centre) @ normal).max() > _FLAT:
@@ -162,6 +161,10 @@ def outside(label: np.ndarray, boxes: Iterable[Box]) -> dict[int, np.ndarray]:
         found.setdefault(class_id, []).append(np.ravel_multi_index(tuple(out.T), label.shape))
     joined = {class_id: np.unique(np.concatenate(parts)) for class_id, parts in found.items()}
     return {class_id: voxels for class_id, voxels in sorted(joined.items()) if len(voxels)}
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _together(boxes: Iterable[Box]) -> Iterator[tuple[int, tuple[slice, slice, slice], list[Box]]]:
