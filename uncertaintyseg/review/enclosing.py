@@ -58,7 +58,7 @@ def check_box(box: Box, shape: Sequence[int]) -> None:
     for first, last, size in zip(box.first, box.last, shape, strict=True):
         if not 0 <= first <= last < size:
             raise InputError(
-                f"{list(box.first)} to {list(box.last)} is no box in the scan of {_sizes(shape)} voxels; give its first "
+                f"{list(box.first)} to {list(box.last)} is no box in the scan of {_sizes(shape)} voxels; give first "
                 "and last voxel, IJK from 0"
             )
 
