@@ -86,7 +86,7 @@ class Walk:
         """Note the status line and take a picture with these sections open, the last one in sight."""
         self.statuses[name] = self.panel.ui.statusLabel.text
         for section in self.panel.sections.values():
-            section.button.setCollapsed(section.name not in sections)
+            section.button.collapsed = section.name not in sections
         for _turn in range(5):  # layouts within layouts settle one after the other
             desktop.process_events()
         self.pictures[name] = desktop.screenshot(self.folder / f"{name}.png", SIZE)
