@@ -66,9 +66,11 @@ class Walk:
         return self.panel.sections[section].ui
 
     def press(self, section: str, button: str) -> None:
-        """Click a button and wait until all is quiet again."""
+        """Open the section, click a button and wait until all is quiet again."""
+        self.panel.sections[section].button.collapsed = False
         widget = getattr(self.ui(section), button)
         assert widget.isEnabled(), f"{button} is disabled: {self.panel.ui.statusLabel.text}"
+        assert widget.isVisible(), f"{button} is hidden"
         QtTest.QTest.mouseClick(widget, QtCore.Qt.LeftButton)
         self.wait()
 

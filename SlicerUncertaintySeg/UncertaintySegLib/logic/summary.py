@@ -88,18 +88,19 @@ def _what(result: InferResult) -> str:
     if not result.structures:
         return _("This result has no structures")
     first, count = worst_first(result.structures)[0], len(result.structures)
-    name, total = spaced(first.name), result.remaining_error_ml
+    name = spaced(first.name)
     if first.expected_error_ml is None:
-        return _not_known(first.flag or _("this server does not say"), total)
+        return _not_known(first.flag or _("this server does not say"), result.remaining_error_ml)
     if not first.expected_error_ml:
         if count == 1:
             return _("Nothing is expected to be wrong in {name}").format(name=name)
         return _("Nothing is expected to be wrong in any of {count} structures").format(count=count)
     ml, why = volume(first.expected_error_ml), _why(result, first)
-    if count == 1 or total is None:
+    if count == 1:
         return _("{name}: {ml} mL are expected to be wrong, {why}").format(name=name, ml=ml, why=why)
-    text = _("Look at {name} first: {ml} of the {total} mL that are expected to be wrong concern it, {why}")
-    return text.format(name=name, ml=ml, total=volume(total), why=why)
+    # Not "of all": a voxel between two structures counts for both, so the parts may be more than the whole.
+    text = _("Look at {name} first: {ml} mL are expected to be wrong in or around it, {why}")
+    return text.format(name=name, ml=ml, why=why)
 
 
 def _not_known(reason: str, total: float | None) -> str:
@@ -126,7 +127,7 @@ def _promise(selection: Selection) -> str:
     bound = selection.guarantee
     if not selection.calibrated:
         reason = selection.reason.rstrip(".") or _("the server does not say why")
-        return _("nothing is promised ({reason})").format(reason=reason)
+        return _("nothing is promised: {reason}").format(reason=reason)
     if not selection.is_promised:
         text = _("no promise holds at your threshold (one does at {threshold:.3g})")
         return text.format(threshold=bound.threshold)

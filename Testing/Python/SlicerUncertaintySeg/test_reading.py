@@ -34,7 +34,7 @@ def test_a_reader_sees_the_risk_volume_and_the_table_first_and_nothing_to_edit(u
     report, risk = (user.panel.sections[name] for name in ("Report", "Risk"))
     assert not report.button.collapsed
     assert not risk.button.collapsed
-    assert user.panel.ui.summaryLabel.text.endswith("; nothing is promised (Never calibrated).")
+    assert user.panel.ui.summaryLabel.text.endswith("; nothing is promised: Never calibrated.")
     controls = (risk.ui.mapComboBox, risk.ui.annotatorLayoutButton, risk.ui.sourceLabel)
     assert all(risk.ui.structuresTable.y < widget.y for widget in controls)
     assert slicer.app.layoutManager().layout == layouts.RADIOLOGIST

@@ -31,7 +31,7 @@ def known(guarded) -> dict[str, str]:
     assert not told(guarded, json.dumps(session))
     return {
         "image": image, "label": image, "id": image, "tag": "final", "model": MODEL, "key": key, "job_id": job,
-        "number": str(version), "session_id": session["session_id"], "strategy": "random",
+        "number": str(version), "numbers": str(version), "session_id": session["session_id"], "strategy": "random",
         "method": "predictive_entropy",
     }  # fmt: skip
 

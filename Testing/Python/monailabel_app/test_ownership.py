@@ -101,11 +101,11 @@ def test_the_holder_saves_restores_and_the_lease_ends(guarded, annotator, other,
     assert guarded.lines("restore_label")[-1]["of"] == first["id"]
 
 
-def test_nobody_restores_while_another_has_the_case(annotator, other, leased, guarded):
+def test_nobody_restores_while_another_has_the_case(annotator, leased, guarded):
     save(annotator, leased, label_of(guarded, leased, 1))
     annotator.post(f"/uncertainty/v1/cases/{leased}/lease", json={"minutes": 5})
     number = versions(annotator, leased)[0]["id"]
-    reply = other.post(f"/uncertainty/v1/cases/{leased}/versions/{number}/restore")
+    reply = guarded.clients["reviewer"].post(f"/uncertainty/v1/cases/{leased}/versions/{number}/restore")
     assert (reply.status_code, "annotator-person" in reply.json()["detail"]) == (409, True)
 
 

@@ -61,8 +61,8 @@ def test_the_start_says_where_who_and_what(guarded):
     log = guarded.log.splitlines()
     lines = log[next(number for number, line in enumerate(log) if line.startswith("listening on https://0.0.0.0:")) :]
     assert lines[1] == (
-        "for 4 tokens: admin-person (admin), annotator-person (annotator), trainer-person (trainer), "
-        "viewer-person (viewer)"
+        "for 5 tokens: admin-person (admin), annotator-person (annotator), reviewer-person (reviewer), "
+        "trainer-person (trainer), viewer-person (viewer)"
     )
     assert lines[2] == f"audit log in {guarded.folder / 'audit'}"
 

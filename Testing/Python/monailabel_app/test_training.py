@@ -99,7 +99,7 @@ def test_an_inference_does_not_wait_for_a_training_which_can_be_cancelled(tiny_s
     assert 0 < state["fraction"] < 1
     assert state["eta_s"] > 0
     niceness = [child.nice() for child in psutil.Process(tiny_server.process.pid).children(recursive=True)]
-    assert 19 in niceness
+    assert min(19, psutil.Process(tiny_server.process.pid).nice() + 19) in niceness
     kept = tiny_server.folder / "models" / ".candidates" / tiny_server.model / "training"
     tiny_server.wait_until(lambda: list(kept.glob("*.pt")))  # the same training goes on from here
     tiny_server.cancel(training)

@@ -31,7 +31,7 @@ def said(threshold: float | None = None, **fields) -> str:
 def test_the_structure_with_most_wrong_its_millilitres_its_worst_place_its_flag_and_the_promise():
     places = (region("left_kidney", 2.0, "missed"), region("liver", 1.0, "border"))
     assert said(structures=TWO, regions=places, remaining_error_ml=13.1) == (
-        "Look at liver first: 12.0 of the 13.1 mL that are expected to be wrong concern it, mainly along its border "
+        "Look at liver first: 12.0 mL are expected to be wrong in or around it, mainly along its border "
         "(region 2), and it is flagged: reaches the edge of the scan; " + PROMISED
     )
 
@@ -40,7 +40,7 @@ def test_the_structure_with_most_wrong_its_millilitres_its_worst_place_its_flag_
 def test_many_structures_are_one_sentence_too(count, ml):
     rows = tuple(Structure(f"s_{i}", i, 1.0, expected_error_ml=i / 10) for i in range(1, count + 1))
     found = said(structures=rows, remaining_error_ml=200.0)
-    assert found.startswith(f"Look at s {count} first: {ml} of the 200 mL that are expected to be wrong concern it, at")
+    assert found.startswith(f"Look at s {count} first: {ml} mL are expected to be wrong in or around it, at no")
     assert found.endswith(PROMISED)
 
 
@@ -72,9 +72,9 @@ def test_without_a_promise_it_says_why():
     found = said(
         structures=ONE, risk_coverage=POINTS.uncalibrated, guarantee=None, guarantee_reason="Never calibrated."
     )
-    assert found.endswith("; nothing is promised (Never calibrated).")
+    assert found.endswith("; nothing is promised: Never calibrated.")
     assert said(structures=ONE, risk_coverage=(), guarantee=None).endswith(
-        "; nothing is promised (The server sent no risk-coverage curve)."
+        "; nothing is promised: The server sent no risk-coverage curve."
     )
     assert said(0.4, structures=ONE).endswith("; no promise holds at your threshold (one does at 0.2).")
 

@@ -114,7 +114,7 @@ def test_sentence_table_regions_and_report_begin_with_the_same_structure(panel, 
     panel.sections["Report"].on_report()
     (page,) = (path.read_text(encoding="utf-8") for path in (tmp_path / "reports").glob("*.html"))
     sentence = panel.ui.summaryLabel.text
-    assert sentence.startswith("Look at posterior part first: 10.5 of the 10.7 mL that are expected to be wrong")
+    assert sentence.startswith("Look at posterior part first: 10.5 mL are expected to be wrong")
     assert sentence in page
     listed = shown(panel.sections["Regions"].ui.regionsTable)
     assert [row[:2] for row in listed] == [["1", "posterior_part"], ["2", "anterior"]]

@@ -87,7 +87,7 @@ def test_the_risk_volume_comes_first(section, session, show_result, tmp_path):
     show_result(structures=STRUCTURES, remaining_error_ml=1.1)
     click(section.ui.reportButton)
     page = written(tmp_path, ".html")[0].read_text(encoding="utf-8")
-    assert page.index("0.90 of the 1.10 mL that are expected") < page.index("Structures, those with the")
+    assert page.index("0.90 mL are expected to be wrong") < page.index("Structures, those with the")
 
 
 def test_the_views_are_afterwards_as_they_were(section, case, host):
