@@ -21,7 +21,8 @@ from slicer_host import desktop
 from UncertaintySegLib.scene import masks, nodes, restriction
 from UncertaintySegLib.scene.case import CaseScene
 from UncertaintySegLib.scene.surfaces import RiskSurface
-from UncertaintySegLib.server.replies import InferResult, Label, MapInfo
+from UncertaintySegLib.server.replies import Label
+from UncertaintySegLib.server.results import InferResult, MapInfo
 
 VIEWS = ("Red", "Yellow", "Green")
 LABELS = (Label(1, "organ"), Label(2, "lesion"))

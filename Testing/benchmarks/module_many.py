@@ -21,7 +21,8 @@ import slicer
 from common import console, machine, show
 
 from slicer_host import desktop
-from UncertaintySegLib.server.replies import Sample, parse_info, parse_result
+from UncertaintySegLib.server.replies import Sample, parse_info
+from UncertaintySegLib.server.results import parse_result
 
 MODULE = Path(__file__).parents[2] / "SlicerUncertaintySeg" / "UncertaintySeg.py"
 AFFINE = np.diag([-1.5, -1.5, 1.5, 1.0])

@@ -19,7 +19,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.scene import nodes, sample, snapshots
-from UncertaintySegLib.server.replies import Sample, parse_result
+from UncertaintySegLib.server.replies import Sample
+from UncertaintySegLib.server.results import parse_result
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 _MAP = "error_probability"

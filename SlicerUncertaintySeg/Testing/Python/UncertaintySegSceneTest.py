@@ -11,7 +11,8 @@ import slicer
 
 from UncertaintySegLib.scene import sample
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import Label, MapInfo
+from UncertaintySegLib.server.replies import Label
+from UncertaintySegLib.server.results import MapInfo
 
 _LABELS = (Label(1, "organ", (90, 200, 110), "10200004"), Label(2, "lesion", (80, 150, 255)))
 _ENTROPY = MapInfo(url="", unit="nats", range=(0.0, 1.0986), source="total")

@@ -12,7 +12,7 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene.abstention import Abstention
 from UncertaintySegLib.scene.curve_plot import CurvePlot
-from UncertaintySegLib.server.replies import parse_promise
+from UncertaintySegLib.server.results import parse_promise
 
 MAP = "error_probability"
 

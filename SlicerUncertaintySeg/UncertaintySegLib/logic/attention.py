@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.places import same_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import navigation
-from UncertaintySegLib.server.replies import Region
+from UncertaintySegLib.server.results import Region
 
 SEEN_SECONDS = 1.0
 """How long a region must be in the slice of a view to count as looked at; one that somebody goes to counts at once."""

@@ -23,7 +23,7 @@ from UncertaintySegLib.scene import enclosures
 from UncertaintySegLib.scene.clicks import ClickNodes, Mark, PlaceMode
 from UncertaintySegLib.scene.navigation import Ras
 from UncertaintySegLib.scene.scribble import Scribble
-from UncertaintySegLib.server.replies import InferResult, parse_result
+from UncertaintySegLib.server.results import InferResult, parse_result
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import ServerError
-from UncertaintySegLib.server.replies import RiskCoveragePoint
+from UncertaintySegLib.server.results import RiskCoveragePoint
 
 SLACK = 1e-9
 

@@ -15,7 +15,8 @@ from UncertaintySegLib.errors import SceneError, UncertaintySegError
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult, Model, Sample, parse_result
+from UncertaintySegLib.server.replies import Model, Sample
+from UncertaintySegLib.server.results import InferResult, parse_result
 
 _RISK = "error_probability"
 _LONG = ("structures", "region")

@@ -10,7 +10,7 @@ from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import State
 from UncertaintySegLib.scene.case import URL, CaseScene
-from UncertaintySegLib.server.replies import MapInfo
+from UncertaintySegLib.server.results import MapInfo
 
 Then = Callable[[], None]
 

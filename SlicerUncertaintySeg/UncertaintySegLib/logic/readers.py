@@ -12,7 +12,7 @@ from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene.navigation import RegionBox
 from UncertaintySegLib.server.label_replies import Place, Readings, parse_readings
 from UncertaintySegLib.server.parsing import parse
-from UncertaintySegLib.server.replies import MapInfo
+from UncertaintySegLib.server.results import MapInfo
 
 MAP = "reader_disagreement"
 

@@ -13,7 +13,7 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import Step
 from UncertaintySegLib.scene import navigation
-from UncertaintySegLib.server.replies import InferResult, Region
+from UncertaintySegLib.server.results import InferResult, Region
 
 OPEN, ACCEPTED, DISMISSED, EDITED = "open", "accepted", "dismissed", "edited"
 

@@ -22,7 +22,7 @@ from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.scene import overlay, snapshots
-from UncertaintySegLib.server.replies import InferResult, Region
+from UncertaintySegLib.server.results import InferResult, Region
 
 WORST = 3
 _CONTEXT = 4.0  # how much wider than the region a picture is

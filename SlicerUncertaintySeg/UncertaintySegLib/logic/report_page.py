@@ -15,7 +15,7 @@ from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic import structures
 from UncertaintySegLib.logic.report import Report
 from UncertaintySegLib.logic.summary import KINDS, sentence, spaced
-from UncertaintySegLib.server.replies import InferResult
+from UncertaintySegLib.server.results import InferResult
 
 LEGEND_WIDTH = 300  # pixels
 _NAME_PERCENT, _FLAG_PERCENT = 24, 19

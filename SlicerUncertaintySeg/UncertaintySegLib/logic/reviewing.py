@@ -14,7 +14,7 @@ from UncertaintySegLib.logic.losses import REMOVED
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
-from UncertaintySegLib.server.replies import InferResult, Structure, parse_result
+from UncertaintySegLib.server.results import InferResult, Structure, parse_result
 
 ANOMALY = "anomaly"
 _OWN_MAPS = (RISK, ANOMALY)

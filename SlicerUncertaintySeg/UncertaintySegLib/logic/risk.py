@@ -10,7 +10,7 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.state import State
 from UncertaintySegLib.scene import masks, navigation, nodes, overlay, restriction, segments, volume_rendering
 from UncertaintySegLib.scene.surfaces import RiskSurface
-from UncertaintySegLib.server.replies import InferResult, Structure
+from UncertaintySegLib.server.results import InferResult, Structure
 
 EVERYWHERE = ""
 _PER_STRUCTURE = ("probability_", "variance_")

@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
 from UncertaintySegLib.scene.curve_plot import Chart
 from UncertaintySegLib.scene.overlay import title
-from UncertaintySegLib.server.replies import Guarantee, InferResult, Promise
+from UncertaintySegLib.server.results import Guarantee, InferResult, Promise
 
 _PREFIX = "uncalibrated: "
 

@@ -19,7 +19,8 @@ from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Shown, State
 from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult, Label, Sample
+from UncertaintySegLib.server.replies import Label, Sample
+from UncertaintySegLib.server.results import InferResult
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 _logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from UncertaintySegLib.logic.places import Box, Place, same_place
-from UncertaintySegLib.server.replies import InferResult, MapInfo, Promise, Region, Sample, ServerInfo
+from UncertaintySegLib.server.replies import Sample, ServerInfo
+from UncertaintySegLib.server.results import InferResult, MapInfo, Promise, Region
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.order import worst_first
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 FEW = 12
 """So many structures are seen at a glance; more can be filtered."""

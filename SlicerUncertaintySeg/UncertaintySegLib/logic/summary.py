@@ -11,7 +11,7 @@ from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.structures import volume
-from UncertaintySegLib.server.replies import InferResult, Structure
+from UncertaintySegLib.server.results import InferResult, Structure
 
 KINDS = {
     "border": _("along its border"),

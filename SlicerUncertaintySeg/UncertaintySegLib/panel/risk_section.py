@@ -19,7 +19,7 @@ from UncertaintySegLib.panel.views_bar import ViewsBar
 from UncertaintySegLib.panel.widgets import fill, make_searchable, timer
 from UncertaintySegLib.scene import nodes, restriction
 from UncertaintySegLib.scene.colors import SCALES
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 _REST_MILLISECONDS = 300
 _SLIDER_STEPS = 100

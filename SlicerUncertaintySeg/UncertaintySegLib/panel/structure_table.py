@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import structures as rows
 from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.panel.widgets import contains
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 _ROW_HEIGHT, _NAME_WIDTH, _LEAST_WIDTH = 22, 110, 280  # pixels; the least width is that of a table not laid out yet
 

@@ -12,7 +12,8 @@ import slicer
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes, overlay, segments
 from UncertaintySegLib.scene.restriction import RestrictedMap
-from UncertaintySegLib.server.replies import InferResult, Label, MapInfo
+from UncertaintySegLib.server.replies import Label
+from UncertaintySegLib.server.results import InferResult, MapInfo
 
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)

@@ -24,15 +24,8 @@ from urllib.parse import quote
 from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server import problems
 from UncertaintySegLib.server.parsing import SAME_VERSION, parse
-from UncertaintySegLib.server.replies import (
-    InferResult,
-    Job,
-    Sample,
-    ServerInfo,
-    parse_info,
-    parse_result,
-    parse_sample,
-)
+from UncertaintySegLib.server.replies import Job, Sample, ServerInfo, parse_info, parse_sample
+from UncertaintySegLib.server.results import InferResult, parse_result
 from UncertaintySegLib.server.transport import ByteProgress, Kept, Transport, sha256
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -223,13 +216,13 @@ class Client:
         return _part(self.wait(self.submit("score", model, image), progress), "scores")
 
     def condition(self, key: str, corrections: dict[str, Any]) -> dict[str, Any]:
-        """Correct a result by all clicks that hold; `replies.parse_result` reads the answer."""
+        """Correct a result by all clicks that hold; `results.parse_result` reads the answer."""
         return self._transport.json("POST", _result(key, "condition"), body=corrections, timeout=_WORK_SECONDS)
 
     def review(
         self, key: str, label: Path, params: dict[str, Any], progress: ByteProgress | None = None
     ) -> dict[str, Any]:
-        """Ask for the risk of an edited label by a result; `replies.parse_result` reads the answer."""
+        """Ask for the risk of an edited label by a result; `results.parse_result` reads the answer."""
         path, form = _result(key, "review"), {"params": json.dumps(params)}
         return self._transport.upload("POST", path, "label", label, None, form, progress, _WORK_SECONDS)
 

@@ -16,7 +16,8 @@ from typing import Any
 from UncertaintySegLib.errors import Cancelled, ServerError
 from UncertaintySegLib.server.client import Client
 from UncertaintySegLib.server.files import require_one_volume, trim, unzip
-from UncertaintySegLib.server.replies import Job, parse_result
+from UncertaintySegLib.server.replies import Job
+from UncertaintySegLib.server.results import parse_result
 from UncertaintySegLib.server.transport import Kept
 
 Json = dict[str, Any]

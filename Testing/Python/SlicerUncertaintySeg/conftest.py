@@ -17,7 +17,8 @@ if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
     desktop.start()  # brings slicer.i18n, qt and ctk, which our files import
 
 from Testing.Python.SlicerUncertaintySeg import wire_process
-from UncertaintySegLib.server.replies import Label, MapInfo
+from UncertaintySegLib.server.replies import Label
+from UncertaintySegLib.server.results import MapInfo
 
 ENTROPY = MapInfo(url="", unit="nats", range=(0.0, 1.0986), source="total")
 

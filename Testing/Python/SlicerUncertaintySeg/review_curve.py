@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from UncertaintySegLib.server.replies import Guarantee, InferResult, RiskCoveragePoint
+from UncertaintySegLib.server.results import Guarantee, InferResult, RiskCoveragePoint
 
 _COLUMNS = ("threshold", "coverage", "reviewed_ml", "regions", "expected_error", "lo", "hi")
 _ROWS = (

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from uncertaintyseg.cli.demo.studies import Studies
     from UncertaintySegLib.scene.case import CaseScene
     from UncertaintySegLib.server.client import Client
-    from UncertaintySegLib.server.replies import InferResult, Sample
+    from UncertaintySegLib.server.replies import Sample
+    from UncertaintySegLib.server.results import InferResult
 
 Progress = Callable[[str, float], None]
 MAP = "predictive_entropy"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.logic.curve import Curve
-from UncertaintySegLib.server.replies import RiskCoveragePoint
+from UncertaintySegLib.server.results import RiskCoveragePoint
 
 probability = st.floats(0, 1, allow_subnormal=False)
 

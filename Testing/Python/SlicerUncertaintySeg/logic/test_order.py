@@ -6,7 +6,7 @@ import pytest
 
 from uncertaintyseg.review import order as of_the_server
 from UncertaintySegLib.logic import order as of_the_module
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 ERRORS = {"a": 0.2, "b": None, "c": 0.7, "d": 0.2, "e": 0.0}
 ROWS = [Structure(name, number, 1.0, expected_error_ml=ml) for number, (name, ml) in enumerate(ERRORS.items(), 1)]

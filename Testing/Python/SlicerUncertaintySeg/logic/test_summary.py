@@ -9,7 +9,7 @@ import pytest
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE, POINTS, a_result
 from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.summary import sentence
-from UncertaintySegLib.server.replies import Region, Structure
+from UncertaintySegLib.server.results import Region, Structure
 
 PROMISED = "promised: at most 5 % of the true volume stays wrong on average if you review as asked."
 ONE = (Structure("left_kidney", 1, 150.0, expected_error_ml=2.345),)

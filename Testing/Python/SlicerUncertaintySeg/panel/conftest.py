@@ -11,7 +11,8 @@ import slicer
 
 from Testing.Python.SlicerUncertaintySeg.conftest import write_scaled_map
 from Testing.Python.SlicerUncertaintySeg.review_curve import a_result
-from UncertaintySegLib.server.replies import MapInfo, Sample
+from UncertaintySegLib.server.replies import Sample
+from UncertaintySegLib.server.results import MapInfo
 
 UI = Path(__file__).resolve().parents[4] / "SlicerUncertaintySeg" / "Resources" / "UI"
 ERROR_PROBABILITY = MapInfo(

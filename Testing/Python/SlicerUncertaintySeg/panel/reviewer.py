@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import slicer
 
-from UncertaintySegLib.server.replies import Region
+from UncertaintySegLib.server.results import Region
 
 SPECS = (  # structure, voxel, box, expected error in mL
     ("organ", (26, 8, 11), ((18, 6, 8), (34, 12, 14)), 0.6),

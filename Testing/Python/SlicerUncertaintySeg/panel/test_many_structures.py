@@ -10,7 +10,7 @@ pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
 from UncertaintySegLib.panel.risk_section import RiskSection
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 COUNT = 117
 

@@ -14,7 +14,8 @@ from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.panel.selection_section import SelectionSection
 from UncertaintySegLib.scene import overlay
-from UncertaintySegLib.server.replies import MapInfo, Sample, parse_result
+from UncertaintySegLib.server.replies import Sample
+from UncertaintySegLib.server.results import MapInfo, parse_result
 
 NAMES = ("error_probability", "margin_risk", "ranking", "calibration", "anomaly")
 URL = "/uncertainty/v1/results/k3y/maps/{}.nii.gz"

@@ -13,7 +13,7 @@ pytest.importorskip("PySide6")
 from UncertaintySegLib.panel.regions_section import RegionsSection
 from UncertaintySegLib.panel.report_section import ReportSection
 from UncertaintySegLib.panel.risk_section import RiskSection
-from UncertaintySegLib.server.replies import Region, Structure
+from UncertaintySegLib.server.results import Region, Structure
 
 STRUCTURES = (
     Structure(

@@ -18,7 +18,7 @@ pytest.importorskip("PySide6")
 from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE
 from UncertaintySegLib.panel.report_section import ReportSection
-from UncertaintySegLib.server.replies import Region, Structure
+from UncertaintySegLib.server.results import Region, Structure
 
 STRUCTURES = (
     Structure("organ", 1, 17.214, (16.1, 18.42), "64 samples", 0.042, 0.953, expected_error_ml=0.9),

@@ -14,7 +14,7 @@ from Testing.Python.SlicerUncertaintySeg import wire_answers as wire
 from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.scene import layouts, masks, nodes
-from UncertaintySegLib.server.replies import MapInfo, Region, Structure, parse_result
+from UncertaintySegLib.server.results import MapInfo, Region, Structure, parse_result
 
 URL = "/uncertainty/v1/results/k3y/maps/{}.nii.gz"
 VIEWS = ("Red", "Yellow", "Green")

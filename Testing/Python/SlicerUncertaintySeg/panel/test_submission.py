@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import slicer
 
-from UncertaintySegLib.server.replies import Structure
+from UncertaintySegLib.server.results import Structure
 
 
 def test_after_an_edit_the_server_reviews_the_label_that_is_drawn(connected, wire_server, tmp_path):

@@ -8,7 +8,7 @@ import slicer
 from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place, write_scaled_map
 from UncertaintySegLib.scene import segments
 from UncertaintySegLib.scene.boundaries import Boundaries
-from UncertaintySegLib.server.replies import MapInfo
+from UncertaintySegLib.server.results import MapInfo
 
 
 @pytest.fixture

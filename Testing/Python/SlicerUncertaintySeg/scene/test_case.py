@@ -12,7 +12,8 @@ from Testing.Python.SlicerUncertaintySeg.conftest import ENTROPY, riskiest_place
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import InferResult, Label, MapInfo
+from UncertaintySegLib.server.replies import Label
+from UncertaintySegLib.server.results import InferResult, MapInfo
 
 
 def ijk_to_ras(volume) -> np.ndarray:

@@ -18,7 +18,8 @@ from Testing.Python.SlicerUncertaintySeg.server.conftest import Asker
 from UncertaintySegLib import __version__
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server.local_server import LocalServer
-from UncertaintySegLib.server.replies import parse_case, parse_info, parse_result, parse_sample
+from UncertaintySegLib.server.replies import parse_case, parse_info, parse_sample
+from UncertaintySegLib.server.results import parse_result
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="MONAI Label's server wants POSIX here")

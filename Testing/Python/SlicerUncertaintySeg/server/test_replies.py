@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from Testing.Python.SlicerUncertaintySeg import wire_answers
 from UncertaintySegLib.errors import ServerError
-from UncertaintySegLib.server import replies
+from UncertaintySegLib.server import replies, results
 from UncertaintySegLib.server.parsing import parse
 
 LABELS = [{"id": 1, "name": "organ", "rgb": [90, 200, 110]}, {"id": 2, "name": "lesion", "rgb": None}]
@@ -18,7 +18,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 PARSERS = [
-    replies.parse_info, replies.parse_sample, replies.parse_case, replies.parse_result, replies.parse_promise,
+    replies.parse_info, replies.parse_sample, replies.parse_case, results.parse_result, results.parse_promise,
 ]  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_a_newer_server_may_say_more():
     data = a_result()
     data["risk"]["structures"][0]["surface_mm2"] = 3.0
     data["risk"]["forecast"] = "rain"
-    assert replies.parse_result(data).structures[0].name == "organ"
+    assert results.parse_result(data).structures[0].name == "organ"
 
 
 def test_an_older_server_may_say_less():
@@ -38,7 +38,7 @@ def test_an_older_server_may_say_less():
     for name in ("regions", "remaining_error_ml", "risk_coverage", "guarantee", "guarantee_reason"):
         del data["risk"][name]
     del data["risk"]["structures"][0]["expected_dice"]
-    result = replies.parse_result(data)
+    result = results.parse_result(data)
     assert (result.regions, result.remaining_error_ml, result.structures[0].expected_dice) == ((), None, None)
 
 
@@ -50,7 +50,7 @@ def test_null_is_the_default_of_what_is_optional():
 def test_lists_within_lists_become_tuples():
     region = {"rank": 1, "structure": "organ", "ras_mm": [1, 2, 3], "ijk": [1, 2, 3], "volume_ml": 1}
     box = {"bounding_box": [[0, 0, 0], [4, 4, 4]], "expected_error_ml": 0.5}
-    assert parse(replies.Region, region | box).bounding_box == ((0, 0, 0), (4, 4, 4))
+    assert parse(results.Region, region | box).bounding_box == ((0, 0, 0), (4, 4, 4))
 
 
 def test_labels_may_be_a_list_of_names_as_in_older_servers():
@@ -76,9 +76,9 @@ def test_how_far_a_head_moves_the_label_is_said_by_servers_that_know_it():
 
 def test_what_a_result_leaves_out_has_a_reason():
     data = a_result()
-    assert replies.parse_result(data).omitted == {}
+    assert results.parse_result(data).omitted == {}
     data["risk"]["omitted"] = {"variance_<structure>": "too many"}
-    assert replies.parse_result(data).omitted == {"variance_<structure>": "too many"}
+    assert results.parse_result(data).omitted == {"variance_<structure>": "too many"}
 
 
 @pytest.mark.parametrize("lacking", ["risk", "label", "label_names"])
@@ -86,7 +86,7 @@ def test_what_is_missing_is_named(lacking):
     data = a_result()
     del data[lacking]
     with pytest.raises(ServerError, match=f"lacks '{lacking}'"):
-        replies.parse_result(data)
+        results.parse_result(data)
 
 
 @given(JSON)
@@ -101,14 +101,14 @@ def test_a_result_with_one_strange_field_is_read_or_refused_in_a_sentence(name, 
     data = a_result()
     data["risk"][name] = value
     with contextlib.suppress(ServerError):
-        replies.parse_result(data)
+        results.parse_result(data)
 
 
 @pytest.mark.parametrize(("said", "driver"), [(None, ""), ("error_probability", ""), ("ranking", "ranking")])
 def test_the_map_that_drives_is_known_where_it_is_not_the_error_probability_itself(said, driver):
     answer = wire_answers.result("k3y", LABELS, [], ("error_probability", "predictive_entropy"))
     answer["risk"]["driven_by"] = said
-    found = replies.parse_result(answer)
+    found = results.parse_result(answer)
     assert found.driven_by == driver
     assert {name: info.driven_by for name, info in found.maps.items()} == {
         "error_probability": driver, "predictive_entropy": "",

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from UncertaintySegLib.errors import ServerError
-from UncertaintySegLib.server.replies import parse_case, parse_info, parse_promise, parse_result, parse_sample
+from UncertaintySegLib.server.replies import parse_case, parse_info, parse_sample
+from UncertaintySegLib.server.results import parse_promise, parse_result
 
 
 def test_connect_says_what_the_server_offers_and_who_we_are(asker, wire_server):

@@ -1,0 +1,191 @@
+"""What the server says of a result: its maps, structures and regions, what a review leaves wrong, the promise."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
+from UncertaintySegLib.server.replies import RISK, Label, driver_of, parse_labels
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """How to read and fetch one risk map; `description` says what its name alone does not.
+
+    `driven_by` names the map that this one was read from; empty where it is the model's own.
+    """
+
+    url: str
+    unit: str
+    range: tuple[float, float]
+    source: str
+    description: str = ""
+    driven_by: str = ""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One row of the structure table. Volumes are in mL.
+
+    Attributes:
+        volume_ml_95: 95 % interval; None where the head has no coherent samples, or too few were drawn.
+        dice_method: Whether the expected Dice is by drawn shapes or by voxel probabilities.
+        expected_error_ml: What is expected to be wrongly in or out of the structure.
+        excess_error_ml: What of it the model would do better; only of labels that are not the model's.
+        anomaly_score: How far such a label is from the model's own, relative to its size.
+        flag: Why a person should look at it, or None.
+    """
+
+    name: str
+    id: int
+    volume_ml: float
+    volume_ml_95: tuple[float, float] | None = None
+    interval_method: str = ""
+    mean_risk: float | None = None
+    expected_dice: float | None = None
+    dice_method: str | None = None
+    expected_error_ml: float | None = None
+    excess_error_ml: float | None = None
+    anomaly_score: float | None = None
+    flag: str | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """One place to look at; rank 1 is worst.
+
+    Attributes:
+        ras_mm, ijk: Where to look, in mm and as the voxel.
+        bounding_box: First and last voxel, IJK.
+        kind: "border", "missed" or "extra".
+    """
+
+    rank: int
+    structure: str
+    ras_mm: tuple[float, float, float]
+    ijk: tuple[int, int, int]
+    bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]]
+    volume_ml: float
+    expected_error_ml: float
+    kind: str = "border"
+
+
+@dataclass(frozen=True)
+class RiskCoveragePoint:
+    """What reviewing everything riskier than `threshold` takes, and what stays wrong then.
+
+    Attributes:
+        threshold: Of the error probability.
+        coverage: Share of the scan that is not reviewed.
+        reviewed_ml, regions: Volume that is, and its pieces.
+        expected_error: Wrong voxels left / reference voxels, with its 95 % interval `lo` to `hi`; None where nobody
+            knows, for want of a calibration.
+    """
+
+    threshold: float
+    coverage: float
+    reviewed_ml: float
+    regions: int
+    expected_error: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What is promised if everything riskier than `threshold` is reviewed; `text` is the promise in one sentence."""
+
+    kind: str
+    alpha: float
+    threshold: float
+    text: str
+    delta: float | None = None
+    cases: int = 0
+    reachable_alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is promised of a result, named by its key, at a bound that was asked for; None where nothing can be."""
+
+    result: str
+    guarantee: Guarantee | None = None
+    guarantee_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """An inference, a correction of one or the review of a label: where its label and maps are, and what they say.
+
+    Attributes:
+        key: Of the result on the server.
+        omitted: Kinds of maps that it has not for every structure, such as "variance_<structure>", and why.
+        regions: Where to look, worst first.
+        remaining_error_ml: What is expected to be wrong, None in results of old.
+        risk_coverage: The curve of this case, by threshold.
+        driven_by: Map that regions, curve and guarantee go by; empty: the model's own error probability.
+        guarantee: None where none can be given; `guarantee_reason` then says why.
+        moved, alone, offer: Of a correction: what the clicks moved ("shape", "voxel" or "none"), how many moved only
+            their own voxel, and what would help.
+    """
+
+    key: str
+    label_url: str
+    labels: tuple[Label, ...]
+    maps: dict[str, MapInfo]
+    structures: tuple[Structure, ...]
+    provenance: dict[str, Any]
+    omitted: dict[str, str] = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()
+    remaining_error_ml: float | None = None
+    risk_coverage: tuple[RiskCoveragePoint, ...] = ()
+    driven_by: str = ""
+    guarantee: Guarantee | None = None
+    guarantee_reason: str | None = None
+    moved: str = ""
+    alone: int = 0
+    offer: str | None = None
+
+
+def _folder_name(key: str) -> str:
+    """Return a result's key, which will name a folder on this computer: nothing in it may leave that folder."""
+    if not re.fullmatch(r"[\w-]+", key):
+        raise ServerError(f"The server names a result '{key}', which is not a key.")
+    return key
+
+
+@tolerant
+def parse_result(data: dict[str, Any]) -> InferResult:
+    """Make an `InferResult` from what an inference job, a correction or a review ends with."""
+    risk = data["risk"]
+    driver = driver_of(risk)
+    return parse(
+        InferResult,
+        {**data, **risk},
+        key=_folder_name(risk["result"]),
+        label_url=data["label"],
+        labels=parse_labels(data["label_names"], data.get("labels", [])),
+        maps={
+            name: parse(MapInfo, entry, driven_by=driver if name == RISK else "")
+            for name, entry in risk["maps"].items()
+        },
+        driven_by=driver,
+        structures=parse_all(Structure, risk["structures"]),
+        provenance=risk["provenance"],
+        regions=parse_all(Region, risk.get("regions")),
+        risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
+        guarantee=_guarantee(risk),
+    )
+
+
+@tolerant
+def parse_promise(data: dict[str, Any]) -> Promise:
+    """Make a `Promise` from what the request `guarantee` answers."""
+    return parse(Promise, data, guarantee=_guarantee(data))
+
+
+def _guarantee(data: dict[str, Any]) -> Guarantee | None:
+    return parse(Guarantee, data["guarantee"]) if data.get("guarantee") else None
