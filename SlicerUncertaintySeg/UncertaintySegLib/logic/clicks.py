@@ -168,13 +168,14 @@ class Clicks:
         known = self.session.state.corrections if self._asked is None else self._asked
         if self.corrections() == known:
             return
+        if self._step is not None:  # both will have one answer
+            history.drop(self._step.kept)
+            before = self._step.before
         step = _ClickStep(before, self._marks)
         new = marking.new_voxels(before, self._marks, self.session.scene.scan)
         box = (tuple(np.min(new, axis=0).tolist()), tuple(np.max(new, axis=0).tolist())) if new else None
-        step.kept = history.add(_("click"), partial(self._undo, step), partial(self._redo, step), box)
-        if self._step is not None:  # both will have one answer
-            history.drop(self._step.kept)
-            step.before = self._step.before
+        text = corrections.described(before, self._marks, self.session.state.base.labels)
+        step.kept = history.add(text, partial(self._undo, step), partial(self._redo, step), box)
         self._step = step
         self._ask()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from UncertaintySegLib.scene import clicks
 from UncertaintySegLib.scene.clicks import Mark
@@ -68,6 +69,32 @@ def to_marks(
         if box["structure"] in ids:
             found.append(_mark(ids[box["structure"]], clicks.BOX, [box["first"], box["last"]], scan))
     return tuple(found)
+
+
+def described(before: Iterable[Mark], after: Iterable[Mark], labels: Sequence[Label]) -> str:
+    """Return in words what somebody did to the marks."""
+    kinds = {clicks.POINTS: _("click"), clicks.STROKE: _("scribble"), clicks.LASSO: _("lasso"), clicks.BOX: _("box")}
+    names = {label.id: label.name for label in labels}
+    old, new = _one_by_one(before), _one_by_one(after)
+    added, gone = [mark for mark in new if mark not in old], [mark for mark in old if mark not in new]
+    if not (added or gone):
+        return _("click that was taken back at once")
+    label_id, kind, _points = (added or gone)[-1]
+    mark = _("{mark} for {structure}").format(mark=kinds[kind], structure=names.get(label_id, _("background")))
+    if len(added or gone) > 1:
+        mark = _("{mark} and {count} more").format(mark=mark, count=len(added or gone) - 1)
+    if not added:
+        return _("removal of {mark}").format(mark=mark)
+    return _("move of {mark}").format(mark=mark) if len(gone) == len(added) else mark
+
+
+def _one_by_one(marks: Iterable[Mark]) -> list[Mark]:
+    """Return marks so that each point is one of its own."""
+    found = []
+    for mark in marks:
+        points = [(point,) for point in mark.points] if mark.kind == clicks.POINTS else [mark.points]
+        found += [Mark(mark.label_id, mark.kind, each) for each in points]
+    return found
 
 
 def _mark(label_id: int, kind: str, voxels: Sequence[Ijk], scan: slicer.vtkMRMLScalarVolumeNode) -> Mark:

@@ -18,8 +18,7 @@ from UncertaintySegLib.logic.changes import Change, described
 from UncertaintySegLib.logic.losses import Loss
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
-from UncertaintySegLib.logic.state import Box
-from UncertaintySegLib.scene import editing, masks, nodes, segment_list
+from UncertaintySegLib.scene import editing, masks, navigation, segment_list
 from UncertaintySegLib.scene.segment_list import SegmentList
 
 RISK = "error_probability"
@@ -69,12 +68,12 @@ class Editing:
         self._mask: np.ndarray | None = None
         self._segments: SegmentList = ()
         self._watched: tuple[slicer.vtkSegmentation, list[int]] | None = None
-        self._keep_label = self._is_own = False
+        self._keep_label = self._is_own = self._is_touched = False
         session.result_changed.connect(self.follow)
         session.threshold_rested.connect(self.confine)
         session.case_opened.connect(self.forget)
         session.case_closed.connect(self.forget)
-        session.history.stepping.connect(self.settle)
+        session.history.stepping.connect(self._settle_touched)
 
     @property
     def is_possible(self) -> bool:
@@ -136,6 +135,7 @@ class Editing:
         if not self.is_possible:
             return False
         scene, before = self.session.scene, self._segments
+        self._is_touched = False
         ids = scene.label_ids()
         with self._unwatched():
             removed = segment_list.put_back(scene.segmentation, before)
@@ -157,7 +157,7 @@ class Editing:
             return False
         undo = partial(self._redraw, change.undone, before if after != before else None)
         redo = partial(self._redraw, change.redone, after if after != before else None)
-        box = self._file_box(change.box()) if change.voxels else None
+        box = navigation.file_box(scene.scan, *change.box()) if change.voxels else None
         self.session.history.add(described(change, before, after, removed), undo, redo, box, change.taken_from)
         self._became(ids, after)
         return True
@@ -238,7 +238,13 @@ class Editing:
 
     def _on_modified(self, *_event: object) -> None:
         if not (self._is_own or self.session.scene.redrawing):
+            self._is_touched = True
             self.touched.emit()
+
+    def _settle_touched(self) -> None:
+        """Settle before another step, but do not read a whole label on every key where nobody has drawn."""
+        if self._is_touched:
+            self.settle()
 
     def _read_segments(self) -> SegmentList:
         scene = self.session.scene
@@ -248,15 +254,6 @@ class Editing:
         self.ids, self._segments, self.session.scene.edited = ids, listed, True
         self.edited.emit()
         self.changed.emit()
-
-    def _file_box(self, box: Box) -> Box:
-        """Return a box of the node's voxels, K J I, as one of the file's, I J K."""
-        (first, *low), (last, *high) = box
-        scan = self.session.scene.scan
-        if scan.GetAttribute(nodes.LEFT_HANDED):
-            top = scan.GetImageData().GetDimensions()[2] - 1
-            first, last = top - last, top - first
-        return (low[1], low[0], first), (high[1], high[0], last)
 
     def _redraw(self, changed: Callable[[np.ndarray], np.ndarray], listed: SegmentList | None) -> None:
         scene = self.session.scene

@@ -52,6 +52,7 @@ GROUPS: dict[str, tuple[Key, ...]] = {
         Key("submit", "Shift+S", _("Submit the label and take the next case")),
         Key("approve", "Shift+K", _("Approve the label on the server")),
         Key("flag", "Shift+D", _("Flag the label on the server")),
+        Key("report", "Shift+P", _("Write the report")),
     ),
     _("Regions"): (
         Key("next_region", "N", _("Next region")),

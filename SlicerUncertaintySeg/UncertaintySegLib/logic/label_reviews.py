@@ -183,9 +183,8 @@ class LabelReviews:
         self.look()
 
     def _take(self, answer: dict[str, Any]) -> None:
-        before = self.current
-        self.versions = parse_versions(answer)[::-1]
-        if before is not None and self.current != before and self.current.id != before.id:
+        before, self.versions = self.current, parse_versions(answer)[::-1]
+        if before is not None and (self.current is None or self.current.id != before.id):
             self.comparison = None  # it was with what counted before
             self.other.clear()
         self.changed.emit()

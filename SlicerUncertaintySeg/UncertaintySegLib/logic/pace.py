@@ -112,7 +112,7 @@ class Pace:
         return text.format(pace=pace, removed=removed, an_hour=an_hour)
 
     def _on_case(self) -> None:
-        self._counted = 0.0
+        self._counted, self._base, self._before = 0.0, None, None
 
     def _on_result(self) -> None:
         state = self.session.state

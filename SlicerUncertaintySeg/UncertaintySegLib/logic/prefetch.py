@@ -54,7 +54,7 @@ class Prefetch:
         model = info.models.get(session.state.model) if settings.value("segmentByItself") else None
         arguments = {
             "strategy": strategy,
-            "params": {**self.cases.next_params(self.cases.seen), "peek": True},
+            "params": {**self.cases.next_params(self.cases.seen | {self._case}), "peek": True},
             "model": model.name if model else None,
             "run": RunChoice().params(model) if model else {},
             "maps": list(dict.fromkeys([*first_maps(session.scene, model), _RISK])) if model else [],

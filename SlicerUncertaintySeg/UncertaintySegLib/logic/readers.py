@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.label_reviews import look_at_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.scene import overlay
 from UncertaintySegLib.scene.navigation import RegionBox
 from UncertaintySegLib.server.label_replies import Place, Readings, parse_readings
 from UncertaintySegLib.server.parsing import parse
@@ -90,5 +91,7 @@ class Readers:
     def forget(self) -> None:
         """Let go of the case."""
         self.readings = None
+        if self.session.scene.wanted == MAP:
+            self.session.scene.wanted = overlay.FIRST_MAP  # another case has no such map
         self._box.hide()
         self.changed.emit()

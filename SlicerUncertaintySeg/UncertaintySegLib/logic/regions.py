@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.order import worst_first
-from UncertaintySegLib.logic.places import overlap, same_place
+from UncertaintySegLib.logic.places import Box, overlap, same_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import Step
@@ -134,8 +134,9 @@ class Regions:
 
     def _set_decisions(self, decisions: tuple[tuple[Region, str], ...], region: Region) -> None:
         accepted = self.session.state.accepted
+        of_draft = [box for box in accepted if box not in _accepted(self._decisions)]
         self._decisions = decisions
-        self.session.state.accepted = [known.bounding_box for known, state in decisions if state == ACCEPTED]
+        self.session.state.accepted = [*of_draft, *_accepted(decisions)]
         self.session.state.dismissed = sum(state == DISMISSED for _known, state in decisions)
         self._renew()
         self._point_at(region)
@@ -218,6 +219,10 @@ class Regions:
             self._box.show(scene.case, navigation.corners(scene.scan, region.bounding_box))
         else:
             self._box.hide()
+
+
+def _accepted(decisions: tuple[tuple[Region, str], ...]) -> list[Box]:
+    return [region.bounding_box for region, state in decisions if state == ACCEPTED]
 
 
 def _expected_error(result: InferResult) -> float:

@@ -286,6 +286,7 @@ class Session:
         self.scene.clear()
         self.state.sample = self.state.result = self.state.base = self.state.label = None
         self.state.model_result = self.state.model_label = None
+        self.state.reader_maps = {}
         self.history.clear()
         self.case_closed.emit()
         self.changed.emit()

@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.server.label_replies import APPROVED, FLAGGED, TO_REVIEW
+from UncertaintySegLib.server.looked_at import LookedAt
 from UncertaintySegLib.server.replies import CaseRow
 
 LABELLED, MISSING = "labelled", "missing"
@@ -36,13 +37,12 @@ def holder(case: CaseRow) -> str:
     return text.format(annotator=case.lease.annotator, time=clock)
 
 
-def looked_at(case: CaseRow) -> str:
-    """Return what was looked at before its label was saved; empty where nobody said."""
-    told = case.looked_at
+def looked_at(told: LookedAt | None) -> str:
+    """Return what was looked at before a label was saved; empty where nobody said."""
     if told is None:
         return ""
-    text = _("{seen} of {regions} regions were looked at, in {seconds:.0f} s.")
-    return text.format(seen=told.seen, regions=told.regions, seconds=told.seconds)
+    text = _("In {seconds:.0f} s, {seen} of {regions} regions were looked at, {left} were not.")
+    return text.format(seconds=told.seconds, seen=told.seen, regions=told.regions, left=told.not_looked_at)
 
 
 def reviewed(case: CaseRow) -> str:
@@ -53,7 +53,7 @@ def reviewed(case: CaseRow) -> str:
     texts = {
         APPROVED: _("Approved by {name}."), FLAGGED: _("Flagged by {name}."), TO_REVIEW: _("Yet to be reviewed.")
     }  # fmt: skip
-    said = texts.get(review.status, texts[TO_REVIEW]).format(name=review.approved_by or _("nobody knows whom"))
+    said = texts.get(review.status, texts[TO_REVIEW]).format(name=review.approved_by or _("nobody known"))
     return f"{said} {review.comment}".strip()
 
 

@@ -100,7 +100,8 @@ class CasesTable:
         score = "-" if case.score is None else f"{case.score:.4g}"
         for column, text in enumerate((case.id, worklist.state(case), score, worklist.holder(case))):
             item = qt.QTableWidgetItem(text)
-            lines = (case.id, case.reason, worklist.holder(case), worklist.looked_at(case), worklist.reviewed(case))
+            seen = worklist.looked_at(case.looked_at)
+            lines = (case.id, case.reason, worklist.holder(case), seen, worklist.reviewed(case))
             item.setToolTip("\n".join(filter(None, lines)))
             if column == 2:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)

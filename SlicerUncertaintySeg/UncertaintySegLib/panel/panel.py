@@ -11,6 +11,7 @@ from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.help_overlay import HelpOverlay
 from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import name_keys
 
 _PUMP_MILLISECONDS = 30
 _MINUTES_FROM = 120.0  # seconds
@@ -44,6 +45,8 @@ class Panel:
         self.keys = Keys({**acts, "help": self.help.toggle}, session.say)
         self._reports = acts.get("report")
         ui.quickReportButton.clicked.connect(lambda *_checked: self._reports())
+        ui.helpButton.clicked.connect(lambda *_checked: self.help.toggle())
+        name_keys({"report": ui.quickReportButton, "help": ui.helpButton})
         ui.cancelButton.clicked.connect(self.on_cancel)
         session.changed.connect(self.refresh)
         # What comes from the server is handled here, on the thread that may touch the scene.

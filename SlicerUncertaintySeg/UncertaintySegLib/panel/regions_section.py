@@ -137,9 +137,9 @@ class RegionsSection(Section):
         if not regions.items:
             waiting = self.session.state.result is None
             return _("Run a model first: it says where to look.") if waiting else _("The model doubts no region.")
-        text = _("{decided} of {count} looked at; expected error left {left:.2f} of {total:.2f} mL.")
+        text = _("{decided} of {count} decided; expected error left {left:.2f} of {total:.2f} mL.")
         if regions.left_ml > regions.total_ml:  # the model learned from a click that it knows less than it thought
-            text = _("{decided} of {count} looked at; expected error left {left:.2f} mL, {total:.2f} mL at first.")
+            text = _("{decided} of {count} decided; expected error left {left:.2f} mL, {total:.2f} mL at first.")
         text = text.format(
             decided=regions.decided, count=len(regions.items), left=regions.left_ml, total=regions.total_ml
         )

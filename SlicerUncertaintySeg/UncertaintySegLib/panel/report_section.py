@@ -17,6 +17,7 @@ from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.panel import curve_picture, legend_picture, report_pdf
 from UncertaintySegLib.panel.archive_box import ArchiveBox
 from UncertaintySegLib.panel.section import Section
+from UncertaintySegLib.panel.widgets import name_keys
 
 _CURVE_SIZE = (660, 400)
 _ON_PAPER = {"ink": qt.QColor(0, 0, 0), "paper": qt.QColor(255, 255, 255), "ratio": 2.0}
@@ -42,6 +43,7 @@ class ReportSection(Section):
         ui.readOnlyCheckBox.toggled.connect(self.on_read_only)
         ui.folderPathLineEdit.currentPathChanged.connect(self.on_folder)
         ui.reportButton.clicked.connect(self.on_report)
+        name_keys({"report": ui.reportButton})
         ui.screenshotButton.clicked.connect(self.on_screenshots)
         ui.openButton.clicked.connect(self.on_open)
         self.refresh()
@@ -56,7 +58,7 @@ class ReportSection(Section):
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what one press anywhere does here."""
-        return {"report": self.on_report}
+        return {"report": self.ui.reportButton.click}
 
     def on_read_only(self, checked: bool) -> None:
         """Switch between looking and editing."""

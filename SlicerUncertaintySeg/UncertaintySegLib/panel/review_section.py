@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.label_reviews import LabelReviews
 from UncertaintySegLib.logic.readers import Readers
+from UncertaintySegLib.logic.worklist import looked_at
 from UncertaintySegLib.panel.places_table import PlacesTable
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.versions_box import VersionsBox
@@ -62,7 +63,7 @@ class ReviewSection(Section):
             ui.levelComboBox.setCurrentIndex(LEVELS.index(review.level) if review.level in LEVELS else 0)
             ui.commentLineEdit.setText(review.comment)
         ui.statusLabel.setText("\n".join(filter(None, (_about_label(current), _about_review(current)))))
-        ui.statusLabel.setToolTip(_looked_at(current))
+        ui.statusLabel.setToolTip(looked_at(current.looked_at) if current is not None else "")
         hint = logic.obstacle if self.session.state.sample is not None else _("No case is open.")
         ui.hintLabel.setText(hint)
         ui.hintLabel.setVisible(bool(hint))
@@ -82,7 +83,7 @@ def _about_label(version: LabelVersion | None) -> str:
         return ""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.time))
     text = _("Label of {name}, saved {when}.").format(name=version.made_by or _("nobody known"), when=when)
-    return f"{text} {_looked_at(version)}".strip()
+    return f"{text} {looked_at(version.looked_at)}".strip()
 
 
 def _about_review(version: LabelVersion | None) -> str:
@@ -97,11 +98,3 @@ def _about_review(version: LabelVersion | None) -> str:
     name = review.approved_by or _("nobody known")
     name = name if review.verified or not review.edit_time else _("{name} (not logged in)").format(name=name)
     return texts.get(review.status, texts[TO_REVIEW]).format(name=name, when=when)
-
-
-def _looked_at(version: LabelVersion | None) -> str:
-    told = version.looked_at if version is not None else None
-    if told is None:
-        return ""
-    text = _("In {seconds:.0f} s, {seen} of {regions} regions were looked at, {left} were not.")
-    return text.format(seconds=told.seconds, seen=told.seen, regions=told.regions, left=told.not_looked_at)

@@ -54,3 +54,26 @@ def test_of_marks_on_one_voxel_the_last_counts_whatever_it_is(shown_case, phanto
     assert corrections.to_json((*later[:1], organ), phantom_case.labels, shown_case.scan) == {
         "organ": [[20, 12, 6], [3, 4, 5]]
     }
+
+
+def test_what_was_done_to_the_marks_is_said_in_words(phantom_case):
+    from UncertaintySegLib.scene.clicks import BOX, LASSO, POINTS, STROKE, Mark
+
+    here, there, far = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (7.0, 8.0, 9.0)
+    click, two = Mark(1, POINTS, (here,)), Mark(1, POINTS, (here, there))
+    lasso, box = Mark(2, LASSO, (here, there, far)), Mark(2, BOX, (here, there))
+    told = [
+        ((), (click,), "click for organ"),
+        ((click,), (two,), "click for organ"),
+        ((), (two,), "click for organ and 1 more"),
+        ((two,), (click,), "removal of click for organ"),
+        ((two,), (Mark(1, POINTS, (here, far)),), "move of click for organ"),
+        ((click,), (click, lasso), "lasso for lesion"),
+        ((box,), (Mark(2, BOX, (here, far)),), "move of box for lesion"),
+        ((click, box), (), "removal of box for lesion and 1 more"),
+        ((), (Mark(0, STROKE, (here, there)),), "scribble for background"),
+        ((click,), (click,), "click that was taken back at once"),
+    ]
+    assert [corrections.described(before, after, phantom_case.labels) for before, after, _text in told] == [
+        text for _before, _after, text in told
+    ]

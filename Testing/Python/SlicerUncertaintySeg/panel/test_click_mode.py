@@ -78,6 +78,23 @@ def test_a_click_that_is_undone_before_its_answer_is_only_a_step_back(connected,
     assert connected.session.state.result.key == "c0nd"
 
 
+def test_clicks_that_come_before_the_answer_are_one_step_that_covers_them_all(connected, wire_server):
+    wire_server.delays["/uncertainty/v1/results/k3y/condition"] = 0.4
+    connected.press("C")
+    connected.place((26, 8, 11))
+    assert connected.session.history.last == "click for organ"
+    connected.place((31, 14, 11))
+    connected.answered()
+    (step,) = connected.session.history.done
+    assert step.text == "click for organ and 1 more"
+    first, last = np.array(step.box)
+    for place in ((26, 8, 11), (31, 14, 11)):
+        assert (first <= np.array(place) + 1).all()
+        assert (np.array(place) - 1 <= last).all()
+    connected.press("Z")
+    assert connected.clicks.count == 0
+
+
 def test_a_scribble_is_sent_as_voxels(connected, wire_server):
     connected.ui.toolComboBox.setCurrentIndex(1)
     connected.press("C")

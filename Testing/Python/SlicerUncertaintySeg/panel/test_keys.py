@@ -30,7 +30,7 @@ def test_a_whole_case_without_a_mouse(typist, full_server):
     press(user, "Shift+C", "Ctrl+N", "Shift+R")
     assert user.status == "phantom_1 segmented by phantom_low_rank."
     press(user, "N", "K")
-    assert user.ui("Regions").progressLabel.text.startswith("1 of 2 looked at")
+    assert user.ui("Regions").progressLabel.text.startswith("1 of 2 decided")
     press(user, "J", *"LES", "Return", "1")
     assert user.status == "Tools and clicks are for lesion now."
     assert (editor.activeEffect().name, user.ui("Edit").undoButton.text) == ("Paint", "Undo: accept region 1")
@@ -153,8 +153,19 @@ def test_the_help_names_every_key_and_goes_with_the_key_that_brought_it(typist):
     for key in ("?", "Esc"):
         typist.key(key)
         assert typist.panel.help.dialog is None
-        typist.key("?")
+        typist.panel.ui.helpButton.click()
         assert typist.panel.help.dialog.isVisible()
+    assert typist.panel.ui.helpButton.toolTip == "Show or hide all keys. Key: ?"
+
+
+def test_the_report_is_a_key_once_there_is_something_to_report(typist, tmp_path):
+    user = typist
+    user.ui("Report").folderPathLineEdit.currentPath = str(tmp_path / "reports")
+    press(user, "Shift+C", "Ctrl+N", "Shift+P")
+    assert not (tmp_path / "reports").exists()
+    press(user, "Shift+R", "Shift+P")
+    assert len(list((tmp_path / "reports").glob("*.html"))) == 1
+    assert user.panel.ui.quickReportButton.toolTip.endswith("Key: Shift+P")
 
 
 def test_the_palette_is_left_with_esc_and_moves_with_the_arrows(typist):

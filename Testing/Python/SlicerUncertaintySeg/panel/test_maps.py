@@ -11,6 +11,8 @@ pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg import wire_answers as wire
 from Testing.Python.SlicerUncertaintySeg.panel.risk_user import User
+from UncertaintySegLib.logic import readers
+from UncertaintySegLib.logic.readers import Readers
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.panel.selection_section import SelectionSection
 from UncertaintySegLib.scene import overlay
@@ -70,6 +72,20 @@ def test_only_the_three_maps_used_last_stay_and_an_older_one_comes_back_without_
     assert set(user.scene.maps) == {"calibration", "anomaly", "margin_risk"}
     assert user.ui.thresholdSlider.value == pytest.approx(0.3)
     assert wire_server.count("GET", URL.format("margin_risk")) == 1
+
+
+def test_where_readers_differ_is_not_wanted_of_the_next_case(user, phantom_case):
+    Readers(user.session)
+    user.session.state.reader_maps = {readers.MAP: MapInfo("", "1", (0.0, 0.5), "total")}
+    user.scene.wanted = readers.MAP
+    user.session.open_case(Sample("phantom_2"), phantom_case.scan)
+    assert (user.scene.wanted, user.session.state.maps) == (overlay.FIRST_MAP, {})
+
+
+def test_a_closed_case_has_no_map_to_offer(user):
+    user.session.state.reader_maps = {readers.MAP: MapInfo("", "1", (0.0, 0.5), "total")}
+    user.session.close_case()
+    assert user.ui.mapComboBox.count == 0
 
 
 def test_the_map_under_the_part_to_review_stays_while_that_is_shown(user):

@@ -12,6 +12,7 @@ from UncertaintySegLib.logic import pace as pace_logic
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.pace import FILE, HEADINGS, Pace
 from UncertaintySegLib.logic.state import Submitted
+from UncertaintySegLib.server.replies import Sample
 
 TOLD = {"seconds": 60.0, "regions": 7, "seen": 4, "not_looked_at": 3, "accepted": 2, "dismissed": 1}
 
@@ -135,3 +136,12 @@ def test_a_label_that_is_sent_or_waits_is_a_row(connected, wire_server, folder):
     assert len(pace.rows) == 2
     assert pace.rows[1].changed_ml > 0
     assert len(rows(folder / FILE)) == 2
+
+
+def test_a_case_without_a_result_has_no_error_of_the_case_before(pace, session, show_result, phantom_case, folder):
+    show_result(remaining_error_ml=1.5)
+    submit(session, 60.0)
+    session.open_case(Sample("phantom_2"), phantom_case.scan)  # its draft is restored while the server is away
+    submit(session, 30.0, "phantom_2")
+    last = rows(folder / FILE)[1]
+    assert (last["seconds_active"], last["expected_error_before_ml"]) == ("30.0", "")

@@ -25,7 +25,7 @@ def test_without_a_result_it_says_what_to_do(open_panel, tmp_path):
 def test_the_list_has_structure_kind_volume_and_error(reviewer, tmp_path):
     assert reviewer.row(0) == ["1", "organ", "border", "1.50", "0.600", ""]
     assert reviewer.row(1) == ["2", "lesion", "border", "1.50", "0.400", ""]
-    assert reviewer.ui.progressLabel.text == "0 of 3 looked at; expected error left 1.50 of 1.50 mL."
+    assert reviewer.ui.progressLabel.text == "0 of 3 decided; expected error left 1.50 of 1.50 mL."
     color = reviewer.ui.regionsTable.item(0, 1).data(1)
     assert color.getRgb()[:3] == (153, 217, 255)
     assert reviewer.selected() is None
@@ -74,13 +74,23 @@ def test_accepting_counts_and_goes_on_dismissing_leaves_the_error(reviewer):
     assert reviewer.selected() == 1
     assert reviewer.session.state.accepted == [SPECS[0][2]]
     assert wanted == [True]
-    assert reviewer.ui.progressLabel.text == "1 of 3 looked at; expected error left 0.90 of 1.50 mL."
+    assert reviewer.ui.progressLabel.text == "1 of 3 decided; expected error left 0.90 of 1.50 mL."
     reviewer.press("D")
-    assert reviewer.ui.progressLabel.text == "2 of 3 looked at; expected error left 0.90 of 1.50 mL."
+    assert reviewer.ui.progressLabel.text == "2 of 3 decided; expected error left 0.90 of 1.50 mL."
     assert wanted == [True]
     reviewer.press("K")
     assert reviewer.ui.progressLabel.text.endswith("0.70 of 1.50 mL. All regions are decided: submit.")
     assert reviewer.row(1)[5] == "dismissed"
+
+
+def test_what_a_draft_has_accepted_stays_accepted(reviewer):
+    of_draft = ((0, 0, 0), (2, 2, 2))
+    reviewer.session.state.accepted = [of_draft]
+    reviewer.press("N")
+    reviewer.press("K")
+    assert reviewer.session.state.accepted == [of_draft, SPECS[0][2]]
+    reviewer.press("Z")
+    assert reviewer.session.state.accepted == [of_draft]
 
 
 def test_what_was_decided_is_undone_and_done_again_in_order(reviewer):
@@ -121,7 +131,7 @@ def test_decisions_hold_for_the_regions_of_a_review(reviewer):
         ("organ", "open"),
         ("organ", "open"),
     ]
-    assert reviewer.ui.progressLabel.text == "2 of 4 looked at; expected error left 0.60 of 1.50 mL."
+    assert reviewer.ui.progressLabel.text == "2 of 4 decided; expected error left 0.60 of 1.50 mL."
     assert reviewer.selected() == 2
 
 
@@ -225,6 +235,16 @@ def with_editor(host, open_panel, show_result, phantom_case, tmp_path, monkeypat
     panel.exit()
 
 
+def test_a_decision_does_not_read_a_label_that_nobody_has_drawn_on(with_editor, monkeypatch):
+    reviewer, scene, reads = with_editor, with_editor.session.scene, []
+    label_ids = scene.label_ids
+    monkeypatch.setattr(scene, "label_ids", lambda: reads.append(True) or label_ids())
+    for key in "NKDZ":
+        reviewer.press(key)
+    assert reviewer.states() == ["accepted", "open", "open"]
+    assert reads == []
+
+
 def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_server):
     reviewer, section = with_editor, with_editor.panel.sections["Edit"]
     section._review.setInterval(1_000_000)  # what a review still finds in an edited region is open again
@@ -245,7 +265,9 @@ def test_decisions_clicks_and_edits_are_undone_in_one_order(with_editor, wire_se
     edited = reviewer.session.scene.label_ids()
     assert (edited != first).any()
     assert reviewer.states()[:2] == ["accepted", "edited"]
-    assert [step.text for step in reviewer.session.history.done] == ["accept region 1", "click", "edit of lesion"]
+    assert [step.text for step in reviewer.session.history.done] == [
+        *("accept region 1", "click for organ", "edit of lesion")
+    ]
     reviewer.press("Z")
     np.testing.assert_array_equal(reviewer.session.scene.label_ids(), first)
     reviewer.press("Z")

@@ -11,6 +11,7 @@ pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
+from UncertaintySegLib.logic.label_reviews import LabelReviews
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.review_section import ReviewSection
 from UncertaintySegLib.panel.risk_section import RiskSection
@@ -206,3 +207,13 @@ def test_where_readers_disagree_is_a_map_beside_ours_and_a_list_of_places(user, 
     assert is_in_every_view(host, user.review.readers.readings.regions[0].ras_mm)
     user.picture(tmp_path / "readers.png")
     host.slice_view("Red").save_png(str(tmp_path / "readers_red.png"))
+
+
+def test_a_label_that_is_gone_from_the_server_has_no_versions_any_more(session):
+    logic, told = LabelReviews(session, bool), []
+    row = {"id": 1, "tag": "final", "time": 1.0, "counts": True, "source": "upload"}
+    logic._take({"versions": [row]})
+    assert logic.current.id == 1
+    logic.changed.connect(lambda: told.append(logic.current))
+    logic._take({"versions": []})
+    assert told == [None]
