@@ -291,15 +291,21 @@ def test_the_table_says_volume_interval_risk_and_flag(user, result):
         ["0.953", "-"],
     ]
     assert [table.verticalHeaderItem(row).text() for row in range(2)] == ["1", "2"]
-    assert table.item(0, 0).toolTip() == "organ, label 1\n79 coherent samples\nDice: mean over 79 drawn shapes"
-    assert table.item(1, 0).toolTip() == "lesion, label 2\nmean risk above 0.2\nnone: this head has no coherent samples"
+    assert table.item(0, 0).toolTip() == (
+        "organ, label 1\nVolume, mL [95 %]: 17.2 [16.1, 18.4]\nMean risk: 0.042\nDice: 0.953\n"
+        "79 coherent samples\nDice: mean over 79 drawn shapes"
+    )
+    assert "lesion, label 2\nmean risk above 0.2\n" in table.item(1, 0).toolTip()
+    assert table.item(1, 0).toolTip().endswith("\nnone: this head has no coherent samples")
 
 
-def test_a_review_adds_its_columns(user, result, session):
+def test_the_columns_of_a_review_take_the_room_of_others(user, result, session):
     rows = tuple(dataclasses.replace(row, excess_error_ml=0.31, anomaly_score=0.2) for row in result.structures)
     session.show_result(dataclasses.replace(result, key="k4", structures=rows), None, {}, base=result)
-    assert user.ui.structuresTable.columnCount == 7
-    assert user.column(5) == ["0.31", "0.31"]
+    table = user.ui.structuresTable
+    headings = [table.horizontalHeaderItem(place).text().split("\n")[0] for place in range(table.columnCount)]
+    assert headings == ["Structure", "Error,", "Volume,", "Excess,", "Ano-"]
+    assert user.column(3) == ["0.31", "0.31"]
 
 
 def test_a_click_on_a_heading_sorts_and_a_second_one_turns_the_order(user, result):
