@@ -36,13 +36,13 @@ def send(
 ) -> wire.ArchiveState:
     """Store the final label as DICOM Segmentation and the report as Encapsulated PDF; a repetition stores nothing anew.
 
-    400 when the report is no PDF; 404 for an unknown image, or one without a final label; 409 when another version
-    counts by now; 413 when the report is too large; 502 when the archive does not take them: then they are kept here
-    and sent again every minute.
+    400 when the report is no PDF, or the archive has the series under another patient by now; 404 for an unknown image,
+    or one without a final label; 409 when another version counts by now; 413 when the report is too large; 502 when the
+    archive does not take them: then they are kept here and sent again every minute.
     """
     datastore = dicomweb_of(app)
 
-    def note(report_uid: str, sha256: str) -> None:
+    def note(report_uid: str, sha256: str | None) -> None:
         where = {"archive": datastore.name(), "sop_instance_uid": report_uid, "sha256": sha256}
         audit("archive", case=image, version=version, **where)
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ _KINDS = _LABEL, _REPORT = "", "report_"
 """What a label's record may speak of: its Segmentation and a report, the names of whose fields begin so."""
 PLACES = tuple(f"{kind}{field}" for kind in _KINDS for field in (_STATE, _UID, _SERIES))
 """Fields of a label's record that say where the two are on the server; ours alone to write."""
-NoteReport = Callable[[str, str], None]
+NoteReport = Callable[[str, str | None], None]
 _SYNC_SECONDS = 60.0
 
 
@@ -183,17 +184,19 @@ class DicomWebDatastore(StudyDatastore):
             image_id: The series.
             number: Of the version that it is about.
             pdf: The report.
-            note: Told of the report's SOPInstanceUID and SHA-256 in the same transaction.
+            note: Told of the report's SOPInstanceUID and SHA-256 in the same transaction; None where it is not kept.
 
         Raises:
             NotFoundError: No such series, or it has no final label.
             TakenError: Another version counts by now.
-            InputError: The report is no PDF.
+            InputError: The report is no PDF, or the patient is another one by now, see `archive_state`.
             DicomWebError: The series had to be fetched and the server does not answer.
         """
         checked_pdf(pdf)
         label = self._existing(image_id, FINAL)
         _check_counts(label.version, number)
+        with suppress(DicomWebError):  # what waits for a server that is away is looked at when it is sent
+            self._patient(image_id)
         series, source = self.series(image_id), self._source(label.info, f"{image_id} {number} {label.version.sha256}")
         places: dict[str, str] = {}
         if label.info.get(_UID) is None:  # a file that a person put into labels/
@@ -203,13 +206,14 @@ class DicomWebDatastore(StudyDatastore):
                 places = self._put_label(path, replace(source, identity=f"{source.identity} label"), series)
         seg_uid = str({**label.info, **places}[_UID])
         report = encapsulated_report(pdf, seg_uid, series, replace(source, identity=f"{source.identity} report"))
-        if label.info.get(f"{_REPORT}{_STATE}") != _STORED:
+        kept = label.info.get(f"{_REPORT}{_STATE}") != _STORED
+        if kept:
             self._outbox.put(report)
             places |= _places(report, _REPORT)
         with self.transaction():
             _check_counts(self._existing(image_id, FINAL).version, number)
             self.update_label_info(image_id, FINAL, places)
-            note(str(report.SOPInstanceUID), hashlib.sha256(pdf).hexdigest())
+            note(str(report.SOPInstanceUID), hashlib.sha256(pdf).hexdigest() if kept else None)
 
     def archive_state(self, image_id: str) -> wire.ArchiveState:
         """Return whose a series is on the server, and what of its label and report is there.
@@ -219,14 +223,7 @@ class DicomWebDatastore(StudyDatastore):
             DicomWebError: The server does not answer.
             InputError: The patient is another one than when the series was fetched, and so than in objects made of it.
         """
-        entry = self._entry(image_id)
-        name, patient_id = self._server.patient(entry)
-        if (name, patient_id) != patient_of(self.series(image_id).headers[0]):
-            self._mirror.forget(entry)
-            raise InputError(
-                f"the archive has series {image_id} under another patient now ({name}, {patient_id}) than when it was "
-                "fetched. The copy here is gone: open the case again, and look whether the label is this patient's"
-            )
+        name, patient_id = self._patient(image_id)
         info = self.get_label_info(image_id, FINAL)
         return wire.ArchiveState(
             archive=self._server.url,
@@ -244,6 +241,7 @@ class DicomWebDatastore(StudyDatastore):
 
         Raises:
             DicomWebError: The server did not take them; they are saved here and will be sent again.
+            InputError: The server has the series under another patient than the report; it is not sent.
         """
         try:
             for (image, kind), uid in self._waiting().items():
@@ -254,6 +252,18 @@ class DicomWebDatastore(StudyDatastore):
                 f"the {'report' if kind else 'label'} is saved on this server, but not yet on the DICOMweb server; it "
                 f"is sent again every minute until it arrives. ({error})"
             ) from error
+
+    def _patient(self, image_id: str) -> tuple[str, str]:
+        """Name and id of a series' patient on the server, those of the copy here. Raises as `archive_state`."""
+        entry = self._entry(image_id)
+        name, patient_id = self._server.patient(entry)
+        if (name, patient_id) != patient_of(self.series(image_id).headers[0]):
+            self._mirror.forget(entry)
+            raise InputError(
+                f"the archive has series {image_id} under another patient now ({name}, {patient_id}) than when it was "
+                "fetched. The copy here is gone: open the case again, and look whether the label is this patient's"
+            )
+        return name, patient_id
 
     def _source(self, info: dict[str, Any], identity: str = "") -> Source:
         return Source(info.get("model"), self._describe(info.get("model"))[1], edited=True, identity=identity)
@@ -285,6 +295,8 @@ class DicomWebDatastore(StudyDatastore):
         with self._sending:
             if self._waiting().get((image_id, kind)) != uid:  # another thread sent it, or a newer label took its place
                 return
+            if kind == _REPORT and self._patient(image_id) != self._outbox.patient(uid):
+                raise InputError(f"the report on {image_id} is of another patient than the archive's: send it anew")
             self._outbox.send(uid)
             with self.transaction():  # a newer label, which waits for its own turn, may be in its place by now
                 if self._waiting().get((image_id, kind)) == uid:

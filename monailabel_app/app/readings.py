@@ -17,7 +17,7 @@ from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.writing import encode_steps
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.review.readers import DISAGREEMENT, INFO, Disagreement, disagreement
+from uncertaintyseg.review.readers import DISAGREEMENT, INFO, MOST, Disagreement, disagreement
 
 if TYPE_CHECKING:
     from monailabel_app.app.application import UncertaintySegApp
@@ -77,7 +77,10 @@ class Readings:
         """
         if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers.split("-")):
             raise InputError("versions: give their numbers with - between, as GET .../readers does")
-        versions = [self._app.datastore().version(image, int(number)) for number in numbers.split("-")]
+        ids = [int(number) for number in numbers.split("-")]
+        if len(set(ids)) < len(ids) or len(ids) > MOST:
+            raise InputError(f"versions: name each of them once, and {MOST} at most")
+        versions = [self._app.datastore().version(image, number) for number in ids]
         comparable, left_out = self._comparable(versions)
         if len(comparable) < len(versions) or len(versions) < 2:
             raise InputError("; ".join(left_out.values()) or _ALONE.format(count=len(versions)))
@@ -88,21 +91,20 @@ class Readings:
         if not versions:
             return [], {}
         last = max(versions, key=lambda version: version.id)
-        meant = self._structures(last)
-        fitting = [version for version in versions if self._structures(version) == meant]
+        meant = [(label.id, label.name) for label in self._structures(last)]
+        fitting = [v for v in versions if [(label.id, label.name) for label in self._structures(v)] == meant]
         reason = "their label is of other structures than that of {reader}"
         others = [version for version in versions if version not in fitting]
         return fitting, {version.made_by: reason.format(reader=last.made_by) for version in others}
 
-    def _structures(self, version: Version) -> list[tuple[int, str]] | None:
-        model = version.info.get("model")
+    def _structures(self, version: Version) -> list[wire.Label]:
         try:
-            return [(label.id, label.name) for label in self._app.structures(model)[0]]
-        except InputError:  # the model is not here any more
-            return None
+            return self._app.structures(version.info.get("model"))[0]
+        except InputError:  # the model is not here any more, and its structures are called after their numbers
+            return []
 
     def _compared(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes]:
-        key = tuple(version.sha256 for version in versions)
+        key = (str(versions[0].info.get("model")), *(version.sha256 for version in versions))
         with self._lock:
             if key not in self._known:
                 self._known[key] = self._compare(versions)
@@ -113,7 +115,7 @@ class Readings:
 
     def _compare(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes]:
         datastore = self._app.datastore()
-        labels = self._app.structures(versions[0].info.get("model"))[0]
+        labels = self._structures(versions[0])
         with tempfile.TemporaryDirectory() as folder:
             read = []
             for version in versions:  # one in memory, the others on disk

@@ -86,7 +86,7 @@ class Sampling(Strategy):
             unlabelled = sorted(datastore.get_unlabeled_images())
             locked = self._assignments.with_others(annotator)
             skipped = self._assignments.skipped_by(annotator) & set(unlabelled)
-            left = [image for image in unlabelled if image not in asked.exclude]
+            left = sorted(set(unlabelled).difference(asked.exclude))
             free = [image for image in left if image not in locked]
             wanted = [image for image in free if image not in skipped] or free
             model, scored = self._scored(asked.model, wanted)

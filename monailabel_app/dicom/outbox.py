@@ -6,10 +6,11 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
+import pydicom
 from pydicom import Dataset
 
 from monailabel_app.dicom.series import is_uid
-from monailabel_app.dicom.server import DicomWebServer
+from monailabel_app.dicom.server import DicomWebServer, patient_of
 from monailabel_app.errors import NotFoundError
 from uncertaintyseg.data.writing import write_bytes
 
@@ -40,18 +41,24 @@ class Outbox:
             DicomWebError: The server did not take it; it stays.
             NotFoundError: It is not here.
         """
-        try:
-            data = self._path(uid).read_bytes()
-        except FileNotFoundError as error:
-            raise NotFoundError(f"object {uid} is not in the outbox: save the label again") from error
-        self._server.store(data)
+        self._server.store(self._read(uid))
         self._path(uid).unlink(missing_ok=True)
+
+    def patient(self, uid: str) -> tuple[str, str]:
+        """Return name and id of the patient that an object is of. Raises `NotFoundError` when it is not here."""
+        return patient_of(pydicom.dcmread(io.BytesIO(self._read(uid))))
 
     def keep_only(self, wanted: Collection[str]) -> None:
         """Drop objects that nothing speaks of: a crash came before they were promised, or a newer label did."""
         for path in self._folder.glob(f"*{_SUFFIX}"):
             if path.name.removesuffix(_SUFFIX) not in wanted:
                 path.unlink(missing_ok=True)
+
+    def _read(self, uid: str) -> bytes:
+        try:
+            return self._path(uid).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"object {uid} is not in the outbox: save the label again") from error
 
     def _path(self, uid: str) -> Path:
         if not is_uid(uid):

@@ -261,9 +261,10 @@ class JobQueue:
                 lane.at_work.future.cancel()
 
     def _drop_prefetches(self, annotator: str) -> None:
-        """So that nobody's prefetches keep those of others, and scores, from their turn."""
+        """So that nobody's keep those of others, and scores, from their turn; one that somebody waits for goes on."""
+        wanted = {job.steps[0].work.key for job in self._unfinished() if job.urgent and job.steps}
         for job in self._unfinished():
-            if job.prefetch_for == annotator:
+            if job.prefetch_for == annotator and job.steps and job.steps[0].work.key not in wanted:
                 self._stop(job, "a newer prefetch took its place")
 
     def _unfinished(self) -> list[Job]:

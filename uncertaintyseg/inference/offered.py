@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from uncertaintyseg.errors import BundleError
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.methods import has_own_backbone, methods, options_of
@@ -42,11 +43,16 @@ _SOURCES = {
 def offered_methods(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[Method]:
     """The passes that can run on a model as it is, as far as its configuration tells, which is all that is read.
 
+    None where that cannot be read: what is wrong is said to whoever runs the model, and other models are still offered.
+
     Args:
         bundle: the model.
         others: all models that there are, for an ensemble.
     """
-    return [_counted(bundle, _method(name)) for name in PASSES if _can_run(bundle, name, others)]
+    try:
+        return [_counted(bundle, _method(name)) for name in PASSES if _can_run(bundle, name, others)]
+    except BundleError:
+        return []
 
 
 def run_options(bundle: Bundle) -> list[RunOption]:
@@ -106,7 +112,10 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
 def _fits(bundle: Bundle, other: Bundle) -> bool:
     """Whether another model can stand beside one in an ensemble."""
     same = (other.task, other.labels) == (bundle.task, bundle.labels) and other.name != bundle.name
-    return bool(same and other.checksum and has_own_backbone(other))
+    try:
+        return bool(same and other.checksum and has_own_backbone(other))
+    except BundleError:  # that one is damaged, and not this one
+        return False
 
 
 def _has_dropout(config: Any, *, inside: bool = False) -> bool:

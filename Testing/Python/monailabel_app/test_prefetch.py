@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import defaultdict
@@ -117,6 +118,19 @@ def test_a_newer_prefetch_takes_the_place_of_the_annotators_own_older_one_only(s
     assert "newer prefetch" in server.state(mine)["error"]
     assert {server.state(others)["state"], server.state(newer)["state"]} <= {"queued", "running"}
     assert prefetch(35, client_id="ann") == newer
+
+
+def test_a_newer_prefetch_leaves_one_alone_for_whose_result_somebody_waits(server, prefetch):
+    mine = prefetch(38, client_id="ann")
+    server.started(mine)
+    record = {"strategy": {"predictive_entropy": {"ts": 1, "score": 0.3}}}  # served since: a job of its own
+    server.http.put("/datastore/image/info?image=large", data={"info": json.dumps(record)}).raise_for_status()
+    wanted = server.job(kind="infer", model=server.model, image="large", params={"seed": 38})
+    assert wanted != mine
+    prefetch(39, client_id="ann")
+    assert {server.state(job)["state"] for job in (mine, wanted)} == {"running"}
+    record = {"strategy": None}
+    server.http.put("/datastore/image/info?image=large", data={"info": json.dumps(record)}).raise_for_status()
 
 
 def test_a_prefetch_comes_before_scores_and_after_what_somebody_waits_for(server, prefetch):

@@ -59,8 +59,10 @@ def test_with_one_reader_it_says_why_not_and_other_versions_make_no_map(guarded,
     assert (found["maps"], found["regions"]) == ({}, [])
     assert found["reason"].startswith("readers are compared where two or more")
     route, number = f"/uncertainty/v1/cases/{image}/readers", versions(read_twice, image)[0]["id"]
-    for numbers, status in ((f"{number}", 400), ("1-x", 400), (f"{number}-999999", 404)):
+    for numbers, status in ((f"{number}", 400), ("1-x", 400), (f"{number}-999999", 404), (f"{number}-{number}", 400)):
         assert read_twice.get(f"{route}/{numbers}/reader_disagreement.nii.gz").status_code == status
+    many = read_twice.get(f"{route}/{'-'.join(map(str, range(1, 300)))}/reader_disagreement.nii.gz")
+    assert (many.status_code, many.json()["detail"]) == (400, "versions: name each of them once, and 256 at most")
     assert read_twice.get("/uncertainty/v1/cases/nobody/readers").status_code == 404
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import suppress
@@ -69,7 +70,7 @@ def series(tmp_path_factory) -> dict[str, str]:
     """Folder by SeriesInstanceUID: a case for each test."""
     root = tmp_path_factory.mktemp("cases")
     return {
-        write_series(root / str(n), hounsfield(n), make_affine((1, 1.5, 2), (3, 4, 5))): root / str(n) for n in range(5)
+        write_series(root / str(n), hounsfield(n), make_affine((1, 1.5, 2), (3, 4, 5))): root / str(n) for n in range(6)
     }
 
 
@@ -122,6 +123,7 @@ def test_who_and_where_is_told_first_then_label_and_report_are_stored_once(hospi
     sent = [entry for entry in hospital.ask("GET", "/uncertainty/v1/audit").json() if entry["event"] == "archive"]
     assert [entry["case"] for entry in sent] == [labelled] * 2
     assert (sent[-1]["version"], sent[-1]["archive"]) == (before["version"], hospital.proxy.url)
+    assert [entry["sha256"] for entry in sent] == [None, hashlib.sha256(PDF).hexdigest()]  # the second went nowhere
     assert sent[-1]["sop_instance_uid"] == report.SOPInstanceUID
 
 
@@ -177,18 +179,39 @@ def test_what_cannot_be_sent_is_refused_and_nothing_is_stored(hospital, labelled
     assert hospital.objects(labelled, "DOC") == []
 
 
-def test_a_series_that_the_archive_has_under_another_patient_by_now_is_not_reported_on(hospital, series, labelled):
+def move_to_another_patient(hospital: Hospital, folder: Path, image: str) -> None:
     with hospital.orthanc.http as http:
-        [series_id] = http.post(
-            "/tools/find", json={"Level": "Series", "Query": {"SeriesInstanceUID": labelled}}
-        ).json()
+        [series_id] = http.post("/tools/find", json={"Level": "Series", "Query": {"SeriesInstanceUID": image}}).json()
         http.delete(f"/series/{series_id}").raise_for_status()
-    for path in series[labelled].iterdir():
+    for path in folder.iterdir():
         header = pydicom.dcmread(path)
         header.PatientID, header.PatientName = "other", "Other^Person"
         header.save_as(path)
-    hospital.orthanc.upload(series[labelled])
-    reply = hospital.ask("GET", f"/uncertainty/v1/cases/{labelled}/archive")
-    assert reply.status_code == 400
+    hospital.orthanc.upload(folder)
+
+
+def test_a_series_that_the_archive_has_under_another_patient_by_now_is_not_reported_on(hospital, series, labelled):
+    version = hospital.state(labelled)["version"]
+    move_to_another_patient(hospital, series[labelled], labelled)
+    reply = hospital.send(labelled, version)  # by a client that did not ask first
+    assert reply.status_code == 400, reply.text
     assert "another patient now (Other^Person, other)" in reply.json()["detail"]
+    assert hospital.objects(labelled, "DOC") == []
     assert hospital.state(labelled)["patient_id"] == "other"  # fetched anew
+    assert hospital.send(labelled, version).json()["report"] == "stored"
+    assert hospital.objects(labelled, "DOC")[0].PatientID == "other"
+
+
+def test_a_report_that_waits_is_not_sent_once_the_archive_has_another_patient(hospital, series, labelled):
+    version = hospital.state(labelled)["version"]
+    hospital.proxy.is_down = True
+    assert hospital.send(labelled, version).status_code == 502
+    move_to_another_patient(hospital, series[labelled], labelled)
+    hospital.proxy.is_down = False
+    assert hospital.ask("GET", f"/uncertainty/v1/cases/{labelled}/archive").status_code == 400  # fetched anew below
+    assert hospital.state(labelled)["report"] == "waiting"
+    hospital.process.kill()
+    hospital.process.wait(timeout=30)
+    hospital.start()  # and so it sends what waits
+    servers.poll(lambda: "is of another patient than the archive's" in (hospital.folder / "log.txt").read_text())
+    assert hospital.objects(labelled, "DOC") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,18 @@ def test_an_ensemble_is_offered_where_another_model_has_a_network_of_its_own():
     assert "ensemble" not in names(found["hippocampus_low_rank"])
     [tta] = [method for method in offered_methods(found["hippocampus_low_rank"]) if method.name == "tta"]
     assert tta.passes == 2  # mirrored along one axis only
+
+
+@pytest.mark.parametrize("text", [None, "{"], ids=["missing", "no JSON"])
+def test_a_damaged_model_offers_nothing_and_takes_nothing_from_others(tiny_bundle, tmp_path, text):
+    bundle = tiny_bundle("low_rank")
+    damaged = Bundle.load(shutil.copytree(bundle.folder, tmp_path / "damaged"))
+    for name in ("train", "inference"):
+        file = damaged.folder / "configs" / f"{name}.json"
+        file.unlink() if text is None else file.write_text(text)
+    assert names(damaged, [bundle]) == []
+    assert "ensemble" not in names(bundle, [damaged])
+    assert names(bundle, [damaged]) == names(bundle)
 
 
 def test_draws_are_offered_where_a_head_has_whole_shapes():
