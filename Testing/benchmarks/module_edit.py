@@ -18,10 +18,11 @@ from slicer_host import desktop
 host = desktop.start()  # brings slicer.i18n, which the logic imports
 
 from UncertaintySegLib.logic.drafts import Draft, Drafts  # noqa: E402
-from UncertaintySegLib.logic.editing import RISK, Editing  # noqa: E402
+from UncertaintySegLib.logic.editing import Editing  # noqa: E402
 from UncertaintySegLib.logic.session import Session  # noqa: E402
 from UncertaintySegLib.scene import editing, masks, segments  # noqa: E402
 from UncertaintySegLib.scene.case import CaseScene  # noqa: E402
+from UncertaintySegLib.server.replies import RISK  # noqa: E402
 from UncertaintySegLib.server.worker_client import WorkerClient  # noqa: E402
 
 

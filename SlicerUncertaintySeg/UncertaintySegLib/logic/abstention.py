@@ -12,9 +12,8 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene.abstention import Abstention
 from UncertaintySegLib.scene.curve_plot import CurvePlot
+from UncertaintySegLib.server.replies import RISK
 from UncertaintySegLib.server.results import parse_promise
-
-MAP = "error_probability"
 
 
 class AbstentionLogic:
@@ -50,7 +49,7 @@ class AbstentionLogic:
     @property
     def fetching(self) -> bool:
         """Whether the map is wanted and on its way."""
-        return self._is_wanted and MAP in self.session.maps.fetching
+        return self._is_wanted and RISK in self.session.maps.fetching
 
     def ask(self, alpha: float, delta: float | None) -> None:
         """Have another bound promised: at most `alpha` left wrong, on average or with confidence 1 - `delta`."""
@@ -132,10 +131,10 @@ class AbstentionLogic:
     def _follow(self) -> None:
         scene, wanted = self.session.scene, self._is_wanted
         if wanted:
-            scene.pinned.add(MAP)
+            scene.pinned.add(RISK)
         else:
-            scene.pinned.discard(MAP)
-        risk = scene.maps.get(MAP)
+            scene.pinned.discard(RISK)
+        risk = scene.maps.get(RISK)
         if wanted and risk is None:
             self.overlay.prepare(scene.case)
             self._fetch()
@@ -161,8 +160,8 @@ class AbstentionLogic:
 
     def _fetch(self) -> None:
         result = self.session.state.result
-        if result is not None and MAP in result.maps:
-            self.session.maps.fetch(MAP, self._on_map, self._on_failed)
+        if result is not None and RISK in result.maps:
+            self.session.maps.fetch(RISK, self._on_map, self._on_failed)
         else:
             self.session.fail(SceneError(_("This model has no map of its error probability: choose another one.")))
 
@@ -172,5 +171,5 @@ class AbstentionLogic:
 
     def _on_failed(self) -> None:
         self.fill = self.outlines = self.solid = False
-        self.session.scene.pinned.discard(MAP)
+        self.session.scene.pinned.discard(RISK)
         self.changed.emit()

@@ -20,8 +20,8 @@ from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene import editing, masks, navigation, segment_list
 from UncertaintySegLib.scene.segment_list import SegmentList
+from UncertaintySegLib.server.replies import RISK
 
-RISK = "error_probability"
 _CONTENTS = slicer.vtkSegmentation
 _EVENTS = (
     *(_CONTENTS.SourceRepresentationModified, _CONTENTS.SegmentAdded, _CONTENTS.SegmentRemoved),

@@ -15,10 +15,9 @@ from UncertaintySegLib.errors import SceneError, UncertaintySegError
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import Model, Sample
+from UncertaintySegLib.server.replies import RISK, Model, Sample
 from UncertaintySegLib.server.results import InferResult, parse_result
 
-_RISK = "error_probability"
 _LONG = ("structures", "region")
 
 
@@ -145,7 +144,7 @@ class Inference:
             self.session.say(f"{said} {existing.remark}".strip())
 
         params = {"trusted": "none", "accepted": []}
-        arguments = {"result": base.key, "file": str(existing.file), "params": params, "maps": [_RISK]}
+        arguments = {"result": base.key, "file": str(existing.file), "params": params, "maps": [RISK]}
         self.session.ask("review", arguments, done, stage=_("Comparing the label with the model"))
 
     def _show_review(self, review: InferResult, base: InferResult, existing: _Existing, maps: dict[str, Path]) -> None:
@@ -156,8 +155,8 @@ class Inference:
         if existing.node is not None:
             self._hide(existing.node)
         scene.edited = False
-        if _RISK in maps:
-            scene.wanted = _RISK  # the one map that is of this label, and not of the model's own
+        if RISK in maps:
+            scene.wanted = RISK  # the one map that is of this label, and not of the model's own
         self.session.show_result(review, None, maps, base=base)
 
     def _require(self, sample: Sample) -> None:

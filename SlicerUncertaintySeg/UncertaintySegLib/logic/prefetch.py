@@ -12,9 +12,9 @@ from UncertaintySegLib.logic.cases import Cases
 from UncertaintySegLib.logic.inference import first_maps
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.server.replies import RISK
 
 _logger = logging.getLogger(__name__)
-_RISK = "error_probability"  # sections want it of every result
 
 
 class Prefetch:
@@ -57,7 +57,7 @@ class Prefetch:
             "params": {**self.cases.next_params(self.cases.seen | {self._case}), "peek": True},
             "model": model.name if model else None,
             "run": RunChoice().params(model) if model else {},
-            "maps": list(dict.fromkeys([*first_maps(session.scene, model), _RISK])) if model else [],
+            "maps": list(dict.fromkeys([*first_maps(session.scene, model), RISK])) if model else [],
             "client_id": session.client_id,
         }
 

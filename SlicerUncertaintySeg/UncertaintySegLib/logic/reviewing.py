@@ -9,11 +9,12 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
-from UncertaintySegLib.logic.editing import RISK, Editing
+from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.losses import REMOVED
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.server.replies import RISK
 from UncertaintySegLib.server.results import InferResult, Structure, parse_result
 
 ANOMALY = "anomaly"

@@ -65,15 +65,24 @@ class Keys:
 
 
 def _press(sequence: str, action: Callable[[], None]) -> None:
-    """Act, unless somebody types; Esc leaves the text field, and Space presses the button that has the focus."""
+    """Act, unless somebody types; Esc leaves the text field, and Space presses the button or ticks the cell at hand."""
     widget = qt.QApplication.focusWidget()
     if widget is not None and any(widget.inherits(kind) for kind in _TEXT_FIELDS):
         if sequence == "Esc":
             widget.clearFocus()
     elif widget is not None and sequence == "Space" and widget.inherits("QAbstractButton"):
         widget.click()
-    else:
+    elif not (widget is not None and sequence == "Space" and widget.inherits("QTableWidget") and _tick(widget)):
         action()
+
+
+def _tick(table) -> bool:
+    """Tick the cell at the cursor of a table, or take the tick away; returns whether it is one with a tick."""
+    item = table.currentItem()
+    if item is None or item.data(qt.Qt.CheckStateRole) is None:
+        return False
+    item.setCheckState(qt.Qt.Unchecked if item.checkState() == qt.Qt.Checked else qt.Qt.Checked)
+    return True
 
 
 def _rest(sequences: Iterable[str]) -> None:

@@ -80,6 +80,22 @@ def test_enter_opens_the_case_in_the_table_and_space_presses_a_button(typist):
     assert user.state.result is not None
 
 
+def test_space_ticks_a_structure_of_the_run_in_its_table(typist):
+    import qt
+
+    user, table = typist, typist.ui("Segment").structuresTable
+    press(user, "Shift+C")
+    user.panel.sections["Segment"].button.collapsed = False
+    user.ui("Segment").runGroupBox.collapsed = False
+    user.desktop.process_events()
+    table.setFocus()
+    table.setCurrentCell(1, 1)
+    for state in (qt.Qt.Unchecked, qt.Qt.Checked):
+        press(user, "Space")
+        assert table.item(1, 1).checkState() == state
+    assert user.ui("Segment").structuresLabel.text == "All 2 structures get maps, regions and rows."
+
+
 def test_the_editors_keys_mean_what_they_mean_in_the_segment_editor(typist):
     user, editor = typist, typist.edit.editor
     press(user, "1")
