@@ -174,7 +174,7 @@ class Cases:
 
         def done(answer: dict[str, Any]) -> None:
             served = answer["sample"].get("id")
-            if served in present:
+            if served in list(present):  # what a strange server sends may have no hash
                 text = _("The server offers {case} again: choose another one from the table.")
                 session.say(text.format(case=served))
             elif served:

@@ -210,7 +210,7 @@ def test_what_a_volume_of_the_users_own_brought_into_the_scene_goes_with_its_cas
     user.wait()
     user.desktop.answers.buttons += ["Ok"] * 2
     user.next_case()
-    assert [node.GetName() for node in nodes.marked(slicer.mrmlScene)] == ["phantom_1"]
+    assert [node.GetName() for node in nodes.marked(slicer.mrmlScene)] == ["phantom_1", "phantom_1 to review"]
     assert volume.GetScene() is not None
 
 

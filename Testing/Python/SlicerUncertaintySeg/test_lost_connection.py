@@ -175,7 +175,7 @@ def test_a_token_that_ends_while_one_works_keeps_the_work(user, full_server):
     full_server.refusals["/"] = refusal(401, "the token has ended")
     user.press("Edit", "submitButton")
     assert "the token has ended" in user.status
-    user.press_everything()
+    user.press_everything(("startButton", "undoButton"))
     full_server.refusals.clear()
     user.ui("Report").readOnlyCheckBox.setChecked(False)
     user.connect(full_server.url)

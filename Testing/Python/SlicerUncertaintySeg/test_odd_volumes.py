@@ -248,7 +248,7 @@ def test_nothing_found_by_the_model_can_be_drawn_on_and_an_empty_label_is_asked_
     user.begin(full_server.url)
     assert user.ui("Regions").progressLabel.text == "The model doubts no region."
     user.press("Edit", "submitButton")
-    assert user.desktop.answers.asked[-1] == "All segments of phantom_1 are empty. Submit an empty label?"
+    assert user.desktop.answers.asked[-1].startswith("All segments of phantom_1 are empty.")
     assert not list(full_server.uploads)
     user.paint(_ORGAN)
     user.press("Edit", "submitButton")

@@ -11,7 +11,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import nibabel as nib
 import numpy as np
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"image": query["image"][0]})
             return
         name = f"{parse_qs(urlsplit(self.path).query)['image'][0]}.nii.gz"
-        self._file(wire.case["scan"], {"Content-Disposition": f'attachment; filename="{name}"'})
+        self._file(wire.case["scan"], {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
 
     def _label(self, _path: str, body: bytes):
         wire = self.wire
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         saved = [content for query, _, content, _ in wire.uploads if query and "tag" in query]
         name = f"{wire.case['name']}.nii.gz"
-        self._answer(saved[-1], 200, {"Content-Disposition": f'attachment; filename="{name}"'})
+        self._answer(saved[-1], 200, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
 
     def _archive(self, _path: str, body: bytes):
         if self.command == "POST":
