@@ -43,7 +43,7 @@ def body_limit(rule: Rule, headers: Headers, max_upload: int) -> int:
     if row in _UPLOADS and headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return max_upload
     if row in _REPORTS:
-        return REPORT
+        return min(REPORT, max_upload)
     return STROKES if row in _STROKES else JSON
 
 
