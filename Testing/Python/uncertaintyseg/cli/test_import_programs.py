@@ -46,7 +46,7 @@ def test_a_torchscript_file_is_used_as_any_model(command, own, script, data, tmp
     scan = data / "images" / "case_0.nii.gz"
     for method in ("tta", "noise"):
         report = command("predict", "net", scan, "--output", tmp_path / method, "--method", method, "--json").json
-        assert [row["name"] for row in report["structures"]] == ["organ", "lesion"]
+        assert {row["name"] for row in report["structures"]} == {"organ", "lesion"}
         assert report["case_scores"]["mutual_information"] > 0
     rows = command("audit", data, "--model", "net", "--json").json["structures"]
     assert {row["name"] for row in rows} == {"organ", "lesion"}
@@ -61,7 +61,7 @@ def test_a_temperature_is_fitted_to_a_torchscript_file(command, own, script, dat
     assert ended.code == 0, ended.err
     scan = data / "images" / "case_0.nii.gz"
     report = command("predict", "net_temperature", scan, "--output", own.parent / "out", "--json").json
-    assert [row["name"] for row in report["structures"]] == ["organ", "lesion"]
+    assert {row["name"] for row in report["structures"]} == {"organ", "lesion"}
 
 
 def test_a_bundle_shows_what_it_runs_and_is_used_once_trusted(command, own, data, tmp_path):
