@@ -133,7 +133,7 @@ def its_truths(corrected) -> np.ndarray:
 def test_after_clicks_it_does_too_also_where_much_is_undecided(corrected, its_truths, monkeypatch, most):
     if most:
         undecided = int((corrected._moments.probability.amax(1) < 1 - 1e-3).sum())
-        monkeypatch.setattr("uncertaintyseg.inference.conditioned.DRAWN", most * undecided)
+        monkeypatch.setattr("uncertaintyseg.inference.corrected.DRAWN", most * undecided)
     found = [corrected._drawn(SAMPLES, seed) for seed in range(REPEATS // 2)]
     assert {one.count for one in found} == {most or SAMPLES}
     assert found[0].coverage >= 0.95
@@ -142,7 +142,7 @@ def test_after_clicks_it_does_too_also_where_much_is_undecided(corrected, its_tr
 
 def test_after_clicks_there_is_none_where_too_much_is_undecided(corrected, monkeypatch):
     undecided = int((corrected._moments.probability.amax(1) < 1 - 1e-3).sum())
-    monkeypatch.setattr("uncertaintyseg.inference.conditioned.DRAWN", 39 * undecided - 1)
+    monkeypatch.setattr("uncertaintyseg.inference.corrected.DRAWN", 39 * undecided - 1)
     found = corrected._drawn(SAMPLES, 0)
     assert (found.limits, found.dice, found.count) == (None, None, 0)
     assert "too much is undecided" in found.method
