@@ -60,9 +60,9 @@ def shared_data() -> Path:
 def session_host():
     """The Slicer core of this process."""
     pytest.importorskip("slicer")
-    from uncertaintyseg import viewer
+    import headless_slicer
 
-    return viewer.start()
+    return headless_slicer.start()
 
 
 @pytest.fixture

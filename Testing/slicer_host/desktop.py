@@ -27,6 +27,7 @@ import slicer
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from shiboken6 import isValid
 
+from headless_slicer import application
 from slicer_host import (
     dialogs,
     event_loop,
@@ -44,7 +45,6 @@ from slicer_host.node_combo_box import qMRMLNodeComboBox
 from slicer_host.qt_application import SlicerApplication
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
 from slicer_host.strokes import erase, paint
-from uncertaintyseg.viewer import application
 
 __all__ = [
     "LoadedModule",

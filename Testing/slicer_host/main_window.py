@@ -8,10 +8,10 @@ import numpy as np
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from headless_slicer.application import Host
+from headless_slicer.layout import Rectangle
 from slicer_host.module_manager import ModuleSelector
 from slicer_host.scriptable import stand_in
-from uncertaintyseg.viewer.application import Host
-from uncertaintyseg.viewer.layout import Rectangle
 
 _BAR = 20  # pixels
 _GAP = 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
 
+from headless_slicer.application import Host
 from slicer_host import event_loop
 from slicer_host.io_manager import CoreIOManager
 from slicer_host.module_manager import ModuleManager
 from slicer_host.scriptable import stand_in
-from uncertaintyseg.viewer.application import Host
 
 VERSION = (5, 11)
 

@@ -110,6 +110,7 @@ class Readings:
     regions: tuple[Place, ...] = ()
 
 
+@tolerant
 def parse_final(data: dict[str, Any]) -> FinalLabel | None:
     """Make the `FinalLabel` of a row of cases; None where it has none."""
     final = data.get("final")

@@ -8,8 +8,8 @@ pytest.importorskip("PySide6")
 
 from PySide6 import QtCore, QtWidgets
 
+from headless_slicer import layout, view_widgets
 from slicer_host import read_headers, scriptable
-from uncertaintyseg.viewer import layout, view_widgets
 
 VIEWS = {
     "qSlicerLayoutManager": layout.LayoutManager,

@@ -60,13 +60,13 @@ class Tour:
     """
 
     def __init__(self, client: Client, studies: Studies, pictures: Path, models: Sequence[str]) -> None:
-        from uncertaintyseg import viewer
+        import headless_slicer
         from UncertaintySegLib.scene.case import CaseScene
 
         self.client, self.studies, self.pictures, self.models = client, studies, pictures, models
         self.downloads = pictures.parent / "downloads"
         pictures.mkdir(parents=True, exist_ok=True)
-        self.host = viewer.start()
+        self.host = headless_slicer.start()
         self.scene: CaseScene = CaseScene(self.host.scene)
         self.views = {plane: self.host.slice_view(name, size=_SIZE) for plane, name in _VIEWS.items()}
 

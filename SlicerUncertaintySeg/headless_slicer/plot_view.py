@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from uncertaintyseg.viewer.views import Picture
+from headless_slicer.views import Picture
 
 _AXES = {vtk.vtkAxis.LEFT: "YAxis", vtk.vtkAxis.BOTTOM: "XAxis"}
 

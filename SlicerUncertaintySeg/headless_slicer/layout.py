@@ -12,7 +12,7 @@ from itertools import pairwise
 import slicer
 import vtk
 
-from uncertaintyseg.viewer.view_widgets import PlotWidget, SliceWidget, ThreeDWidget
+from headless_slicer.view_widgets import PlotWidget, SliceWidget, ThreeDWidget
 
 Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import slicer
 
-from uncertaintyseg import viewer
+import headless_slicer
 
 
 def test_there_is_one_host(host):
-    assert viewer.start() is host
+    assert headless_slicer.start() is host
     assert slicer.mrmlScene is host.scene
     assert slicer.app.applicationLogic() is host.application_logic
     assert slicer.app.layoutManager() is host.layout.manager
 
 
 def test_the_scene_comes_without_qt():
-    draw = "from uncertaintyseg import viewer; viewer.start().slice_view('Red').image()"
+    draw = "import headless_slicer; headless_slicer.start().slice_view('Red').image()"
     code = f"{draw}; import sys; print('PySide6' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert done.stdout.strip() == "False"

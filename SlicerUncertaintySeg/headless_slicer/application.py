@@ -11,9 +11,9 @@ from types import ModuleType, SimpleNamespace
 import slicer
 import vtk
 
-from uncertaintyseg.viewer.layout import Layout
-from uncertaintyseg.viewer.plot_view import PlotView
-from uncertaintyseg.viewer.views import SliceView, ThreeDView, register_displayable_managers
+from headless_slicer.layout import Layout
+from headless_slicer.plot_view import PlotView
+from headless_slicer.views import SliceView, ThreeDView, register_displayable_managers
 
 _host: Host | None = None
 
@@ -33,7 +33,7 @@ class Host:
         self._slice_views: dict[str, SliceView] = {}
         self._three_d_views: dict[str, ThreeDView] = {}
         self._plot_views: dict[str, PlotView] = {}
-        self._temporary = tempfile.TemporaryDirectory(prefix="slicer_viewer_")
+        self._temporary = tempfile.TemporaryDirectory(prefix="headless_slicer_")
         self._connect_application_logic()
         self._connect_modules()
         register_displayable_managers(self.application_logic)
@@ -169,7 +169,7 @@ def start() -> Host:
 
 def _add_translation() -> None:
     """Make `slicer.i18n`, which the wheel lacks, importable: every text stays as it is."""
-    i18n = ModuleType("slicer.i18n", doc="Stand-in of uncertaintyseg.viewer")
+    i18n = ModuleType("slicer.i18n", doc="Stand-in of headless_slicer")
     i18n.tr = lambda text: text
     i18n.translate = lambda _context, text: text
     sys.modules[i18n.__name__] = slicer.i18n = i18n

@@ -1,8 +1,8 @@
 """Real MRML scenes, slice views and 3D views without the Slicer desktop, for pictures and tests.
 
-    from uncertaintyseg import viewer
+    import headless_slicer
 
-    host = viewer.start()
+    host = headless_slicer.start()
     view = host.slice_view("Red")
     view.save_png("red.png")
 
@@ -12,8 +12,8 @@ It needs the `slicer-core` wheel and no Qt. The scene, its logics and what draws
 
 from __future__ import annotations
 
-from uncertaintyseg.viewer.application import Host, start
-from uncertaintyseg.viewer.plot_view import PlotView
-from uncertaintyseg.viewer.views import SliceView, ThreeDView
+from headless_slicer.application import Host, start
+from headless_slicer.plot_view import PlotView
+from headless_slicer.views import SliceView, ThreeDView
 
 __all__ = ["Host", "PlotView", "SliceView", "ThreeDView", "start"]
