@@ -7,6 +7,7 @@ import math
 import numpy as np
 import qt
 
+from UncertaintySegLib.panel.widgets import painted
 from UncertaintySegLib.scene.curve_plot import BLUE, GREEN, GREY, ORANGE, Chart, ends
 
 Color = tuple[float, float, float]
@@ -24,16 +25,12 @@ def draw(chart: Chart, width: int, height: int, *, ink: qt.QColor, paper: qt.QCo
         paper: Colour behind them.
         ratio: Pixels of the screen for one of `width`.
     """
-    pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(paper)
-    painter = qt.QPainter(pixmap)
-    painter.setRenderHint(qt.QPainter.Antialiasing)
-    try:
+
+    def draw_on(painter: qt.QPainter) -> None:
+        painter.setRenderHint(qt.QPainter.Antialiasing)
         _Drawing(painter, chart, width, height, ink).draw()
-    finally:
-        painter.end()
-    return pixmap
+
+    return painted(width, height, paper, ratio, draw_on)
 
 
 class _Drawing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import qt
 
+from UncertaintySegLib.panel.widgets import painted
 from UncertaintySegLib.scene.colors import heat_scale
 
 HEIGHT = 40
@@ -31,15 +32,9 @@ def draw(
         paper: Colour behind them.
         ratio: Pixels of the screen for one of `width`.
     """
-    pixmap = qt.QPixmap(round(width * ratio), round(HEIGHT * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(paper)
-    painter = qt.QPainter(pixmap)
-    try:
-        _draw(painter, low / high, high, scale, width - 2 * _EDGE, ink)
-    finally:
-        painter.end()
-    return pixmap
+    return painted(
+        width, HEIGHT, paper, ratio, lambda painter: _draw(painter, low / high, high, scale, width - 2 * _EDGE, ink)
+    )
 
 
 def _draw(painter: qt.QPainter, hidden: float, high: float, scale: str, length: int, ink: qt.QColor) -> None:

@@ -110,3 +110,16 @@ def color_icon(color: tuple[float, float, float] | None):
     pixmap = qt.QPixmap(12, 12)
     pixmap.fill(qt.QColor(*(round(255 * part) for part in color or (0.85, 0.85, 0.85))))
     return qt.QIcon(pixmap)
+
+
+def painted(width: int, height: int, paper: qt.QColor, ratio: float, draw: Callable[[qt.QPainter], None]) -> qt.QPixmap:
+    """Return a picture with what `draw` paints on `paper`; `ratio` pixels of the screen for one of `width`."""
+    pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(paper)
+    painter = qt.QPainter(pixmap)
+    try:
+        draw(painter)
+    finally:
+        painter.end()
+    return pixmap
