@@ -36,6 +36,7 @@ from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.content import content_hash
+from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.tokens import Role
 
 _RESERVED = ("lease", "skipped", "scores", "strategy", "version", UPLOADED, WRITTEN, *PLACES)
@@ -191,7 +192,11 @@ def dataset(app: AppInstance, limit_cases: Annotated[int | None, Query(ge=1, lt=
 def _numbers(app: UncertaintySegApp, model: str | None, voxels: np.ndarray) -> list[dict[str, Any]]:
     """What the numbers of a stored label mean, as MONAI Label's clients read it."""
     names = {label.id: label.name for label in app.structures(model)[0]}
-    return [{"name": names[value], "idx": value} for value in np.unique(voxels).tolist() if value in names]
+    return [
+        {"name": names[value], "idx": value}
+        for value in np.flatnonzero(class_voxels(voxels)).tolist()
+        if value in names
+    ]
 
 
 def _free(info: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.writing import encode_steps
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.review.readers import DISAGREEMENT, INFO, MOST, Disagreement, disagreement
 
 if TYPE_CHECKING:
@@ -122,7 +123,10 @@ class Readings:
                 voxels, affine = version_voxels(datastore, version)
                 np.save(path := Path(folder) / f"{version.id}.npy", voxels, allow_pickle=False)
                 read.append(np.load(path, mmap_mode="r", allow_pickle=False))
-            ids = {int(value) for reader in read for value in np.unique(reader)} - {0, *(item.id for item in labels)}
+            ids = {int(value) for reader in read for value in np.flatnonzero(class_voxels(reader))} - {
+                0,
+                *(item.id for item in labels),
+            }
             named = [*labels, *(wire.Label(id=i, name=f"class {i}", rgb=(128, 128, 128)) for i in sorted(ids))]
             found = disagreement(read, named, affine)
         data = encode_steps(found.steps, affine, found.slope, 0.0)

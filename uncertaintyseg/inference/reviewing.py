@@ -11,6 +11,7 @@ import numpy as np
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import doubted_difference, label_error, review_label
@@ -110,8 +111,8 @@ def reviewed(
 
 def _removed(own: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Ids of the structures of one label that are gone in another, see `KEPT`."""
-    size = int(max(own.max(), label.max())) + 1
-    before, now = (np.bincount(ids.ravel(), minlength=size) for ids in (own, label))
+    before, now = class_voxels(own), class_voxels(label)
+    now = np.pad(now, (0, max(len(before) - len(now), 0)))[: len(before)]
     ids = np.flatnonzero(now < KEPT * before)
     return ids[ids > 0]
 

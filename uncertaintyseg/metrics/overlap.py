@@ -98,6 +98,16 @@ def overlap(
     )
 
 
+def class_voxels(label: np.ndarray) -> np.ndarray:
+    """Count the voxels of each class id of a label `[*S]`: int64 `[largest id + 1]`, without a copy of the label."""
+    flat = label.ravel(order="K")
+    size = int(flat.max(initial=0)) + 1
+    counts = np.zeros(size, np.int64)
+    for part in blocks(flat.size):
+        counts += np.bincount(flat[part], minlength=size)
+    return counts
+
+
 def confusion_matrix(label: np.ndarray, reference: np.ndarray, classes: int) -> np.ndarray:
     """Voxels by reference class (row) and label class (column), int64 `[C, C]`, from class ids `[*S]`.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from uncertaintyseg.metrics.arrays import check_shapes
-from uncertaintyseg.review.boxes import slabs
+from uncertaintyseg.metrics.overlap import class_voxels, confusion_matrix
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.wire import Label, Region, StructureChange
 
@@ -41,17 +41,12 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         InputError: for labels of different shapes.
     """
     check_shapes("the second label", second.shape, first.shape)
-    ids = np.union1d(np.unique(first), np.unique(second)).astype(np.int64)
+    ids = np.union1d(*(np.flatnonzero(class_voxels(label)) for label in (first, second)))
     known = {label.id: label for label in labels}
     named = [known.get(i) or Label(id=i, name=f"class {i}", rgb=(128, 128, 128)) for i in ids.tolist() if i]
-    both = np.zeros((len(ids), len(ids)), np.int64)
-    rows = np.zeros(int(ids.max(initial=0)) + 1, np.int64)  # of `both`, by class id
+    rows = np.zeros(int(ids.max(initial=0)) + 1, np.uint16)  # of the matrix, by class id
     rows[ids] = np.arange(len(ids))
-    differs = np.zeros(first.shape, bool)
-    for slab in slabs(first.shape):
-        one, other = (rows[values[slab].ravel()] for values in (first, second))
-        both += np.bincount(one * len(ids) + other, minlength=both.size).reshape(both.shape)
-        np.not_equal(first[slab], second[slab], out=differs[slab])
+    both = confusion_matrix(rows[second], rows[first], max(len(ids), 1))
     sizes = dict(zip(ids.tolist(), zip(both.sum(1).tolist(), both.sum(0).tolist(), strict=True), strict=True))
     shared = dict(zip(ids.tolist(), np.diag(both).tolist(), strict=True))
     ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
@@ -65,5 +60,5 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         )
         for label in named
     ]
-    places = regions(first, differs, {}, named, affine, alternative=second) if named else []
+    places = regions(first, first != second, {}, named, affine, alternative=second) if named else []
     return Difference(int(both.sum() - np.trace(both)), changes, places)

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from sklearn import metrics as sk
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.metrics.overlap import class_averages, confusion_matrix, dice, overlap
+from uncertaintyseg.metrics.overlap import class_averages, class_voxels, confusion_matrix, dice, overlap
 
 SPACING = (0.5, 1.5, 4.0)
 masks = arrays(bool, (4, 4, 3))
@@ -195,3 +195,10 @@ def test_averages_leave_absent_structures_out():
     assert (empty["accuracy"], empty["frequency_weighted_iou"]) == (1, 1)
     assert math.isnan(empty["macro_dice"])
     assert math.isnan(empty["micro_iou"])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_voxels_of_each_class_are_counted_in_any_memory_order(order):
+    label = np.asarray(np.random.default_rng(5).integers(0, 300, (7, 6, 5)), np.uint16, order=order)
+    assert class_voxels(label).tolist() == [(label == value).sum() for value in range(label.max() + 1)]
+    assert class_voxels(np.zeros((0, 3), np.uint8)).tolist() == [0]
