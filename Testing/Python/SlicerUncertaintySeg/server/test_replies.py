@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from Testing.Python.SlicerUncertaintySeg import wire_answers
@@ -31,7 +31,7 @@ def is_read_or_refused(parser, data) -> bool:
     try:
         parser(data)
     except ServerError as error:
-        return str(error).startswith("The server's ") and str(error)[-1] in ".?"
+        return str(error).startswith("The server") and str(error)[-1] in ".?"
     return True
 
 
@@ -103,6 +103,7 @@ def test_whatever_comes_is_read_or_refused_in_a_sentence(data):
     assert all(is_read_or_refused(parser, data) for parser in PARSERS)
 
 
+@example("result", "")
 @given(st.sampled_from(sorted(a_result()["risk"])), JSON)
 def test_a_result_with_one_strange_field_is_read_or_refused_in_a_sentence(name, value):
     data = a_result()
