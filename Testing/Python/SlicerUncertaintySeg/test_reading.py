@@ -101,7 +101,7 @@ def test_3d_is_framed_on_the_structure_that_comes_first_or_was_chosen(user, wire
     user.desktop.process_events()
 
     def looks_at() -> np.ndarray:
-        (view,) = slicer.util.getNodesByClass("vtkMRMLViewNode")
+        (view,) = (node for node in slicer.util.getNodesByClass("vtkMRMLViewNode") if node.IsMappedInLayout())
         camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view)
         return np.array(camera.GetFocalPoint())
 

@@ -13,6 +13,7 @@ pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
+from UncertaintySegLib.logic.structures import volume
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.edit_section import EditSection
 from UncertaintySegLib.panel.segment_section import SegmentSection
@@ -86,7 +87,7 @@ def test_a_removed_structure_is_no_progress(annotator, server):
         annotator.click(section.ui.submitButton)
         annotator.wait()
         (question,) = annotator.desktop.answers.asked
-        assert f"{row.name}: {row.volume_ml:.2f} mL, now empty" in question
+        assert f"{row.name}: {volume(row.volume_ml)} mL, now empty" in question
         tags = {"label": image, "tag": "final"}
         assert server.http.get("/datastore/label", params=tags).status_code == 404
     finally:
