@@ -201,7 +201,11 @@ class Cases:
         """Go on with a case that was opened: where nobody has drawn on it yet, the model does."""
         state = self.session.state
         self.list()
-        if settings.value("segmentByItself") and state.label is None and not state.has_draft and state.info.may_work:
+        if state.has_draft or not state.info.may_work:
+            return
+        if state.label_waits:
+            self.session.waiting_label_wanted.emit()
+        elif settings.value("segmentByItself") and state.label is None:
             self.session.segment_wanted.emit()
 
     def _step(self, places: int) -> None:

@@ -35,7 +35,7 @@ class Draft:
         model, result: What the label was made from; empty where nothing was.
         provenance: Of that result.
         seconds_open: How long somebody has worked on it.
-        corrections, accepted, seen, seconds_active: As in `State`.
+        corrections, decisions, seen, seconds_active, seconds_counted, error_before_ml: As in `State`.
         changed_voxels: How many differ from the label that the case began with.
         model_ml: Volumes in the model's last answer, by label id as text.
         saved: When, in seconds since 1970.
@@ -52,9 +52,11 @@ class Draft:
     provenance: dict[str, Any] = field(default_factory=dict)
     seconds_open: float = 0.0
     corrections: dict[str, Any] = field(default_factory=dict)
-    accepted: list[Any] = field(default_factory=list)
+    decisions: list[Any] = field(default_factory=list)
     seen: list[Any] = field(default_factory=list)
     seconds_active: float = 0.0
+    seconds_counted: float = 0.0
+    error_before_ml: float | None = None
     changed_voxels: int = 0
     model_ml: dict[str, float] = field(default_factory=dict)
     saved: float = 0.0
@@ -144,12 +146,15 @@ class Drafts:
 
     def keep_to_send(self, draft: Draft, params: dict[str, Any]) -> None:
         """Note that a label was submitted but not sent; what is drawn after it is another draft."""
-        for other in self.waiting(draft.url):
-            if other.case == draft.case:
-                self.remove(other)
+        self.forget_waiting(draft)
         _write_notes(replace(draft, params=params))
         if self._open is not None and self._open.folder == draft.folder:
             self.leave()
+
+    def forget_waiting(self, newer: Draft) -> None:
+        """Send no label of a case that waited, for there is a newer one: sent last, the older one would count."""
+        for other in self.waiting(newer.url, newer.case):
+            self.remove(other)
 
     def reopen(self, draft: Draft) -> None:
         """Make a label that waited a draft again, for the server does not take it."""
@@ -160,9 +165,9 @@ class Drafts:
         found = [draft for draft in self._all(url) if draft.params is None and case in (None, draft.case)]
         return sorted((draft for draft in found if self._is_free(draft)), key=lambda draft: -draft.saved)
 
-    def waiting(self, url: str) -> list[Draft]:
+    def waiting(self, url: str, case: str | None = None) -> list[Draft]:
         """Return what was submitted and could not be sent, oldest first."""
-        found = [draft for draft in self._all(url) if draft.params is not None]
+        found = [draft for draft in self._all(url) if draft.params is not None and case in (None, draft.case)]
         return sorted((draft for draft in found if self._is_free(draft)), key=lambda draft: draft.saved)
 
     def remove(self, draft: Draft) -> None:

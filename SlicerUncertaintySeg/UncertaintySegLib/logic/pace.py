@@ -76,12 +76,11 @@ class Pace:
         self.changed = Signal()
         self._unwritten: list[Row] = []
         self._base: object = None
-        self._before: float | None = None
         self._is_outdated = False
-        self._counted = 0.0  # seconds of the open case that an earlier row has
         session.case_opened.connect(self._on_case)
         session.result_changed.connect(self._on_result)
-        session.review_wanted.connect(self._on_edit)
+        for signal in (session.review_wanted, session.label_restored):
+            signal.connect(self._on_edit)
         session.submitted.connect(self._on_submitted)
 
     @property
@@ -112,13 +111,16 @@ class Pace:
         return text.format(pace=pace, removed=removed, an_hour=an_hour)
 
     def _on_case(self) -> None:
-        self._counted, self._base, self._before = 0.0, None, None
+        self._base = None
 
     def _on_result(self) -> None:
         state = self.session.state
         left = state.result.remaining_error_ml if state.result is not None else None
-        if state.base is not self._base:
-            self._base, self._before = state.base, left
+        if self._base is not None and state.base is not self._base:
+            state.error_before_ml = None  # it begins anew; of a draft, it is known before the first result
+        self._base = state.base
+        if state.error_before_ml is None:
+            state.error_before_ml = left
         self._is_outdated = left is None
 
     def _on_edit(self) -> None:
@@ -129,9 +131,9 @@ class Pace:
         sent, told = state.submitted, state.submitted.looked_at
         result = state.result
         after = None if self._is_outdated or result is None else result.remaining_error_ml
-        before = self._before
+        before = state.error_before_ml
         known = before is not None and after is not None
-        seconds = round(max(told["seconds"] - self._counted, 0.0), 1)
+        seconds = round(max(told["seconds"] - state.seconds_counted, 0.0), 1)
         row = Row(
             time_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), server=self.session.url, case=sent.case,
             model=sent.model, method=sent.method, seconds_active=seconds, seconds_open=sent.seconds_open,
@@ -140,8 +142,8 @@ class Pace:
             expected_error_before_ml=_rounded(before), expected_error_after_ml=_rounded(after),
             expected_error_removed_ml=round(before - after, 4) if known else None,
         )  # fmt: skip
-        self._counted = told["seconds"]  # who submits a case again has worked on it since
-        self._before = self._before if after is None else after
+        state.seconds_counted = told["seconds"]  # who submits a case again has worked on it since
+        state.error_before_ml = before if after is None else after
         self.rows.append(row)
         self._unwritten.append(row)
         self._write()

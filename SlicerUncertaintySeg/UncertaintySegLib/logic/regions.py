@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.decisions import ACCEPTED, DISMISSED, Decision
 from UncertaintySegLib.logic.order import worst_first
-from UncertaintySegLib.logic.places import Box, overlap, same_place
+from UncertaintySegLib.logic.places import overlap, same_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.undo import Step
 from UncertaintySegLib.scene import navigation
 from UncertaintySegLib.server.results import InferResult, Region
 
-OPEN, ACCEPTED, DISMISSED, EDITED = "open", "accepted", "dismissed", "edited"
+OPEN, EDITED = "open", "edited"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Regions:
         self.box_visible = True
         self.changed = Signal()
         self._box = navigation.RegionBox(session.scene.scene)
-        self._decisions: tuple[tuple[Region, str], ...] = ()
         self._edits: list[tuple[Step, Region]] = []
         self._base: InferResult | None = None
         session.result_changed.connect(self._on_result)
         session.case_opened.connect(self.forget)
         session.case_closed.connect(self.forget)
+        session.label_restored.connect(self._renew)
         session.history.changed.connect(self._on_history)
 
     @property
@@ -110,7 +111,7 @@ class Regions:
 
     def forget(self) -> None:
         """The case is gone."""
-        self._base, self._decisions, self._edits = None, (), []
+        self._base, self._edits = None, []
         self.current = None
         self._renew()
 
@@ -118,8 +119,8 @@ class Regions:
         if self.current is None or self.session.state.read_only or self.session.state.result is None:
             return
         self.session.history.stepping.emit()
-        region, before, place = self.items[self.current].region, self._decisions, self.current
-        after = (*(known for known in before if not same_place(known[0], region)), (region, state))
+        region, before, place = self.items[self.current].region, self.session.state.decisions, self.current
+        after = (*(known for known in before if not same_place(known.region, region)), Decision(region, state))
         if after == before:
             self._go_to_open()
             return
@@ -132,15 +133,12 @@ class Regions:
         self.current = place if place < len(self.items) else None
         self._go_to_open()
 
-    def _set_decisions(self, decisions: tuple[tuple[Region, str], ...], region: Region) -> None:
-        accepted = self.session.state.accepted
-        of_draft = [box for box in accepted if box not in _accepted(self._decisions)]
-        self._decisions = decisions
-        self.session.state.accepted = [*of_draft, *_accepted(decisions)]
-        self.session.state.dismissed = sum(state == DISMISSED for _known, state in decisions)
+    def _set_decisions(self, decisions: tuple[Decision, ...], region: Region) -> None:
+        state = self.session.state
+        accepted, state.decisions = state.accepted, decisions
         self._renew()
         self._point_at(region)
-        if self.session.state.accepted != accepted:
+        if state.accepted != accepted:
             self.session.review_wanted.emit()
 
     def _go_to_open(self) -> None:
@@ -155,7 +153,7 @@ class Regions:
     def _on_result(self) -> None:
         state = self.session.state
         if state.base is not self._base:
-            self._base, self._decisions, self._edits, self.current = state.base, (), [], None
+            self._base, self._edits, self.current = state.base, [], None
             self.total_ml = _expected_error(state.result)
         self._renew()
 
@@ -191,14 +189,14 @@ class Regions:
             self.current = min(self.current, len(self.items) - 1) if self.items else None
 
     def _known(self) -> list[Region]:
-        return [*(region for region, _state in self._decisions), *self._edited()]
+        return [*(decision.region for decision in self.session.state.decisions), *self._edited()]
 
     def _edited(self) -> list[Region]:
         done = self.session.history.done
         return [region for step, region in self._edits if any(step is other for other in done)]
 
     def _state(self, region: Region) -> str:
-        for known, state in reversed(self._decisions):
+        for known, state in reversed(self.session.state.decisions):
             if same_place(known, region):
                 return state
         return EDITED if any(known is region for known in self._edited()) else OPEN
@@ -219,10 +217,6 @@ class Regions:
             self._box.show(scene.case, navigation.corners(scene.scan, region.bounding_box))
         else:
             self._box.hide()
-
-
-def _accepted(decisions: tuple[tuple[Region, str], ...]) -> list[Box]:
-    return [region.bounding_box for region, state in decisions if state == ACCEPTED]
 
 
 def _expected_error(result: InferResult) -> float:

@@ -63,12 +63,12 @@ class Reviewing:
     def recall(self, key: str) -> None:
         """Ask what a result, of which only the key is known, says of the label: after a restart."""
         try:
-            draft = self.safekeeping.save(anyway=True)
+            file = self.safekeeping.label_file()
         except SceneError as error:
             self.session.fail(error)
             return
-        if draft is not None and key:
-            self._ask(draft.path, key)
+        if file is not None and key:
+            self._ask(file, key)
 
     def cancel(self) -> None:
         """Forget the review that is on its way."""

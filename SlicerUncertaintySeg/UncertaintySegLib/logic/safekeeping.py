@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
+from UncertaintySegLib.logic.decisions import Decision
 from UncertaintySegLib.logic.drafts import Draft, Drafts
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.places import Box, Place
 from UncertaintySegLib.logic.session import Session
-from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.scene import segments
+from UncertaintySegLib.server.parsing import parse
 from UncertaintySegLib.server.replies import parse_labels
+from UncertaintySegLib.server.results import Region
 
 
 class Safekeeping:
@@ -25,14 +27,10 @@ class Safekeeping:
         session: Whose case is saved.
         editing: Knows what is drawn.
         drafts: Where to.
-
-    Attributes:
-        restored: After a draft was brought back.
     """
 
     def __init__(self, session: Session, editing: Editing, drafts: Drafts) -> None:
         self.session, self.editing, self.drafts = session, editing, drafts
-        self.restored = Signal()
         self._unsaved = False
         self._trouble = ""
         self._replaced: Draft | None = None
@@ -115,6 +113,9 @@ class Safekeeping:
         if not self._is_outdated(draft):
             self.drafts.remove(draft)
             self._rest(draft)
+        else:
+            self._unsaved = True  # the draft of what was drawn since says that this much was sent
+        self.drafts.forget_waiting(draft)
 
     def wait(self, draft: Draft, params: dict[str, Any]) -> bool:
         """Keep a draft that was submitted until it can be sent; returns whether it does, for more may be drawn since.
@@ -125,8 +126,10 @@ class Safekeeping:
         """
         if self._is_outdated(draft):
             return False
+        seconds = params["looked_at"]["seconds"]
+        told = replace(draft, seconds_active=seconds, seconds_counted=seconds, error_before_ml=None)
         try:
-            self.drafts.keep_to_send(draft, params)
+            self.drafts.keep_to_send(told, params)
         except OSError:
             return False
         self._rest(draft)
@@ -137,14 +140,20 @@ class Safekeeping:
         case = self.session.scene.case
         return [draft for draft in self.drafts.unsent(self.session.url, case) if draft != self._replaced]
 
+    def waiting(self) -> Draft | None:
+        """Return the label of the case that was submitted and could not be sent yet; None without one."""
+        found = self.drafts.waiting(self.session.url, self.session.scene.case) if self.session.scene.case else []
+        return found[-1] if found else None
+
     def restore(self, draft: Draft) -> None:
-        """Draw the label of a draft again, and go on where it was left.
+        """Draw the label of a draft again, or one that waits to be sent, and go on where it was left.
 
         Raises:
             SceneError: The file is no label of this case. The draft and what is drawn stay as they are.
         """
         session, state = self.session, self.session.state
         scene = session.scene
+        decisions = tuple(Decision(parse(Region, region), said) for region, said in draft.decisions)
         if scene.segmentation is not None and scene.segmentation.GetScene() is not None:
             scene.redraw(draft.path)
         else:
@@ -154,15 +163,22 @@ class Safekeeping:
             self.editing.earlier_voxels = draft.changed_voxels
             self.editing.model_ml = {int(key): ml for key, ml in draft.model_ml.items() if key.isdigit()}
         self.editing.follow()
-        state.accepted, state.corrections = [_box(box) for box in draft.accepted], draft.corrections
+        state.decisions, state.corrections = decisions, draft.corrections
         state.seen = [Place(structure, _box(box)) for structure, box in draft.seen]
         state.seconds_active += draft.seconds_active
+        state.seconds_counted += draft.seconds_counted
+        state.error_before_ml = draft.error_before_ml
         session.history.clear()  # what was undone here was not of this label
         state.opened -= draft.seconds_open
         self._note()
-        scene.edited, self._replaced = True, draft
-        self.restored.emit()
-        session.say(_("The draft of {case} from {time} is restored.").format(case=draft.case, time=draft.time))
+        text = _("The draft of {case} from {time} is restored.")
+        if draft.params is None:
+            scene.edited, self._replaced = True, draft
+        else:  # it is sent as it is; only what is drawn on it is a draft again
+            scene.edited, self._unsaved, self._handed_over = False, False, self._drawn
+            text = _("The label of {case} from {time}, which waits to be sent, is shown.")
+        session.label_restored.emit()
+        session.say(text.format(case=draft.case, time=draft.time))
 
     def discard(self, draft: Draft) -> None:
         """Forget a draft that is not wanted."""
@@ -203,9 +219,11 @@ class Safekeeping:
             provenance=dict(made_from.provenance) if made_from else {},
             seconds_open=round(state.seconds_open, 1),
             corrections=dict(state.corrections),
-            accepted=list(state.accepted),
+            decisions=[[asdict(region), said] for region, said in state.decisions],
             seen=list(state.seen),
             seconds_active=round(state.seconds_active, 1),
+            seconds_counted=state.seconds_counted,
+            error_before_ml=state.error_before_ml,
             changed_voxels=self.editing.changed_voxels,
             model_ml={str(label_id): ml for label_id, ml in self.editing.model_ml.items()},
         )

@@ -54,6 +54,8 @@ class Session:
         next_label_wanted: Somebody wants the next case whose label is to be reviewed.
         reopen_wanted: The case is to be opened again, for the server has another label of it.
         segment_wanted: A case of the server was opened that has no label yet: the chosen model is to run on it.
+        waiting_label_wanted: A case was opened whose label waits here to be sent: it is to be shown.
+        label_restored: A label that was kept here is drawn again; the state is what it was then.
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
         structure_chosen: `state.structure` is another one.
         review_wanted: What is expected to be wrong is out of date: somebody drew, or found a region right.
@@ -69,7 +71,7 @@ class Session:
         self.url, self.token = "", ""
         self.changed, self.case_opened, self.result_changed, self.case_closed = (Signal() for _number in range(4))
         self.cases_changed, self.submitted, self.next_wanted = Signal(), Signal(), Signal()
-        self.segment_wanted = Signal()
+        self.segment_wanted, self.waiting_label_wanted, self.label_restored = Signal(), Signal(), Signal()
         self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
         self.structure_chosen = Signal()
@@ -215,8 +217,8 @@ class Session:
         state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
         state.model_result = state.model_label = None
         state.trusted = "edits"
-        state.label, state.accepted, state.corrections, state.reader_maps = label, [], {}, {}
-        state.dismissed, state.seen, state.seconds_active = 0, [], 0.0
+        state.label, state.decisions, state.corrections, state.reader_maps = label, (), {}, {}
+        state.seen, state.seconds_active, state.seconds_counted, state.error_before_ml = [], 0.0, 0.0, None
         self.history.clear()
         self.case_opened.emit()
         self.changed.emit()
@@ -254,7 +256,7 @@ class Session:
         if state.base is not base or base is None:
             state.model_result, state.model_label = base or result, label
             state.trusted = "none" if label is None else "edits"
-            state.accepted, state.dismissed, state.corrections = [], 0, {}
+            state.decisions, state.corrections = (), {}
             self.history.clear()
         elif label is not None:
             state.model_result, state.model_label = result, label
@@ -286,7 +288,7 @@ class Session:
         self.scene.clear()
         self.state.sample = self.state.result = self.state.base = self.state.label = None
         self.state.model_result = self.state.model_label = None
-        self.state.reader_maps = {}
+        self.state.decisions, self.state.reader_maps = (), {}
         self.history.clear()
         self.case_closed.emit()
         self.changed.emit()

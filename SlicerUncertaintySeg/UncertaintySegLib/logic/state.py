@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from UncertaintySegLib.logic.decisions import DISMISSED, Decision, accepted_boxes
 from UncertaintySegLib.logic.places import Box, Place, same_place
 from UncertaintySegLib.server.replies import Sample, ServerInfo
 from UncertaintySegLib.server.results import InferResult, MapInfo, Promise, Region
@@ -25,15 +26,18 @@ class State:
         model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
             label: where the segments differ from that, a person drew them.
         label: File of the label that the server has of the case; None where it has none.
-        has_draft: Whether an unsent label of the case is on this computer.
+        has_draft: Whether a label of the case that was never submitted is on this computer.
+        label_waits: Whether one that was submitted is there, which the server has not got yet.
         model: Name of the model that is chosen to run.
         trusted: What is right of the label at first, as the request `review` takes it: "edits" where it began as the
             model's own, "none" where it is somebody else's.
         read_only: Whether labels may only be looked at.
-        accepted: Boxes in which the label was found right: first and last voxel, IJK of the scan's file.
-        dismissed: How many regions were set aside.
+        decisions: What was said of regions, one for each place, the last one last.
         seen: Places that somebody looked at since the case was opened, see `logic.attention`.
         seconds_active: How long somebody was at work on it.
+        seconds_counted: How much of that the row of a submitted label has, see `logic.pace`.
+        error_before_ml: What was expected to be wrong when the case began, or when its label was submitted last; None
+            where nobody knows.
         corrections: The clicks on the case, as the request `condition` takes them.
         structure: Label id of the structure that was chosen to be corrected, 0 for background.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
@@ -52,13 +56,15 @@ class State:
     model_label: Path | None = None
     label: Path | None = None
     has_draft: bool = False
+    label_waits: bool = False
     model: str = ""
     trusted: str = "edits"
     read_only: bool = False
-    accepted: list[Box] = field(default_factory=list)
-    dismissed: int = 0
+    decisions: tuple[Decision, ...] = ()
     seen: list[Place] = field(default_factory=list)
     seconds_active: float = 0.0
+    seconds_counted: float = 0.0
+    error_before_ml: float | None = None
     corrections: dict[str, Any] = field(default_factory=dict)
     structure: int = 0
     review_threshold: float | None = None
@@ -76,6 +82,16 @@ class State:
     def seconds_open(self) -> float:
         """How long the case has been open."""
         return time.monotonic() - self.opened
+
+    @property
+    def accepted(self) -> list[Box]:
+        """Boxes in which the label was found right: first and last voxel, IJK of the scan's file."""
+        return accepted_boxes(self.decisions)
+
+    @property
+    def dismissed(self) -> int:
+        """How many regions were set aside."""
+        return sum(decision.state == DISMISSED for decision in self.decisions)
 
     def see(self, region: Region) -> None:
         """Note that somebody looked at a region."""

@@ -48,7 +48,7 @@ class Submission:
         self.session, self.editing, self.safekeeping, self.attention = session, editing, safekeeping, attention
         self.refit, self.waiting = Refit(), 0
         self.changed = Signal()
-        self._resending = False
+        self._resending: int | None = None  # its ticket
 
     def look(self) -> None:
         """Count what waits to be sent to this server, and try to send it."""
@@ -75,6 +75,8 @@ class Submission:
         params["seconds_open"] = round(session.state.seconds_open, 1)
         params["looked_at"] = self.attention.summary()
         params["client_id"] = session.client_id  # whose label it is, where nobody logs in
+        if self._resending is not None:  # it may be an older label of this case, and the last one that comes counts
+            session.worker.cancel(self._resending)
         done = partial(self._on_sent, draft, params, left_out, then_next)
         failed = partial(self._on_failed, draft, params)
         session.ask("submit", _arguments(draft, params), done, stage=_("Submitting"), failed=failed)
@@ -82,29 +84,29 @@ class Submission:
     def resend(self) -> None:
         """Try the label that has waited longest, beside whatever else runs."""
         drafts = self.safekeeping.drafts
-        ready = self.waiting and self.session.state.info is not None and not self._resending
+        ready = self.waiting and self.session.state.info is not None and self._resending is None
         waiting = drafts.waiting(self.session.url) if ready else []
         if not waiting:
             return
         draft = waiting[0]
 
         def done(_answer: dict[str, Any]) -> None:
-            self._resending = False
+            self._resending = None
             drafts.remove(draft)
             self.session.say(_("The label of {case}, which waited, is saved on the server.").format(case=draft.case))
             self.session.cases_changed.emit()
             self.look()
 
         def failed(error: Exception) -> None:
-            self._resending = False
+            self._resending = None
             if _is_refusal(error):
                 drafts.reopen(draft)
                 text = _("The server does not take the label of {case}, which waited: {error} It is a draft again.")
                 self.session.fail(text.format(case=draft.case, error=error))
             self._count()
 
-        self._resending = True
-        self.session.ask("submit", _arguments(draft, draft.params), done, quiet=True, failed=failed)
+        arguments = _arguments(draft, draft.params)
+        self._resending = self.session.ask("submit", arguments, done, quiet=True, failed=failed)
 
     def fit_head(self, model: str) -> None:
         """Have the model's head fitted to all labels, in the background."""
@@ -143,7 +145,7 @@ class Submission:
         session.cases_changed.emit()
         if settings.value("refitAfterSubmit") and draft.model:
             self.fit_head(draft.model)
-        self.changed.emit()
+        self._count()
         if then_next:
             session.next_wanted.emit()
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic import losses, settings
 from UncertaintySegLib.logic.attention import Attention
-from UncertaintySegLib.logic.drafts import Drafts, default_folder
+from UncertaintySegLib.logic.drafts import Draft, Drafts, default_folder
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.reviewing import Reviewing
 from UncertaintySegLib.logic.safekeeping import Safekeeping
@@ -70,6 +70,7 @@ class EditSection(Section):
         session.review_wanted.connect(self._review.start)
         session.result_changed.connect(self.on_result)
         session.case_opened.connect(self.show_drafts)
+        session.waiting_label_wanted.connect(lambda: self._restore(self.safekeeping.waiting()))
         session.case_closed.connect(self.on_case_closed)
         for part in (self.editing, self.reviewing, self.submission, session.history):
             part.changed.connect(self.refresh)
@@ -164,14 +165,7 @@ class EditSection(Section):
 
     def on_restore(self, *_arguments) -> None:
         """Go on with a draft."""
-        try:
-            self.safekeeping.restore(self._draft)
-        except UncertaintySegError as error:
-            self.session.fail(error)
-            return
-        self.on_result()
-        self.reviewing.recall(self._draft.result)
-        self.show_drafts()
+        self._restore(self._draft)
 
     def on_discard(self, *_arguments) -> None:
         """Remove a draft, for good."""
@@ -210,6 +204,7 @@ class EditSection(Section):
         found = self.safekeeping.found() if self.session.state.info is not None else []
         self._draft = found[0] if found and case else None
         self.session.state.has_draft = self._draft is not None
+        self.session.state.label_waits = self.safekeeping.waiting() is not None
         ui.draftFrame.setVisible(bool(found))
         ui.restoreButton.setVisible(self._draft is not None)
         ui.discardButton.setVisible(self._draft is not None)
@@ -241,6 +236,16 @@ class EditSection(Section):
             button.setEnabled(possible and not session.busy and session.state.info is not None)
         self._show_looked_at()
         self._show_sending()
+
+    def _restore(self, draft: Draft) -> None:
+        try:
+            self.safekeeping.restore(draft)
+        except UncertaintySegError as error:
+            self.session.fail(error)
+            return
+        self.on_result()
+        self.reviewing.recall(draft.result)
+        self.show_drafts()
 
     def _show_looked_at(self) -> None:
         text, label = self.attention.text, self.ui.lookedAtLabel

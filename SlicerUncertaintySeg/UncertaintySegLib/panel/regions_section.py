@@ -8,7 +8,8 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.clicks import Clicks
 from UncertaintySegLib.logic.corrections import BACKGROUND
-from UncertaintySegLib.logic.regions import ACCEPTED, DISMISSED, EDITED, OPEN, Regions
+from UncertaintySegLib.logic.decisions import ACCEPTED, DISMISSED
+from UncertaintySegLib.logic.regions import EDITED, OPEN, Regions
 from UncertaintySegLib.panel.history_buttons import HistoryButtons
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section

@@ -9,6 +9,7 @@ import slicer
 
 from Testing.Python.SlicerUncertaintySeg.panel.reviewer import SPECS, regions_of
 from UncertaintySegLib.logic.attention import IDLE_SECONDS, Attention
+from UncertaintySegLib.logic.decisions import ACCEPTED, DISMISSED, Decision
 
 
 @pytest.fixture
@@ -103,8 +104,11 @@ def test_the_same_place_in_a_new_result_stays_seen_and_what_is_gone_counts_only_
     assert attention.summary()["regions"] == 2
 
 
-def test_the_counts_add_up_whatever_was_decided_and_another_case_begins_anew(attention, session, show_result):
-    session.state.accepted, session.state.dismissed = [((0, 0, 0), (1, 1, 1))] * 3, 2  # of an older draft
+def test_the_counts_add_up_whatever_was_decided_and_another_case_begins_anew(
+    attention, session, show_result, phantom_case
+):
+    [gone] = regions_of(phantom_case, [("organ", (0, 0, 0), ((0, 0, 0), (1, 1, 1)), 0.1)])
+    session.state.decisions = (*[Decision(gone, ACCEPTED)] * 3, *[Decision(gone, DISMISSED)] * 2)
     told = attention.summary()
     assert told["seen"] + told["not_looked_at"] == told["regions"] >= told["accepted"] + told["dismissed"] == 5
     show_result()

@@ -83,6 +83,52 @@ def test_a_case_that_is_submitted_again_counts_what_was_done_since(pace, session
     assert float(again["expected_error_removed_ml"]) == pytest.approx(0.3)
 
 
+def test_a_case_that_was_sent_drawn_on_left_and_restored_counts_once(connected, show_result, folder):
+    pace, session = Pace(connected.session), connected.session
+
+    def sent(count: int) -> None:
+        connected.click(connected.ui.submitButton)
+        connected.wait(lambda: len(pace.rows) == count and not session.busy)
+
+    show_result(remaining_error_ml=1.5)
+    left(session, 1.0)
+    session.state.seconds_active = 600.0
+    sent(1)
+    session.state.seconds_active += 300.0
+    connected.choose("organ")
+    connected.erase((26, 7, 11), 5.0)
+    session.close_case()
+    show_result(remaining_error_ml=1.5)  # the model says of the case what it has said before
+    connected.click(connected.ui.restoreButton)
+    connected.reviewed()
+    left(session, 0.7)
+    sent(2)
+    first, second = pace.rows
+    assert first.seconds_active + second.seconds_active == pytest.approx(session.state.seconds_active, abs=0.2)
+    assert first.seconds_active == pytest.approx(600.0, abs=30.0)
+    assert (second.expected_error_before_ml, second.expected_error_after_ml) == (1.0, 0.7)
+
+
+def test_of_a_label_that_waited_only_what_was_done_since_is_counted(connected, show_result, wire_server, folder):
+    pace, session = Pace(connected.session), connected.session
+    show_result(remaining_error_ml=1.5)
+    session.state.seconds_active = 600.0
+    wire_server.drops["/datastore/label"] = 99
+    connected.click(connected.ui.submitButton)
+    connected.wait(lambda: "waits here" in session.state.message)
+    session.close_case()
+    show_result(with_map=False, remaining_error_ml=1.5)
+    session.waiting_label_wanted.emit()
+    connected.reviewed()
+    session.state.seconds_active += 300.0
+    left(session, 0.2)
+    connected.click(connected.ui.submitButton)
+    connected.wait(lambda: len(pace.rows) == 2)
+    assert pace.rows[1].seconds_active == pytest.approx(300.0, abs=30.0)
+    assert pace.rows[1].expected_error_after_ml == 0.2
+    assert pace.rows[1].expected_error_before_ml != 1.5  # but what the review expected of the label that waits
+
+
 def test_a_file_that_cannot_be_written_is_said_and_made_up_for(pace, session, show_result, folder):
     show_result(remaining_error_ml=1.5)
     folder.parent.mkdir(exist_ok=True)

@@ -9,6 +9,7 @@ import slicer
 pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg.panel.reviewer import SPECS, Reviewer, regions_of
+from UncertaintySegLib.logic.decisions import ACCEPTED, Decision
 
 
 def test_without_a_result_it_says_what_to_do(open_panel, tmp_path):
@@ -85,7 +86,10 @@ def test_accepting_counts_and_goes_on_dismissing_leaves_the_error(reviewer):
 
 def test_what_a_draft_has_accepted_stays_accepted(reviewer):
     of_draft = ((0, 0, 0), (2, 2, 2))
-    reviewer.session.state.accepted = [of_draft]
+    [region] = regions_of(reviewer.files, [("organ", (1, 1, 1), of_draft, 0.1)])
+    reviewer.session.state.decisions = (Decision(region, ACCEPTED),)
+    reviewer.session.label_restored.emit()
+    assert reviewer.states() == ["open", "open", "open", "accepted"]
     reviewer.press("N")
     reviewer.press("K")
     assert reviewer.session.state.accepted == [of_draft, SPECS[0][2]]

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import slicer
 
+from Testing.Python.SlicerUncertaintySeg.panel.reviewer import regions_of
+from UncertaintySegLib.logic.decisions import ACCEPTED, Decision
 from UncertaintySegLib.server.results import Structure
 
 
@@ -36,8 +38,9 @@ def test_of_a_label_from_elsewhere_only_what_was_drawn_here_is_trusted(connected
     assert wire_server.uploads[0][3] == {"trusted": "none", "accepted": [box]}
 
 
-def test_regions_that_are_accepted_are_sent_with_the_next_review(connected, wire_server):
-    connected.session.state.accepted = [((1, 2, 3), (4, 5, 6))]
+def test_regions_that_are_accepted_are_sent_with_the_next_review(connected, phantom_case, wire_server):
+    [region] = regions_of(phantom_case, [("organ", (2, 3, 4), ((1, 2, 3), (4, 5, 6)), 0.1)])
+    connected.session.state.decisions = (Decision(region, ACCEPTED),)
     connected.session.review_wanted.emit()
     connected.reviewed()
     assert wire_server.uploads[0][3]["accepted"] == [[[1, 2, 3], [4, 5, 6]]]
