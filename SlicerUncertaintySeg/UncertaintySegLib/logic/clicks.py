@@ -25,6 +25,13 @@ from UncertaintySegLib.scene.navigation import Ras
 from UncertaintySegLib.scene.scribble import Scribble
 from UncertaintySegLib.server.results import InferResult, parse_result
 
+_NOTHING = {
+    marking.POINTS: _("The click was taken away: it is outside the scan."),
+    marking.STROKE: _("The scribble was taken away: it is outside the scan."),
+    marking.LASSO: _("The lasso was taken away: no voxel of the scan is in it."),
+    marking.BOX: _("The box was taken away: no voxel of the scan is in it."),
+}
+
 
 @dataclass(eq=False)
 class _ClickStep:
@@ -162,6 +169,7 @@ class Clicks:
                 self.stop()
                 self.session.fail(_("The scan or its segmentation is no longer in the scene: take the case again."))
             return
+        self._take_away_empty()
         history, before = self.session.history, self._marks
         history.stepping.emit()
         self._marks = self._nodes.marks()
@@ -317,7 +325,18 @@ class Clicks:
 
     def _finish(self) -> None:
         self._stroke = None
+        if self.is_possible:
+            self._take_away_empty()
         self._nodes.finish()
+
+    def _take_away_empty(self) -> None:
+        """Let nothing stay drawn that means no voxel of the scan, and say so."""
+        if self._stroke is not None:
+            return
+        labels, scan = self.session.state.base.labels, self.session.scene.scan
+        kind = self._nodes.keep(lambda mark: bool(corrections.to_json((mark,), labels, scan)))
+        if kind:
+            self.session.say(_NOTHING[kind])
 
 
 def _said(result: InferResult) -> str:

@@ -85,13 +85,30 @@ class ClickNodes:
 
     def marks(self) -> tuple[Mark, ...]:
         """Return what is there, less points that are not placed yet."""
-        found = []
-        for role in (POINTS, *DRAWN):
-            for node in nodes.marked(self.scene, role):
-                points = enclosures.corners(node) if role == BOX else _placed(node)
-                if points:
-                    found.append(Mark(int(node.GetAttribute(_LABEL_ID)), role, points))
-        return tuple(found)
+        found = [_mark(node) for role in (POINTS, *DRAWN) for node in nodes.marked(self.scene, role)]
+        return tuple(mark for mark in found if mark.points)
+
+    def keep(self, says_something: Callable[[Mark], bool]) -> str:
+        """Take away what says nothing, and tell nobody; returns the kind of the last one, empty where all stay."""
+        kind, self._quiet = "", True
+        try:
+            for node in nodes.marked(self.scene, POINTS):
+                label_id = int(node.GetAttribute(_LABEL_ID))
+                for index in reversed(range(node.GetNumberOfControlPoints())):
+                    point = tuple(node.GetNthControlPointPositionWorld(index))
+                    is_placed = node.GetNthControlPointPositionStatus(index) == node.PositionDefined
+                    if is_placed and not says_something(Mark(label_id, POINTS, (point,))):
+                        node.RemoveNthControlPoint(index)
+                        kind = POINTS
+            for role in DRAWN:
+                for node in nodes.marked(self.scene, role):
+                    mark = _mark(node)
+                    if not (mark.points and says_something(mark)):
+                        nodes.remove(self.scene, node)
+                        kind = role
+        finally:
+            self._quiet = False
+        return kind
 
     def put(self, case: str, marks: Iterable[Mark], colors: dict[int, tuple[float, float, float]]) -> None:
         """Make these the marks of a case, in place of those before."""
@@ -224,6 +241,12 @@ class PlaceMode:
         if self.is_on:
             self._interaction.SetPlaceModePersistence(False)
             self._interaction.SwitchToViewTransformMode()
+
+
+def _mark(node: slicer.vtkMRMLMarkupsNode) -> Mark:
+    """Return what a node says, without points where nothing is placed or drawn yet."""
+    role = node.GetAttribute(nodes.ROLE)
+    return Mark(int(node.GetAttribute(_LABEL_ID)), role, enclosures.corners(node) if role == BOX else _placed(node))
 
 
 def _placed(node: slicer.vtkMRMLMarkupsNode) -> tuple[Ras, ...]:

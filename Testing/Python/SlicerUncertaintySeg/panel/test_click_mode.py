@@ -128,6 +128,37 @@ def test_a_lasso_and_a_box_are_drawn_sent_undone_and_redone(connected, wire_serv
     assert connected.session.state.corrections == asked
 
 
+@pytest.mark.parametrize(
+    ("tool", "places", "said"),
+    [
+        (0, [(-4, 20, 11)], "The click was taken away: it is outside the scan."),
+        (1, [(-8, 20, 11), (-4, 20, 11)], "The scribble was taken away: it is outside the scan."),
+        (2, [(26, 20, 11), (27, 20, 11)], "The lasso was taken away: no voxel of the scan is in it."),
+        (2, [(-9, 10, 11), (-4, 10, 11), (-4, 25, 11)], "The lasso was taken away: no voxel of the scan is in it."),
+        (3, [(26, 20, 11)], "The box was taken away: no voxel of the scan is in it."),
+        (3, [(-9, 10, 11), (-4, 25, 11)], "The box was taken away: no voxel of the scan is in it."),
+    ],
+)
+def test_what_is_drawn_around_no_voxel_does_not_stay(connected, wire_server, tool, places, said):
+    connected.ui.toolComboBox.setCurrentIndex(tool)
+    connected.press("C")
+    view = connected.host.slice_view("Red")
+    view.fit()
+    view.jump_to(connected.ras((26, 20, 11)))
+    pixels = [view.pixel_of(connected.ras(place)) for place in places]
+    (view.pointer.drag if tool else lambda points: view.pointer.click(points[0]))(pixels)
+    assert connected.session.state.message == said
+    assert (connected.clicks.count, connected.session.history.last) == (0, "")
+    markups = slicer.util.getNodesByClass("vtkMRMLMarkupsNode")
+    marks = [node for node in markups if node.GetAttribute("UncertaintySeg.LabelId")]
+    assert all(node.IsA("vtkMRMLMarkupsFiducialNode") and not node.GetNumberOfDefinedControlPoints() for node in marks)
+    connected.ui.toolComboBox.setCurrentIndex(0)
+    connected.place((26, 8, 11))
+    connected.answered()
+    assert connected.clicks.count == 1
+    assert not [path for path, asked in wire_server.bodies if path.endswith("/condition") and len(asked) != 1]
+
+
 def test_a_server_that_is_gone_keeps_the_click_and_says_so(reviewer):
     reviewer.session.url = "http://127.0.0.1:9"
     reviewer.press("C")
