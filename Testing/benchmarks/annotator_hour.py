@@ -3,7 +3,7 @@
 Ours is the module's own logic, through its child process, until scan, label and map are in the scene. MONAI Label's
 Slicer module is the protocol below, replayed by MONAI Label's own client: what it waits for in Slicer's main thread,
 less what its window, its scene and its files take. All runs have the same real server and the same four cases; the
-steps to the last three count.
+steps to the last three count. A folder of one's own scans, and a model for them, may take the place of the hippocampi.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import httpx
+import nibabel as nib
 from common import console, machine, show
 from infer_overhead import serve
 from monailabel.client import MONAILabelClient
@@ -37,6 +38,7 @@ from UncertaintySegLib.logic.drafts import Drafts  # noqa: E402
 from UncertaintySegLib.logic.editing import Editing  # noqa: E402
 from UncertaintySegLib.logic.inference import Inference  # noqa: E402
 from UncertaintySegLib.logic.prefetch import Prefetch  # noqa: E402
+from UncertaintySegLib.logic.run_choice import RunChoice  # noqa: E402
 from UncertaintySegLib.logic.safekeeping import Safekeeping  # noqa: E402
 from UncertaintySegLib.logic.session import Session  # noqa: E402
 from UncertaintySegLib.logic.submission import Submission  # noqa: E402
@@ -46,7 +48,7 @@ from UncertaintySegLib.server.worker_client import WorkerClient  # noqa: E402
 
 STRATEGY = "predictive_entropy"
 CASES, CLIENT = 4, "benchmark"
-_PUMP_SECONDS = 0.03  # as the panel's timer
+_PUMP_SECONDS = 0.01  # as the panel's timer
 _SOURCE = "plugins/slicer/MONAILabel/MONAILabel.py of Project-MONAI/MONAILabel, tag 0.8.5"
 
 
@@ -141,13 +143,16 @@ class OurModule:
         session.url, session.state.model = url, model
         self.cases = Cases(session)
         self.prefetch = Prefetch(session, self.cases, lambda: STRATEGY)
-        params = {} if seed is None else {"seed": seed}
-        inference = Inference(session, lambda _warnings: True, lambda _model, _confined: params)
+        choice = RunChoice()
+        inference = Inference(session, lambda _warnings: True, lambda model, _confined: RunChoice().params(model))
         editing = Editing(session)
         keeping = Safekeeping(session, editing, Drafts(folder / "drafts"))
         self.submission = Submission(session, editing, keeping, Attention(session))
         session.ask("connect", {}, lambda answer: setattr(session.state, "info", parse_info(answer["info"])))
         self._pump_until(lambda: session.state.info is not None)
+        chosen = session.state.info.models[model]
+        [option] = [option for option in chosen.run_options if option.name == "seed"]
+        choice.choose_value(chosen, option, option.default if seed is None else seed)
         session.segment_wanted.connect(lambda: inference.run(session.state.info.models[model]))
         session.next_wanted.connect(lambda: self.cases.next(STRATEGY))
         self.cases.next(STRATEGY)  # the first case of the day, and what is prefetched beside it
@@ -242,11 +247,12 @@ def stock(client: httpx.Client, model: str, seed: int) -> tuple[list[float], lis
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("studies", type=Path, help="folder of scans; the first four count")
-    parser.add_argument("--model", default="hippocampus_low_rank")
+    parser.add_argument("--data", type=Path, required=True, help="folder of scans; the first four count")
+    parser.add_argument("--model", default="hippocampus_low_rank", help="a model that the server has")
     options = parser.parse_args()
-    scans = sorted(options.studies.glob("*.nii.gz"))[:CASES]
-    assert len(scans) == CASES, f"{options.studies} holds {len(scans)} scans; four are needed"
+    scans = sorted(options.data.glob("*.nii.gz"))[:CASES]
+    assert len(scans) == CASES, f"{options.data} holds {len(scans)} scans; four are needed"
+    sizes = [" x ".join(map(str, nib.load(scan).shape)) for scan in scans]
     console.print(f"{machine()}, load {os.getloadavg()[0]:.1f} before")
     with server(scans, options.model) as client:  # a seed that nobody has asked for is new to the server
         cold, steps = stock(client, options.model, 11)
@@ -268,7 +274,11 @@ def main() -> None:
         [who, state, str(presses.get(who, 1)), f"{statistics.median(each):.2f}", f"{min(each):.2f} to {max(each):.2f}"]
         for who, state, each in times
     ]
-    show(f"{options.model}, {CASES - 1} cases", ["module", "next case is", "presses", "s of waiting", "range"], rows)
+    show(
+        f"{options.model}, {CASES - 1} cases of {', '.join(dict.fromkeys(sizes[1:]))} voxels",
+        ["module", "next case is", "presses", "s of waiting", "range"],
+        rows,
+    )
     submit = next(key for key in keyboard.KEYS if key.name == "submit")
     console.print(f"Our press is {submit.sequence}: {submit.text}. Load {os.getloadavg()[0]:.1f} after.")
 

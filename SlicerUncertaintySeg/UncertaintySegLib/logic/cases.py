@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.inference import unasked
 from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.worklist import LABELLED, is_to_review
@@ -187,7 +188,7 @@ class Cases:
                 session.say(_("Nothing is left to review: {reason}.").format(reason=reason))
                 self.list()
 
-        arguments = {"strategy": strategy, "params": params}
+        arguments = {"strategy": strategy, "params": params, "ahead": unasked(session)}
         session.ask("next_case", arguments, done, stage=_("Choosing the next case"))
 
     def _open_next(self, answer: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
+from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.scene.case import CaseScene
@@ -185,6 +187,15 @@ def _described(params: Mapping[str, Any]) -> str:
     if "region" in params:
         told.append(_("only in the region of interest"))
     return _("Run with {choices}.").format(choices=", ".join(told)) if told else ""
+
+
+def unasked(session: Session) -> dict[str, Any] | None:
+    """Return what `infer` is asked with where the chosen model runs by itself, less the case; None where none does."""
+    info = session.state.info
+    model = info.models.get(session.state.model) if info is not None and info.may_work else None
+    if model is None or not settings.value("segmentByItself"):
+        return None
+    return {"model": model.name, "params": RunChoice().params(model), "maps": first_maps(session.scene, model)}
 
 
 def first_maps(scene: CaseScene, model: Model) -> list[str]:

@@ -9,8 +9,7 @@ from typing import Any
 from UncertaintySegLib.errors import Cancelled
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.cases import Cases
-from UncertaintySegLib.logic.inference import first_maps
-from UncertaintySegLib.logic.run_choice import RunChoice
+from UncertaintySegLib.logic.inference import unasked
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.server.replies import RISK
 
@@ -51,13 +50,11 @@ class Prefetch:
         info = session.state.info
         if not (settings.value("prefetch") and info and info.can_prefetch and info.may_work and strategy):
             return
-        model = info.models.get(session.state.model) if settings.value("segmentByItself") else None
+        run = unasked(session)
         arguments = {
             "strategy": strategy,
             "params": {**self.cases.next_params(self.cases.seen | {self._case}), "peek": True},
-            "model": model.name if model else None,
-            "run": RunChoice().params(model) if model else {},
-            "maps": list(dict.fromkeys([*first_maps(session.scene, model), RISK])) if model else [],
+            "run": {**run, "maps": list(dict.fromkeys([*run["maps"], RISK]))} if run else None,
             "client_id": session.client_id,
         }
 

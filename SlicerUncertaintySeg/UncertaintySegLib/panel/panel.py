@@ -13,7 +13,7 @@ from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import name_keys
 
-_PUMP_MILLISECONDS = 30
+_PUMP_MILLISECONDS = 10
 _MINUTES_FROM = 120.0  # seconds
 _READING = ("Server", "Cases", "Segment", "Report", "Risk")  # what comes first for those who only look
 

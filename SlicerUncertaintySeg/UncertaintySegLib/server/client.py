@@ -31,7 +31,8 @@ from UncertaintySegLib.server.transport import ByteProgress, Kept, Transport, sh
 DEFAULT_URL = "http://127.0.0.1:8000"
 JobProgress = Callable[[Job], None]
 
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = (0.02, 0.25)
+_POLL_SHARE = 0.1  # of the time that a job has taken already, between two looks at it
 _WORK_SECONDS = 600.0
 """For answers that wait for a worker, which may have a training or another person's inference to end first."""
 _HEALTH_SECONDS = 5.0
@@ -186,6 +187,7 @@ class Client:
         Raises:
             Cancelled: If somebody cancelled the job.
         """
+        started = time.monotonic()
         try:
             while True:
                 job = self.job(job_id)
@@ -193,7 +195,8 @@ class Client:
                     progress(job)
                 if job.state in ("done", "failed", "cancelled"):
                     break
-                time.sleep(_POLL_SECONDS)
+                shortest, longest = _POLL_SECONDS
+                time.sleep(min(max(shortest, _POLL_SHARE * (time.monotonic() - started)), longest))
         except BaseException:
             if cancel:
                 with contextlib.suppress(ServerError):

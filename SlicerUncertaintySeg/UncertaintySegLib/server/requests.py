@@ -6,78 +6,26 @@ Files come unzipped, so that Slicer does not stand still while it reads them.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from UncertaintySegLib.errors import Cancelled, ServerError
-from UncertaintySegLib.server.client import Client
-from UncertaintySegLib.server.files import require_one_volume, trim, unzip
-from UncertaintySegLib.server.replies import Job
+from UncertaintySegLib.errors import ServerError
+from UncertaintySegLib.server.ahead import Ahead
+from UncertaintySegLib.server.files import require_one_volume, unzip
+from UncertaintySegLib.server.request import JOB_SHARE, TAGS, Json, Request
 from UncertaintySegLib.server.results import parse_result
 from UncertaintySegLib.server.transport import Kept
 
-Json = dict[str, Any]
-Report = Callable[[str, float, "float | None"], None]
-
-_TAGS = ("final", "original")  # of labels, the better first
 _LEASE_MINUTES = 30.0
-_JOB_SHARE = 0.9  # of the progress bar; the rest is the download
+_AT_ONCE = 4  # downloads
 _scans: Kept = {}
+_ahead = Ahead()
 _downloads: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
-
-
-class Request:
-    """One request under way: the server to ask, the folder for files, and whoever wants to know how far it is.
-
-    Args:
-        url: Address of the server.
-        token: Access token, or empty.
-        folder: Where downloads go.
-        report: Gets the stage, the fraction (0 to 1) and the seconds left, None where nobody knows.
-    """
-
-    def __init__(self, url: str, token: str, folder: Path, report: Report) -> None:
-        self.client = Client(url, token or None)
-        self.scans, self.results = folder / "scans", folder / "results"
-        self.versions = folder / "versions"
-        self.labels = {tag: folder / "labels" / tag for tag in _TAGS}
-        self._report = report
-        self._stopped = threading.Event()
-
-    def do(self, act: Callable[..., Json], arguments: Mapping[str, Any]) -> Json:
-        """Call one of the functions below, then remove the oldest downloads. Raises `Cancelled` after `stop`."""
-        answer = act(self, **arguments)
-        self._check()
-        trim([self.scans, self.results, self.versions, *self.labels.values()])
-        return answer
-
-    def stop(self) -> None:
-        """Make the request end soon, and the server stop its part."""
-        self._stopped.set()
-        self.client.stop()
-
-    def say(self, stage: str, fraction: float, eta_s: float | None = None) -> None:
-        """Report how far the request is. Raises `Cancelled` after `stop`."""
-        self._check()
-        self._report(stage, min(max(fraction, 0.0), 1.0), eta_s)
-
-    def downloading(self, start: float = 0.0, share: float = 1.0) -> Callable[[float], None]:
-        """Return what tells how far a download is, as a share of the request."""
-        return lambda fraction: self.say("Downloading", start + share * fraction)
-
-    def job(self, job: Job) -> None:
-        """Report the state of a job."""
-        waiting = job.state == "queued" and job.queue_position
-        stage = f"Waiting for {job.queue_position} other jobs" if waiting else job.stage.capitalize() or "Waiting"
-        self.say(stage, _JOB_SHARE * job.fraction, job.eta_s)
-
-    def _check(self) -> None:
-        if self._stopped.is_set():
-            raise Cancelled("Cancelled.")
 
 
 def connect(request: Request) -> Json:
@@ -97,10 +45,17 @@ def cases(request: Request, model: str | None = None, client_id: str | None = No
     return {"cases": rows, "not_served": not_served}
 
 
-def next_case(request: Request, strategy: str, params: Json | None = None) -> Json:
-    """Take the next case by a strategy and download its scan; `scan` is null when there is none."""
+def next_case(request: Request, strategy: str, params: Json | None = None, ahead: Json | None = None) -> Json:
+    """Take the next case by a strategy and download its scan; `scan` is null when there is none.
+
+    With `ahead`, the `model`, `params` and `maps` that `infer` will be asked with for the case, that begins meanwhile.
+    """
     sample = request.client.sample(strategy, params)
-    return {"sample": sample, "scan": _scan(request, sample["id"]) if sample.get("id") else None}
+    image = sample.get("id")
+    if image and ahead:
+        asked = {**ahead, "image": image}
+        _ahead.begin(_run_key(request, **asked), lambda: _run_ahead(request.silent(), **asked))
+    return {"sample": sample, "scan": _scan(request, image) if image else None}
 
 
 def open_case(
@@ -113,7 +68,7 @@ def open_case(
     if lease_minutes:
         request.client.take(image, lease_minutes, client_id)
     row = next((row for row in request.client.cases(None, client_id)[0] if row["id"] == image), None)
-    tag = next((tag for tag in _TAGS if row and tag in row["labels"]), None)
+    tag = next((tag for tag in TAGS if row and tag in row["labels"]), None)
     label = None
     if tag:
         label = str(
@@ -126,23 +81,22 @@ def prefetch(
     request: Request,
     strategy: str,
     params: Json,
-    model: str | None = None,
     run: Json | None = None,
-    maps: Sequence[str] = (),
     client_id: str | None = None,
 ) -> Json:
     """Download the scan of the case that a strategy would serve next, and what a model says of it; nobody is served.
 
-    The model runs, as `run` says, while nobody waits for the server, and not at all where a person would be asked
-    first.
+    The model runs while nobody waits for the server, with the `model`, `params` and `maps` of `run`, and not at all
+    where a person would be asked first.
     """
     sample = request.client.sample(strategy, params)
     image = sample.get("id")
     if image:
         _scan(request, image)
-        if model and not request.client.warnings(model, image):
-            job = request.client.submit("infer", model, image, run, priority="prefetch", client_id=client_id)
-            _fetched(request, request.client.wait(job, request.job, cancel=False), maps)
+        if run and not request.client.warnings(run["model"], image):
+            asked = (run["model"], image, run["params"])
+            job = request.client.submit("infer", *asked, priority="prefetch", client_id=client_id)
+            _fetched(request, request.client.wait(job, request.job, cancel=False), run["maps"])
     return {"image": image, "seed": sample.get("seed")}
 
 
@@ -184,6 +138,8 @@ def infer(
 
     Without `anyway` the answer has nothing but `warnings` where there are some.
     """
+    if (answer := _ahead.take(_run_key(request, model, image, params, maps))) is not None:
+        return answer
     if not anyway and (warnings := request.client.warnings(model, image)):
         return {"warnings": warnings}
     result = request.client.wait(request.client.submit("infer", model, image, params), request.job)
@@ -208,10 +164,7 @@ def segment_case(request: Request, model: str, image: str, params: Json | None =
 
 def fetch_maps(request: Request, result: str, maps: Mapping[str, str]) -> Json:
     """Download maps by the addresses that a result gives for them."""
-    paths, share = {}, 1.0 / max(len(maps), 1)
-    for number, (name, url) in enumerate(maps.items()):
-        paths[name] = _file(request, url, result, number * share, share)
-    return {"maps": paths}
+    return {"maps": dict(zip(maps, _files(request, list(maps.values()), result)))}
 
 
 def condition(request: Request, result: str, corrections: Json, maps: Sequence[str] = ()) -> Json:
@@ -311,20 +264,39 @@ def _scan(request: Request, image: str) -> str:
 def _fetched(request: Request, raw: Json, maps: Sequence[str]) -> Json:
     result = parse_result(raw)
     urls = {name: result.maps[name].url for name in maps if name in result.maps}
-    share = (1.0 - _JOB_SHARE) / (1 + len(urls))
-    label = _file(request, result.label_url, result.key, _JOB_SHARE, share)
-    paths = {
-        name: _file(request, url, result.key, _JOB_SHARE + number * share, share)
-        for number, (name, url) in enumerate(urls.items(), start=1)
-    }
-    return {"result": raw, "label": label, "maps": paths}
+    label, *paths = _files(request, [result.label_url, *urls.values()], result.key, JOB_SHARE)
+    return {"result": raw, "label": label, "maps": dict(zip(urls, paths))}
 
 
-def _file(request: Request, url: str, key: str, start: float, share: float) -> str:
-    """Download a file into the folder of the result that has it: a review's maps may be those of what it reviews."""
-    owner = re.search(r"/(?:results|readers)/([\w-]+)/", url)
-    folder = request.results / (owner.group(1) if owner else _key(key))
-    return str(unzip(request.client.fetch(url, folder, request.downloading(start, share))))
+def _files(request: Request, urls: Sequence[str], key: str, start: float = 0.0) -> list[str]:
+    """Download files at the same time, each into the folder of the result that has it.
+
+    A review's maps may be those of what it reviews.
+    """
+    done = [0.0] * len(urls)
+
+    def fetch(number: int) -> str:
+        def progress(fraction: float) -> None:
+            done[number] = fraction
+            request.say("Downloading", start + (1.0 - start) * sum(done) / len(done))
+
+        owner = re.search(r"/(?:results|readers)/([\w-]+)/", urls[number])
+        folder = request.results / (owner.group(1) if owner else _key(key))
+        return str(unzip(request.client.fetch(urls[number], folder, progress)))
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(fetch, range(len(urls))))
+
+
+def _run_ahead(request: Request, model: str, image: str, params: Json, maps: Sequence[str]) -> Json | None:
+    """Do what `infer` does; None where a person has to be asked whether the model may run."""
+    if request.client.warnings(model, image):
+        return None
+    return _fetched(request, request.client.wait(request.client.submit("infer", model, image, params)), maps)
+
+
+def _run_key(request: Request, model: str, image: str, params: Json | None, maps: Sequence[str]) -> str:
+    return json.dumps([request.client.url, model, image, params or {}, list(maps)], sort_keys=True)
 
 
 def _key(key: str) -> str:

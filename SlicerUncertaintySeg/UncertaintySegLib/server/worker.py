@@ -24,7 +24,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose names are not top-level modules
 
 from UncertaintySegLib.errors import Cancelled, UncertaintySegError
-from UncertaintySegLib.server.requests import LAST, REQUESTS, Request
+from UncertaintySegLib.server.request import Request
+from UncertaintySegLib.server.requests import LAST, REQUESTS
 
 _REPORT_SECONDS = 0.05
 _LAST_SECONDS = 2.0
@@ -81,6 +82,7 @@ class Worker:
             end = {"error": _describe(error)}
         self._requests.pop(ticket, None)
         self._write({"ticket": ticket, **end})
+        request.tidy()
 
     def _write(self, message: dict[str, Any]) -> None:
         with self._lock:

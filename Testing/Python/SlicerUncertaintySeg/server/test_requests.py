@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -66,6 +67,28 @@ def test_an_inference_brings_label_and_the_maps_asked_for(asker, phantom_case):
     assert Path(answer["label"]).parent.name == result.key
     risk = nib.load(answer["maps"]["mutual_information"])
     assert np.allclose(risk.get_fdata(), nib.load(phantom_case.risk).get_fdata())
+
+
+def test_a_run_that_begins_with_its_case_is_not_asked_for_again(asker, wire_server):
+    ahead = {"model": "phantom_low_rank", "params": {"seed": 3}, "maps": ["mutual_information"]}
+    asker.ask("next_case", strategy="random", ahead=ahead)
+    asker.wait(lambda: wire_server.count("GET", "/uncertainty/v1/results/k3y/maps/mutual_information") == 1)
+    time.sleep(0.2)  # it is unzipped then
+    answer = asker.ask("infer", image="phantom_1", anyway=False, **ahead)
+    assert (parse_result(answer["result"]).key, list(answer["maps"])) == ("k3y", ["mutual_information"])
+    assert [body["params"] for path, body in wire_server.bodies if path.endswith("/jobs")] == [{"seed": 3}]
+    asker.ask("infer", image="phantom_1", **{**ahead, "params": {"seed": 4}})
+    assert wire_server.count("POST", "/uncertainty/v1/jobs") == 2
+
+
+def test_no_run_begins_where_a_person_is_asked_first(asker, wire_server):
+    wire_server.refusals["/uncertainty/v1/check"] = (200, b'{"warnings": ["phantom_1 is an MR scan"]}')
+    ahead = {"model": "phantom_low_rank", "params": {}, "maps": []}
+    asker.ask("next_case", strategy="random", ahead=ahead)
+    asker.wait(lambda: wire_server.count("POST", "/uncertainty/v1/check") == 1)
+    answer = asker.ask("infer", image="phantom_1", anyway=False, **ahead)
+    assert answer == {"warnings": ["phantom_1 is an MR scan"]}
+    assert wire_server.count("POST", "/uncertainty/v1/jobs") == 0
 
 
 def test_a_map_that_is_here_is_neither_sent_nor_unzipped_again(asker, wire_server):
