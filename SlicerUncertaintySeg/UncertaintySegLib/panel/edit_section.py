@@ -68,6 +68,8 @@ class EditSection(Section):
         self.editing.touched.connect(self._stroke.start)
         self.editing.edited.connect(session.review_wanted.emit)
         session.review_wanted.connect(self._review.start)
+        for signal in (session.case_opened, session.case_closed):
+            signal.connect(self._review.stop)  # it was due for the case before, and would make a draft of this one
         session.result_changed.connect(self.on_result)
         session.case_opened.connect(self.show_drafts)
         session.waiting_label_wanted.connect(lambda: self._restore(self.safekeeping.waiting()))
