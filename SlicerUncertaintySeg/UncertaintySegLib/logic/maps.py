@@ -9,7 +9,8 @@ from typing import Any
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import State
-from UncertaintySegLib.scene.case import URL, CaseScene
+from UncertaintySegLib.scene.case import CaseScene
+from UncertaintySegLib.scene.map_nodes import URL
 from UncertaintySegLib.server.results import MapInfo
 
 Then = Callable[[], None]

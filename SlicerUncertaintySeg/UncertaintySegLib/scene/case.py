@@ -11,15 +11,13 @@ import slicer
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes, overlay, segments
+from UncertaintySegLib.scene.map_nodes import URL, MapNodes
 from UncertaintySegLib.scene.restriction import RestrictedMap
 from UncertaintySegLib.server.replies import Label
 from UncertaintySegLib.server.results import InferResult, MapInfo
 
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)
-URL = "UncertaintySeg.Url"  # attribute of a map: where the server has it
-_MOST_MAPS = 3  # a map of a large CT takes 0.3 GB
-_UCUM_UNITS = {"1": ("1", "UCUM", "no units")}
 
 
 class CaseScene:
@@ -58,19 +56,12 @@ class CaseScene:
         self.scale = "heat"
         self._restricted = RestrictedMap(scene)
         self._place: np.ndarray | None = None
-        self._maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
-        self._maxima: dict[str, float] = {}
-        self._thresholds: dict[str, float] = {}  # of maps that are not in the scene now
-        self._files: dict[str | None, Path] = {}
+        self._maps = MapNodes(scene)
 
     @property
     def maps(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
         """The loaded risk maps by name, less those that the user took from the scene, or their display."""
-        return {
-            name: volume
-            for name, volume in self._maps.items()
-            if self._in_scene(volume) and volume.GetDisplayNode() is not None
-        }
+        return self._maps.loaded
 
     @property
     def is_segmented(self) -> bool:
@@ -183,10 +174,10 @@ class CaseScene:
         Raises:
             SceneError: If a file is not an image.
         """
-        for name, volume in list(self._maps.items()):
-            same = name in result.maps and result.maps[name].url == volume.GetAttribute(URL) != ""
-            if not (self._in_scene(volume) and (name in paths or same)):
-                self._drop_map(name)
+        for name in self._maps.outdated(result, paths):
+            if name == self.shown:
+                self._lay_over(None)
+            self._maps.remove(name)
         for name, path in paths.items():
             self.add_map(name, path, result.maps[name], result.provenance)
         if self.wanted in self.maps or self.wanted is None:
@@ -204,30 +195,14 @@ class CaseScene:
         Raises:
             SceneError: If the file is not an image.
         """
-        if (volume := self.maps.get(name)) is None:
-            volume = nodes.read_volume(self.scene, path, f"{self.case} {name}", window=False)
-            self._maxima[name] = overlay.style(volume, name, info.unit, info.range[1])
-            overlay.color(volume, name, info.unit, self._maxima[name], self.scale)
-            if name in self._thresholds:
-                overlay.set_threshold(volume, self._thresholds.pop(name))
-        else:
-            nodes.reread_volume(volume, path)
-            overlay.set_threshold(volume, volume.GetScalarVolumeDisplayNode().GetLowerThreshold())
-        overlay.entitle(volume, overlay.title(name, info.unit, info.driven_by))
+        volume = self._maps.load(name, path, info, self.case, self.scale)
         nodes.describe(volume, self.case, "map", provenance)
-        for key, value in {"Map": name, "Unit": info.unit, "Source": info.source, "Url": info.url or ""}.items():
-            volume.SetAttribute(f"UncertaintySeg.{key}", value)
-        unit = slicer.vtkCodedEntry()
-        unit.SetValueSchemeMeaning(*_UCUM_UNITS.get(info.unit, (info.unit, "99UNCERTAINTYSEG", info.unit)))
-        volume.SetVoxelValueUnits(unit)
-        self._maps[name], self._files[info.url] = volume, path
         self._use(name)
         return volume
 
     def file_of(self, info: MapInfo) -> Path | None:
         """Return the file of a map that was loaded once; None where there is none any more."""
-        path = self._files.get(info.url)
-        return path if path is not None and path.is_file() else None
+        return self._maps.file_of(info)
 
     def files_of(self, result: InferResult) -> dict[str, Path]:
         """Return the files of those maps of a result that were loaded once, and that are or shall be in the scene."""
@@ -276,11 +251,11 @@ class CaseScene:
 
     def maximum(self, name: str) -> float:
         """Return the top of a loaded map's colour scale."""
-        return self._maxima[name]
+        return self._maps.maximum(name)
 
     def threshold(self, name: str) -> float:
         """Return the value below which a loaded map is invisible."""
-        return self.maps[name].GetScalarVolumeDisplayNode().GetLowerThreshold()
+        return self._maps.threshold(name)
 
     def set_threshold(self, threshold: float) -> None:
         """Make the shown map invisible below `threshold`, in the map's own unit."""
@@ -318,7 +293,7 @@ class CaseScene:
         self.case = self.scan = None
         for node in nodes.marked(self.scene):
             nodes.remove(self.scene, node)
-        self._files.clear()
+        self._maps.forget_files()
 
     @property
     def moved_by(self) -> str:
@@ -363,30 +338,15 @@ class CaseScene:
         overlay.color(volume, name, unit, self.maximum(name), self.scale)
 
     def _use(self, name: str | None) -> None:
-        """Count a map as the one used last; the scene keeps few of them, for they are large."""
-        if name in self._maps:
-            self._maps[name] = self._maps.pop(name)
-        spare = [other for other in self.maps if other not in (name, self.shown, *self.pinned)]
-        for other in spare[: max(0, len(self.maps) - _MOST_MAPS)]:
-            self._thresholds[other] = self.threshold(other)
-            self._drop_map(other)
-
-    def _drop_map(self, name: str) -> None:
-        if name == self.shown:
-            self._lay_over(None)
-        volume = self._maps.pop(name)
-        self._maxima.pop(name, None)
-        if self._in_scene(volume):
-            nodes.remove(self.scene, volume)
+        """Count a map as the one used last; the scene keeps few of them."""
+        self._maps.use(name, {self.shown, *self.pinned})
 
     def _clear_result(self) -> None:
         self._lay_over(None)
         self.segmentation, self.edited, self._place = None, False, None  # first: it is not the user who takes it away
-        for role in ("segmentation", "map"):
-            for node in nodes.marked(self.scene, role):
-                nodes.remove(self.scene, node)
-        for known in (self._maps, self._maxima, self._thresholds):
-            known.clear()
+        for node in nodes.marked(self.scene, "segmentation"):
+            nodes.remove(self.scene, node)
+        self._maps.clear()
 
     def _show_in_background(self, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
         # Through the selection node, so that views opened later show the scan as well.
