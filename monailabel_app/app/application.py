@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 
 from monailabel_app.access import Access, number_in
 from monailabel_app.app.assignments import Assignments
-from monailabel_app.app.datastore import FINAL, StudyDatastore
-from monailabel_app.app.dicomweb import one_name_each, open_dicomweb
+from monailabel_app.app.batch_labels import BatchLabels, batch_images, checked_batch_tag
+from monailabel_app.app.datastore import StudyDatastore
+from monailabel_app.app.dicomweb import open_dicomweb
 from monailabel_app.app.infer_task import BatchParams, BundleInferTask, CalibrateParams, InferParams, find_task
+from monailabel_app.app.label_names import ids_by_name, one_name_each
 from monailabel_app.app.labelled import check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
 from monailabel_app.app.readings import Readings
@@ -34,10 +35,8 @@ from monailabel_app.jobs import (
     CalibrateJob,
     InferJob,
     JobQueue,
-    Report,
     ResultStore,
     ScoreJob,
-    Step,
     TrainJob,
     Worker,
 )
@@ -213,30 +212,10 @@ class UncertaintySegApp(MONAILabelApp):
             NotFoundError: No such model or image.
             InputError: The tag is that of final labels, which are people's.
         """
-        if params.label_tag.casefold() == FINAL:
-            raise InputError("params.label_tag: 'final' is for labels that a person has approved; use another tag")
-        task, datastore = find_task(self._infers, model), self.datastore()
-        choose = {
-            "all": datastore.list_images,
-            "labeled": datastore.get_labeled_images,
-            "unlabeled": datastore.get_unlabeled_images,
-        }
-        ids = sorted(choose[images]()) if isinstance(images, str) else images
-        paths = datastore.image_paths(ids[: params.max_batch_size or None])
-
-        def note(version: Version) -> None:
-            self.on_batch_label(model, version)
-
-        def save(step: Step, report: Report) -> None:
-            key = report.risk.result
-            info = {"model": model, "result": key, "checksum": report.risk.provenance.weights_checksum}
-            with datastore.transaction():
-                known = datastore.store.label(step.image, params.label_tag)
-                is_a_persons = known is not None and bool(known.version.made_by)
-                path = str(self.results.label_path(key))
-                datastore.save_label(step.image, path, params.label_tag, info, note, current=not is_a_persons)
-
-        return task.submit_batch(paths, params, save)
+        tag, task, datastore = checked_batch_tag(params.label_tag), find_task(self._infers, model), self.datastore()
+        paths = datastore.image_paths(batch_images(datastore, images)[: params.max_batch_size or None])
+        labels = BatchLabels(datastore, self.results, model, tag, lambda version: self.on_batch_label(model, version))
+        return task.submit_batch(paths, params, labels.save)
 
     def submit_train(self, model: str, params: TrainParams) -> TrainJob:
         """Queue a training on the final labels.
@@ -347,14 +326,9 @@ class UncertaintySegApp(MONAILabelApp):
         return self._scoring_methods[method](params or {}, self.datastore())
 
     def label_ids(self, model: str | None = None) -> dict[str, int]:
-        """Return the class ids that a saved label may hold, by name: those of one model, else of all.
-
-        A name that stands for several ids, in different models, is none of a single one; an id may have several names.
-        """
+        """Return the class ids that a saved label may hold, by name: those of one model, else of all."""
         tasks = self._infers.values() if model is None else [find_task(self._infers, model)]
-        named = {(label.name, label.id) for task in tasks for label in task.bundle.labels}
-        count = Counter(name for name, _ in named)
-        return {name if count[name] == 1 else f"class {number}": number for name, number in sorted(named)}
+        return ids_by_name(label for task in tasks for label in task.bundle.labels)
 
     def on_save_label(self, image_id: str, label_id: str) -> None:  # noqa: ARG002 - inherited signature
         """Score what is left to label, and pass the label on to a DICOMweb server.
@@ -370,7 +344,7 @@ class UncertaintySegApp(MONAILabelApp):
         if model is not None:
             task = find_task(self._infers, model)
             return task.bundle.labels, task.checksum
-        return one_name_each([label for task in self._infers.values() for label in task.bundle.labels]), ""
+        return one_name_each(label for task in self._infers.values() for label in task.bundle.labels), ""
 
     def _cache_bytes(self) -> int:
         return int(number_in(self.conf, "cache_gb", 10, low=0, high=1e6) * 1024**3)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
+from monailabel_app.app.dataset_zip import write_dataset_zip
 from monailabel_app.errors import NotFoundError
 from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
@@ -25,7 +24,6 @@ from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
-from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
@@ -384,15 +382,9 @@ class StudyDatastore(Datastore):
         images = self.get_labeled_images()
         if not images:
             raise InputError("no image has a final label yet, so there is no dataset to download")
-        with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
-            for image in images[: limit_cases or None]:
-                with tempfile.TemporaryDirectory() as folder:
-                    scan = as_one_file(Path(self.get_image_uri(image)), image, Path(folder))
-                    archive.write(scan, f"image/{scan.name}")
-                label = Path(self.get_label_uri(image, FINAL))
-                archive.write(label, f"label/{label.name}")
-            archive.writestr("metadata.json", json.dumps(self.json()))
-            return file.name
+        chosen = images[: limit_cases or None]
+        cases = ((i, Path(self.get_image_uri(i)), Path(self.get_label_uri(i, FINAL))) for i in chosen)
+        return write_dataset_zip(cases, self.json())
 
 
 def _suffix(name: str) -> str:

@@ -64,16 +64,6 @@ def open_dicomweb(url: str, limit_bytes: int, describe: Describe, **kept: Any) -
     return DicomWebDatastore(folder, server, limit_bytes, describe, **kept)
 
 
-def one_name_each(labels: list[wire.Label]) -> list[wire.Label]:
-    """Return one structure an id, nameless where the models mean different things by it."""
-    by_id: dict[int, wire.Label] = {}
-    for label in labels:
-        known = by_id.setdefault(label.id, label)
-        if known.name != label.name:
-            by_id[label.id] = wire.Label(id=label.id, name=f"class {label.id}", rgb=known.rgb)
-    return [by_id[key] for key in sorted(by_id)]
-
-
 class DicomWebDatastore(StudyDatastore):
     """Image ids are SeriesInstanceUIDs. Scans are fetched when needed; labels and records are kept in `folder`.
 
