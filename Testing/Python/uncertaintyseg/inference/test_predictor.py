@@ -11,7 +11,6 @@ from functools import cache
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -24,7 +23,6 @@ from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.bundle import INFERENCE, find_bundles
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.inference.result_key import result_key
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.regions import LEVELS
 
@@ -205,88 +203,6 @@ def test_a_cropped_scan_agrees_with_the_whole_where_the_network_sees_the_same(th
     assert np.array_equal(part.label, whole.label[4:26, 2:24, 1:14])
 
 
-@pytest.mark.parametrize("head", ["deterministic", "mixture_of_bases"])
-def test_a_head_without_whole_shapes_gives_no_volume_interval_and_says_why(predicted, head):
-    _, prediction = predicted(head, 3)
-    for row in prediction.structures:
-        assert row.volume_ml_95 is None
-        assert f"none: the {head} head draws no whole shapes" in row.interval_method
-    assert prediction.state is None
-    assert prediction.provenance.samples is None
-
-
-@pytest.mark.parametrize(
-    ("head", "options"),
-    [("low_rank", {}), ("mixture_of_bases", {"noise": "volume"}), ("mixture_of_bases", {"noise": "cube"})],
-)
-def test_whole_shapes_give_an_ordered_volume_interval(tiny_bundle, scan, head, options):
-    prediction = Predictor(tiny_bundle(head, 3, **options)).predict(scan)
-    for row in prediction.structures:
-        low, high = row.volume_ml_95
-        assert 0 <= low < high
-        assert "79 whole segmentations" in row.interval_method
-        assert (row.interval_coverage, row.dice_method) == (0.95, "mean over 79 drawn shapes")
-    assert prediction.state is not None
-    assert prediction.provenance.samples == 79
-
-
-def test_with_fewer_draws_than_an_interval_needs_there_is_none_and_what_they_reach_is_said(tiny_bundle, scan):
-    prediction = Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=16)
-    for row in prediction.structures:
-        assert row.volume_ml_95 is None
-        assert row.interval_coverage == pytest.approx(15 / 17, abs=1e-4)
-        assert row.interval_method.startswith("none: 16 whole segmentations")
-        assert row.dice_method == "mean over 16 drawn shapes"
-    assert "volume_interval" not in prediction.case_scores
-
-
-def test_a_large_region_is_drawn_less_often_and_says_so(tiny_bundle, scan, monkeypatch):
-    monkeypatch.setattr("uncertaintyseg.inference.spread._DRAWN", 1)
-    prediction = Predictor(tiny_bundle("low_rank", 3)).predict(scan, samples=60)
-    assert prediction.provenance.samples == 39
-    assert {row.interval_method.split(" of ")[1][:2] for row in prediction.structures} == {"39"}
-
-
-def test_without_any_possible_foreground_there_is_no_interval(tmp_path, blob):
-    bundle = tiny.write_threshold_bundle(tmp_path / "models", "low_rank", rank=1)
-    dark = nib.load(blob)
-    values = np.asarray(dark.dataobj)
-    write_volume(tmp_path / "dark.nii.gz", np.minimum(values, -150) - 50 * (values < -159), dark.affine)
-    prediction = Predictor(bundle).predict(tmp_path / "dark.nii.gz")
-    (row,) = prediction.structures
-    assert row.volume_ml == 0
-    assert row.volume_ml_95 is None
-    assert row.interval_method == "none: no voxel is possibly foreground"
-    assert (row.mean_risk, row.flag) == (None, "not found")
-
-
-def test_the_interval_is_that_of_the_labels_drawn_from_the_state(tiny_bundle, scan):
-    predictor = Predictor(tiny_bundle("low_rank", 3, spacing=(3.0, 3.0, 6.0)))
-    prediction = predictor.predict(scan, seed=5, samples=40)
-    draws = prediction.state.labels(predictor.network.head, 40, torch.Generator().manual_seed(5))
-    volumes = [(draw == 1).sum().item() * 0.054 for draw in draws]
-    assert prediction.structures[0].volume_ml_95 == pytest.approx((min(volumes), max(volumes)), abs=1e-4)
-
-
-def test_shapes_drawn_from_a_prediction_lie_on_the_scans_grid_and_repeat(tiny_bundle, scan):
-    predictor = Predictor(tiny_bundle("low_rank", 3))
-    prediction = predictor.predict(scan, seed=5, samples=40)
-    one, two, other = (list(predictor.samples(prediction, 40, seed)) for seed in (5, 5, 6))
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, other)
-    assert {draw.shape for draw in one} == {prediction.label.shape}
-    volume = np.linalg.det(prediction.affine[:3, :3]) / 1000
-    for row in prediction.structures:  # drawn from the seed that the intervals were, on another grid
-        volumes = [(draw == row.id).sum() * volume for draw in one]
-        assert (min(volumes), max(volumes)) == pytest.approx(row.volume_ml_95, rel=0.15)
-
-
-def test_where_there_is_no_shape_to_draw_the_reason_is_told(predicted):
-    predictor, prediction = predicted("deterministic", 3)
-    with pytest.raises(InputError, match="no whole segmentations can be drawn: the deterministic head draws no whole"):
-        predictor.samples(prediction, 4)
-
-
 def test_the_case_score_is_the_mean_entropy_near_the_foreground(threshold, blob):
     prediction = threshold.predict(blob)
     assert 0 < prediction.case_score < math.log(2)
@@ -311,50 +227,6 @@ def test_doubts_about_a_scan_are_told_with_its_result(threshold, blob, tmp_path)
     tiny.write_blob(tmp_path / "thick.nii.gz", UPRIGHT * np.diag([1, 1, 10, 1]), SHAPE)
     (warning,) = threshold.predict(tmp_path / "thick.nii.gz").provenance.warnings
     assert warning.startswith("the scan has voxels of 3 x 3 x 60 mm, larger than")
-
-
-def test_the_key_of_a_result_changes_with_everything_it_depends_on(tiny_bundle, scan, phantoms, tmp_path):
-    bundle = tiny_bundle("low_rank", 3)
-    same = {"seed": 0, "samples": 64, "device": "cpu"}
-    keys = [
-        result_key(scan, bundle, **same),
-        result_key(scan, bundle, **same | {"seed": 1}),
-        result_key(scan, bundle, **same | {"samples": 32}),
-        result_key(scan, bundle, **same | {"device": "cuda"}),
-        result_key(phantoms / "images" / "case_1.nii.gz", bundle, **same),
-        result_key(scan, tiny_bundle("low_rank", 3, seed=1), **same),
-        result_key(scan, tiny_bundle("low_rank", 3, overlap=0.5), **same),
-        result_key(scan, tiny_bundle("deterministic", 3), **same),
-    ]
-    assert len(set(keys)) == len(keys)
-    assert all(len(key) == 64 for key in keys)
-    shutil.copy(scan, tmp_path / "copy.nii.gz")
-    assert result_key(tmp_path / "copy.nii.gz", tiny_bundle("low_rank", 3), **same) == keys[0]
-    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file"):
-        result_key(tmp_path / "absent.nii.gz", bundle, **same)
-
-
-@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_the_key_of_a_result_is_of_all_files_of_the_scan(tiny_bundle, scan, tmp_path, suffix):
-    bundle, image = tiny_bundle("low_rank", 3), sitk.GetArrayFromImage(sitk.ReadImage(str(scan)))
-    for folder, array in (("a", image), ("b", image[:, :, ::-1]), ("c", image)):
-        one = sitk.GetImageFromArray(array)
-        (tmp_path / folder).mkdir()
-        sitk.WriteImage(one, str(tmp_path / folder / f"scan{suffix}"))
-    a, b, c = (tmp_path / folder / f"scan{suffix}" for folder in "abc")
-    assert a.read_bytes() == b.read_bytes()
-    keys = [result_key(path, bundle, seed=0, samples=2, device="cpu") for path in (a, b, c)]
-    assert keys[0] == keys[2] != keys[1]
-
-
-def test_the_key_of_a_result_is_of_all_channels(tiny_bundle, scan, phantoms, tmp_path):
-    bundle, keys = tiny_bundle("low_rank", 3), []
-    bundle.config["channels"] = ["t1", "t2"]
-    shutil.copy(scan, tmp_path / "case_0000.nii.gz")
-    for second in (scan, phantoms / "images" / "case_1.nii.gz"):
-        shutil.copy(second, tmp_path / "case_0001.nii.gz")
-        keys.append(result_key(tmp_path / "case_0000.nii.gz", bundle, seed=0, samples=2, device="cpu"))
-    assert keys[0] != keys[1]
 
 
 def test_structures_that_are_named_get_maps_and_rows_and_the_label_keeps_all(tiny_bundle, scan):
