@@ -1,4 +1,4 @@
-"""Trainings of the real nnU-Net, made once for all tests that look at them."""
+"""A real training of nnU-Net's to be changed, and trainings of its own, made once for all tests that look at them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from Testing.Python.uncertaintyseg.imports.nnunet_folder import copy_training
 from Testing.Python.uncertaintyseg.imports.nnunet_matrix import MATRIX
 from Testing.Python.uncertaintyseg.imports.scans import write_case
 from uncertaintyseg.imports import import_model
@@ -22,6 +23,18 @@ class Made:
     bundle: Bundle
     images: list[Path]
     label: Path
+
+
+@pytest.fixture
+def training(tmp_path) -> Path:
+    """A copy of a real training of nnU-Net's, to be damaged."""
+    return copy_training(tmp_path)
+
+
+@pytest.fixture
+def models(tmp_path) -> Path:
+    """Where imported models go."""
+    return tmp_path / "models"
 
 
 @pytest.fixture(scope="session")

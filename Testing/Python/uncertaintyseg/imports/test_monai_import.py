@@ -29,11 +29,6 @@ def spleen(tmp_path) -> Path:
     return tmp_path / "spleen_ct_segmentation"
 
 
-@pytest.fixture
-def models(tmp_path) -> Path:
-    return tmp_path / "models"
-
-
 def change(spleen: Path, **sections) -> None:
     path = spleen / "configs" / "inference.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | sections))

@@ -57,11 +57,6 @@ def script(tmp_path):
     return write
 
 
-@pytest.fixture
-def models(tmp_path) -> Path:
-    return tmp_path / "models"
-
-
 def normalised(files: list[Path]) -> torch.Tensor:
     """The scan `[1, channels, *S]` in RAS (its grid is in LPS at the model's spacing), mean 0 and variance 1."""
     image = read_channels(files[0], len(files)).as_tensor().flip((1, 2))
