@@ -1,17 +1,18 @@
-"""Series on disk, and a real Orthanc that holds some."""
+"""Series on disk, a real Orthanc that holds some, and a datastore over it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from Testing.Python.monailabel_app.dicom.dicom_series import make_affine, rotation, write_series
-from Testing.Python.monailabel_app.dicom.orthanc import MISSING, Orthanc
-from Testing.Python.servers import find_free_port, poll
+from Testing.Python.monailabel_app.dicom.orthanc import Orthanc, running
 from uncertaintyseg import wire
+from uncertaintyseg.data.writing import write_volume
 
 SHAPE = (20, 24, 12)
 
@@ -52,22 +53,10 @@ def orthanc_folders(tmp_path_factory, series_folder) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def start_orthanc(tmp_path_factory) -> Iterator:
+def start_orthanc(tmp_path_factory) -> Iterator[Callable[..., Orthanc]]:
     """Starts Orthancs, each with its own folder and ports, and ends them with the run."""
-    if MISSING:
-        pytest.skip(MISSING)
-    started: list[Orthanc] = []
-
-    def run(password: str | None = None) -> Orthanc:
-        server = Orthanc(tmp_path_factory.mktemp("orthanc"), find_free_port(), find_free_port(), password)
-        server.start(poll)
-        started.append(server)
-        return server
-
-    yield run
-    for server in started:
-        server.process.kill()  # its storage goes with the run
-        server.process.wait()
+    with ExitStack() as stack:
+        yield lambda password=None: stack.enter_context(running(tmp_path_factory.mktemp("orthanc"), password))
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +74,47 @@ def uids(orthanc_folders) -> dict[str, str]:
     from monailabel_app.dicom.series import read_series
 
     return {kind: read_series(folder).uid for kind, folder in orthanc_folders.items()}
+
+
+@pytest.fixture
+def open_datastore(labels, tmp_path, monkeypatch):
+    """Opens datastores over an Orthanc, which then synchronise only when told to."""
+    from monailabel_app.app.dicomweb import DicomWebDatastore
+    from monailabel_app.dicom.server import DicomWebServer
+
+    monkeypatch.setattr(DicomWebDatastore, "_sync_for_ever", lambda self: None)
+    opened = []
+
+    def run(orthanc, limit_bytes: int = 10**9):
+        folder = tmp_path / "mirror"
+        folder.mkdir(exist_ok=True)
+        for other in opened:
+            other.close()
+        opened.append(
+            DicomWebDatastore(folder, DicomWebServer(orthanc.url), limit_bytes, lambda model: (labels, "ab" * 32))
+        )
+        return opened[-1]
+
+    yield run
+    for datastore in opened:
+        datastore.close()
+
+
+@pytest.fixture
+def datastore(open_datastore, orthanc):
+    return open_datastore(orthanc)
+
+
+@pytest.fixture
+def label_file(series_folder, tmp_path) -> Path:
+    """A label on the oblique series, and the same with an axis turned."""
+    from monailabel_app.dicom.series import read_series
+
+    values = np.random.default_rng(3).choice([0, 2, 5], SHAPE).astype(np.uint8)
+    affine = read_series(series_folder).affine
+    write_volume(tmp_path / "label.nii.gz", values, affine)
+    flipped = affine.copy()
+    flipped[:3, 3] += affine[:3, 1] * (SHAPE[1] - 1)
+    flipped[:3, 1] *= -1
+    write_volume(tmp_path / "flipped.nii.gz", values[:, ::-1], flipped)
+    return tmp_path / "label.nii.gz"

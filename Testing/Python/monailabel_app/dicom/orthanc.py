@@ -6,12 +6,17 @@ import io
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pydicom
+import pytest
 from pydicom import Dataset
+
+from Testing.Python.servers import find_free_port, poll
 
 BINARY = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -68,22 +73,46 @@ class Orthanc:
         except httpx.TransportError:
             return False
 
+    def _find(self, http: httpx.Client, **query: str) -> list[Dataset]:
+        """The objects that a query finds, as Orthanc has them."""
+        found = http.post("/tools/find", json={"Level": "Instance", "Query": query}).json()
+        return [pydicom.dcmread(io.BytesIO(http.get(f"/instances/{i}/file").content)) for i in found]
+
     def instances(self, series: str) -> list[Dataset]:
-        """The objects of a series as Orthanc has them."""
+        """The objects of a series."""
         with self.http as http:
-            found = http.post("/tools/find", json={"Level": "Instance", "Query": {"SeriesInstanceUID": series}}).json()
-            return [pydicom.dcmread(io.BytesIO(http.get(f"/instances/{i}/file").content)) for i in found]
+            return self._find(http, SeriesInstanceUID=series)
 
     def derived(self, modality: str, source: str) -> list[Dataset]:
         """Objects of a modality that refer to a series."""
         with self.http as http:
-            query = {"Level": "Instance", "Query": {"Modality": modality}}
-            found = http.post("/tools/find", json=query).json()
-            objects = [pydicom.dcmread(io.BytesIO(http.get(f"/instances/{i}/file").content)) for i in found]
+            objects = self._find(http, Modality=modality)
         return [o for o in objects if o.ReferencedSeriesSequence[0].SeriesInstanceUID == source]
+
+    def in_study_of(self, series: str, modality: str) -> list[Dataset]:
+        """Objects of a modality in the study of a series."""
+        with self.http as http:
+            query = {"Level": "Series", "Query": {"SeriesInstanceUID": series}}
+            [found] = http.post("/tools/find", json=query).json()
+            study = http.get(f"/series/{found}/study").json()["MainDicomTags"]["StudyInstanceUID"]
+            return self._find(http, StudyInstanceUID=study, Modality=modality)
 
     def upload(self, folder: Path) -> None:
         """Put in every file of a folder, through Orthanc's own interface."""
         with self.http as http:
             for path in sorted(folder.iterdir()):
                 http.post("/instances", content=path.read_bytes()).raise_for_status()
+
+
+@contextmanager
+def running(folder: Path, password: str | None = None) -> Iterator[Orthanc]:
+    """A new one on ports of its own; skips the test where Orthanc is not installed."""
+    if MISSING:
+        pytest.skip(MISSING)
+    server = Orthanc(folder, find_free_port(), find_free_port(), password)
+    server.start(poll)
+    try:
+        yield server
+    finally:
+        server.process.kill()  # its storage goes with the run
+        server.process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,15 +53,6 @@ class Hospital:
     def send(self, image: str, version: int, pdf: bytes = PDF) -> httpx.Response:
         path = f"/uncertainty/v1/cases/{image}/archive?version={version}"
         return self.ask("POST", path, files={"report": ("report.pdf", pdf)})
-
-    def objects(self, image: str, modality: str) -> list[pydicom.Dataset]:
-        """What the archive holds of a modality in the study of a series."""
-        with self.orthanc.http as http:
-            [series] = http.post("/tools/find", json={"Level": "Series", "Query": {"SeriesInstanceUID": image}}).json()
-            study = http.get(f"/series/{series}/study").json()["MainDicomTags"]["StudyInstanceUID"]
-            query = {"StudyInstanceUID": study, "Modality": modality}
-            found = http.post("/tools/find", json={"Level": "Instance", "Query": query}).json()
-            return [pydicom.dcmread(io.BytesIO(http.get(f"/instances/{i}/file").content)) for i in found]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +105,7 @@ def test_who_and_where_is_told_first_then_label_and_report_are_stored_once(hospi
     assert first.status_code == 200, first.text
     assert (first.json()["label"], first.json()["report"]) == ("stored", "stored")
     assert hospital.send(labelled, before["version"], PDF + b"made anew").json() == first.json()
-    [seg], [report] = hospital.objects(labelled, "SEG"), hospital.objects(labelled, "DOC")
+    [seg], [report] = hospital.orthanc.in_study_of(labelled, "SEG"), hospital.orthanc.in_study_of(labelled, "DOC")
     assert (seg.SOPInstanceUID, report.SOPInstanceUID) == (first.json()["label_uid"], first.json()["report_uid"])
     assert report.EncapsulatedDocument[: report.EncapsulatedDocumentLength] == PDF
     assert report.SourceInstanceSequence[0].ReferencedSOPInstanceUID == seg.SOPInstanceUID
@@ -136,13 +126,13 @@ def test_killed_between_store_and_answer_a_retry_makes_no_second_object(hospital
     hospital.process.wait(timeout=30)
     hospital.proxy.after_store = None
     assert hospital.proxy.stored == 1
-    [report] = hospital.objects(labelled, "DOC")  # the archive has it, and nobody here knows
+    [report] = hospital.orthanc.in_study_of(labelled, "DOC")  # the archive has it, and nobody here knows
     hospital.start()
     answer = hospital.send(labelled, version, PDF + b"made anew by the client")
     assert answer.status_code == 200, answer.text
     assert (answer.json()["report"], answer.json()["report_uid"]) == ("stored", report.SOPInstanceUID)
     assert hospital.proxy.stored >= 2  # it was sent again, by the client or by the start
-    assert len(hospital.objects(labelled, "DOC")) == len(hospital.objects(labelled, "SEG")) == 1
+    assert len(hospital.orthanc.in_study_of(labelled, "DOC")) == len(hospital.orthanc.in_study_of(labelled, "SEG")) == 1
 
 
 def test_a_report_waits_for_an_archive_that_is_down_and_arrives_by_a_retry(hospital, labelled):
@@ -156,9 +146,9 @@ def test_a_report_waits_for_an_archive_that_is_down_and_arrives_by_a_retry(hospi
     assert refused.status_code == 502
     assert "the report is saved on this server" in refused.json()["detail"]
     assert hospital.state(labelled)["report"] == "waiting"
-    assert hospital.objects(labelled, "DOC") == []
+    assert hospital.orthanc.in_study_of(labelled, "DOC") == []
     assert hospital.send(labelled, version).json()["report"] == "stored"
-    assert len(hospital.objects(labelled, "DOC")) == 1
+    assert len(hospital.orthanc.in_study_of(labelled, "DOC")) == 1
 
 
 def test_what_cannot_be_sent_is_refused_and_nothing_is_stored(hospital, labelled):
@@ -176,7 +166,7 @@ def test_what_cannot_be_sent_is_refused_and_nothing_is_stored(hospital, labelled
     assert hospital.ask("DELETE", f"/datastore/label?id={labelled}&tag=final").status_code == 200
     assert hospital.state(labelled)["version"] is None
     assert hospital.send(labelled, version).status_code == 404
-    assert hospital.objects(labelled, "DOC") == []
+    assert hospital.orthanc.in_study_of(labelled, "DOC") == []
 
 
 def move_to_another_patient(hospital: Hospital, folder: Path, image: str) -> None:
@@ -196,10 +186,10 @@ def test_a_series_that_the_archive_has_under_another_patient_by_now_is_not_repor
     reply = hospital.send(labelled, version)  # by a client that did not ask first
     assert reply.status_code == 400, reply.text
     assert "another patient now (Other^Person, other)" in reply.json()["detail"]
-    assert hospital.objects(labelled, "DOC") == []
+    assert hospital.orthanc.in_study_of(labelled, "DOC") == []
     assert hospital.state(labelled)["patient_id"] == "other"  # fetched anew
     assert hospital.send(labelled, version).json()["report"] == "stored"
-    assert hospital.objects(labelled, "DOC")[0].PatientID == "other"
+    assert hospital.orthanc.in_study_of(labelled, "DOC")[0].PatientID == "other"
 
 
 def test_a_report_that_waits_is_not_sent_once_the_archive_has_another_patient(hospital, series, labelled):
@@ -214,4 +204,4 @@ def test_a_report_that_waits_is_not_sent_once_the_archive_has_another_patient(ho
     hospital.process.wait(timeout=30)
     hospital.start()  # and so it sends what waits
     servers.poll(lambda: "is of another patient than the archive's" in (hospital.folder / "log.txt").read_text())
-    assert hospital.objects(labelled, "DOC") == []
+    assert hospital.orthanc.in_study_of(labelled, "DOC") == []
