@@ -383,7 +383,7 @@ class StudyDatastore(Datastore):
         if not images:
             raise InputError("no image has a final label yet, so there is no dataset to download")
         chosen = images[: limit_cases or None]
-        cases = ((i, Path(self.get_image_uri(i)), Path(self.get_label_uri(i, FINAL))) for i in chosen)
+        cases = ((image, self.image_path(image), Path(self.get_label_uri(image, FINAL))) for image in chosen)
         return write_dataset_zip(cases, self.json())
 
 

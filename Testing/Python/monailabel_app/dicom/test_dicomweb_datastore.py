@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zipfile
 from pathlib import Path
 
 import highdicom as hd
@@ -103,6 +104,18 @@ def test_the_least_recently_used_series_goes_and_comes_back(open_datastore, orth
     datastore.refresh()
     assert datastore.get_image_info(uids["oblique"])["note"] == "kept"
     assert datastore.image_path(uids["oblique"]).is_file()
+
+
+def test_the_zip_of_a_data_set_has_a_series_that_had_to_go_meanwhile(open_datastore, orthanc, uids, label_file):
+    datastore = open_datastore(orthanc, limit_bytes=1)
+    datastore.save_label(uids["oblique"], str(label_file), FINAL, {})
+    datastore.image_path(uids["scaled"])
+    assert not Path(datastore.get_image_uri(uids["oblique"])).exists()
+    archive = Path(datastore.get_dataset_archive(None))
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+    archive.unlink()
+    assert names == [f"image/{uids['oblique']}.nii.gz", f"label/{uids['oblique']}.nii.gz", "metadata.json"]
 
 
 def test_images_are_neither_added_nor_removed_here(datastore, uids, tmp_path):
