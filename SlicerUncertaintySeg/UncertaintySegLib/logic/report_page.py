@@ -30,7 +30,8 @@ h2 { font-size: 11pt; margin-top: 10px; margin-bottom: 3px; }
 p { margin-top: 2px; margin-bottom: 2px; }
 .note { color: #555555; font-size: 8pt; }
 .warning { color: #b71c1c; font-weight: bold; }
-.grid td, .grid th { border-bottom: 1px solid #bbbbbb; padding: 2px 5px; text-align: left; vertical-align: top; }
+.grid td, .grid th { border-bottom: 1px solid #bbbbbb; padding: 2px 4px; text-align: left; vertical-align: top; }
+.grid th { font-size: 7pt; }
 .grid { border-collapse: collapse; }
 .grid .number { text-align: right; }
 td, th { word-break: break-word; }
@@ -99,7 +100,9 @@ def _regions(report: Report) -> str:
         cells = "".join(
             f'<td width="33%">{_picture(content, _PLANE_WIDTH, name)}</td>' for name, content in pictures.items()
         )
-        rows.append(f'<tr><td colspan="{max(len(pictures), 1)}">{escape(text)}</td></tr><tr>{cells}</tr>')
+        # A head stays on the page of its first row.
+        head = f'<thead><tr><td colspan="{max(len(pictures), 1)}">{escape(text)}</td></tr></thead>'
+        rows.append(f"{head}<tr>{cells}</tr>")
     shown = [f"<h2>{escape(_('The worst places'))}</h2>"]
     if report.colors:
         caption = _("Outlines: structures. Colours: {colors}.").format(colors=report.colors)

@@ -43,6 +43,7 @@ def _draw(html: str, path: Path) -> None:
     document.setHtml(html)
     width, height = device.width(), device.height()
     document.setPageSize(qt.QSizeF(width, height))
+    _keep_rows_whole(document, height)
     painter = qt.QPainter(device)
     try:
         for page in range(document.pageCount()):
@@ -54,3 +55,32 @@ def _draw(html: str, path: Path) -> None:
             painter.restore()
     finally:
         painter.end()
+
+
+def _keep_rows_whole(document: qt.QTextDocument, height: int) -> None:
+    """Move the rows that a page's end would cut to the next page; Qt does so only where all cells begin there.
+
+    Args:
+        document: Laid out on pages.
+        height: Of a page, in its pixels.
+    """
+    layout = document.documentLayout()
+    for frame in document.rootFrame().childFrames():
+        table = frame.firstCursorPosition().currentTable()
+        for row in range(1, table.rows() if table is not None else 0):  # a picture is a frame as well
+            cells = [table.cellAt(row, column) for column in range(table.columns())]
+            places = [layout.blockBoundingRect(cell.firstCursorPosition().block()) for cell in cells]
+            top, bottom = min(place.top() for place in places), max(place.bottom() for place in places)
+            room = height - top % height
+            if top + room < bottom:
+                _widen(table, row - 1, room)
+                document.markContentsDirty(0, document.characterCount())  # what follows would stay where it was
+
+
+def _widen(table: qt.QTextTable, row: int, pixels: float) -> None:
+    """Leave room below a row."""
+    for column in range(table.columns()):
+        cell = table.cellAt(row, column)
+        form = cell.format().toTableCellFormat()
+        form.setBottomPadding(form.bottomPadding() + pixels)
+        cell.setFormat(form)

@@ -70,10 +70,12 @@ def test_the_pdf_says_the_sentence_the_table_and_the_places_of_the_panel(panel, 
     rows = printed(panel)
     assert rows[0].endswith("10.5141120160" + "0.213–")
     assert "".join(rows) in text
-    for rank, region in enumerate(REGIONS, start=1):
-        name = region.structure.replace("_", " ")
-        assert pdf.squeezed(f"{rank}. {name}, ") in text
-    assert pdf.squeezed("1.23 mL expected to be wrong of 12.8 mL") in text
+    table = panel.sections["Regions"].ui.regionsTable
+    places = [[table.item(row, column).text() for column in (0, 1, 4, 3)] for row in range(table.rowCount)]
+    kinds = ("along its border", "where too little is labelled")
+    for (rank, name, error, volume), kind in zip(places, kinds, strict=True):
+        said = f"{rank}. {name.replace('_', ' ')}, {kind}: {error} mL expected to be wrong of {volume} mL"
+        assert pdf.squeezed(said) in text
 
 
 def test_no_row_is_torn_and_every_page_has_the_headings(panel, show_result, tmp_path):
@@ -91,3 +93,5 @@ def test_no_row_is_torn_and_every_page_has_the_headings(panel, show_result, tmp_
     assert on_page[-1][0] - on_page[0][0] >= 2
     for page in range(on_page[0][0], on_page[-1][0] + 1):
         assert "StructureError,mLVolume,mL95%from,mL95%to,mLMeanriskDiceLookbecause" in text[page]
+    assert text[-1].endswith("resultk3y")
+    assert sum(page.count("Wherethiscomesfrom") for page in text) == 1
