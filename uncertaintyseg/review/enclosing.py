@@ -9,18 +9,19 @@ many as it has voxels: these are no independent observations, and taken for such
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
-from skimage.measure import grid_points_in_poly
 
 from uncertaintyseg.errors import InputError
 
 _FLAT = 0.5
 """Voxels that corners of a lasso may lie off its plane: a slice view's rounding, not a bent curve."""
+_EQUAL = 1e-12
+"""Corners that lie no further from a voxel's centre are on it."""
 
 Ijk = tuple[int, int, int]
 
@@ -89,7 +90,7 @@ def lasso_voxels(corners: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     across = [axis for axis in range(3) if axis != depth]
     low = np.floor(corners[:, across].min(0)).astype(int)
     size = np.ceil(corners[:, across].max(0)).astype(int) - low + 1
-    inside = np.argwhere(grid_points_in_poly(tuple(size), corners[:, across] - low)) + low
+    inside = np.argwhere(grid_points_inside(corners[:, across] - low, tuple(size))) + low
     found = np.empty((len(inside), 3), dtype=np.int64)
     found[:, across] = inside
     height = centre[depth] - (inside - centre[across]) @ normal[across] / normal[depth]
@@ -98,6 +99,43 @@ def lasso_voxels(corners: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     if not len(found):
         raise InputError("a lasso goes around no voxel's centre: draw a larger one")
     return found
+
+
+def grid_points_inside(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Grid points inside a polygon or on its edge, by the even-odd rule.
+
+    They are those of `skimage.measure.grid_points_in_poly`, which holds each point against each edge. Here each line of
+    points meets only the edges that cross it: 500 corners around a slice of 512 x 512 take milliseconds, not a quarter
+    of a second.
+
+    Args:
+        corners: `[n, 2]`, within the grid.
+        size: of the grid, whose points are whole numbers from 0.
+
+    Returns:
+        bool `[*size]`.
+    """
+    (x0, y0), (x1, y1) = np.roll(corners, 1, axis=0).T, corners.T
+    low, high, wider = np.minimum(y0, y1), np.maximum(y0, y1), (size[0] + 1, size[1])
+
+    def met(first: np.ndarray, last: np.ndarray, passes: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """How many edges each point of the lines `first` to `last` of each edge has passed; the last bit is right."""
+        counts = np.maximum(last - first + 1, 0).astype(np.int64)
+        edge = np.repeat(np.arange(len(corners)), counts)
+        y = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+        above, below = y0[edge] - y, y1[edge] - y
+        x = np.rint((x0[edge] * below - x1[edge] * above) / (below - above))
+        off = ((x0[edge] - x) * below - (x1[edge] - x) * above) / (below - above)  # of the edge from the point at x
+        at = np.ravel_multi_index(((x + passes(off)).clip(0, size[0]).astype(int), y.astype(int)), wider)
+        return np.cumsum(np.bincount(at, minlength=wider[0] * wider[1]).reshape(wider), axis=0, dtype=np.uint8)
+
+    from_left = met(np.floor(low) + 1, np.floor(high), lambda off: off >= 0)
+    from_right = met(np.ceil(low), np.ceil(high) - 1, lambda off: off > 0)
+    inside = ((from_left | (from_right[-1] - from_right)) & 1).astype(bool)[:-1]  # on an edge the two differ
+    whole = np.rint(corners)
+    corner = whole[(np.abs(corners - whole) < _EQUAL).all(1)].astype(np.int64)
+    inside[tuple(corner.T)] = True
+    return inside
 
 
 def middle(voxels: np.ndarray, spacing: Sequence[float]) -> Ijk:

@@ -27,19 +27,29 @@ def inside(corners: np.ndarray) -> np.ndarray:
     normal = np.linalg.svd(corners - centre, full_matrices=False)[2][2]
     depth = int(np.abs(normal).argmax())
     across = [axis for axis in range(3) if axis != depth]
-    low, high = np.floor(corners[:, across].min(axis=0)), np.ceil(corners[:, across].max(axis=0))
-    grid = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high)), indexing="ij"), axis=-1)
-    places = grid.reshape(-1, 2)
-    odd = np.zeros(len(places), dtype=bool)
-    for start, stop in zip(corners[:, across], np.roll(corners[:, across], -1, axis=0)):
-        crosses = (start[1] > places[:, 1]) != (stop[1] > places[:, 1])
-        if crosses.any():
-            at = start[0] + (places[crosses, 1] - start[1]) / (stop[1] - start[1]) * (stop[0] - start[0])
-            odd[crosses] ^= places[crosses, 0] < at
-    found = np.empty((int(odd.sum()), 3))
-    found[:, across] = places[odd]
-    found[:, depth] = centre[depth] - (places[odd] - centre[across]) @ normal[across] / normal[depth]
+    low = np.floor(corners[:, across].min(axis=0))
+    places = np.argwhere(_grid_points_inside(corners[:, across] - low)) + low
+    found = np.empty((len(places), 3))
+    found[:, across] = places
+    found[:, depth] = centre[depth] - (places - centre[across]) @ normal[across] / normal[depth]
     return np.floor(found + 0.5).astype(int)
+
+
+def _grid_points_inside(corners: np.ndarray) -> np.ndarray:
+    """Return the grid points inside a polygon `[n, 2]` from 0 on, by the even-odd rule, bool `[x, y]`.
+
+    Each line of points along x meets only the edges that cross it.
+    """
+    shape = np.ceil(corners.max(axis=0)).astype(int) + 2
+    (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
+    first, last = np.ceil(np.minimum(y0, y1)), np.ceil(np.maximum(y0, y1)) - 1
+    counts = (last - first + 1).astype(int)
+    edge = np.repeat(np.arange(len(corners)), counts)
+    y = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+    x = x0[edge] + (y - y0[edge]) / (y1[edge] - y0[edge]) * (x1[edge] - x0[edge])
+    at = np.ravel_multi_index((np.ceil(x).astype(int).clip(0, shape[0] - 1), y.astype(int)), shape)
+    crossed = np.cumsum(np.bincount(at, minlength=shape.prod()).reshape(shape), axis=0)
+    return (crossed[-1] - crossed) % 2 == 1
 
 
 def axes(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
