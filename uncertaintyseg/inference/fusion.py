@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.logits import Moments, Weighting
 from uncertaintyseg.measures import predictive_entropy
 
+WeightingName = Literal["mean", "inverse", "exponential", "power"]
 _EPSILON = 1e-3
 """Keeps a component with u = 0 from taking everything; with the paper's 1e-6 it does."""
 _PAPER_EPSILON = 1e-6

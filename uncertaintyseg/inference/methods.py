@@ -98,14 +98,16 @@ def ensemble_members(bundle: Bundle, names: Sequence[str] | str | None, *folders
     """The other models of an ensemble with `bundle`: those named, or all of its task with a backbone of their own.
 
     Raises:
+        InputError: when the names are none.
         BundleError: when a name is unknown, or there is no other model.
     """
     found = find_bundles(*folders)
     if names is None:
-        same_task = [other for other in found.values() if other.task == bundle.task and other.checksum]
-        others = [other for other in same_task if other.name != bundle.name and has_own_backbone(other)]
+        others = [other for other in found.values() if fits_beside(bundle, other)]
     else:
-        wanted = names.split(",") if isinstance(names, str) else list(names)
+        wanted = names.split(",") if isinstance(names, str) else names
+        if not (isinstance(wanted, Sequence) and all(isinstance(name, str) for name in wanted)):
+            raise InputError(f"'models' is {names!s:.60}: give a list of names; there are {', '.join(found)}.")
         absent = [name for name in wanted if name not in found]
         if absent:
             raise BundleError(f"there is no model '{absent[0]}' for the ensemble; there are {', '.join(found)}.")
@@ -113,6 +115,15 @@ def ensemble_members(bundle: Bundle, names: Sequence[str] | str | None, *folders
     if not others:
         raise BundleError(f"an ensemble needs a second model of the task '{bundle.task}': name some, models=a,b.")
     return others
+
+
+def fits_beside(bundle: Bundle, other: Bundle) -> bool:
+    """Whether another model can stand beside one in an ensemble; one that is damaged cannot."""
+    same = (other.task, other.labels) == (bundle.task, bundle.labels) and other.name != bundle.name
+    try:
+        return bool(same and other.checksum and has_own_backbone(other))
+    except BundleError:
+        return False
 
 
 def has_own_backbone(bundle: Bundle) -> bool:

@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.methods import has_own_backbone, methods, options_of
+from uncertaintyseg.inference.methods import fits_beside, methods, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.fused import Fused
+from uncertaintyseg.inference.passes.ranges import LISTED, SEED, ranges
 from uncertaintyseg.inference.passes.ranges import PASSES as MOST
-from uncertaintyseg.inference.passes.ranges import SEED, ranges
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.thresholding import THRESHOLDS
@@ -29,9 +29,15 @@ _WORDS = {
     "p": "Share of the feature maps that a pass drops.",
     "granularity": "Whether whole feature maps are dropped, or single values.",
     "sigma": "Of the noise, in standard deviations of the image.",
-    "sharpness": "How much more the surer methods count.",
+    "weighting": "By what the surer methods count more.",
+    "sharpness": "How much more they do, exponential or as a power.",
+    "components": "Methods that are averaged.",
+    "intensities": "Factors on the image: each pass is done with each.",
+    "scales": "Factors on the number of voxels along each axis: each pass is done with each.",
+    "models": "Other models that say something as well.",
     "faithful": "As the code of the paper does it, where that differs from its text.",
 }
+_FEWEST = {"components": 2}
 _SOURCES = {
     "nnunet": "nnU-Net",
     "totalsegmentator": "TotalSegmentator",
@@ -49,8 +55,9 @@ def offered_methods(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[Metho
         bundle: the model.
         others: all models that there are, for an ensemble.
     """
+    others = tuple(others)
     try:
-        return [_counted(bundle, _method(name)) for name in PASSES if _can_run(bundle, name, others)]
+        return [_suited(bundle, _method(name), others) for name in PASSES if _can_run(bundle, name, others)]
     except BundleError:
         return []
 
@@ -105,17 +112,8 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
     if name == Augmented.name:
         return bundle.config.get("symmetries") != []
     if name == Checkpoints.name:
-        return not bundle.uncertainty.parts and any(_fits(bundle, other) for other in others)
+        return not bundle.uncertainty.parts and any(fits_beside(bundle, other) for other in others)
     return True
-
-
-def _fits(bundle: Bundle, other: Bundle) -> bool:
-    """Whether another model can stand beside one in an ensemble."""
-    same = (other.task, other.labels) == (bundle.task, bundle.labels) and other.name != bundle.name
-    try:
-        return bool(same and other.checksum and has_own_backbone(other))
-    except BundleError:  # that one is damaged, and not this one
-        return False
 
 
 def _has_dropout(config: Any, *, inside: bool = False) -> bool:
@@ -127,12 +125,27 @@ def _has_dropout(config: Any, *, inside: bool = False) -> bool:
     return inside and isinstance(config, int | float) and not isinstance(config, bool) and config > 0
 
 
-def _counted(bundle: Bundle, method: Method) -> Method:
-    """With the passes that it takes on this model, whose symmetries may be others than all flips."""
+def _suited(bundle: Bundle, method: Method, others: Iterable[Bundle]) -> Method:
+    """With the passes and choices that there are for this model, whose symmetries may be others than all flips."""
     own = options_of(bundle, method.name, {})
-    if not own:
-        return method
-    return method.model_copy(update={"passes": PASSES[method.name].count(**_defaults()[method.name] | own)})
+    options = method.options
+    if method.name == Checkpoints.name:
+        names = own["models"] = [other.name for other in others if fits_beside(bundle, other)]
+        options = [_several("models", names, names)]
+    elif method.name == Fused.name and not _can_run(bundle, MCDropout.name, ()):
+        options = [_less(option, MCDropout.name) if option.name == "components" else option for option in options]
+    passes = PASSES[method.name].count(**_defaults()[method.name] | own) if own else method.passes
+    return method.model_copy(update={"passes": passes, "options": options})
+
+
+def _less(option: RunOption, choice: str) -> RunOption:
+    return option.model_copy(update={"choices": [name for name in option.choices if name != choice]})
+
+
+def _several(name: str, default: Iterable[str], choices: Iterable[str]) -> RunOption:
+    """An option that is some of several names."""
+    about = {"text": _WORDS.get(name, ""), "fewest": _FEWEST.get(name, 1)}
+    return RunOption(name=name, kind="choices", default=list(default), choices=list(choices), **about)
 
 
 @cache
@@ -148,17 +161,24 @@ def _method(name: str) -> Method:
 
 
 def _option(method: str, name: str, default: Any) -> RunOption | None:
-    """An option of passes as a person can set it; None for lists, and for what has no value of its own."""
+    """An option of passes as a person can set it; None for what is none, or has no value of its own."""
     kind = PASSES[method]
-    limits, hints = ranges(kind), get_type_hints(kind.__init__)
+    limits, hint = ranges(kind), get_type_hints(kind.__init__).get(name)
     about: dict[str, Any] = {"name": name, "default": default, "text": _WORDS.get(name, "")}
-    if name in _SAME_RESULT or not isinstance(default, bool | int | float | str):
+    listed = isinstance(default, tuple)
+    if name in _SAME_RESULT or not (listed or isinstance(default, bool | int | float | str)):
         return None
     if name in limits:
         limit, whole = limits[name]
-        return RunOption(kind="integer" if whole else "number", low=limit.low, high=limit.high, **about)
+        about |= {"low": limit.low, "high": limit.high}
+        if listed:
+            return RunOption(kind="numbers", fewest=1, most=LISTED, **about | {"default": list(default)})
+        return RunOption(kind="integer" if whole else "number", **about)
     if isinstance(default, bool):
         return RunOption(kind="switch", **about)
-    if get_origin(hints.get(name)) is Literal:
-        return RunOption(kind="choice", choices=list(get_args(hints[name])), **about)
-    return None
+    one = get_args(hint)[0] if listed else hint
+    if get_origin(one) is not Literal:
+        return None
+    if listed:
+        return _several(name, default, get_args(one))
+    return RunOption(kind="choice", choices=list(get_args(one)), **about)

@@ -44,11 +44,17 @@ class RunOption(Message):
     """One thing that may be chosen for a run."""
 
     name: str
-    kind: Literal["integer", "number", "switch", "choice"]
-    default: int | float | bool | str | None = Field(description="Null: the model's own way.")
-    low: int | float | None = Field(None, description="Least number, allowed.")
-    high: int | float | None = Field(None, description="Largest number, allowed.")
-    choices: list[str] = Field(default_factory=list)
+    kind: Literal["integer", "number", "switch", "choice", "numbers", "choices"] = Field(
+        description="The plural ones are lists."
+    )
+    default: int | float | bool | str | list[float] | list[str] | None = Field(
+        description="Null: the model's own way."
+    )
+    low: int | float | None = Field(None, description="Least number, allowed; of a list each.")
+    high: int | float | None = Field(None, description="Largest number, allowed; of a list each.")
+    choices: list[str] = Field(default_factory=list, description="What may be chosen; of a list each at most once.")
+    fewest: int | None = Field(None, description="A list holds so many at least.")
+    most: int | None = Field(None, description="A list holds so many at most.")
     text: str = Field("", description="What it does, in a sentence.")
 
 

@@ -112,7 +112,7 @@ class Inference:
         sample = session.state.sample
         try:
             params = self.params(model, confined)
-        except SceneError as error:
+        except UncertaintySegError as error:
             session.fail(error)
             return
 

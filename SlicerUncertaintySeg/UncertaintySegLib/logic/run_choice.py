@@ -39,6 +39,7 @@ class RunChoice:
         kept = kept if isinstance(kept, dict) else {}
         kept = kept if method is None else kept.get(method.name)
         value = kept.get(option.name) if isinstance(kept, dict) else None
+        value = tuple(value) if isinstance(value, list) else value
         return value if value is not None and option.takes(value) else option.default
 
     def structures(self, model: Model) -> list[str]:

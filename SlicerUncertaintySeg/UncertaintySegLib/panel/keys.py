@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import keyboard
 
 _TEXT_FIELDS = ("QLineEdit", "QTextEdit", "QPlainTextEdit", "QAbstractSpinBox")
+_TICKED = ("QTableWidget", "QListWidget")
 _RESTS = "UncertaintySegRests"
 
 
@@ -72,12 +73,12 @@ def _press(sequence: str, action: Callable[[], None]) -> None:
             widget.clearFocus()
     elif widget is not None and sequence == "Space" and widget.inherits("QAbstractButton"):
         widget.click()
-    elif not (widget is not None and sequence == "Space" and widget.inherits("QTableWidget") and _tick(widget)):
+    elif not (widget is not None and sequence == "Space" and any(map(widget.inherits, _TICKED)) and _tick(widget)):
         action()
 
 
 def _tick(table) -> bool:
-    """Tick the cell at the cursor of a table, or take the tick away; returns whether it is one with a tick."""
+    """Tick the cell at the cursor of a table or a list, or take the tick away; returns whether it is one with a tick."""
     item = table.currentItem()
     if item is None or item.data(qt.Qt.CheckStateRole) is None:
         return False

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.structures import FEW
+from UncertaintySegLib.panel import option_widgets, text_colors
 from UncertaintySegLib.panel.widgets import contains, fill
 from UncertaintySegLib.scene.region_of_interest import RegionOfInterest
-from UncertaintySegLib.server.choices import CHOICE, INTEGER, SWITCH, Method, RunOption
+from UncertaintySegLib.server.choices import Method, RunOption
 from UncertaintySegLib.server.replies import Model
 
-_LARGEST = 2**31 - 1  # of a spin box
-_DECIMALS = 4
 _ROW_HEIGHT = 20  # pixels
 _AS_IT_IS = ""
 
@@ -37,6 +38,8 @@ class RunBox:
         self._shown: Method | None = None
         self._names: list[str] = []
         self._filling = False
+        self._problems: dict[RunOption, str] = {}
+        text_colors.style(ui.optionsLabel, text_colors.ERROR)
         table = ui.structuresTable
         table.setColumnCount(2)
         table.setHorizontalHeaderLabels([_("Label"), _("Structure")])
@@ -64,6 +67,7 @@ class RunBox:
         offered = model is not None and bool(model.head)
         ui.runGroupBox.setVisible(offered)
         if not offered:
+            self._problems.clear()
             ui.regionCheckBox.setChecked(False)
             return
         chosen = self.choice.method(model)
@@ -84,42 +88,33 @@ class RunBox:
         rows = [*((option, None) for option in model.run_options)]
         rows += [(option, method) for option in method.options] if method else []
         for row, (option, owner) in enumerate(rows):
-            label = qt.QLabel(option.name.replace("_", " ") + ":")
-            widget = self._widget(option, owner)
-            for each in (label, widget):
-                each.setToolTip(_tooltip(option))
+            widget = option_widgets.make(
+                option,
+                self.choice.value(model, option, owner),
+                partial(self._keep, option, owner),
+                partial(self._complain, option),
+            )
+            label = qt.QLabel(option_widgets.title(option) + ":")
+            label.setToolTip(widget.toolTip)
             layout.addWidget(label, row, 0)
             layout.addWidget(widget, row, 1)
         ui.optionsWidget.setVisible(bool(rows))
+        self._problems.clear()
+        ui.optionsLabel.setVisible(False)
 
-    def _widget(self, option: RunOption, method: Method | None):
-        model, value = self._model, self.choice.value(self._model, option, method)
+    def _keep(self, option: RunOption, method: Method | None, value: Any) -> None:
+        self.choice.choose_value(self._model, option, value, method)
 
-        def keep(new) -> None:
-            self.choice.choose_value(model, option, new, method)
+    def _complain(self, option: RunOption, problem: str) -> None:
+        """Say at the settings what cannot be sent, of the first of them; nothing runs until it is mended."""
+        others = {other: text for other, text in self._problems.items() if other is not option}
+        self._problems = {**others, option: problem} if problem else others
+        self.ui.optionsLabel.setText(self._problem)
+        self.ui.optionsLabel.setVisible(bool(self._problem))
 
-        if option.kind == SWITCH:
-            widget = qt.QCheckBox()
-            widget.setChecked(bool(value))
-            widget.toggled.connect(lambda checked: keep(bool(checked)))
-        elif option.kind == CHOICE:
-            widget = qt.QComboBox()
-            names = [*([] if option.default in option.choices else [option.default]), *option.choices]
-            fill(widget, {name: _("the model's own way") if name is None else name for name in names}, value)
-            widget.currentIndexChanged.connect(lambda *_index: keep(names[widget.currentIndex]))
-        else:
-            widget = qt.QSpinBox() if option.kind == INTEGER else qt.QDoubleSpinBox()
-            number = int if option.kind == INTEGER else float
-            if option.kind != INTEGER:
-                widget.setDecimals(_DECIMALS)
-                widget.setSingleStep(10.0**-2)
-            low = -_LARGEST if option.low is None else option.low
-            high = _LARGEST if option.high is None else option.high
-            widget.setRange(number(max(low, -_LARGEST)), number(min(high, _LARGEST)))
-            widget.setValue(number(value))
-            widget.valueChanged.connect(lambda *_value: keep(number(widget.value)))
-        widget.objectName = f"{option.name}Option"
-        return widget
+    @property
+    def _problem(self) -> str:
+        return next(iter(self._problems.values()), "")
 
     def _show_structures(self, model: Model) -> None:
         table, wanted = self.ui.structuresTable, set(self.choice.structures(model))
@@ -199,8 +194,10 @@ class RunBox:
             confined: Whether to the structures and the region that were chosen; else on all of both.
 
         Raises:
-            SceneError: The region is none of the scan.
+            UncertaintySegError: A setting cannot be sent as it stands there, or the region is none of the scan.
         """
+        if self._problem:
+            raise UncertaintySegError(self._problem)
         told = self.choice.params(model)
         if not confined:
             told.pop("structures", None)
@@ -216,12 +213,8 @@ def _method_text(method: Method) -> str:
 def _about(method: Method | None) -> str:
     if method is None:
         return _("The network runs once; its head says where it is unsure.")
-    text = _("{summary}. The network runs {passes} times; calibration and promise hold only for the model as it is.")
+    text = _(
+        "{summary}. The network runs {passes} times, unless a setting changes that; calibration and promise hold only "
+        "for the model as it is."
+    )
     return text.format(summary=method.summary[:1].upper() + method.summary[1:], passes=method.passes)
-
-
-def _tooltip(option: RunOption) -> str:
-    if option.low is None or option.high is None:
-        return option.text
-    text = _("{text} From {low:g} to {high:g}; {default} unless somebody sets it.")
-    return text.format(text=option.text, low=option.low, high=option.high, default=option.default).strip()

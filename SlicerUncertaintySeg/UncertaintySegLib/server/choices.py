@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from UncertaintySegLib.server.parsing import parse, parse_all
 
 INTEGER, NUMBER, SWITCH, CHOICE = "integer", "number", "switch", "choice"
+NUMBERS, CHOICES = "numbers", "choices"
+"""Kinds of settings; the plural ones are lists."""
+_KINDS = (INTEGER, NUMBER, SWITCH, CHOICE, NUMBERS, CHOICES)
 
 
 @dataclass(frozen=True)
 class RunOption:
-    """One setting. `default` None is the model's own way; `low` and `high` are allowed themselves."""
+    """One setting.
+
+    `default` None is the model's own way; `low` and `high`, of a list each, are allowed themselves; a list has `fewest`
+    to `most` items.
+    """
 
     name: str
     kind: str
@@ -20,17 +28,27 @@ class RunOption:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    fewest: int = 0
+    most: int | None = None
     text: str = ""
 
     def takes(self, value: Any) -> bool:
         """Whether a value can be sent for this setting."""
+        if self.kind not in (NUMBERS, CHOICES):
+            return self.takes_one(value)
+        if not isinstance(value, tuple) or len(value) < self.fewest:
+            return False
+        return (self.most is None or len(value) <= self.most) and all(self.takes_one(each) for each in value)
+
+    def takes_one(self, value: Any) -> bool:
+        """Whether a value can be sent, of a list as one of it."""
         if self.kind == SWITCH:
             return isinstance(value, bool)
-        if self.kind == CHOICE:
+        if self.kind in (CHOICE, CHOICES):
             return value in self.choices
-        if isinstance(value, bool) or not isinstance(value, (int, float) if self.kind == NUMBER else int):
+        if isinstance(value, bool) or not isinstance(value, int if self.kind == INTEGER else (int, float)):
             return False
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        return math.isfinite(value) and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,12 @@ class Method:
 
 def parse_options(rows: list[dict[str, Any]] | None) -> tuple[RunOption, ...]:
     """Make the settings that a server lists; those of a kind that is not known here are left out."""
-    return tuple(option for option in parse_all(RunOption, rows) if option.kind in (INTEGER, NUMBER, SWITCH, CHOICE))
+    return tuple(option for option in parse_all(RunOption, rows) if option.kind in _KINDS and _is_whole(option))
+
+
+def _is_whole(option: RunOption) -> bool:
+    """Whether a setting that is a list has one to begin with."""
+    return option.kind not in (NUMBERS, CHOICES) or isinstance(option.default, tuple)
 
 
 def parse_methods(rows: list[dict[str, Any]] | None) -> tuple[Method, ...]:

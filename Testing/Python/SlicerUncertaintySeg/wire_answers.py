@@ -52,7 +52,10 @@ METHODS = [
         {"name": "granularity", "kind": "choice", "default": "channel", "choices": ["channel", "element"]},
         {"name": "spells", "kind": "of a later version", "default": 1},
     ]},
-    {"name": "tta", "summary": "the image mirrored", "passes": 2, "options": []},
+    {"name": "tta", "summary": "the image mirrored", "passes": 2, "options": [
+        {"name": "scales", "kind": "numbers", "default": [1.0], "low": 0.1, "high": 4, "fewest": 1, "most": 3},
+        {"name": "models", "kind": "choices", "default": ["a", "b"], "choices": ["a", "b", "c"], "fewest": 2},
+    ]},
 ]  # fmt: skip
 RUN_OPTIONS = [
     {"name": "seed", "kind": "integer", "default": 0, "low": 0, "high": 2**63 - 1, "text": "Of the draws."},

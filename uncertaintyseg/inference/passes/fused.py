@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput
+from uncertaintyseg.inference.fusion import WeightingName
 from uncertaintyseg.inference.fusion import weighting as weighting_by_name
 from uncertaintyseg.inference.passes.base import Passes
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
@@ -20,6 +21,7 @@ from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
 from uncertaintyseg.segmenter import Network
 
+Component = Literal["mc_dropout", "dropout_injection", "tta", "noise"]
 COMPONENTS: dict[str, type[Passes]] = {kind.name: kind for kind in (MCDropout, DropoutInjection, Augmented, Noise)}
 """What can be fused: methods that make their passes of one network."""
 
@@ -51,8 +53,8 @@ class Fused(Passes):
         self,
         network: Network,
         *,
-        components: Sequence[str] = ("dropout_injection", "tta", "noise"),
-        weighting: str = "inverse",
+        components: Sequence[Component] = ("dropout_injection", "tta", "noise"),
+        weighting: WeightingName = "inverse",
         sharpness: Annotated[float, Range(0, 100)] = 1.0,
         faithful: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,

@@ -13,8 +13,8 @@ from uncertaintyseg.errors import InputError
 SEED = 2**63 - 1
 PASSES = 4096
 """As many as coherent samples; more take days, and tell nothing that these do not."""
-_LISTED = 100
-"""Numbers in an option that lists some."""
+LISTED = 100
+"""Numbers in an option that lists some, at most."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def check_ranges(kind: type, options: Mapping[str, Any]) -> None:
         if value is None:
             continue
         several = isinstance(value, Sequence) and not isinstance(value, str)
-        if several and len(value) > _LISTED:
-            raise InputError(f"'{name}' lists {len(value)} numbers: give {_LISTED} at most.")
+        if several and len(value) > LISTED:
+            raise InputError(f"'{name}' lists {len(value)} numbers: give {LISTED} at most.")
         for number in value if several else (value,):
             limits.check(name, number, whole=whole)
 
