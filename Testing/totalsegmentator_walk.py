@@ -91,7 +91,7 @@ def correct_worst(way: Walk) -> None:
     edit.ui.insideRiskCheckBox.setChecked(False)
     edit.editor.setCurrentSegmentID(contents.GetSegmentIdBySegmentName(worst.structure))
     (desktop.erase if worst.kind == "extra" else desktop.paint)(edit.editor, worst.ras_mm, _BRUSH_MM)
-    desktop.wait_until(lambda: edit.reviewing.text.startswith("Reviewed:"), _REVIEW_SECONDS)
+    desktop.wait_until(lambda: edit.reviewing.text.startswith("Risk estimated:"), _REVIEW_SECONDS)
     way.wait()
 
 

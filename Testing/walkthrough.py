@@ -201,8 +201,9 @@ def click_worst_region(way: Walk) -> None:
     """Say with one click that the first region is of its structure after all, or is not."""
     region = way.session.state.result.regions[0]
     combo_box = way.ui("Regions").structureComboBox
-    wanted = region.structure if region.kind == "missed" else combo_box.itemText(combo_box.count - 1)
-    combo_box.setCurrentText(wanted)
+    wanted = region.structure if region.kind == "missed" else "background"
+    texts = [combo_box.itemText(place) for place in range(combo_box.count)]
+    combo_box.setCurrentIndex(next(place for place, text in enumerate(texts) if text.endswith(f" {wanted}")))
     way.key("C")
     view = desktop.start().slice_view("Red")
     view.pointer.click(view.pixel_of(region.ras_mm))

@@ -69,7 +69,7 @@ def main() -> None:
     for shape, count in SIZES.items():
         found = [reviewed(shape, count, trusted, options.repeats) for trusted in ("edits", "none")]
         rows.append([" x ".join(map(str, shape)), str(count), *(f"{value:.2f}" for value in found)])
-    show("Review of a label", ["scan", "structures", "edited: s", "somebody else's: s"], rows)
+    show("Risk of a label", ["scan", "structures", "edited: s", "somebody else's: s"], rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import functools
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from datetime import datetime, timezone
@@ -23,7 +24,8 @@ router = APIRouter(tags=["Audit"])
 caller: ContextVar[tuple[Identity, str]] = ContextVar("caller", default=(Identity("server", Role.admin), ""))
 """Who made the request at work, and from which address."""
 
-_DECIDING = ("checksum", "seed", "samples", "method", "scope")
+_DECIDING = ("checksum", "seed", "samples", "method", "scope", "roi")
+_NAMED, _NAME = 20, 64  # structures in a line, and characters of a name
 _CASES = 10_000  # whose last result is remembered
 
 
@@ -73,9 +75,18 @@ def audit_batch_label(model: str, version: Version) -> None:
 def _decided_by(steps: list[Step]) -> dict[str, Any]:
     work = steps[0].work if steps else None
     fields = {name: getattr(work, name) for name in _DECIDING if getattr(work, name, None) is not None}
+    fields |= _asked_for(getattr(work, "structures", None))
     if len(steps) == 1 and work.key is not None:
         return {"case": steps[0].image, "result": work.key, **fields}
     return {"cases": len(steps), **fields} if work is None or work.key is not None else fields
+
+
+def _asked_for(structures: Sequence[str] | None) -> dict[str, Any]:
+    """The structures of a model that a run is for, and how many more there are; nothing where it is for all."""
+    if structures is None:
+        return {}
+    more = {"more_structures": len(structures) - _NAMED} if len(structures) > _NAMED else {}
+    return {"structures": [name[:_NAME] for name in structures[:_NAMED]], **more}
 
 
 def _note_publication(job: Job, outcome: Future[dict[str, Any]]) -> None:

@@ -176,9 +176,12 @@ def _option(method: str, name: str, default: Any) -> RunOption | None:
         return RunOption(kind="integer" if whole else "number", **about)
     if isinstance(default, bool):
         return RunOption(kind="switch", **about)
-    one = get_args(hint)[0] if listed else hint
-    if get_origin(one) is not Literal:
-        return None
-    if listed:
-        return _several(name, default, get_args(one))
-    return RunOption(kind="choice", choices=list(get_args(one)), **about)
+    choices = _choices(get_args(hint)[0] if listed else hint)
+    if choices and listed:
+        return _several(name, default, choices)
+    return RunOption(kind="choice", choices=choices, **about) if choices else None
+
+
+def _choices(hint: Any) -> list[str]:
+    """What a hint says may be chosen; nothing where it leaves that open."""
+    return list(get_args(hint)) if get_origin(hint) is Literal else []

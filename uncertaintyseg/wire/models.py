@@ -47,9 +47,7 @@ class RunOption(Message):
     kind: Literal["integer", "number", "switch", "choice", "numbers", "choices"] = Field(
         description="The plural ones are lists."
     )
-    default: int | float | bool | str | list[float] | list[str] | None = Field(
-        description="Null: the model's own way."
-    )
+    default: int | float | bool | str | list[float] | list[str] | None = Field(description="Null: the model's own way.")
     low: int | float | None = Field(None, description="Least number, allowed; of a list each.")
     high: int | float | None = Field(None, description="Largest number, allowed; of a list each.")
     choices: list[str] = Field(default_factory=list, description="What may be chosen; of a list each at most once.")

@@ -181,7 +181,7 @@ class Inference:
 
 def _described(params: Mapping[str, Any]) -> str:
     """Return how a model was run, where that was not as it is: the sentence behind the one that says it has."""
-    told = [f"{name.replace('_', ' ')} {value}" for name, value in params.items() if name not in _LONG]
+    told = [f"{name.replace('_', ' ')} {_one(value)}" for name, value in params.items() if name not in _LONG]
     if "structures" in params:
         told.append(_("{count} structures").format(count=len(params["structures"])))
     if "region" in params:
@@ -196,6 +196,11 @@ def unasked(session: Session) -> dict[str, Any] | None:
     if model is None or not settings.value("segmentByItself"):
         return None
     return {"model": model.name, "params": RunChoice().params(model), "maps": first_maps(session.scene, model)}
+
+
+def _one(value: Any) -> str:
+    """Return a setting in words; a list as one thing."""
+    return f"({', '.join(map(str, value))})" if isinstance(value, (list, tuple)) else str(value)
 
 
 def first_maps(scene: CaseScene, model: Model) -> list[str]:

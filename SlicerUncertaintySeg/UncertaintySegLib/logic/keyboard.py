@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.signals import Signal
 
 _AND = "; "  # as Qt separates the keys of a list
 
@@ -87,20 +88,25 @@ GROUPS: dict[str, tuple[Key, ...]] = {
 KEYS: tuple[Key, ...] = tuple(key for group in GROUPS.values() for key in group)
 
 
+changed = Signal()
+"""Something has another key now."""
+
+
 def join(sequences: Iterable[str]) -> str:
     """Return keys as one text, as `Key.sequence` has them."""
     return _AND.join(sequences)
 
 
 def change(name: str, sequence: str) -> None:
-    """Give something another key, from the next time that the module is opened; an empty one for none.
+    """Give something another key, from now on; an empty one for none.
 
     Raises:
         KeyError: Nothing has that name.
     """
     key = {key.name: key for key in KEYS}[name]
-    changed = {**_changed(), key.name: sequence}
-    settings.remember("keys", json.dumps({other: text for other, text in changed.items() if text != _default(other)}))
+    texts = {**_changed(), key.name: sequence}
+    settings.remember("keys", json.dumps({other: text for other, text in texts.items() if text != _default(other)}))
+    changed.emit()
 
 
 def _default(name: str) -> str | None:

@@ -115,7 +115,7 @@ class LabelReviews:
 
         review = {"status": status, "level": level, "comment": comment, "version": current.id}
         review["approvedBy"] = session.client_id
-        session.ask("review_label", {"image": sample.id, "review": review}, done, stage=_("Reviewing"))
+        session.ask("review_label", {"image": sample.id, "review": review}, done, stage=_("Saving the verdict"))
 
     def compare(self, version: LabelVersion) -> None:
         """Show where a version differs from the one that counts, and its outlines over the scan."""

@@ -99,7 +99,7 @@ class Reviewing:
 
         ticket = self.session.ask("review", arguments, done, quiet=True, failed=failed)
         self._ticket = ticket
-        self._say(_("Reviewing what you drew..."))
+        self._say(_("Estimating the risk of what you drew..."))
 
     def _show(self, result: InferResult, maps: dict[str, str], key: str) -> None:
         state = self.session.state
@@ -107,8 +107,8 @@ class Reviewing:
             state.base = replace(result, key=key)
         self.editing.keep_label(result, {name: Path(path) for name, path in maps.items()})
         left = result.remaining_error_ml
-        text = _("Reviewed: {left:.2f} mL are still expected to be wrong.")
-        self._say(_("Reviewed.") if left is None else text.format(left=left))
+        text = _("Risk estimated: {left:.2f} mL are still expected to be wrong.")
+        self._say(_("Risk estimated.") if left is None else text.format(left=left))
 
     def _count(self, error: Exception) -> None:
         """Show what is known without the server: the volumes."""
@@ -117,13 +117,13 @@ class Reviewing:
         if state.result is not None and self.editing.is_possible:
             rows = tuple(self._row(row) for row in state.result.structures)
             self.editing.keep_label(replace(state.result, structures=rows, remaining_error_ml=None), {})
-        text = _("Not reviewed: {error} The volumes are counted here.").format(error=error)
+        text = _("Risk not estimated: {error} The volumes are counted here.").format(error=error)
         self._say(text, is_due=unreachable)
 
     def _row(self, row: Structure) -> Structure:
         volume = self.editing.structure_ml(row.id)
         return replace(
-            row, volume_ml=volume, interval_method="", dice_method=None, flag=_("Not reviewed"), **_NOT_KNOWN
+            row, volume_ml=volume, interval_method="", dice_method=None, flag=_("Risk not estimated"), **_NOT_KNOWN
         )
 
     def _params(self) -> dict[str, Any]:

@@ -15,6 +15,10 @@ class Signal:
         """Call `receiver` at every `emit` from now on."""
         self._receivers.append(receiver)
 
+    def disconnect(self, receiver: Callable[[], None]) -> None:
+        """Call it no more. Raises `ValueError` for one that has not connected."""
+        self._receivers.remove(receiver)
+
     def emit(self) -> None:
         """Call all receivers."""
         for receiver in list(self._receivers):

@@ -43,6 +43,11 @@ class Column:
         return self.heading.replace("-\n", "").replace("\n", " ")
 
 
+def numbered(label_id: int, name: str) -> str:
+    """Return a structure in a list of choices: the number that its voxels have, and its name."""
+    return f"{label_id}  {name}"
+
+
 def volume(ml: float, digits: int = 2) -> str:
     """Return a volume with about three digits, `digits` of them behind the point where it is small."""
     return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 10 else f"{ml:.{digits}f}"

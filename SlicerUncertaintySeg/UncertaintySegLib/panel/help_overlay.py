@@ -34,6 +34,12 @@ class HelpOverlay:
         self.dialog.finished.connect(lambda *_result: self._forget())
         self.dialog.show()
 
+    def renew(self) -> None:
+        """Show the keys as they are now, where they are shown."""
+        if self.dialog is not None:
+            self.toggle()
+            self.toggle()
+
     def close(self) -> None:
         """Hide them."""
         if self.dialog is not None:

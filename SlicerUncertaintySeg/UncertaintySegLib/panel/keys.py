@@ -29,18 +29,26 @@ class Keys:
     def __init__(self, actions: Mapping[str, Callable[[], None]], say: Callable[[str], None]) -> None:
         self._actions, self._say = actions, say
         self._shortcuts: list[qt.QShortcut] = []
+        self._is_active = False
 
     def activate(self) -> None:
         """Let the keys work; they are then as they were set last."""
         self.deactivate()
+        self._is_active = True
         keys = [key for key in keyboard.KEYS if key.name in self._actions]
         _rest([sequence for key in keys for sequence in key.sequences])
         for key in keys:
             for sequence in key.sequences:
                 self._add(sequence, self._actions[key.name])
 
+    def renew(self) -> None:
+        """Let the keys work as they are set now, where they work at all."""
+        if self._is_active:
+            self.activate()
+
     def deactivate(self) -> None:
         """Give the keys back to Slicer."""
+        self._is_active = False
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.setParent(None)
@@ -78,7 +86,7 @@ def _press(sequence: str, action: Callable[[], None]) -> None:
 
 
 def _tick(table) -> bool:
-    """Tick the cell at the cursor of a table or a list, or take the tick away; returns whether it is one with a tick."""
+    """Tick the cell at the cursor of a table or a list, or take the tick away; returns whether it has one."""
     item = table.currentItem()
     if item is None or item.data(qt.Qt.CheckStateRole) is None:
         return False

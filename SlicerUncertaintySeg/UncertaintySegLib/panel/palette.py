@@ -8,6 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic.structures import numbered
 from UncertaintySegLib.logic.type_ahead import find
 from UncertaintySegLib.panel.widgets import color_icon
 from UncertaintySegLib.scene.segments import Structure
@@ -70,7 +71,7 @@ class Palette:
         self._found = find(self._structures, self.edit.text)
         self.list.clear()
         for structure in self._found:
-            text = f"{structure.label_id}  {structure.name}"
+            text = numbered(structure.label_id, structure.name)
             self.list.addItem(qt.QListWidgetItem(self._icons[structure.segment_id], text))
         self.list.setCurrentRow(0)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import Summary
 from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.help_overlay import HelpOverlay
 from UncertaintySegLib.panel.keys import Keys
 from UncertaintySegLib.panel.section import Section
-from UncertaintySegLib.panel.widgets import name_keys
+from UncertaintySegLib.panel.widgets import name_keys, rename_keys
 
 _PUMP_MILLISECONDS = 10
 _MINUTES_FROM = 120.0  # seconds
@@ -49,6 +50,7 @@ class Panel:
         name_keys({"report": ui.quickReportButton, "help": ui.helpButton})
         ui.cancelButton.clicked.connect(self.on_cancel)
         session.changed.connect(self.refresh)
+        keyboard.changed.connect(self.on_keys)
         # What comes from the server is handled here, on the thread that may touch the scene.
         self._timer = qt.QTimer()
         self._timer.setInterval(_PUMP_MILLISECONDS)
@@ -72,6 +74,7 @@ class Panel:
     def close(self) -> None:
         """Stop what runs."""
         self._timer.stop()
+        keyboard.changed.disconnect(self.on_keys)
         self.keys.deactivate()
         self.help.close()
         for section in self.sections.values():
@@ -82,6 +85,15 @@ class Panel:
         """Stop what runs, on the server too."""
         self.session.cancel()
         self.ui.cancelButton.setEnabled(False)
+
+    def on_keys(self) -> None:
+        """Something has another key: let it work, and name it wherever it is named."""
+        self.keys.renew()
+        self.help.renew()
+        rename_keys((self.ui.quickReportButton, self.ui.helpButton))
+        for section in self.sections.values():
+            section.show_keys()
+        self.refresh()
 
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.matching import Matching, Proposal
+from UncertaintySegLib.logic.structures import numbered
 from UncertaintySegLib.panel.widgets import contains, fill
 from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.scene.intake_labels import Part
@@ -110,7 +111,8 @@ class PartsTable:
             self._table.setRowHidden(row, not contains(f"{part.name} {box.currentText}", self._filter.text))
 
     def _fill(self, parts: list[Part], proposal: Proposal, model: Model | None) -> None:
-        choices = {None: _("none: shown only"), **({label.id: label.name for label in model.labels} if model else {})}
+        labels = model.labels if model else ()
+        choices = {None: _("none: shown only"), **{label.id: numbered(label.id, label.name) for label in labels}}
         self._parts, self._proposal = parts, proposal
         self._choices, self._boxes = list(choices), []
         self._table.setRowCount(len(parts))

@@ -71,6 +71,15 @@ class PreferencesSection(Section):
         table.resizeColumnToContents(0)
         table.cellChanged.connect(self.on_key)
 
+    def show_keys(self) -> None:
+        """Name the keys as they are now, whichever panel somebody has changed one in."""
+        super().show_keys()
+        table = self.ui.keysTable
+        table.blockSignals(True)
+        for row, key in enumerate(keyboard.KEYS):
+            table.item(row, 0).setText(key.sequence)
+        table.blockSignals(False)
+
     def on_key(self, row: int, column: int) -> None:
         """Give something another key, or several; what is no key, or another one's of ours, is put back."""
         item, key = self.ui.keysTable.item(row, column), keyboard.KEYS[row]
@@ -83,7 +92,8 @@ class PreferencesSection(Section):
             wanted = list(key.sequences)
         elif keyboard.join(wanted) != key.sequence:
             keyboard.change(key.name, keyboard.join(wanted))
-            self.session.say(_("The key works from the next time that you open this module."))
+            text = _("{keys}: {what}.") if wanted else _("No key any more: {what}.")
+            self.session.say(text.format(keys=key.sequence, what=key.text))
             self._warn(wanted, key.name)
         if item.text() != keyboard.join(wanted):
             item.setText(keyboard.join(wanted))

@@ -10,6 +10,7 @@ from UncertaintySegLib.logic.clicks import Clicks
 from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.decisions import ACCEPTED, DISMISSED
 from UncertaintySegLib.logic.regions import EDITED, OPEN, Regions
+from UncertaintySegLib.logic.structures import numbered
 from UncertaintySegLib.panel.history_buttons import HistoryButtons
 from UncertaintySegLib.panel.regions_table import RegionsTable
 from UncertaintySegLib.panel.section import Section
@@ -175,7 +176,8 @@ class RegionsSection(Section):
             combo_box.blockSignals(True)
             combo_box.clear()
             for label_id in wanted:
-                combo_box.addItem(color_icon(colors.get(label_id)), names.get(label_id, _("background")))
+                text = numbered(label_id, names.get(label_id, _("background")))
+                combo_box.addItem(color_icon(colors.get(label_id)), text)
             combo_box.setCurrentIndex(0 if wanted else -1)
             combo_box.blockSignals(False)
             self.on_structure()

@@ -22,7 +22,7 @@ class ReviewSection(Section):
     """Approves or flags the label of the case."""
 
     name = "Review"
-    title = _("Review of the label")
+    title = _("Reviewer's verdict")
     collapsed = True
 
     def setup(self) -> None:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.plausible import PlausibleLogic
 from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures, omitted
+from UncertaintySegLib.logic.structures import numbered
 from UncertaintySegLib.panel import legend_picture
 from UncertaintySegLib.panel.plausible_box import PlausibleBox
 from UncertaintySegLib.panel.section import Section
@@ -223,7 +224,7 @@ class RiskSection(Section):
 
     def _fill_result(self) -> None:
         ui, logic = self.ui, self.logic
-        names = {row.name: row.name for row in logic.structures}
+        names = {row.name: numbered(row.id, row.name) for row in logic.structures}
         fill(ui.structureComboBox, {"": _("all structures"), **names} if names else {}, logic.structure)
         places = self._places()
         fill(ui.whereComboBox, {place: ui.whereComboBox.itemText(n) for n, place in enumerate(places)}, logic.where)

@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.panel.widgets import rename_keys
 
 
 class Section:
@@ -57,6 +58,10 @@ class Section:
 
     def exit(self) -> None:
         """End it."""
+
+    def show_keys(self) -> None:
+        """Name the keys as they are now; called after one of them has changed."""
+        rename_keys(slicer.util.findChildren(self.button))
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here, by the names in `logic.keyboard`."""

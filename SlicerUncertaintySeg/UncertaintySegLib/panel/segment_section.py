@@ -12,7 +12,7 @@ from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.logic.run_choice import RunChoice
-from UncertaintySegLib.logic.structures import FEW
+from UncertaintySegLib.logic.structures import FEW, numbered
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.run_box import RunBox
 from UncertaintySegLib.panel.section import Section
@@ -121,14 +121,15 @@ class SegmentSection(Section):
         model = self.model
         self._match()
         ui.aboutLabel.setText(_about(model) if model else _("Connect to a server to see its models."))
-        ui.aboutLabel.setToolTip(", ".join(f"{each.id} {each.name}" for each in model.labels) if model else "")
+        ui.aboutLabel.setToolTip(", ".join(numbered(each.id, each.name) for each in model.labels) if model else "")
         self._run.show(model)
         ui.existingWidget.setVisible(self._start == _SCENE)
         for widget in (ui.taskComboBox, ui.modelComboBox, ui.startComboBox):
             widget.setEnabled(model is not None and not self.session.busy)
         can_start = self._start != _SCENE or self._parts.ready
         ui.runButton.setEnabled(bool(model and state.sample and can_start and not self.session.busy))
-        texts = {_MODEL: _("Segment"), _SAVED: _("Review the label"), _SCENE: _("Review the segmentation")}
+        texts = {_MODEL: _("Segment"), _SAVED: _("Estimate the risk of this label")}
+        texts[_SCENE] = _("Estimate the risk of this segmentation")
         ui.runButton.setText(texts[self._start])
 
     def _match(self) -> None:

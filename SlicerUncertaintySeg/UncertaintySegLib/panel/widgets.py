@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ctk
@@ -12,6 +12,8 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import keyboard
 from UncertaintySegLib.logic.session import Session
+
+_KEY, _WITHOUT_KEY = "UncertaintySegKey", "UncertaintySegToolTip"  # properties of a button
 
 
 def confirm(question: str, yes: str) -> bool:
@@ -102,7 +104,16 @@ def key_of(text: str, name: str) -> str:
 def name_keys(buttons: Mapping[str, Any]) -> None:
     """Say in the tool tips of buttons which keys do the same; by the names in `keyboard.KEYS`."""
     for name, button in buttons.items():
-        button.setToolTip(key_of(button.toolTip, name))
+        button.setProperty(_KEY, name)
+        button.setProperty(_WITHOUT_KEY, button.toolTip)
+    rename_keys(buttons.values())
+
+
+def rename_keys(widgets: Iterable[Any]) -> None:
+    """Say in the tool tips of those of these widgets that `name_keys` knows which keys do the same now."""
+    for widget in widgets:
+        if name := widget.property(_KEY):
+            widget.setToolTip(key_of(widget.property(_WITHOUT_KEY), name))
 
 
 def color_icon(color: tuple[float, float, float] | None):

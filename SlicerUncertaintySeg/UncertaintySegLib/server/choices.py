@@ -48,7 +48,9 @@ class RunOption:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int if self.kind == INTEGER else (int, float)):
             return False
-        return math.isfinite(value) and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return math.isfinite(value) and low <= value <= high
 
 
 @dataclass(frozen=True)

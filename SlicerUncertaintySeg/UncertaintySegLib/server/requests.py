@@ -175,7 +175,7 @@ def condition(request: Request, result: str, corrections: Json, maps: Sequence[s
 
 def review(request: Request, result: str, file: str, params: Json | None = None, maps: Sequence[str] = ()) -> Json:
     """Learn the risk of an edited label."""
-    raw = request.client.review(result, Path(file), params or {}, lambda f: request.say("Reviewing", 0.5 * f))
+    raw = request.client.review(result, Path(file), params or {}, lambda f: request.say("Estimating the risk", 0.5 * f))
     return _fetched(request, raw, maps)
 
 

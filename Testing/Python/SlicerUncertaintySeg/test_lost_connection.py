@@ -61,11 +61,11 @@ def test_a_server_that_is_gone_before_each_request_costs_nothing_but_the_request
     assert "had no effect yet" in user.ui("Regions").clickHintLabel.text
     np.testing.assert_array_equal(user.drawn(), drawn)
     user.wait_for(lambda: user.edit.reviewing.is_due)
-    assert user.edit.reviewing.text.startswith("Not reviewed")
+    assert user.edit.reviewing.text.startswith("Risk not estimated")
     full_server.open()
     back(user)
     user.edit.on_retry()
-    user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+    user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk estimated"))
     user.press("Risk", "shapesButton")
     assert user.ui("Risk").pageLabel.text.startswith("1 of 12")
     np.testing.assert_array_equal(user.drawn(), drawn)
@@ -154,7 +154,7 @@ def test_a_refusal_of_anything_is_one_sentence_and_costs_nothing(user, full_serv
         user.press(section, button)
         assert said in user.status, button
         np.testing.assert_array_equal(user.drawn(), drawn)
-    user.wait_for(lambda: user.edit.reviewing.text.startswith("Not reviewed"))
+    user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk not estimated"))
     assert said in user.edit.reviewing.text
 
 

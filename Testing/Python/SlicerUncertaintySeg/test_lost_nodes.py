@@ -102,7 +102,7 @@ def test_a_draft_restored_without_a_model_can_be_edited_and_undone(user, full_se
     user.start("Edit", "restoreButton")
     user.paint((30, 30, 15))  # before the server says anything of the draft
     full_server.delays.clear()
-    user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+    user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk estimated"))
     user.key("Z")
     user.wait()
     np.testing.assert_array_equal(user.drawn(), drawn)

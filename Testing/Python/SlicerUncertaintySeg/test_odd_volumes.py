@@ -192,7 +192,7 @@ def test_names_of_the_server_are_shown_as_they_are(user, full_server):
     full_server.job_result = job
     user.begin(full_server.url)
     combo_box = user.ui("Risk").structureComboBox
-    assert name in [combo_box.itemText(index) for index in range(combo_box.count)]
+    assert f"1  {name}" in [combo_box.itemText(index) for index in range(combo_box.count)]
     plain = QtCore.Qt.TextFormat.PlainText
     for section in user.panel.sections.values():
         for widget_name, widget in vars(section.ui).items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from monailabel_app.api import audit
 from monailabel_app.app.datastore import StudyDatastore
+from monailabel_app.jobs import InferJob, Step
+from monailabel_app.jobs.predict import Predict
 from uncertaintyseg.tokens import Identity, Role
 
 
@@ -51,6 +54,21 @@ def test_an_entry_goes_with_the_transaction_that_it_belongs_to(store):
         change()
     assert store.last_audit(10) == []
     assert store.images() == {}
+
+
+def test_a_job_says_which_structures_and_which_part_of_the_scan_were_asked_for_in_bounds(store, monkeypatch):
+    app = SimpleNamespace(datastore=lambda: SimpleNamespace(store=store), models={})
+    monkeypatch.setattr(audit, "running_app", lambda: app)
+    everything = Predict("k" * 64, "a.nii.gz", "bundle", "c" * 64, 0, 2, "cpu", "results")
+    some = replace(everything, structures=("liver", "x" * 500), roi=((0, 4), (2, 9), (0, 3)))
+    many = replace(everything, structures=tuple(f"vertebra {number}" for number in range(117)))
+    for work in (everything, some, many):
+        audit.audit_job(InferJob("model", Step("a", work), lambda *_: None))
+    whole, part, body = store.last_audit(10)[::-1]
+    assert not {"structures", "more_structures", "roi"} & set(whole)
+    assert (part["structures"], part["roi"]) == (["liver", "x" * 64], [[0, 4], [2, 9], [0, 3]])
+    assert "more_structures" not in part
+    assert (body["structures"][-1], len(body["structures"]), body["more_structures"]) == ("vertebra 19", 20, 97)
 
 
 def test_of_the_results_only_the_newest_cases_are_remembered(monkeypatch):

@@ -56,6 +56,8 @@ def test_a_region_and_some_structures_are_looked_at_alone(composite, anatomic, r
     assert job["state"] == "done", job
     risk = job["result"]["risk"]
     assert [row["name"] for row in risk["structures"]] == [found]
+    [line] = [each for each in anatomic.http.get("/uncertainty/v1/audit?last=5").json() if each.get("roi")]
+    assert (line["event"], line["case"], line["structures"], line["roi"]) == ("infer", "case_0", [found], roi)
     inside = np.asarray(anatomic.volume(job["result"]["label"]).dataobj)
     assert inside.shape == label.shape
     box = tuple(slice(*span) for span in roi)

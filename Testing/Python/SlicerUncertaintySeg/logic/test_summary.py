@@ -56,7 +56,10 @@ def test_one_structure_is_not_compared_with_others():
     [
         ((), "This result has no structures; "),
         ((Structure("a", 1, 0.0),), "How much of the label is wrong is not known (this server does not say); "),
-        ((Structure("a", 1, 9.0, flag="Not reviewed"),), "How much of the label is wrong is not known (Not reviewed)"),
+        (
+            (Structure("a", 1, 9.0, flag="Risk not estimated"),),
+            "How much of the label is wrong is not known (Risk not estimated)",
+        ),
         ((Structure("a", 1, 9.0, expected_error_ml=0.0),), "Nothing is expected to be wrong in a; "),
         (
             tuple(Structure(name, 1, 9.0, expected_error_ml=0.0) for name in "ab"),

@@ -52,4 +52,4 @@ class Editor:
         self.desktop.wait_until(condition, seconds)
 
     def reviewed(self) -> None:
-        self.wait(lambda: self.section.reviewing.text.startswith("Reviewed"))
+        self.wait(lambda: self.section.reviewing.text.startswith("Risk estimated"))

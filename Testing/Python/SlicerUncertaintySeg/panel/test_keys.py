@@ -159,11 +159,8 @@ def test_a_key_that_something_else_takes_meanwhile_still_works_and_is_named(typi
 
 
 def test_the_help_names_every_key_and_goes_with_the_key_that_brought_it(typist):
-    from PySide6 import QtWidgets
-
     typist.key("?")
-    dialog = typist.panel.help.dialog
-    texts = [label.text for label in dialog.findChildren(QtWidgets.QLabel)]
+    texts = caps(typist.panel.help.dialog)
     assert {key.text for key in keyboard.KEYS} <= set(texts)
     assert {sequence for key in keyboard.KEYS for sequence in key.sequences} <= set(texts)
     for key in ("?", "Esc"):
@@ -196,8 +193,37 @@ def test_the_palette_is_left_with_esc_and_moves_with_the_arrows(typist):
     assert user.status == "Tools and clicks are for lesion now."
     press(user, "J", "1", "Return")
     assert user.status == "Tools and clicks are for organ now."
-    assert user.ui("Regions").structureComboBox.currentText == "organ"
+    assert user.ui("Regions").structureComboBox.currentText == "1  organ"
     press(user, "J", "0", "Return")
-    assert user.ui("Regions").structureComboBox.currentText == "background"
+    assert user.ui("Regions").structureComboBox.currentText == "0  background"
     assert user.status == "Clicks say background now."
     assert editor.currentSegmentID() == before
+
+
+def test_a_changed_key_works_at_once_and_is_named_everywhere(typist):
+    user, table = typist, typist.ui("Preferences").keysTable
+    press(user, "Shift+C", "Ctrl+N", "Shift+R")
+    user.panel.ui.helpButton.click()
+    row = next(row for row, key in enumerate(keyboard.KEYS) if key.name == "next_region")
+    try:
+        table.item(row, 0).setText("Ctrl+J")
+        assert user.status == "Ctrl+J: Next region."
+        assert user.ui("Regions").nextButton.toolTip.endswith("Key: Ctrl+J")
+        assert "Ctrl+J" in caps(user.panel.help.dialog)
+        assert "N" not in caps(user.panel.help.dialog)
+        user.panel.help.close()
+        press(user, "N")
+        assert user.regions.regions.current is None
+        press(user, "Ctrl+J")
+        assert user.regions.regions.current is not None
+        table.item(row, 0).setText("")
+        assert user.status == "No key any more: Next region."
+        assert "Key:" not in user.ui("Regions").nextButton.toolTip
+    finally:
+        table.item(row, 0).setText("N")
+
+
+def caps(dialog) -> list[str]:
+    from PySide6 import QtWidgets
+
+    return [label.text for label in dialog.findChildren(QtWidgets.QLabel)]

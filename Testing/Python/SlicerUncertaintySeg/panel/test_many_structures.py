@@ -85,12 +85,12 @@ def test_a_structure_is_found_by_typing_a_part_of_its_name(user):
     box.lineEdit().selectAll()
     QtTest.QTest.keyClicks(box.lineEdit(), "ey_ri")
     popup = box.completer().popup()
-    assert [popup.model().index(place, 0).data() for place in range(popup.model().rowCount())] == ["kidney_right"]
+    assert [popup.model().index(place, 0).data() for place in range(popup.model().rowCount())] == ["2  kidney_right"]
     QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Down)
     QtTest.QTest.keyClick(popup, QtCore.Qt.Key_Return)
     assert user.section.logic.structure == "kidney_right"
     assert not box.lineEdit().hasFocus()
     box.lineEdit().setText("nonsense")
     box.lineEdit().editingFinished.emit()
-    assert box.currentText == "kidney_right"
+    assert box.currentText == "2  kidney_right"
     assert user.section.logic.structure == "kidney_right"

@@ -78,3 +78,17 @@ def test_downloads_are_removed_but_the_open_result_stays(section, session):
     assert (session.folder / "results" / "open" / "map.nii").is_file()
     assert session.state.message == "2 MB of downloads are removed."
     session.state.base = None
+
+
+def test_every_open_panel_hears_of_a_changed_key_and_a_closed_one_of_none(section, open_panel):
+    from UncertaintySegLib.panel.preferences_section import PreferencesSection
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+
+    other, closed = open_panel(PreferencesSection, RegionsSection), open_panel(PreferencesSection)
+    closed.close()
+    row = row_of("next_region")
+    section.ui.keysTable.item(row, 0).setText("Ctrl+J")
+    assert other.sections["Preferences"].ui.keysTable.item(row, 0).text() == "Ctrl+J"
+    assert other.sections["Regions"].ui.nextButton.toolTip.endswith("Key: Ctrl+J")
+    assert closed.sections["Preferences"].ui.keysTable.item(row, 0).text() == "N"
+    assert other.session.state.message == "Ctrl+J: Next region."

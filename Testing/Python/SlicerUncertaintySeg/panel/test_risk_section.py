@@ -180,19 +180,19 @@ def test_colours_and_legend_are_chosen(user, result, host):
 def test_maps_of_one_structure_follow_the_structure(user, result, host, tmp_path):
     user.choose(user.ui.mapComboBox, "Probability of structure")
     user.wait()
-    assert user.ui.structureComboBox.currentText == "organ"
+    assert user.ui.structureComboBox.currentText == "1  organ"
     assert user.scene.shown == "probability_organ"
-    user.choose(user.ui.structureComboBox, "lesion")
+    user.choose(user.ui.structureComboBox, "2  lesion")
     user.wait()
     assert user.scene.shown == "probability_lesion"
-    user.choose(user.ui.structureComboBox, "organ")
+    user.choose(user.ui.structureComboBox, "1  organ")
     assert user.scene.shown == "probability_organ"
 
 
 def test_risk_is_shown_only_near_the_structure(user, result, host):
     whole = slicer.util.arrayFromVolume(user.scene.maps["error_probability"])
     assert not user.ui.whereComboBox.enabled
-    user.choose(user.ui.structureComboBox, "lesion")
+    user.choose(user.ui.structureComboBox, "2  lesion")
     user.choose(user.ui.whereComboBox, "inside the structure")
     lesion = masks.structure_mask(user.scene.segmentation, 2, user.scene.scan)
     drawn = slicer.util.arrayFromVolume(foreground(host))
@@ -207,7 +207,7 @@ def test_risk_is_shown_only_near_the_structure(user, result, host):
 
 def test_the_boundary_is_outlined_between_two_levels_with_its_volumes(user, result, host, tmp_path):
     assert not user.ui.boundaryCheckBox.enabled
-    user.choose(user.ui.structureComboBox, "organ")
+    user.choose(user.ui.structureComboBox, "1  organ")
     user.click(user.ui.boundaryCheckBox)
     user.wait()
     (outlines,) = nodes.marked(host.scene, "boundaries")
@@ -227,7 +227,7 @@ def test_surface_and_glow_come_and_go_in_3d(user, result, host):
     user.click(user.ui.surfaceCheckBox)
     (surface,) = nodes.marked(host.scene, "risk surface")
     both = surface.GetPolyData().GetNumberOfPoints()
-    user.choose(user.ui.structureComboBox, "lesion")
+    user.choose(user.ui.structureComboBox, "2  lesion")
     assert 0 < surface.GetPolyData().GetNumberOfPoints() < both
     user.click(user.ui.glowCheckBox)
     display = slicer.modules.volumerendering.logic().GetFirstVolumeRenderingDisplayNode(
@@ -305,7 +305,7 @@ def test_a_stock_server_gives_no_maps_and_that_is_said(user, result, session):
 
 
 def test_nodes_deleted_by_the_user_are_missed_politely(user, result, host):
-    user.choose(user.ui.structureComboBox, "lesion")
+    user.choose(user.ui.structureComboBox, "2  lesion")
     user.click(user.ui.surfaceCheckBox)
     host.scene.RemoveNode(user.scene.segmentation)
     user.choose(user.ui.whereComboBox, "inside the structure")

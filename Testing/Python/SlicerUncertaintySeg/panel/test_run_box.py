@@ -176,3 +176,54 @@ def test_a_stock_model_offers_nothing_of_it(chooser):
     chooser.section._choose("stock_model")
     chooser.session.changed.emit()
     assert not chooser.ui.runGroupBox.isVisibleTo(chooser.panel.widget)
+
+
+def test_numbers_in_a_line_and_ticked_choices_are_sent_as_lists(chooser):
+    import qt
+
+    chooser.method("tta")
+    line, models = chooser.option("scales"), chooser.option("models")
+    assert line.text == "1"
+    assert [(models.item(row).text(), models.item(row).checkState() == qt.Qt.Checked) for row in range(3)] == [
+        ("a", True), ("b", True), ("c", False),
+    ]  # fmt: skip
+    assert chooser.run() == {"method": "tta", "options": {}}
+    line.setText("0.75, 1; 1.25")
+    models.item(2).setCheckState(qt.Qt.Checked)
+    models.item(0).setCheckState(qt.Qt.Unchecked)
+    assert chooser.run() == {"method": "tta", "options": {"scales": [0.75, 1.0, 1.25], "models": ["b", "c"]}}
+    assert json.loads(settings.value("runs"))["phantom_low_rank"]["options"]["tta"]["models"] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("0.9, one", "scales: 'one' is no number; separate numbers by commas, as in 0.9, 1, 1.1."),
+        ("0.9, 5", "scales: 5 is not in the range from 0.1 to 4."),
+        ("nan", "scales: nan is not in the range from 0.1 to 4."),
+        (" , ", "scales: choose 1 at least."),
+        ("1 1 1 1", "scales: choose 3 at most."),
+    ],
+)
+def test_a_line_that_cannot_be_sent_is_said_below_it_and_nothing_runs_until_it_is_mended(chooser, typed, said):
+    chooser.method("tta")
+    line, label = chooser.option("scales"), chooser.ui.optionsLabel
+    line.setText(typed)
+    assert (label.text, label.isVisibleTo(chooser.panel.widget)) == (said, True)
+    before = len(chooser.server.bodies)
+    chooser.ui.runButton.click()
+    assert (chooser.session.state.message, len(chooser.server.bodies)) == (said, before)
+    line.setText("0.5")
+    assert not label.isVisibleTo(chooser.panel.widget)
+    assert chooser.run()["options"] == {"scales": [0.5]}
+
+
+def test_too_few_ticks_are_said_and_go_with_their_method(chooser):
+    import qt
+
+    chooser.method("tta")
+    chooser.option("models").item(1).setCheckState(qt.Qt.Unchecked)
+    assert chooser.ui.optionsLabel.text == "models: choose 2 at least."
+    chooser.method("once, as it is")
+    assert not chooser.ui.optionsLabel.isVisibleTo(chooser.panel.widget)
+    assert chooser.run() == {}

@@ -16,6 +16,7 @@ from Testing.Python.servers import TASK
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake import add_transform
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake_labels import add_segmentation
+from UncertaintySegLib.logic import settings
 from UncertaintySegLib.panel.cases_section import CasesSection
 from UncertaintySegLib.panel.segment_section import SegmentSection
 from UncertaintySegLib.scene import intake_labels
@@ -126,9 +127,9 @@ def test_an_existing_segmentation_is_shown_with_the_risk_that_the_model_sees(ann
     assert ui.partsLabel.text.startswith("Asking which labels")
     annotator.wait()
     assert ui.partsLabel.text.startswith("1 of 3 segments are labels of the model.")
-    annotator.choose(ui.partsTable.cellWidget(1, 1), known[1])
+    annotator.choose(ui.partsTable.cellWidget(1, 1), f"2  {known[1]}")
     assert ui.partsLabel.text == "2 of 3 segments are labels of the model.\nNot scored: stent."
-    assert ui.runButton.text == "Review the segmentation"
+    assert ui.runButton.text == "Estimate the risk of this segmentation"
     annotator.picture(tmp_path / "parts.png")
     annotator.run()
 
@@ -171,7 +172,7 @@ def test_a_label_of_the_server_can_be_reviewed(annotator, server, tmp_path):
         annotator.cases.cases.open(image)
         annotator.wait()
         assert annotator.segment.ui.startComboBox.currentText == "the label on the server"
-        assert annotator.segment.ui.runButton.text == "Review the label"
+        assert annotator.segment.ui.runButton.text == "Estimate the risk of this label"
         annotator.run()
         name = annotator.segment.model.labels[0].name
         assert drawn(annotator, name).sum() == label.sum()
@@ -263,3 +264,32 @@ def test_cancel_keeps_the_case(annotator):
     assert annotator.status == "Cancelled."
     assert annotator.scene.scan.GetScene() is not None
     assert annotator.segment.ui.runButton.isEnabled()
+
+
+def test_lists_among_the_settings_reach_the_server(annotator):
+    import qt
+
+    ui, state = annotator.segment.ui, annotator.session.state
+    settings.remember("runs", "")
+
+    def option(name: str):
+        return slicer.util.findChildren(ui.optionsWidget, name=f"{name}Option")[-1]
+
+    try:
+        annotator.choose(ui.methodComboBox, "tta")
+        option("scales").setText("0.75, 1")
+        annotator.run()
+        assert "Run with method tta, scales (0.75, 1.0)." in annotator.status
+        annotator.choose(ui.methodComboBox, "ensemble")
+        models = option("models")
+        assert models.count > 0
+        for row in range(1, models.count):
+            models.item(row).setCheckState(qt.Qt.Unchecked)
+        annotator.run()
+        assert not state.is_error, state.message
+        assert state.result.provenance["params"]["method"] == "ensemble"
+        models.item(0).setCheckState(qt.Qt.Unchecked)
+        annotator.run()
+        assert annotator.status == "models: choose 1 at least."
+    finally:
+        settings.remember("runs", "")

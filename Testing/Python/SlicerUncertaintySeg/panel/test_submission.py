@@ -87,7 +87,7 @@ def test_without_the_server_volumes_are_counted_here_and_it_is_asked_again(conne
     connected.wait(lambda: connected.section.reviewing.is_due)
     rows = {row.id: row for row in connected.session.state.result.structures}
     assert "counted here" in connected.ui.reviewLabel.text
-    assert all(row.flag == "Not reviewed" for row in rows.values())
+    assert all(row.flag == "Risk not estimated" for row in rows.values())
     del wire_server.refusals["/uncertainty/v1/results"]
     connected.session.url = url
     connected.section.on_retry()

@@ -10,7 +10,7 @@ import pytest
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundles
-from uncertaintyseg.inference.methods import check_options
+from uncertaintyseg.inference.methods import check_options, ensemble_members
 from uncertaintyseg.inference.offered import offered_methods, origin_of, run_options
 from uncertaintyseg.inference.predictor import Predictor
 
@@ -28,11 +28,34 @@ def test_every_offered_method_runs_with_its_defaults_and_at_its_limits(tiny_bund
             if option.name == "passes":
                 defaults["passes"] = 2
             if option.low is not None:
-                check_options(method.name, {option.name: option.low})
+                least, less = option.low, option.low - 1
+                listed = option.kind == "numbers"
+                check_options(method.name, {option.name: [least] if listed else least})
                 with pytest.raises(InputError, match=option.name):
-                    check_options(method.name, {option.name: option.low - 1})
+                    check_options(method.name, {option.name: [1.0, less] if listed else less})
         made = Predictor(bundle, method=method.name, options=defaults).predict(scan, samples=2)
         assert made.provenance.params["method"] == method.name
+
+
+def test_lists_are_offered_with_what_may_stand_in_them_and_run(tiny_bundle, scan):
+    bundle = tiny_bundle("low_rank")
+    listed = {
+        option.name: option
+        for method in offered_methods(bundle)
+        for option in method.options
+        if option.kind in ("numbers", "choices")
+    }
+    assert set(listed) == {"intensities", "scales", "components"}
+    scales, components = listed["scales"], listed["components"]
+    assert (scales.default, scales.low, scales.high, scales.fewest, scales.most) == ([1.0], 0.1, 4, 1, 100)
+    assert components.default == components.choices == ["dropout_injection", "tta", "noise"]  # no layers of dropout
+    assert components.fewest == 2
+    made = Predictor(bundle, method="tta", options={"symmetries": "none", "scales": [0.5, 1.0]}).predict(
+        scan, samples=2
+    )
+    assert made.provenance.params["scales"] == [0.5, 1.0]
+    with pytest.raises(InputError, match="at least two"):
+        check_options("fused", {"components": ["tta"]})
 
 
 def test_dropout_layers_symmetries_and_siblings_decide_what_is_offered(tiny_bundle):
@@ -52,7 +75,16 @@ def test_dropout_layers_symmetries_and_siblings_decide_what_is_offered(tiny_bund
 
 def test_an_ensemble_is_offered_where_another_model_has_a_network_of_its_own():
     found = find_bundles()
-    assert "ensemble" in names(found["hippocampus_low_rank"], found.values())
+    [ensemble] = [m for m in offered_methods(found["hippocampus_low_rank"], found.values()) if m.name == "ensemble"]
+    (models,) = ensemble.options
+    assert (
+        models.default
+        == models.choices
+        == [other.name for other in ensemble_members(found["hippocampus_low_rank"], None)]
+    )
+    assert ensemble.passes == 1 + len(models.choices)
+    with pytest.raises(InputError, match="give a list of names"):
+        ensemble_members(found["hippocampus_low_rank"], 5)
     assert "ensemble" not in names(found["hippocampus_low_rank"])
     [tta] = [method for method in offered_methods(found["hippocampus_low_rank"]) if method.name == "tta"]
     assert tta.passes == 2  # mirrored along one axis only

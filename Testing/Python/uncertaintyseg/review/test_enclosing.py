@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.measure import grid_points_in_poly
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.review.enclosing import Box, check_box, lasso_voxels, outside
+from uncertaintyseg.review.enclosing import Box, check_box, grid_points_inside, lasso_voxels, outside
 
 SHAPE = (14, 12, 9)
 
@@ -42,6 +43,18 @@ def test_a_lasso_on_a_slice_holds_the_voxels_whose_centres_are_inside(axis, seed
     found = lasso_voxels(corners, SHAPE)
     assert {tuple(voxel) for voxel in found[:, across].tolist()} == expected
     assert set(found[:, axis]) == {round(corners[0, axis])}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), count=st.integers(3, 12), step=st.sampled_from([0.001, 0.1, 0.5, 1.0]),
+    size=st.tuples(st.integers(2, 14), st.integers(2, 14)),
+)  # fmt: skip
+def test_points_inside_are_those_that_skimage_finds_corners_and_edges_included(seed, count, step, size):
+    random = np.random.default_rng(seed)
+    corners = np.round(random.uniform(0, 1, (count, 2)) * (np.array(size) - 1) / step) * step
+    corners = corners.clip(0, np.array(size) - 1)
+    assert np.array_equal(grid_points_inside(corners, size), grid_points_in_poly(size, corners))
 
 
 def test_a_lasso_on_an_oblique_slice_holds_one_voxel_of_each_column_nearest_to_it():
