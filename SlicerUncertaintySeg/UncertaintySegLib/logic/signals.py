@@ -16,8 +16,8 @@ class Signal:
         self._receivers.append(receiver)
 
     def disconnect(self, receiver: Callable[[], None]) -> None:
-        """Call it no more. Raises `ValueError` for one that has not connected."""
-        self._receivers.remove(receiver)
+        """Call it no more."""
+        self._receivers = [other for other in self._receivers if other != receiver]
 
     def emit(self) -> None:
         """Call all receivers."""

@@ -64,6 +64,7 @@ def sit_down(open_panel, session, server) -> Chooser:
 @pytest.fixture
 def chooser(open_panel, session, show_result, wire_server):
     settings.remember("runs", "")
+    settings.remember("model", "phantom_low_rank")
     chooser = sit_down(open_panel, session, wire_server)
     show_result()
     yield chooser
@@ -169,7 +170,7 @@ def test_a_region_reaches_over_the_edge_no_further_than_the_scan_and_goes_with_t
 def test_where_an_imported_model_comes_from_is_said(chooser):
     lines = chooser.ui.aboutLabel.text.replace("\u200b", "").splitlines()
     assert "Imported from nnU-Net (folder Dataset004)." in lines
-    assert chooser.ui.aboutLabel.toolTip == "1 organ, 2 lesion"
+    assert chooser.ui.aboutLabel.toolTip == "1  organ, 2  lesion"
 
 
 def test_a_stock_model_offers_nothing_of_it(chooser):
