@@ -107,8 +107,9 @@ class Pace:
             return pace
         removed = sum(row.expected_error_removed_ml for row in known)
         an_hour = 3600 * removed / sum(row.seconds_active for row in known)
-        text = _("{pace} Expected error taken away: {removed:.2f} mL, {an_hour:.2f} mL an hour.")
-        return text.format(pace=pace, removed=removed, an_hour=an_hour)
+        less = _("{pace} Expected error taken away: {removed:.2f} mL, {an_hour:.2f} mL an hour.")
+        more = _("{pace} Expected error grew by {added:.2f} mL.")
+        return (less if removed >= 0 else more).format(pace=pace, removed=removed, an_hour=an_hour, added=-removed)
 
     def _on_case(self) -> None:
         self._base = None

@@ -63,6 +63,13 @@ def test_each_case_is_a_row_with_what_was_expected_before_and_after(pace, sessio
     )
 
 
+def test_doubt_that_grew_is_not_taken_away(pace, session, show_result):
+    show_result(remaining_error_ml=0.5)
+    left(session, 0.75)
+    submit(session, 60.0)
+    assert pace.text == "1 case in 60 s; 60 an hour. Expected error grew by 0.25 mL."
+
+
 def test_what_no_review_has_seen_is_empty_and_not_nothing(pace, session, show_result, folder):
     show_result(remaining_error_ml=1.5)
     session.review_wanted.emit()  # drawn, and not reviewed yet
