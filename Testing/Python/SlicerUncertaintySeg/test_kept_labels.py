@@ -35,7 +35,7 @@ def test_what_was_decided_comes_back_with_a_draft(user, full_server, segmented):
         user.run()
         assert [state for _structure, state in states(user)] == ["open", "open"]
     user.press("Edit", "restoreButton")
-    user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+    user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk estimated"))
     assert states(user) == decided
     assert user.ui("Regions").progressLabel.text.startswith("2 of 2 decided")
     again = user.edit.attention.summary()
@@ -59,7 +59,7 @@ def test_a_label_that_waits_is_shown_instead_of_what_the_model_says_anew(host, f
         user.open("phantom_2")
         jobs = full_server.count("POST", "/uncertainty/v1/jobs")
         user.open("phantom_1")
-        user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+        user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk estimated"))
         np.testing.assert_array_equal(user.drawn(), submitted)
         assert "which waits to be sent, is shown" in user.status
         assert full_server.count("POST", "/uncertainty/v1/jobs") == jobs
@@ -70,7 +70,7 @@ def test_a_label_that_waits_is_shown_instead_of_what_the_model_says_anew(host, f
         assert (notes["case"], notes["params"]["looked_at"]["seconds"]) == ("phantom_1", notes["seconds_counted"])
 
         user.open("phantom_1")
-        user.wait_for(lambda: user.edit.reviewing.text.startswith("Reviewed"))
+        user.wait_for(lambda: user.edit.reviewing.text.startswith("Risk estimated"))
         user.paint(_ELSEWHERE)
         newer = user.drawn()
         assert (newer != submitted).any()
