@@ -17,7 +17,7 @@ class Ahead:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key: object = None
+        self._key: list[object] | None = None  # in a list of its own for each work, which tells two of one key apart
         self._answer: Json | None = None
 
     def begin(self, key: object, work: Callable[[], Json | None]) -> None:
@@ -35,8 +35,9 @@ class Ahead:
                     if self._key is mine:
                         self._answer = answer
 
-        mine = self._key = [key]
-        self._answer = None
+        mine = [key]
+        with self._lock:  # else an answer that comes just now would be kept under the new key
+            self._key, self._answer = mine, None
         threading.Thread(target=run, daemon=True).start()
 
     def take(self, key: object) -> Json | None:

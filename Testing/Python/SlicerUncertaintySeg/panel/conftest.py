@@ -57,6 +57,21 @@ def open_panel(session):
 
 
 @pytest.fixture
+def reporting_panel(open_panel, tmp_path):
+    """A panel that shows a result and writes reports of it into a folder of the test."""
+    from slicer_host import desktop
+    from UncertaintySegLib.panel.regions_section import RegionsSection
+    from UncertaintySegLib.panel.report_section import ReportSection
+    from UncertaintySegLib.panel.risk_section import RiskSection
+
+    panel = open_panel(RiskSection, RegionsSection, ReportSection)
+    panel.sections["Report"].ui.folderPathLineEdit.currentPath = str(tmp_path / "reports")
+    desktop.process_events()
+    yield panel
+    panel.sections["Risk"].close()
+
+
+@pytest.fixture
 def error_probability_file(phantom_case, tmp_path) -> Path:
     """A map of the phantom's error probability, 0 to 1."""
     image = nib.load(phantom_case.risk)

@@ -10,9 +10,6 @@ import pytest
 
 pytest.importorskip("PySide6")
 
-from UncertaintySegLib.panel.regions_section import RegionsSection
-from UncertaintySegLib.panel.report_section import ReportSection
-from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.server.results import Region, Structure
 
 STRUCTURES = (
@@ -57,17 +54,6 @@ class Tables(HTMLParser):
             self.rows[-1][-1] += data
 
 
-@pytest.fixture
-def panel(open_panel, tmp_path):
-    from slicer_host import desktop
-
-    panel = open_panel(RiskSection, RegionsSection, ReportSection)
-    panel.sections["Report"].ui.folderPathLineEdit.currentPath = str(tmp_path / "reports")
-    desktop.process_events()
-    yield panel
-    panel.sections["Risk"].close()
-
-
 def shown(table) -> list[list[str]]:
     return [[table.item(row, column).text() for column in range(table.columnCount)] for row in range(table.rowCount)]
 
@@ -91,16 +77,16 @@ def as_shown(rows: list[list[str]], wanted: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("structures", [STRUCTURES, REVIEWED], ids=["result", "review"])
-def test_report_and_csv_have_the_numbers_of_the_panel_in_its_order(panel, show_result, tmp_path, structures):
+def test_report_and_csv_have_the_numbers_of_the_panel_in_its_order(reporting_panel, show_result, tmp_path, structures):
     from PySide6 import QtCore, QtTest
 
     show_result(structures=structures, regions=REGIONS, remaining_error_ml=10.7)
-    QtTest.QTest.mouseClick(panel.ui.quickReportButton, QtCore.Qt.LeftButton)
+    QtTest.QTest.mouseClick(reporting_panel.ui.quickReportButton, QtCore.Qt.LeftButton)
     (page,) = (path.read_text(encoding="utf-8") for path in (tmp_path / "reports").glob("*.html"))
     (file,) = (tmp_path / "reports").glob("*.csv")
     with file.open(encoding="utf-8-sig", newline="") as text:
         in_csv = list(csv.reader(text))
-    table = panel.sections["Risk"].ui.structuresTable
+    table = reporting_panel.sections["Risk"].ui.structuresTable
     assert as_shown(in_csv, headings(table)) == shown(table)
     spaced = [[row[0].replace("_", " "), *row[1:]] for row in shown(table)]
     assert as_shown(Tables(page).rows, headings(table)) == spaced
@@ -109,26 +95,26 @@ def test_report_and_csv_have_the_numbers_of_the_panel_in_its_order(panel, show_r
     assert [row[0].lstrip("⚠ ") for row in shown(table)][:2] == ["posterior_part", "anterior"]
 
 
-def test_sentence_table_regions_and_report_begin_with_the_same_structure(panel, show_result, tmp_path):
+def test_sentence_table_regions_and_report_begin_with_the_same_structure(reporting_panel, show_result, tmp_path):
     show_result(structures=STRUCTURES, regions=REGIONS, remaining_error_ml=10.7)
-    panel.sections["Report"].on_report()
+    reporting_panel.sections["Report"].on_report()
     (page,) = (path.read_text(encoding="utf-8") for path in (tmp_path / "reports").glob("*.html"))
-    sentence = panel.ui.summaryLabel.text
+    sentence = reporting_panel.ui.summaryLabel.text
     assert sentence.startswith("Look at posterior part first: 10.5 mL are expected to be wrong")
     assert sentence in page
-    listed = shown(panel.sections["Regions"].ui.regionsTable)
+    listed = shown(reporting_panel.sections["Regions"].ui.regionsTable)
     assert [row[:2] for row in listed] == [["1", "posterior_part"], ["2", "anterior"]]
     places = re.findall(r"(\d)\. ([\w ]+), along its border: ([\d.]+) mL expected to be wrong of ([\d.]+) mL", page)
     assert places == [(row[0], row[1].replace("_", " "), row[4], row[3]) for row in listed]
 
 
-def test_what_was_drawn_since_is_told_apart_until_the_server_has_answered(panel, session, show_result):
+def test_what_was_drawn_since_is_told_apart_until_the_server_has_answered(reporting_panel, session, show_result):
     result = show_result(structures=STRUCTURES, remaining_error_ml=10.7)
     session.review_wanted.emit()
     session.changed.emit()
-    assert panel.ui.summaryLabel.text.startswith("Before your last change: Look at posterior part first")
+    assert reporting_panel.ui.summaryLabel.text.startswith("Before your last change: Look at posterior part first")
     session.show_result(result, None, {}, base=result)
-    assert panel.ui.summaryLabel.text.startswith("Look at posterior part first")
+    assert reporting_panel.ui.summaryLabel.text.startswith("Look at posterior part first")
     session.close_case()
-    assert not panel.ui.summaryLabel.isVisible()
-    assert not panel.ui.quickReportButton.isVisible()
+    assert not reporting_panel.ui.summaryLabel.isVisible()
+    assert not reporting_panel.ui.quickReportButton.isVisible()

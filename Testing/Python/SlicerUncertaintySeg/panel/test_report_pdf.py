@@ -10,9 +10,6 @@ import pytest
 pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg.panel import pdf
-from UncertaintySegLib.panel.regions_section import RegionsSection
-from UncertaintySegLib.panel.report_section import ReportSection
-from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.server.results import Region, Structure
 
 LONG = "left_superior_pulmonary_vein_with_a_name_that_does_not_end_soon"
@@ -28,17 +25,6 @@ REGIONS = (
     Region(1, LONG, (0.0, 0.0, 0.0), (20, 20, 11), ((20, 15, 9), (30, 25, 13)), 12.85, 1.2345, "border"),
     Region(2, "žlučník Ω печень", (0.0, 0.0, 0.0), (22, 20, 11), ((20, 15, 9), (30, 25, 13)), 0.4, 0.0119, "missed"),
 )
-
-
-@pytest.fixture
-def panel(open_panel, tmp_path):
-    from slicer_host import desktop
-
-    panel = open_panel(RiskSection, RegionsSection, ReportSection)
-    panel.sections["Report"].ui.folderPathLineEdit.currentPath = str(tmp_path / "reports")
-    desktop.process_events()
-    yield panel
-    panel.sections["Risk"].close()
 
 
 def written(panel, tmp_path) -> Path:
@@ -61,16 +47,16 @@ def printed(panel) -> list[str]:
     return rows
 
 
-def test_the_pdf_says_the_sentence_the_table_and_the_places_of_the_panel(panel, show_result, tmp_path):
+def test_the_pdf_says_the_sentence_the_table_and_the_places_of_the_panel(reporting_panel, show_result, tmp_path):
     show_result(structures=STRUCTURES, regions=REGIONS, remaining_error_ml=16.3)
-    text = pdf.squeezed(" ".join(pdf.pages(written(panel, tmp_path).read_bytes())))
-    sentence = panel.ui.summaryLabel.text
+    text = pdf.squeezed(" ".join(pdf.pages(written(reporting_panel, tmp_path).read_bytes())))
+    sentence = reporting_panel.ui.summaryLabel.text
     assert sentence.startswith(f"Look at {LONG.replace('_', ' ')} first: 10.5 mL are expected to be wrong")
     assert pdf.squeezed(sentence) in text
-    rows = printed(panel)
+    rows = printed(reporting_panel)
     assert rows[0].endswith("10.5141120160" + "0.213–")
     assert "".join(rows) in text
-    table = panel.sections["Regions"].ui.regionsTable
+    table = reporting_panel.sections["Regions"].ui.regionsTable
     places = [[table.item(row, column).text() for column in (0, 1, 4, 3)] for row in range(table.rowCount)]
     kinds = ("along its border", "where too little is labelled")
     for (rank, name, error, volume), kind in zip(places, kinds, strict=True):
@@ -78,7 +64,7 @@ def test_the_pdf_says_the_sentence_the_table_and_the_places_of_the_panel(panel, 
         assert pdf.squeezed(said) in text
 
 
-def test_no_row_is_torn_and_every_page_has_the_headings(panel, show_result, tmp_path):
+def test_no_row_is_torn_and_every_page_has_the_headings(reporting_panel, show_result, tmp_path):
     """Rows of one, two and three lines: wherever a page ends, it ends between two of them."""
     names = [("lobe " * (3 + 5 * (n % 3)) + f"number {n}").strip() for n in range(70)]
     rows = tuple(
@@ -86,8 +72,8 @@ def test_no_row_is_torn_and_every_page_has_the_headings(panel, show_result, tmp_
         for n, name in enumerate(names)
     )
     show_result(structures=rows, regions=REGIONS)
-    text = [pdf.squeezed(page) for page in pdf.pages(written(panel, tmp_path).read_bytes())]
-    on_page = [[page for page, said in enumerate(text) if row in said] for row in printed(panel)]
+    text = [pdf.squeezed(page) for page in pdf.pages(written(reporting_panel, tmp_path).read_bytes())]
+    on_page = [[page for page, said in enumerate(text) if row in said] for row in printed(reporting_panel)]
     assert all(len(pages) == 1 for pages in on_page), on_page
     assert [pages[0] for pages in on_page] == sorted(pages[0] for pages in on_page)
     assert on_page[-1][0] - on_page[0][0] >= 2
