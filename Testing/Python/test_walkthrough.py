@@ -91,7 +91,7 @@ def test_the_report_is_one_page_with_pictures(way: Walk) -> None:
     text = page.read_text(encoding="utf-8")
     assert way.first_case in text
     assert text.count("data:image/png;base64,") >= 9
-    assert "no promise holds after clicks" in text
+    assert "Clicks have moved the label, and a promise is of the model" in text
 
 
 def test_the_fault_in_somebody_elses_segmentation_is_the_worst_region(way: Walk) -> None:

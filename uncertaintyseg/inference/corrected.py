@@ -34,7 +34,7 @@ UNDECIDED = 1e-3
 """Voxels whose likeliest class is surer than 1 - this are counted and not drawn for the volume interval."""
 DRAWN = 2**21
 """Voxels x draws for the volume interval at most, so that it stays interactive; none where that is too few draws."""
-NO_PROMISE = "corrected: no promise holds after clicks"
+NO_PROMISE = "clicks have moved the label, and a promise is of the model's own"
 
 
 class Corrected:

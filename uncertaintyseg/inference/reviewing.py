@@ -23,8 +23,8 @@ MAPS = {
     "anomaly": "Where this label is not the model's: how much surer the model is of its own, p[own] - p[this].",
 }
 """Of a review, and what they show."""
-EDITED = "edited: no promise holds after a person's edits"
-ANOTHERS = "existing label: what is promised is of the model's own"
+EDITED = "a person has edited the label, and a promise is of the model's own"
+ANOTHERS = "the label was there before, and a promise is of the model's own"
 KEPT = 0.1
 """Whoever leaves less than this share of a structure's voxels has removed it, and not corrected it."""
 
