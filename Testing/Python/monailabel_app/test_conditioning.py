@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from uncertaintyseg.inference.corrected import NO_PROMISE
+
 
 @pytest.fixture(scope="module")
 def base(server, image) -> dict:
@@ -57,7 +59,7 @@ def test_one_click_moves_the_segmentation_and_its_maps(server, base, label, voxe
     entropy = read(server, after["risk"]["maps"]["predictive_entropy"]["url"])
     assert entropy.shape == label.shape
     assert after["risk"]["guarantee"] is None
-    assert "no promise" in after["risk"]["guarantee_reason"]
+    assert after["risk"]["guarantee_reason"] == NO_PROMISE
     assert after["risk"]["provenance"]["params"]["base"] == base["risk"]["result"]
 
 
