@@ -22,6 +22,8 @@ DRAWN = {
 """Kinds that are drawn with the mouse, each a node of its own, and its class."""
 
 _LABEL_ID = "UncertaintySeg.LabelId"
+_DIGITS = 6
+"""Of a voxel: what lies between two of them goes to the same one whatever the rounding of a processor's products."""
 _BACKGROUND_COLOR = (0.85, 0.85, 0.85)
 
 
@@ -53,9 +55,9 @@ def voxels(mark: Mark, scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
 
 
 def file_ijk(mark: Mark, scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
-    """Return the points of a mark as IJK of the scan's file `[n, 3]`, not rounded."""
+    """Return the points of a mark as IJK of the scan's file `[n, 3]`, to so many digits as are no noise."""
     ras_to_file = np.linalg.inv(file_to_ras(scan))
-    return (np.c_[np.array(mark.points), np.ones(len(mark.points))] @ ras_to_file.T)[:, :3]
+    return (np.c_[np.array(mark.points), np.ones(len(mark.points))] @ ras_to_file.T)[:, :3].round(_DIGITS)
 
 
 def new_voxels(before: Iterable[Mark], after: Iterable[Mark], scan: slicer.vtkMRMLScalarVolumeNode) -> list[Ijk]:
@@ -264,4 +266,4 @@ def _line(ijk: np.ndarray) -> np.ndarray:
     for start, stop in ((ijk[index - 1], ijk[index]) for index in range(1, len(ijk))):
         steps = max(int(np.ceil(2 * np.abs(stop - start).max())), 1)
         parts.append(start + (stop - start) * np.linspace(0, 1, steps + 1)[1:, None])
-    return np.concatenate(parts)
+    return np.concatenate(parts).round(_DIGITS)

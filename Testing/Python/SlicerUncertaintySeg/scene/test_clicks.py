@@ -50,6 +50,21 @@ def test_points_outside_the_scan_are_none(shown_case, phantom_case):
     assert clicks.voxels(Mark(1, clicks.POINTS, points), shown_case.scan) == [(3, 3, 3)]
 
 
+@pytest.mark.parametrize("kind", [clicks.POINTS, clicks.STROKE])
+def test_what_lies_between_two_voxels_goes_to_the_same_one_on_every_processor(shown_case, phantom_case, kind):
+    """Their products differ in the last digits, so points are moved by as much here."""
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        ends = random.integers(4, 40, (2, 3)) / 2  # so there are ties at the ends, and on the way
+        points = np.array([ras_of(phantom_case, end) for end in ends])
+        found = [
+            clicks.voxels(Mark(1, kind, tuple(map(tuple, points + noise))), shown_case.scan)
+            for noise in (-1e-11, 0.0, 1e-11, random.uniform(-1e-11, 1e-11, (2, 3)))
+        ]
+        assert found.count(found[0]) == len(found)
+        assert found[0][0] == tuple(np.floor(ends[0] + 0.5).astype(int))
+
+
 def test_a_stroke_has_no_gaps(shown_case, phantom_case):
     ends = tuple(ras_of(phantom_case, end) for end in ((4, 4, 2), (30, 17, 9)))
     found = np.array(clicks.voxels(Mark(1, clicks.STROKE, ends), shown_case.scan))
