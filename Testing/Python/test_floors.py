@@ -48,10 +48,13 @@ ROOMS: dict[str, set[str]] = {
         "backbones", "data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire",
     },
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
+    "planning": {
+        "backbones", "data", "errors", "heads", "imports", "inference", "segmenter", "startup", "training", "wire",
+    },
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
     "cli": {
-        "active", "data", "errors", "imports", "inference", "metrics", "review", "simulation", "startup", "tokens",
-        "training", "wire",
+        "active", "data", "errors", "imports", "inference", "metrics", "planning", "review", "simulation", "startup",
+        "tokens", "training", "wire",
     },
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""

@@ -1,0 +1,179 @@
+"""The fingerprint of a data set: what a plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.comparing import Problem, compare
+from uncertaintyseg.planning.facts import CaseFacts
+
+if TYPE_CHECKING:
+    from uncertaintyseg.data.dataset import DataSet
+
+LOW, HIGH = 0.5, 99.5
+"""Percentiles of the foreground's intensities, where nnU-Net clips CT."""
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """Intensities of a channel over the voxels of all structures, every case counted alike."""
+
+    name: str
+    mean: float
+    std: float
+    median: float
+    minimum: float
+    maximum: float
+    low: float
+    """0.5 % of the intensities lie below."""
+    high: float
+    """0.5 % of the intensities lie above."""
+
+
+@dataclass(frozen=True)
+class StructureFacts:
+    """A structure in a data set."""
+
+    id: int
+    name: str
+    present: int
+    """How many cases hold it."""
+    volume: float
+    """Median of these, in mm3; 0 where no case holds it."""
+    voxels: int
+    """Of all cases."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What was found in a data set. Axes run right, forward and up (RAS+)."""
+
+    dataset: DataSet
+    cases: list[CaseFacts]
+    """Those that could be measured, sorted by id."""
+    channels: list[ChannelFacts]
+    structures: list[StructureFacts]
+    problems: list[Problem]
+    """Errors first, then by case."""
+    seconds: float
+    """That it took."""
+    measured: list[Problem]
+    """Those of the problems that were found in a case by itself."""
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Median over the cases of the spacing along R, A and S, in mm."""
+        return tuple(float(value) for value in np.median(self.spacings, axis=0))
+
+    @property
+    def spacings(self) -> np.ndarray:
+        """`[N, 3]`, in mm."""
+        return np.array([case.spacing for case in self.cases], dtype=np.float64).reshape(-1, 3)
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """`[N, 3]`, in voxels, each cropped to what is not 0."""
+        return np.array([case.cropped_shape for case in self.cases], dtype=np.int64).reshape(-1, 3)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that end a plan."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def bad(self) -> list[str]:
+        """Ids of the cases with errors, sorted; an error of the whole data set is of none of them."""
+        return sorted({problem.case_id for problem in self.errors if problem.case_id is not None})
+
+    def without(self, ids: Collection[str]) -> Fingerprint:
+        """The fingerprint of the data set without some cases.
+
+        Raises:
+            InputError: No case that could be measured is left.
+        """
+        dataset = replace(self.dataset, cases=[case for case in self.dataset.cases if case.id not in ids])
+        cases = [case for case in self.cases if case.id not in ids]
+        measured = [problem for problem in self.measured if problem.case_id not in ids]
+        return merge(dataset, cases, measured, self.seconds)
+
+
+def take_fingerprint(
+    dataset: DataSet,
+    *,
+    cache: Path | Literal["user"] | None = "user",
+    workers: int | None = None,
+    progress: Callable[[str, float], None] = lambda text, fraction: None,
+) -> Fingerprint:
+    """Measure all labelled cases of a data set.
+
+    Args:
+        dataset: of `read_dataset`.
+        cache: folder in which what was measured is kept from one time to the next; "user": in the user's folder of
+            caches; None: nowhere.
+        workers: processes; None: as many as there are cores and memory for.
+        progress: called with a line of text and the fraction done.
+
+    Raises:
+        InputError: No case has a label, or none can be measured.
+    """
+    raise NotImplementedError
+
+
+def merge(dataset: DataSet, cases: list[CaseFacts], measured: list[Problem], seconds: float) -> Fingerprint:
+    """Put together what was measured case by case.
+
+    Args:
+        dataset: they are of.
+        cases: those that could be measured.
+        measured: what was found to be wrong with cases by themselves.
+        seconds: that measuring took.
+
+    Raises:
+        InputError: There are no cases.
+    """
+    if not cases:
+        first = f" The first: {measured[0].case_id}: {measured[0].text}" if measured else ""
+        raise InputError(f"{dataset.folder}: no case of it could be measured, so there is nothing to plan from.{first}")
+    cases = sorted(cases, key=lambda case: case.id)
+    problems = [*measured, *compare(dataset, cases)]
+    return Fingerprint(
+        dataset,
+        cases,
+        [_channel(name, number, cases) for number, name in enumerate(dataset.channels)],
+        [_structure(label.id, label.name, cases) for label in dataset.labels],
+        sorted(problems, key=lambda problem: (problem.severity, problem.case_id or "", problem.kind)),
+        seconds,
+        measured,
+    )
+
+
+def _channel(name: str, number: int, cases: list[CaseFacts]) -> ChannelFacts:
+    """Every case weighs the same, however large its structures are: nnU-Net draws as many voxels of each."""
+    held = [channel for case in cases for channel in case.channels[number : number + 1] if channel.sample.size]
+    if not held:
+        return ChannelFacts(name, *[float("nan")] * 7)
+    mean = float(np.mean([channel.mean for channel in held]))
+    square = float(np.mean([channel.std**2 + (channel.mean - mean) ** 2 for channel in held]))
+    low, median, high = np.percentile(np.concatenate([channel.sample for channel in held]), (LOW, 50, HIGH))
+    return ChannelFacts(
+        name,
+        mean,
+        square**0.5,
+        float(median),
+        min(channel.minimum for channel in held),
+        max(channel.maximum for channel in held),
+        float(low),
+        float(high),
+    )
+
+
+def _structure(number: int, name: str, cases: list[CaseFacts]) -> StructureFacts:
+    held = [case for case in cases if number in case.voxels]
+    volume = float(np.median([case.volumes[number] for case in held])) if held else 0.0
+    return StructureFacts(number, name, len(held), volume, sum(case.voxels[number] for case in held))
