@@ -15,9 +15,11 @@ from scipy.ndimage import distance_transform_edt, label
 from skimage.measure import find_contours
 
 from uncertaintyseg.backbones import DynUNetBackbone
+from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
-from uncertaintyseg.data.layouts import Case, read_case_label, read_cases, read_split
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.conditioned import Click, ConditionedCase

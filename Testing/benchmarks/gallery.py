@@ -12,8 +12,10 @@ from common import console
 from matplotlib.figure import Figure
 from results import HIPPOCAMPUS, Row, predictor
 
-from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.inference.bundle import find_bundle
 
 MARGIN = 6

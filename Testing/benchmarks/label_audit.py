@@ -19,8 +19,10 @@ from rich.progress import track
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.inference.audit import ORDERS
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.predictor import Predictor

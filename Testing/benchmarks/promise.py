@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from common import console, show
 
-from uncertaintyseg.data.layouts import read_cases, read_split
+from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.inference.bundle import find_bundle, find_bundles
 from uncertaintyseg.inference.calibrating import calibrate
 from uncertaintyseg.inference.predictor import Predictor

@@ -15,7 +15,8 @@ import torch
 from common import console, machine, show
 
 from uncertaintyseg.cli.console import progress_bar
-from uncertaintyseg.data.layouts import Case, read_cases, read_split
+from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.evaluation import evaluate

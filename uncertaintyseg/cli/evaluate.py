@@ -116,7 +116,7 @@ def chosen_cases(cases: list[Case], choice: str | None) -> list[Case]:
     Raises:
         InputError: when the choice cannot be read, or names a case that is not there.
     """
-    from uncertaintyseg.data.layouts import SPLIT_NAMES, read_split
+    from uncertaintyseg.data.splitting import SPLIT_NAMES, read_split
 
     if choice is None:
         return cases

@@ -64,7 +64,8 @@ def train(
         raise InputError("--option and --name belong to a new head: add --head.")
     with progress_bar() as progress:
         progress("loading", 0.0)
-        from uncertaintyseg.data.layouts import read_cases, training_parts
+        from uncertaintyseg.data.layouts import read_cases
+        from uncertaintyseg.data.splitting import training_parts
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
         from uncertaintyseg.training.variant import with_head

@@ -9,7 +9,8 @@ from pathlib import Path
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
-from uncertaintyseg.data.layouts import Case, read_case_label, volumes_in
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case, volumes_in
 from uncertaintyseg.data.segments import Segment, class_ids, read_segments, segments_in
 from uncertaintyseg.errors import InputError
 

@@ -9,8 +9,9 @@ from typing import Any
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import read_channels
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.layouts import Case
 
 
 class ReadCased(MapTransform):

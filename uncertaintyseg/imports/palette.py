@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
 from uncertaintyseg.data.anatomy import known
+from uncertaintyseg.data.palette import rgb_of
 from uncertaintyseg.wire import Label
-
-_GOLDEN = 0.618034
-"""Steps of this share round the circle of hues stay apart from each other, however many there are."""
 
 
 def as_labels(names: Sequence[str]) -> list[Label]:
@@ -19,7 +16,5 @@ def as_labels(names: Sequence[str]) -> list[Label]:
 
 def _label(number: int, name: str) -> Label:
     structure = known(name)
-    if structure:
-        return Label(id=number, name=name, rgb=structure.rgb, snomed=structure.snomed, modifier=structure.modifier)
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.55 + 0.15 * (number % 3), 0.95)
-    return Label(id=number, name=name, rgb=(round(255 * red), round(255 * green), round(255 * blue)))
+    codes = (structure.snomed, structure.modifier) if structure else (None, None)
+    return Label(id=number, name=name, rgb=rgb_of(number, name), snomed=codes[0], modifier=codes[1])

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from uncertaintyseg import __version__
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from monai.data import MetaTensor
 
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label, read_case_raters
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
-from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label, read_case_raters
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from uncertaintyseg.active.candidates import Candidate, Pool
 from uncertaintyseg.active.strategies import STRATEGIES
-from uncertaintyseg.data.layouts import Case, read_case_label, read_cases
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import METADATA, WEIGHTS, Bundle

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from uncertaintyseg import NUMBERS
-from uncertaintyseg.data.layouts import Case, read_split
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, TRAINING, Bundle

@@ -11,7 +11,8 @@ from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 from torch import Tensor
 
-from uncertaintyseg.data.layouts import IGNORED, Case
+from uncertaintyseg.data.case_labels import IGNORED
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 from uncertaintyseg.training.recipe import Recipe

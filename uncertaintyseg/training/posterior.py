@@ -10,7 +10,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from torch import Tensor
 
-from uncertaintyseg.data.layouts import IGNORED
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter

@@ -12,7 +12,8 @@ from monai.inferers import Inferer
 from monai.metrics import DiceMetric
 from torch import Tensor
 
-from uncertaintyseg.data.layouts import IGNORED, Case
+from uncertaintyseg.data.case_labels import IGNORED
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows

@@ -8,7 +8,8 @@ import slicer
 import vtk
 
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.nrrd import read_nrrd, read_pairs
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.segments import segments_in

@@ -7,10 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from uncertaintyseg.data.layouts import Case, read_cases, read_split
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.errors import InputError
 
 _MARK = ".uncertaintyseg-demo"

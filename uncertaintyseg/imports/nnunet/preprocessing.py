@@ -13,9 +13,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from scipy.ndimage import binary_fill_holes, find_objects
 
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.imports.nnunet.normalization import normalise
 from uncertaintyseg.imports.nnunet.plans import Resampling
 from uncertaintyseg.imports.nnunet.resampling import (

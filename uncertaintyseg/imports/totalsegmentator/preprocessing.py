@@ -12,8 +12,9 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
+from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.layouts import Case, read_case_label
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.imports.nnunet import preprocessing as nnunet
 

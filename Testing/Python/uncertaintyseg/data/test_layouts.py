@@ -9,17 +9,11 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from uncertaintyseg.data.layouts import (
-    Case,
-    find_real_data,
-    labels_of_no_scan,
-    read_case_label,
-    read_case_raters,
-    read_cases,
-    read_split,
-)
+from uncertaintyseg.data.case_labels import read_case_label, read_case_raters
+from uncertaintyseg.data.layouts import Case, find_real_data, labels_of_no_scan, read_cases
 from uncertaintyseg.data.phantom import LABELS, make_phantom, write_phantoms
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 

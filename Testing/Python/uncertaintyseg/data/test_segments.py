@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label, read_case_raters
 from uncertaintyseg.data.label_map import read_mapped_label
-from uncertaintyseg.data.layouts import IGNORED, Case, read_case_label, read_case_raters
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.segments import (
     Segment,

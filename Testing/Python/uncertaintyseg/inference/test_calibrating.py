@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.geometry import voxel_volume_ml
-from uncertaintyseg.data.layouts import read_case_label, read_cases
+from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, WEIGHTS, Bundle, shipped_models

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
-from uncertaintyseg.data.layouts import Case, read_case_label, read_cases
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.calibrating import calibrate, write_calibration

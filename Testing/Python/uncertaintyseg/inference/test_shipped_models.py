@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from uncertaintyseg.data.layouts import read_case_label, read_cases, read_split
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.overlap import dice

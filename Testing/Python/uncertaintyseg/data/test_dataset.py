@@ -1,0 +1,100 @@
+"""What a folder holds: names, values and channels of its structures, wherever they are said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.dataset import read_dataset
+from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import InputError
+
+AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
+hippocampus = find_real_data("msd_hippocampus")
+
+
+def write(path, values=(0, 1), dtype=np.uint8) -> None:
+    """A volume of 4 x 4 x 4 voxels whose planes along x hold these values, the last one to the end."""
+    array = np.zeros((4, 4, 4), dtype)
+    for x, value in enumerate(values):
+        array[x:] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(path, array, AFFINE)
+
+
+def write_scan(path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(path, np.random.default_rng(seed).normal(size=(4, 4, 4)).astype(np.float32), AFFINE)
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """Two cases, with the numbers 1 and 5, and 1 alone."""
+    for case, values in (("a", (0, 1, 5)), ("b", (0, 1))):
+        write_scan(tmp_path / f"images/{case}.nii.gz")
+        write(tmp_path / f"labels/{case}.nii.gz", values)
+    return tmp_path
+
+
+def read(dataset, case: int = 0):
+    """What is read of a case, plane by plane along x."""
+    label = read_case_label(dataset.cases[case], dataset.ids, ignore=dataset.ignore, values=dataset.values)
+    return label[0, :, 0, 0].tolist()
+
+
+def test_labels_without_names_are_called_by_their_numbers_and_say_how_to_name_them(numbers):
+    dataset = read_dataset(numbers)
+    assert [(label.id, label.name) for label in dataset.labels] == [(1, "structure 1"), (2, "structure 5")]
+    assert dataset.values == {1: 1, 5: 2}
+    assert dataset.channels == ["image"]
+    assert "--labels 1=NAME,5=NAME" in dataset.notes[0]
+    assert [read(dataset, case) for case in (0, 1)] == [[0, 1, 2, 2], [0, 1, 1, 1]]
+
+
+def test_given_names_count_and_choose_what_is_learnt(numbers):
+    dataset = read_dataset(numbers, labels={5: "liver", 1: "background"})
+    assert [(label.id, label.name, label.snomed) for label in dataset.labels] == [(1, "liver", "10200004")]
+    assert read(dataset) == [0, 0, 1, 1]
+    assert not dataset.notes
+    assert read_dataset(numbers, labels={1: "a", 2: "b"}).values == {}
+
+
+def test_what_nobody_judged_is_called_ignore(numbers):
+    dataset = read_dataset(numbers, labels={1: "liver", 5: "ignore"})
+    assert dataset.ignore == 5
+    assert read(dataset) == [0, 1, IGNORED, IGNORED]
+
+
+def test_a_value_that_was_not_named_is_told_by_case_and_value(numbers):
+    dataset = read_dataset(numbers, labels={5: "liver"})
+    with pytest.raises(InputError, match=r"a\.nii\.gz: case a has the value 1, which is none of 0, 5.*1=background"):
+        read(dataset)
+
+
+def test_structures_are_chosen_by_name_whatever_their_spelling_and_in_this_order(tmp_path):
+    for case in ("s1", "s2"):
+        write_scan(tmp_path / case / "ct.nii.gz")
+        for place, name in enumerate(("kidney_left", "liver", "spleen")):
+            write(tmp_path / case / "segmentations" / f"{name}.nii.gz", [0] * (place + 1) + [1])
+    dataset = read_dataset(tmp_path, structures=["liver", "left kidney"])
+    assert (dataset.layout, dataset.modality) == ("totalsegmentator", "CT")
+    assert [(label.id, label.name) for label in dataset.labels] == [(1, "liver"), (2, "left kidney")]
+    assert dataset.labels[1].modifier == "7771000"
+    assert read(dataset) == [0, 2, 2, 2]
+    assert [label.name for label in read_dataset(tmp_path).labels] == ["kidney_left", "liver", "spleen"]
+    with pytest.raises(InputError, match="has no structure 'lung'; it has kidney_left, liver, spleen"):
+        read_dataset(tmp_path, structures=["lung"])
+
+
+def test_a_set_without_any_label_says_where_they_go(tmp_path):
+    write_scan(tmp_path / "images/a.nii.gz")
+    with pytest.raises(InputError, match=r"none of its 1 cases has a label.*images/ with labels/"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.skipif(hippocampus is None, reason="no Decathlon hippocampus beside the checkout")
+def test_the_real_hippocampus_is_read():
+    dataset = read_dataset(hippocampus, labels={1: "anterior", 2: "posterior"})
+    assert (len(dataset.cases), dataset.values, dataset.ids) == (200, {}, {"anterior": 1, "posterior": 2})

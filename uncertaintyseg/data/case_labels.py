@@ -1,0 +1,121 @@
+"""Reading what was drawn of a case: a volume of numbers, one with names, or a folder of binary volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from monai.data import MetaTensor
+
+from uncertaintyseg.data.anatomy import match_names
+from uncertaintyseg.data.layouts import Case, volumes_in
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.segments import class_ids, read_segments, segments_in
+from uncertaintyseg.errors import InputError
+
+IGNORED = -1
+"""In a label that was read, voxels of which nobody said what they are: they count for nothing."""
+IGNORE_NAME = "ignore"
+"""What nnU-Net calls them, and a segment may be called."""
+
+
+def read_case_label(
+    case: Case,
+    ids: Mapping[str, int],
+    *,
+    like: MetaTensor | None = None,
+    ignore: int | None = None,
+    values: Mapping[int, int] | None = None,
+) -> MetaTensor:
+    """Read the label of a case, merging a folder of binary volumes into one.
+
+    Args:
+        case: A case with a label.
+        ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
+            where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
+        like: The scan, whose grid the label must share.
+        ignore: Number that marks voxels as not labelled, in a volume; they become `IGNORED`. A segment may be named so.
+        values: Class id by number in a volume without names, where they are not the same.
+
+    Returns:
+        int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
+
+    Raises:
+        InputError: There is no label, a number is none of `values`, or as `read_label`.
+    """
+    if case.label is None:
+        raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
+    if case.label.is_dir():
+        return _merged(case, ids, like)
+    if segments := segments_in(case.label):
+        named = ids if ignore is None else {IGNORE_NAME: IGNORED, **ids}
+        return read_segments(case.label, segments, class_ids(segments, named), like=like)
+    if values:
+        return _renumbered(case, values if ignore is None else {**values, ignore: IGNORED}, like)
+    if ignore is None:
+        return read_label(case.label, ids.values(), like=like)
+    label = read_label(case.label, [*ids.values(), ignore], like=like)
+    label[label == ignore] = IGNORED
+    return label
+
+
+def read_case_raters(
+    case: Case,
+    ids: Mapping[str, int],
+    *,
+    like: MetaTensor | None = None,
+    ignore: int | None = None,
+    values: Mapping[int, int] | None = None,
+) -> Iterator[MetaTensor]:
+    """Read what each rater of a case drew, one after another.
+
+    Args:
+        case: of a data set; one without raters gives nothing.
+        ids: Name to class id.
+        like: The scan, whose grid the raters' labels must share.
+        ignore: As of `read_case_label`.
+        values: As of `read_case_label`.
+
+    Returns:
+        int64 `[1, X, Y, Z]` each.
+
+    Raises:
+        InputError: As `read_case_label`.
+    """
+    drawn = (replace(case, label=path) for path in case.raters)
+    return (read_case_label(one, ids, like=like, ignore=ignore, values=values) for one in drawn)
+
+
+def _merged(case: Case, ids: Mapping[str, int], like: MetaTensor | None) -> MetaTensor:
+    """Of a folder of binary volumes."""
+    if not ids:
+        raise InputError(f"{case.label}: name at least one structure to read from this folder")
+    volumes = volumes_in(case.label)
+    matched = match_names(volumes, ids)
+    files = {structure: volumes[name] for name, structure in matched.items()}
+    merged: MetaTensor | None = None
+    for name, class_id in ids.items():
+        path = files.get(name, case.label / f"{name}.nii.gz")
+        structure = read_label(path, like=like if merged is None else merged)
+        merged = torch.zeros_like(structure) if merged is None else merged
+        merged[structure != 0] = class_id
+    merged.meta |= {"filename_or_obj": str(case.label), "unmatched": sorted(volumes.keys() - matched.keys())}
+    return merged
+
+
+def _renumbered(case: Case, values: Mapping[int, int], like: MetaTensor | None) -> MetaTensor:
+    """Of a volume whose numbers stand for other ids."""
+    label = read_label(case.label, like=like)
+    known = {0: 0, **values}
+    if unknown := sorted(set(label.unique().tolist()) - known.keys()):
+        listed = ", ".join(map(str, sorted(known)))
+        raise InputError(
+            f"{case.label}: case {case.id or case.image.name} has the value {unknown[0]}, which is none of {listed}. "
+            f"Say what it is with --labels, such as {unknown[0]}=tumour, or {unknown[0]}=background to leave it out."
+        )
+    table = torch.zeros(max(known) + 1, dtype=torch.int64)
+    for value, class_id in known.items():
+        table[value] = class_id
+    label.copy_(table[label.as_tensor()])
+    return label

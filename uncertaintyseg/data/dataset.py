@@ -1,0 +1,152 @@
+"""A data set as it is to be learnt from: its cases, what its labels are called, and what its channels are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uncertaintyseg.data.anatomy import known, match_names
+from uncertaintyseg.data.layouts import Case, find_layout
+from uncertaintyseg.data.layouts.cases import Facts
+from uncertaintyseg.data.naming import facts_of_files
+from uncertaintyseg.data.palette import rgb_of
+from uncertaintyseg.errors import InputError
+
+_ASIDE = ("background", "ignore")
+"""Names that are none of a structure: nnU-Net's, and what --labels may call a value that is not to be learnt."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One structure of a data set; a `wire.Label` of the same fields is made of it."""
+
+    id: int
+    name: str
+    rgb: tuple[int, int, int]
+    snomed: str | None = None
+    modifier: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a folder holds.
+
+    Attributes:
+        folder: where it lies.
+        layout: name of its layout (`layouts.LAYOUTS`).
+        cases: sorted by id.
+        labels: its structures, with ids 1, 2, 3, ...
+        values: voxel value in the label files -> our id, 0 for what is not to be learnt; empty where they are the same.
+        channels: names of a scan's channels, in order; ["image"] for one without a name.
+        modality: "CT" or "MR", where that is known.
+        ignore: voxel value in the files that means "no verdict".
+        regions: our ids by name of a region, where structures lie within each other: what is learnt are the parts
+            without overlap.
+        notes: what people should know, in sentences.
+    """
+
+    folder: Path
+    layout: str
+    cases: list[Case]
+    labels: list[Structure]
+    values: dict[int, int]
+    channels: list[str]
+    modality: str | None
+    ignore: int | None
+    regions: dict[str, list[int]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """Our id by name of a structure."""
+        return {label.name: label.id for label in self.labels}
+
+
+def read_dataset(
+    folder: str | os.PathLike[str],
+    *,
+    structures: Sequence[str] | None = None,
+    labels: Mapping[int, str] | None = None,
+) -> DataSet:
+    """Find out what a folder holds.
+
+    Names come from `labels`, else from the layout (a dataset.json, a benchmark's publication, a folder's files), else
+    from the segments of the label files; without any a structure is called "structure 1" by its voxel value.
+
+    Args:
+        folder: of a known layout.
+        structures: names of those to learn, in order; the others are background. By default all.
+        labels: name by voxel value instead of what the files say; "background" is not to be learnt, "ignore" means
+            that nobody said what is there.
+
+    Raises:
+        InputError: As `read_cases`; no case has a label, or what the files say contradicts itself.
+    """
+    folder = Path(folder)
+    layout, cases = find_layout(folder)
+    if not any(case.label for case in cases):
+        raise InputError(
+            f"{folder}: none of its {len(cases)} cases has a label, so there is nothing to learn; put labels named "
+            f"after the scans beside them ({layout.tree})."
+        )
+    facts = layout.facts(folder, cases)
+    named = labels or facts.names
+    if not named:
+        found = facts_of_files(cases, facts.ignore)
+        named, facts = found.names, Facts(
+            found.names, {}, facts.channels, facts.modality, found.ignore, (*facts.notes, *found.notes)
+        )  # fmt: skip
+    if structures is not None:
+        named = _chosen(folder, named, structures)
+    names, values = _numbered(folder, named)
+    ignored = [value for value, name in named.items() if name == "ignore"]
+    return DataSet(
+        folder,
+        layout.name,
+        cases,
+        [_structure(number, name) for number, name in enumerate(names, start=1)],
+        values,
+        list(facts.channels) or ["image"],
+        facts.modality,
+        ignored[0] if ignored else facts.ignore,
+        {} if labels else _regions(facts.regions, values),
+        facts.notes,
+    )
+
+
+def _chosen(folder: Path, named: Mapping[int, str], structures: Sequence[str]) -> dict[int, str]:
+    """Names with `background` for what was not chosen, the chosen ones first and in their order."""
+    ours = match_names(dict.fromkeys(named.values()), structures)
+    absent = [name for name in structures if name not in ours.values()]
+    if absent:
+        some = ", ".join(sorted({name for name in named.values() if name not in _ASIDE})[:20])
+        raise InputError(f"{folder}: has no structure '{absent[0]}'; it has {some}.")
+    order = {name: number for number, name in enumerate(structures)}
+    kept = sorted((order[ours[name]], value) for value, name in named.items() if name in ours)
+    others = {value: name if name in _ASIDE else _ASIDE[0] for value, name in named.items() if name not in ours}
+    return {value: structures[place] for place, value in kept} | others
+
+
+def _numbered(folder: Path, named: Mapping[int, str]) -> tuple[list[str], dict[int, int]]:
+    """Names in the order of their ids, and the id of each value; nothing where these are the same."""
+    names = list(dict.fromkeys(name for name in named.values() if name not in _ASIDE))
+    if not names:
+        raise InputError(f"{folder}: its labels name no structure; give --labels, such as 1=liver,2=tumour.")
+    if wrong := [value for value in named if value < 1 and named[value] != _ASIDE[0]]:
+        raise InputError(f"{folder}: {wrong[0]}={named[wrong[0]]}: structures have voxel values from 1 on.")
+    ids = {name: number for number, name in enumerate(names, start=1)} | {_ASIDE[0]: 0}
+    values = {value: ids[name] for value, name in named.items() if name in ids and value}
+    return names, {} if all(value == number for value, number in values.items()) else values
+
+
+def _regions(regions: Mapping[str, list[int]], values: Mapping[int, int]) -> dict[str, list[int]]:
+    ours = {name: {values.get(value, value) for value in held} - {0} for name, held in regions.items()}
+    return {name: sorted(ids) for name, ids in ours.items() if ids}
+
+
+def _structure(number: int, name: str) -> Structure:
+    row = known(name)
+    codes = (row.snomed, row.modifier) if row else (None, None)
+    return Structure(number, name, rgb_of(number, name), *codes)

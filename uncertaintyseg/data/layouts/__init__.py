@@ -1,0 +1,93 @@
+"""Folders of cases, as public data sets lay them out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from uncertaintyseg.data.layouts import nnunet, own
+from uncertaintyseg.data.layouts.cases import Case, Layout, by_scan, volumes
+from uncertaintyseg.data.layouts.lits import LITS
+from uncertaintyseg.data.layouts.nnunet import DECATHLON, NNUNET
+from uncertaintyseg.data.layouts.own import OWN
+from uncertaintyseg.data.layouts.totalsegmentator import TOTALSEGMENTATOR
+from uncertaintyseg.data.splitting import training_parts
+from uncertaintyseg.errors import InputError
+
+__all__ = [
+    "DATA_VARIABLE", "LAYOUTS", "Case", "Layout", "find_layout", "find_real_data", "labels_of_no_scan", "read_cases",
+    "training_parts", "volumes_in", "with_labels",
+]  # fmt: skip
+# `training_parts`: the train.json of models that were made before it moved names it here
+
+DATA_VARIABLE = "UNCERTAINTYSEG_DATA"
+"""Environment variable naming the folder that holds real data sets."""
+LAYOUTS = (OWN, NNUNET, DECATHLON, TOTALSEGMENTATOR, LITS)
+"""Known layouts in the order in which they are tried; the last ones look the longest."""
+
+_BESIDE = ((own.IMAGES, own.LABELS), (nnunet.IMAGES, nnunet.LABELS))
+_CHECKOUT = Path(__file__).parents[3]
+_EXPECTED = ", ".join(layout.tree for layout in LAYOUTS[:-1]) + f", or {LAYOUTS[-1].tree}"
+
+
+def find_layout(folder: str | os.PathLike[str]) -> tuple[Layout, list[Case]]:
+    """How a folder is laid out, and its cases, sorted by id; hidden files and the Finder's `._` files are ignored.
+
+    Raises:
+        InputError: No such folder, no layout that is known, two scans of one id, or a volume in raters/ that is not
+            named after a scan and the number of a rater.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Expected {_EXPECTED}.")
+    for layout in LAYOUTS:
+        if cases := layout.find(folder):
+            return layout, sorted(cases, key=lambda case: case.id)
+    raise InputError(f"{folder}: no scans in a known layout. Expected {_EXPECTED}.")
+
+
+def read_cases(folder: str | os.PathLike[str]) -> list[Case]:
+    """Find the cases of a data set, sorted by id.
+
+    Raises:
+        InputError: As `find_layout`.
+    """
+    return find_layout(folder)[1]
+
+
+def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[Case]:
+    """The cases with the labels of a folder: a volume, or a folder of binary volumes, by the case's id.
+
+    Raises:
+        InputError: No such folder, or no label in it is named after a case.
+    """
+    labels = by_scan(volumes(Path(folder)), {case.id for case in cases})
+    if not labels:
+        example = f"{cases[0].id}.nii.gz" if cases else "<case>.nii.gz"
+        raise InputError(f"{folder}: holds no label of these cases; name them after the scans, such as {example}.")
+    return [replace(case, label=labels.get(case.id)) for case in cases]
+
+
+def volumes_in(folder: Path) -> dict[str, Path]:
+    """The volumes of a folder by their name without its ending."""
+    return {name: path for name, path in volumes(folder).items() if path.is_file()}
+
+
+def find_real_data(name: str) -> Path | None:
+    """Folder of a real data set: under `$UNCERTAINTYSEG_DATA`, else in `shared/data` beside the checkout."""
+    places = [_CHECKOUT.parent / "shared" / "data"]
+    if os.environ.get(DATA_VARIABLE):
+        places.insert(0, Path(os.environ[DATA_VARIABLE]))
+    return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def labels_of_no_scan(folder: str | os.PathLike[str]) -> list[Path]:
+    """The volumes beside the scans of a data set, in labels/ or labelsTr/, that no scan has for its label."""
+    folder = Path(folder)
+    for images, labels in _BESIDE:
+        if (folder / images).is_dir():
+            used = {case.label for case in read_cases(folder)}
+            return sorted(path for path in volumes(folder / labels).values() if path not in used)
+    return []

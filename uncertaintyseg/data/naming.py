@@ -1,0 +1,59 @@
+"""What the label files of a data set say themselves: the names of their segments, else their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from uncertaintyseg.data.anatomy import match_names
+from uncertaintyseg.data.case_labels import IGNORE_NAME
+from uncertaintyseg.data.layouts.cases import Case, Facts
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.segments import segments_in
+from uncertaintyseg.errors import InputError
+
+_BACKGROUND = "background"
+_MOST_VALUES = 2000  # as many as there are segments at the most
+
+
+def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
+    """Names of the structures in the labels of cases; without names the labels are read, to find their numbers.
+
+    Args:
+        cases: those without a label are passed over.
+        ignore: number that means "no verdict", where that is known.
+
+    Raises:
+        InputError: A label cannot be read, holds more numbers than a label has, or only some have names.
+    """
+    files = [case.label for case in cases if case.label is not None]
+    segments = {path: segments_in(path) for path in files}
+    named = [path for path in files if segments[path]]
+    if named and len(named) < len(files):
+        nameless = next(path for path in files if not segments[path])
+        raise InputError(
+            f"{nameless}: its structures have no names, those of {named[0].name} have: save all labels in one way, or "
+            "say with --labels what the numbers are, such as 1=liver,2=tumour."
+        )
+    if not named:
+        return _numbers(files, ignore)
+    names: list[str] = []
+    for path in files:
+        ours = [segment.name for segment in segments[path]]
+        names += [name for name in dict.fromkeys(ours) if name not in match_names(ours, names)]
+    structures = [name for name in names if name.casefold() not in (_BACKGROUND, IGNORE_NAME)]
+    found = dict(enumerate(structures, start=1))
+    ignored = any(name.casefold() == IGNORE_NAME for name in names)
+    return Facts(found, ignore=len(found) + 1 if ignored else None)
+
+
+def _numbers(files: Sequence[Path], ignore: int | None) -> Facts:
+    found: set[int] = set()
+    for path in files:
+        found |= set(read_label(path).unique().tolist())
+        if len(found) > _MOST_VALUES:
+            raise InputError(f"{path}: with it there are more than {_MOST_VALUES} numbers in the labels: is it a scan?")
+    numbers = sorted(found - {0, ignore})
+    some = ",".join(f"{number}=NAME" for number in numbers[:3])
+    note = f"The labels have no names, so their structures are called 'structure 1' and so on: say --labels {some}."
+    return Facts({number: f"structure {number}" for number in numbers}, ignore=ignore, notes=(note,))
