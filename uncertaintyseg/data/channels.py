@@ -1,4 +1,8 @@
-"""Scans of several channels, one file each: `<case>_0000.nii.gz`, `<case>_0001.nii.gz`, ... as nnU-Net names them."""
+"""Scans of several channels.
+
+They are one file each, `<case>_0000.nii.gz`, `<case>_0001.nii.gz`, ... as nnU-Net names them, or by the sequence as
+BraTS does; or one NIfTI file holds all along its fourth axis, as in the Decathlon.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_scan
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, count_volumes, read_scan, read_volumes
 from uncertaintyseg.errors import InputError
 
 _SAME_GRID = 1e-3
 """mm by which the affines of channels may differ: files round them."""
+SEQUENCES = (("_t1", "_t1ce", "_t2", "_flair"), ("-t1n", "-t1c", "-t2w", "-t2f"))
+"""How BraTS ends the names of a scan's four files, until 2021 and since; in the order of the channels."""
 Image = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -23,7 +29,7 @@ def read_channels(image: Image, count: int) -> MetaTensor:
 
     Args:
         image: of one channel a volume, or the folder of a DICOM series. Of several the first one's file, beside which
-            the others are; a folder with the files of one scan; or all the files, in order.
+            the others are; a folder with the files of one scan; all the files, in order; or one file that holds all.
         count: number of channels.
 
     Returns:
@@ -32,7 +38,8 @@ def read_channels(image: Image, count: int) -> MetaTensor:
     Raises:
         InputError: For a missing channel, channels that do not share a grid, and as `read_scan`.
     """
-    scans = [read_scan(path) for path in channel_files(image, count)]
+    files = channel_files(image, count)
+    scans = read_volumes(files[0], count) if len(files) < count else [read_scan(path) for path in files]
     first = scans[0]
     for scan in scans[1:]:
         same = scan.shape == first.shape and np.allclose(scan.affine, first.affine, rtol=0, atol=_SAME_GRID)
@@ -47,14 +54,22 @@ def read_channels(image: Image, count: int) -> MetaTensor:
     return MetaTensor(torch.cat([scan.as_tensor() for scan in scans]), affine=first.affine, meta=meta)
 
 
+def first_channel(image: Image, count: int) -> MetaTensor:
+    """The first channel of a scan of so many, `[1, X, Y, Z]`. Args and errors are those of `read_channels`."""
+    files = channel_files(image, count)
+    return read_volumes(files[0], count)[0] if len(files) < count else read_scan(files[0])
+
+
 def channel_files(image: Image, count: int) -> list[Path]:
-    """The files of a scan's channels, in order.
+    """The files of a scan's channels, in order; the only one where it holds all of them.
 
     Raises:
         InputError: When one is missing; the message names the file that is expected.
     """
     if not isinstance(image, str | os.PathLike):
         given = [Path(path) for path in image]
+        if len(given) == 1 and count > 1 and count_volumes(given[0]) == count:
+            return given
         if len(given) != count:
             raise InputError(f"{len(given)} files were given; this model takes {count} channels, one file each.")
         return given
@@ -65,16 +80,28 @@ def channel_files(image: Image, count: int) -> list[Path]:
         path = inside[0]
     if count == 1:
         return [path]
-    suffix = _suffix(path)
-    stem = path.name[: len(path.name) - len(suffix)]
-    case = stem.removesuffix("_0000")
-    files = [path.with_name(f"{case}_{number:04d}{suffix or '.nii.gz'}") for number in range(count)]
+    files = _beside(path, count)
     missing = [file for file in files if not file.exists()]
+    if missing and path.is_file() and (held := count_volumes(path)) > 1:
+        if held == count:
+            return [path]
+        raise InputError(f"{path}: holds {held} channels; this model takes {count}.")
     if missing:
         raise InputError(
             f"{path}: this model takes {count} channels, one file each; {missing[0].name} is missing beside it."
         )
     return files
+
+
+def _beside(path: Path, count: int) -> list[Path]:
+    """Where the files of the channels must be, by the name of one."""
+    suffix = _suffix(path)
+    stem = path.name[: len(path.name) - len(suffix)]
+    case, endings = stem.removesuffix("_0000"), [f"_{number:04d}" for number in range(count)]
+    for sequence in SEQUENCES:
+        if len(sequence) == count and stem.endswith(sequence[0]):
+            case, endings = stem.removesuffix(sequence[0]), list(sequence)
+    return [path.with_name(f"{case}{ending}{suffix or '.nii.gz'}") for ending in endings]
 
 
 def _first_channels(folder: Path) -> list[Path]:

@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 from monai.data import MetaTensor
 
-from uncertaintyseg.data.channels import channel_files
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 
 _KNOWN = ("CT", "MR")
@@ -42,7 +41,7 @@ def read_doubts(path: str | os.PathLike[str], expected: str | None, channels: in
     Raises:
         InputError: The scan cannot be read.
     """
-    return scan_doubts(read_scan(channel_files(path, channels)[0]), expected)
+    return scan_doubts(first_channel(path, channels), expected)
 
 
 def scan_doubts(scan: MetaTensor, expected: str | None) -> list[str]:

@@ -22,6 +22,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from uncertaintyseg.data.checks import (
+    by,
     check_ids,
     check_thickness,
     check_values,
@@ -60,13 +61,43 @@ def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTe
             thick or constant, holds NaN or infinite voxels, or its affine is singular.
     """
     path = Path(path)
-    array, affine = _read(path, volume)
-    low, high = float(array.min()), float(array.max())
-    unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
+    return _checked_scan(*_read(path, volume), path)
+
+
+def count_volumes(path: Path) -> int:
+    """How many volumes of one grid a NIfTI file says that it holds, along its fourth axis; 1 for any other file."""
+    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+        return 1
+    try:
+        with ImageOpener(path) as file:
+            return math.prod(_nifti_header(file).get_data_shape()[3:])
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError):
+        return 1  # reading its voxels will say what is wrong
+
+
+def read_volumes(path: str | os.PathLike[str], count: int) -> list[MetaTensor]:
+    """Read the channels of a scan that lie in one NIfTI file along its fourth axis, as the Decathlon has them.
+
+    Args:
+        path: File.
+        count: How many there have to be.
+
+    Returns:
+        Each as of `read_scan`.
+
+    Raises:
+        InputError: There are more or fewer, or as `read_scan` for one of them.
+    """
+    path = Path(path)
+    scan_files(path)
+    array, affine = _read_nifti(path)
     with named(path):
-        check_thickness(array.shape)
-        check_values(low, high, unusable)
-    return _meta_tensor(torch.from_numpy(array), affine, path)
+        held = math.prod(array.shape[3:])
+        if array.ndim < 4 or held != count:
+            raise InputError(f"holds {held} channels (shape {by(array.shape)}); {count} are needed.")
+        affine = checked_affine(affine)
+    channels = np.moveaxis(array.reshape(*array.shape[:3], count), 3, 0)
+    return [_checked_scan(np.ascontiguousarray(channel, dtype=np.float32), affine, path) for channel in channels]
 
 
 def read_label(
@@ -98,6 +129,15 @@ def read_label(
             turn = grid_turn(affine, tuple(label.shape), grid)
             label, affine = copy_lattice(label[None], turn, grid.shape)[0], grid.affine
     return _meta_tensor(label, affine, path)
+
+
+def _checked_scan(array: np.ndarray, affine: np.ndarray, path: Path) -> MetaTensor:
+    low, high = float(array.min()), float(array.max())
+    unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
+    with named(path):
+        check_thickness(array.shape)
+        check_values(low, high, unusable)
+    return _meta_tensor(torch.from_numpy(array), affine, path)
 
 
 def _read(path: Path, volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.channels import channel_files, first_channel, read_channels
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
@@ -77,3 +78,43 @@ def test_numbers_at_the_end_of_a_name_are_no_channels_where_labels_have_them_too
         write(tmp_path / "images" / f"{name}.nii.gz")
         write_volume(tmp_path / "labels" / f"{name}.nii.gz", np.ones((4, 5, 6), np.uint8), AFFINE)
     assert [case.id for case in read_cases(tmp_path)] == ["scan_0000", "scan_0001"]
+
+
+def write_4d(path, channels: int = 3, axes: tuple[int, ...] = ()) -> np.ndarray:
+    array = np.random.default_rng(0).normal(size=(4, 5, 6, *axes, channels)).astype(np.float32)
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+    return np.moveaxis(array.reshape(4, 5, 6, channels), 3, 0)
+
+
+@pytest.mark.parametrize("axes", [(), (1,)])
+def test_one_file_may_hold_all_channels(tmp_path, axes):
+    file = tmp_path / "BRATS_001.nii.gz"
+    array = write_4d(file, axes=axes)
+    for given in (file, [file]):
+        assert channel_files(given, 3) == [file]
+        assert np.array_equal(read_channels(given, 3).numpy(), array)
+    assert np.array_equal(first_channel(file, 3).numpy(), array[:1])
+    with pytest.raises(InputError, match=r"BRATS_001\.nii\.gz: holds 3 channels; this model takes 4"):
+        read_channels(file, 4)
+    with pytest.raises(InputError, match=r"BRATS_001\.nii\.gz: expected one 3D volume with one channel"):
+        read_channels(file, 1)
+
+
+def test_a_channel_that_is_constant_is_refused_in_one_file_too(tmp_path):
+    array = np.zeros((4, 5, 6, 2), np.float32)
+    array[0, ..., 0] = 1
+    nib.save(nib.Nifti1Image(array, AFFINE), tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"a\.nii: every voxel is 0"):
+        read_channels(tmp_path / "a.nii", 2)
+
+
+@pytest.mark.parametrize("endings", [("_t1", "_t1ce", "_t2", "_flair"), ("-t1n", "-t1c", "-t2w", "-t2f")])
+def test_sequences_are_found_by_the_names_that_brats_gives_them(tmp_path, endings):
+    files = [tmp_path / f"BraTS_001{ending}.nii.gz" for ending in endings]
+    for seed, file in enumerate(files):
+        write(file, seed)
+    assert channel_files(files[0], 4) == files
+    assert np.array_equal(read_channels(files[0], 4)[2], read_scan(files[2])[0])
+    files[3].unlink()
+    with pytest.raises(InputError, match=rf"BraTS_001{endings[3]}\.nii\.gz is missing"):
+        read_channels(files[0], 4)
