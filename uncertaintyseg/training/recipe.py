@@ -22,11 +22,21 @@ class Recipe(BaseModel):
     crop: tuple[int, int, int] = Field(description="Training window in voxels.")
     batch_size: int = Field(2, ge=1)
     epochs: int = Field(10, ge=1, description="At most; a head that is fitted instead of trained has none.")
+    steps_per_epoch: int | None = Field(
+        None, ge=1, description="An epoch is so many steps, cases drawn with replacement; by default each case once."
+    )
+    foreground: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Augment a patch of a case and not the whole of it; this share of the patches lies on a structure.",
+    )
+    deep_supervision: bool = Field(False, description="The inner stages of the network are held to the labels too.")
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
     validate_every: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     schedule: Literal["poly", "plateau"] = "poly"
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description='"sgd" has Nesterov momentum 0.99.')
     weight_decay: float = 1e-5
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
     seed: int = 0

@@ -15,9 +15,19 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from uncertaintyseg.training.recipe import Recipe
 
+MOMENTUM = 0.99
+"""Of "sgd"."""
+
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser: AdamW takes the weight decay apart from the gradient, Adam adds it to the gradient."""
+    """The recipe's optimiser: AdamW takes the weight decay apart from the gradient, the others add it to the gradient.
+
+    "sgd" is stochastic gradient descent with Nesterov momentum 0.99, as nnU-Net has it.
+    """
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=MOMENTUM, nesterov=True
+        )
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 

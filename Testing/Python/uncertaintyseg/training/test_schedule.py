@@ -70,11 +70,26 @@ def test_a_plateau_goes_on_where_it_was_left():
     assert rate(optimizer) == rate(other_optimizer) == 0.05
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
 def test_the_optimizer_is_the_recipes(name, kind):
     _, optimizer, _ = setup(optimizer=name, weight_decay=0.25)
     assert type(optimizer) is kind
     assert optimizer.defaults["weight_decay"] == 0.25
+
+
+def test_sgd_steps_are_those_of_nesterovs_momentum():
+    weight = nn.Parameter(torch.tensor([1.0]))
+    optimizer = make_optimizer([weight], recipe(optimizer="sgd", weight_decay=0.25))
+    expected, velocity = 1.0, 0.0
+    for gradient in (2.0, -1.0, 0.5):
+        weight.grad = torch.tensor([gradient])
+        optimizer.step()
+        decayed = gradient + 0.25 * expected
+        velocity = 0.99 * velocity + decayed
+        expected -= 0.1 * (decayed + 0.99 * velocity)
+        assert weight.item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("largest", "moved"), [(0.5, 0.5), (100.0, 8.0)])
