@@ -16,7 +16,9 @@ from uncertaintyseg.wire import MapInfo, Source
 
 Terms = Callable[[Tensor, torch.Generator | None], Mapping[str, Tensor]]
 FeatureStream = Iterable[tuple[Tensor, Tensor]]
-"""Features `[1, F, *spatial]` and class indices `[1, *spatial]` of one volume after another; may be read again."""
+"""Features `[1, F, *spatial]` and class indices `[1, *spatial]` of one volume after another; may be read again.
+
+A negative class index marks a voxel that is not labelled: nothing is fitted to it."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,16 @@ class HeadOutput:
         distribution: over logits `[B, C, *spatial]`; Gaussian in training mode.
         maps: maps of the head's own, beside those every distribution has; each `[B, 1, *spatial]`.
         penalties: weighted terms, by name, that the method adds to the objective; in training mode only.
+        penalties_at: the same over some of the voxels, bool `[B, *spatial]` with at least one; None where `penalties`
+            are no means over voxels.
         terms: a loss of the method's own in place of objective and Dice: target `[B, 1, *spatial]` to weighted terms by
-            name; in training mode only.
+            name; voxels of a negative target are not labelled and count for nothing. In training mode only.
     """
 
     distribution: LogitDistribution
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    penalties_at: Callable[[Tensor], Mapping[str, Tensor]] | None = None
     terms: Terms | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from uncertaintyseg.heads.base import Head, HeadOutput, log_variance_layer
-from uncertaintyseg.heads.penalties import KlDirection, kl_to_unit_variance
+from uncertaintyseg.heads.penalties import KlDirection, weighted_kl
 from uncertaintyseg.logits import Diagonal, GaussianLogits
 
 
@@ -39,5 +39,5 @@ class DiagonalHead(Head):
 
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         variance = self.log_variance(features).clamp(-5, 5).exp()
-        penalties = {"kl": self.kl_weight * kl_to_unit_variance(variance, self.kl)} if self.training else {}
-        return HeadOutput(GaussianLogits(self.mean(features), Diagonal(variance)), penalties=penalties)
+        penalties = weighted_kl(self.kl_weight, variance, self.kl) if self.training else {}
+        return HeadOutput(GaussianLogits(self.mean(features), Diagonal(variance)), **penalties)

@@ -95,14 +95,22 @@ class MixtureOfBases(Head):
         weights = self.selector(features)
         basis = torch.einsum("bmxyz,mcr->bcrxyz", self._chosen(weights), self.bases)
         covariance = Sum(Basis(self.amplitude(features), basis, self.noise), Diagonal(variance))
-        penalties = {}
-        if self.training:
-            penalties = {
-                "kl": self.kl_weight * kl_to_unit_variance(variance, self.kl),
-                "orthogonality": self.orthogonality_weight * orthogonality(self.bases),
-                "selection": self.selection_weight * negative_entropy(weights),
-            }
-        return HeadOutput(GaussianLogits(self.mean(features), covariance), penalties=penalties)
+        distribution = GaussianLogits(self.mean(features), covariance)
+        if not self.training:
+            return HeadOutput(distribution)
+
+        def penalties_at(known: Tensor) -> dict[str, Tensor]:
+            labelled = known.flatten(1).any(1)  # a window's cubes are mixed by all its features
+            return self._penalties(variance.movedim(1, 0)[:, known], weights[labelled])
+
+        return HeadOutput(distribution, penalties=self._penalties(variance, weights), penalties_at=penalties_at)
+
+    def _penalties(self, variance: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        return {
+            "kl": self.kl_weight * kl_to_unit_variance(variance, self.kl),
+            "orthogonality": self.orthogonality_weight * orthogonality(self.bases),
+            "selection": self.selection_weight * negative_entropy(weights),
+        }
 
     def _chosen(self, weights: Tensor) -> Tensor:
         """The weights that are used; for all but "soft" they are 1 for one basis of a cube and 0 for the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,24 @@ def kl_to_unit_variance(variance: Tensor, direction: KlDirection = "reverse") ->
     if direction == "paper":
         return 0.5 * (variance.reciprocal() - 1 + variance.log()).mean()
     return 0.5 * (variance - 1 - variance.log()).mean()
+
+
+def weighted_kl(weight: float, variance: Tensor, direction: KlDirection) -> dict[str, Any]:
+    """The fields `penalties` and `penalties_at` of a `HeadOutput` whose only penalty is `kl_to_unit_variance`, "kl".
+
+    Args:
+        weight: of the penalty.
+        variance: `[B, C, *spatial]`.
+        direction: of the divergence.
+    """
+
+    def weighted(values: Tensor) -> dict[str, Tensor]:
+        return {"kl": weight * kl_to_unit_variance(values, direction)}
+
+    return {
+        "penalties": weighted(variance),
+        "penalties_at": lambda known: weighted(variance.movedim(1, 0)[:, known]),
+    }
 
 
 def orthogonality(bases: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from uncertaintyseg.heads.base import Head, HeadOutput, log_variance_layer, noise_layer
-from uncertaintyseg.heads.penalties import KlDirection, kl_to_unit_variance
+from uncertaintyseg.heads.penalties import KlDirection, weighted_kl
 from uncertaintyseg.logits import Basis, Diagonal, GaussianLogits, Sum
 from uncertaintyseg.logits.covariance import Noise
 
@@ -56,5 +56,5 @@ class SingleBasis(Head):
         variance = self.log_variance(features).clamp(-5, 5).exp()
         basis = self.basis[None, :, :, None, None, None].expand(len(features), -1, -1, -1, -1, -1)
         covariance = Sum(Basis(self.amplitude(features), basis, self.noise), Diagonal(variance))
-        penalties = {"kl": self.kl_weight * kl_to_unit_variance(variance, self.kl)} if self.training else {}
-        return HeadOutput(GaussianLogits(self.mean(features), covariance), penalties=penalties)
+        penalties = weighted_kl(self.kl_weight, variance, self.kl) if self.training else {}
+        return HeadOutput(GaussianLogits(self.mean(features), covariance), **penalties)

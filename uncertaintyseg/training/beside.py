@@ -8,6 +8,7 @@ import torch
 from monai.data import CacheDataset
 from torch import Tensor
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import SHIFT, Bundle, CountedShift
 from uncertaintyseg.inference.stream import LogitAverage, MomentAverage, WindowLayout
@@ -50,8 +51,9 @@ def score_beside(
         scores.update(probability, label)
         if compared:
             before = found["base"].argmax(0)
-            moved += int((probability[0].argmax(0) != before).sum())
-            foreground += int((before > 0).sum())
+            known = label[0, 0] != IGNORED
+            moved += int(((probability[0].argmax(0) != before) & known).sum())
+            foreground += int(((before > 0) & known).sum())
     shift = LabelShift(base=base.name, voxels=moved, foreground=foreground) if compared else None
     return scores.compute(), shift
 

@@ -11,7 +11,6 @@ from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 from torch import Tensor
 
-from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
@@ -69,15 +68,9 @@ def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> Data
     """Augmented cases, or slices of them, in random order; `reseed` says in which.
 
     Raises:
-        InputError: for a rare class that the model does not have, voxels that are marked as not labelled, or labels
-            that hold no structure at all.
+        InputError: for a rare class that the model does not have, or labels that hold no structure at all.
         BundleError: for a train.json without augmentation.
     """
-    if any((case["label"] == IGNORED).any() for case in cases):
-        raise InputError(
-            f"some voxels of the training cases are marked as not labelled, and the head '{bundle.head}' learns from "
-            "whole windows: label them, leave those cases out, or fit temperature or laplace, which pass over them."
-        )
     if not any((case["label"] > 0).any() for case in cases):
         raise InputError(NO_STRUCTURES)
     transforms = read_config(bundle.folder / TRAINING).get_parsed_content("augmentation").transforms

@@ -1,4 +1,8 @@
-"""What a head is fitted to: objectives on a distribution over logits (METHODS 1.5, 1.6, 2.2, 6)."""
+"""What a head is fitted to: objectives on a distribution over logits (METHODS 1.5, 1.6, 2.2, 6).
+
+Targets are class indices, or `IGNORED` where nobody said what a voxel is: such voxels count nowhere, as if the window
+were without them. A window, or a batch, of nothing else has the loss 0.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.logits import GaussianLogits
@@ -21,12 +26,12 @@ HYBRID = {"cross_entropy": 0.4, "focal": 0.2, "dice": 0.4}
 
 def expected_cross_entropy(distribution: GaussianLogits, target: Tensor) -> Tensor:
     """Mean over voxels of E[CE], the CE term of MoB eq. 12 in expectation; pushes variances down (METHODS 1.6)."""
-    return distribution.expected_cross_entropy(target).mean()
+    return _mean(distribution.expected_cross_entropy(_filled(target)), target)
 
 
 def marginal_nll(distribution: GaussianLogits, target: Tensor) -> Tensor:
     """Mean over voxels of -ln E[softmax]_t, the marginal likelihood; learns ambiguity (METHODS 1.6)."""
-    return distribution.negative_log_likelihood(target).mean()
+    return _mean(distribution.negative_log_likelihood(_filled(target)), target)
 
 
 def ssn_joint(
@@ -36,11 +41,14 @@ def ssn_joint(
 
     The division only makes learning rates comparable with voxel-mean losses. An odd number of samples is rounded up.
     """
-    total = math.prod(target.shape[1:])
     draws = distribution.sample((samples + 1) // 2, generator)
     pairs = ((draw, 2 * distribution.mean - draw) for draw in draws)
     likelihoods = torch.stack([-_cross_entropy(eta, target).flatten(1).sum(1) for pair in pairs for eta in pair])
-    return -(likelihoods.logsumexp(0) - math.log(len(likelihoods))).mean() / total
+    found = -(likelihoods.logsumexp(0) - math.log(len(likelihoods)))
+    known = known_voxels(target)
+    if known is None:
+        return found.mean() / math.prod(target.shape[1:])
+    return found.sum() / known.sum().clamp_min(1)
 
 
 def ssn_joint_marginal(
@@ -58,7 +66,7 @@ def sampled_cross_entropy(
     distribution: GaussianLogits, target: Tensor, samples: int = 5, generator: torch.Generator | None = None
 ) -> Tensor:
     """The CE term of MoB eq. 12 by k samples, as the paper trains; kept for fidelity."""
-    losses = [_cross_entropy(logits, target).mean() for logits in distribution.sample(samples, generator)]
+    losses = [_mean(_cross_entropy(logits, target), target) for logits in distribution.sample(samples, generator)]
     return torch.stack(losses).mean()
 
 
@@ -67,7 +75,7 @@ def sampled_marginal_nll(
 ) -> Tensor:
     """`marginal_nll` by samples: -ln of the mean over samples of p_t."""
     draws = torch.stack([-_cross_entropy(logits, target) for logits in distribution.sample(samples, generator)])
-    return -(draws.logsumexp(0) - math.log(samples)).mean()
+    return _mean(-(draws.logsumexp(0) - math.log(samples)), target)
 
 
 def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma: float = 2.0) -> Tensor:
@@ -75,13 +83,39 @@ def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma:
 
     The thesis weights the focal loss by an alpha that it does not give; here it has none (METHODS A53).
     """
-    nll = distribution.negative_log_likelihood(target)
+    nll = distribution.negative_log_likelihood(_filled(target))
     wrong = -torch.expm1(-nll.clamp_min(0))  # 1 - p of the true class; fixed nodes may round p to just above 1
-    return HYBRID["cross_entropy"] * nll.mean() + HYBRID["focal"] * (wrong**gamma * nll).mean()
+    return HYBRID["cross_entropy"] * _mean(nll, target) + HYBRID["focal"] * _mean(wrong**gamma * nll, target)
+
+
+def known_voxels(target: Tensor) -> Tensor | None:
+    """Where a target says what a voxel is, bool of its shape; None where it does everywhere."""
+    known = target != IGNORED
+    return None if known.all() else known
+
+
+def at_known(values: Tensor, known: Tensor) -> Tensor:
+    """The values `[B, C, *spatial]` of the voxels that are known `[B, *spatial]`, in a row: `[1, C, n]`."""
+    return values.movedim(1, 0)[:, known][None]
+
+
+def _filled(target: Tensor) -> Tensor:
+    """A target that can be looked up everywhere: what is not known is taken for background, and left out later."""
+    return target.clamp_min(0)
+
+
+def _mean(values: Tensor, target: Tensor) -> Tensor:
+    """Mean over the voxels that a target `[B, *spatial]` knows; 0 where it knows none."""
+    known = known_voxels(target)
+    if known is None:
+        return values.mean()
+    found = values[known]
+    return found.sum() / max(found.numel(), 1)
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    """Of each voxel; 0 where the target is not known."""
+    return torch.nn.functional.cross_entropy(logits, target, reduction="none", ignore_index=IGNORED)
 
 
 OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
@@ -150,18 +184,26 @@ class HeadLoss:
             self._dice = _weighted_dice(class_weights)
 
     def __call__(self, output: HeadOutput, target: Tensor) -> Tensor:
-        """Loss of a head's output against class indices `[B, 1, *spatial]`."""
+        """Loss of a head's output against class indices or `IGNORED`, `[B, 1, *spatial]`."""
         with torch.autocast(target.device.type, enabled=False):  # half precision is too coarse for the tails of p
             return torch.stack(list(self.parts(output, target).values())).sum()
 
     def parts(self, output: HeadOutput, target: Tensor) -> dict[str, Tensor]:
         """The weighted terms by name; the head's own, if it brings a loss."""
+        known = known_voxels(target[:, 0])
+        if known is not None and not known.any():  # a zero that still belongs to the network
+            return {self.objective: output.distribution.mean.movedim(1, 0)[:, known].sum()}
         if output.terms is not None:
             return dict(output.terms(target, self.generator))
         function = OBJECTIVES[self.objective, self.estimator]
         terms = {self.objective: function(output.distribution, target[:, 0], **self._options)}
         if self.dice_weight:
-            terms["dice"] = self.dice_weight * self._dice(self._probability(output.distribution), target)
+            probability, labels = self._probability(output.distribution), target
+            if known is not None:
+                probability, labels = at_known(probability, known), at_known(target, known)
+            terms["dice"] = self.dice_weight * self._dice(probability, labels)
+        if known is not None and output.penalties_at is not None:
+            return terms | dict(output.penalties_at(known))
         return terms | dict(output.penalties)
 
     @staticmethod

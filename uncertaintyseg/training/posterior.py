@@ -41,7 +41,7 @@ class WindowedFeatures:
 
     Iterating gives features `[1, F, *part]` and class indices `[1, *part]`; it starts anew every time, so that a head
     may read the stream more than once and no volume's features are held as a whole. Voxels marked as not labelled are
-    left out.
+    left out, or where the head reads voxels together, stay `IGNORED`.
 
     Args:
         network: whose features.
@@ -73,18 +73,9 @@ class WindowedFeatures:
                 continue
             features, _ = self.network.extract(plan.patch(image[0], corner))
             features = features[(..., *kept)].float()
-            if not known.all():
-                features, target = self._known(features, target, known)
+            if self.network.head.voxelwise and not known.all():
+                features, target = features[:, :, known][..., None, None], target[:, known][..., None, None]
             yield features, target
-
-    def _known(self, features: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """The labelled voxels in a row, `[1, F, n, 1, 1]` and `[1, n, 1, 1]`."""
-        if not self.network.head.voxelwise:
-            raise InputError(
-                "some voxels of the cases are marked as not labelled, and this head reads voxels together, so they "
-                "can not be left out: fit temperature, or laplace on the deterministic head."
-            )
-        return features[:, :, known][..., None, None], target[:, known][..., None, None]
 
 
 def _pieces(starts: Sequence[int], window: int, before: int, size: int) -> Iterator[tuple[int, slice, slice]]:

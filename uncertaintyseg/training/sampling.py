@@ -10,6 +10,7 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 from torch.utils.data import WeightedRandomSampler
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 
 
@@ -17,12 +18,13 @@ def class_weights(labels: Iterable[Tensor], classes: int) -> list[float]:
     """Weights ~ 1 / frequency of each class, of mean 1; a class that occurs nowhere weighs as if it had one voxel.
 
     Args:
-        labels: class indices, any shapes.
+        labels: class indices, any shapes; `IGNORED` voxels are not counted.
         classes: C, background included.
     """
     counts = torch.zeros(classes, dtype=torch.float64)
     for label in labels:
-        counts += torch.bincount(torch.as_tensor(label).flatten().long(), minlength=classes)
+        values = torch.as_tensor(label).flatten().long()
+        counts += torch.bincount(values[values != IGNORED], minlength=classes)
     weights = 1 / counts.clamp_min(1)
     return (weights / weights.mean()).tolist()
 
@@ -60,9 +62,10 @@ class Rarity:
         self.labels, self.weight = torch.tensor(list(labels), dtype=torch.long), weight
 
     def of_slices(self, label: Tensor) -> Tensor:
-        """Weight `[D]` of each slice of `[1, *spatial]` along the last axis."""
-        found = torch.isin(torch.as_tensor(label), self.labels).flatten(0, -2).any(0)
-        return torch.where(found, self.weight, 1.0).double()
+        """Weight `[D]` of each slice of `[1, *spatial]` along the last axis; 0 where all of it is `IGNORED`."""
+        label = torch.as_tensor(label)
+        found, known = (at.flatten(0, -2).any(0) for at in (torch.isin(label, self.labels), label != IGNORED))
+        return torch.where(found, self.weight, 1.0).double() * known
 
     def sampler(self, labels: Sequence[Tensor], *, slices: bool = False) -> WeightedRandomSampler:
         """Draws cases with replacement, as many as there are, from a generator of its own.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows
@@ -54,6 +55,11 @@ class Scores:
     def update(self, probability: Tensor, target: Tensor) -> None:
         """Add cases: E[p] `[B, C, *spatial]`, class indices or `IGNORED` `[B, 1, *spatial]`."""
         known = target != IGNORED
+        judged = known.flatten(1).any(1)
+        if not judged.all():  # of a case without a labelled voxel there is no mean
+            probability, target, known = probability[judged], target[judged], known[judged]
+        if not len(target):
+            return
         target = target.where(known, 0)
         self._dice(probability.argmax(1, keepdim=True).where(known, 0), target)
         own = probability.gather(1, target).clamp_min(1e-12)
@@ -77,6 +83,8 @@ def make_evaluator(bundle: Bundle, network: Segmenter, device: str, cases: Cache
         prepare_batch=as_tensors,
         decollate=False,
     )
+    if not any((case["label"] != IGNORED).any() for case in cases):
+        raise InputError("no voxel of the validation cases is labelled: choose others, or label a region of one.")
     evaluator.scores = Scores(len(bundle.labels) + 1)
 
     @evaluator.on(Events.ITERATION_COMPLETED)

@@ -53,7 +53,9 @@ class HeldOut:
 
         Only the voxels that a sample of their own volume could keep are worth their memory.
         """
-        chosen = key.topk(min(HELD_OUT, len(key)), largest=False).indices.to(features.device)
+        key = key.where(target.flatten().cpu() >= 0, torch.inf)  # what is not labelled comes last, and not at all
+        count = min(HELD_OUT, int(key.isfinite().sum()))
+        chosen = key.topk(count, largest=False).indices.to(features.device)
         distribution = head(features).distribution
         mean = distribution.mean.flatten(2)[0][:, chosen]
         parts = [key.to(mean)[chosen][None], target.flatten()[chosen][None].to(mean), features.flatten(2)[0][:, chosen]]

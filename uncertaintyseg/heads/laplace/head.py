@@ -174,7 +174,10 @@ class LaplaceHead(Head):
         curvature = make_curvature(self.structure, self.features, self.classes)
         total, size = 0.0, block_of(self.classes)
         for features, target in training:
-            blocks = zip(features.flatten(2)[0].split(size, 1), target.flatten().split(size), strict=True)
+            voxels, classes = features.flatten(2)[0], target.flatten()
+            if (classes < 0).any():  # not labelled
+                voxels, classes = voxels[:, classes >= 0], classes[classes >= 0]
+            blocks = zip(voxels.split(size, 1), classes.split(size), strict=True)
             for phi, own in blocks:
                 log_p = self.mean(phi[None, ..., None, None])[0, ..., 0, 0].log_softmax(0)
                 total += float(log_p.gather(0, own[None]).double().sum())

@@ -1,4 +1,4 @@
-"""The seven terms that SegWithU is trained with (METHODS 7.3). Every voxel counts, background included."""
+"""The seven terms that SegWithU is trained with (METHODS 7.3). Every labelled voxel counts, background included."""
 
 from __future__ import annotations
 
@@ -46,7 +46,13 @@ class Probed(NamedTuple):
 
 
 def terms(probed: Probed, target: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-    """All terms, by name and unweighted, against class indices `[B, 1, *spatial]`."""
+    """All terms, by name and unweighted, against class indices `[B, 1, *spatial]`.
+
+    Voxels of a negative index are not labelled: all terms are as if the batch were without them.
+    """
+    known = target[:, 0] >= 0
+    if not known.all():
+        probed, target = Probed(*(_at(values, known) for values in probed)), _at(target, known)
     wrong = (probed.logits.argmax(1, keepdim=True) != target).float()
     risk = standardised(probed.ranking)
     return {
@@ -58,6 +64,11 @@ def terms(probed: Probed, target: Tensor, generator: torch.Generator | None = No
         "anchor": functional.smooth_l1_loss(risk, standardised(probed.anchor.detach())),
         "residual": ((1 - probed.closeness.detach()) * probed.energy).mean(),
     }
+
+
+def _at(values: Tensor, known: Tensor) -> Tensor:
+    """`[B, C, *spatial]` at the voxels of `[B, *spatial]`: `[1, C, n]`."""
+    return values.movedim(1, 0)[:, known][None]
 
 
 def standardised(values: Tensor) -> Tensor:
