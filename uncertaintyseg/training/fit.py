@@ -285,7 +285,15 @@ def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
     if objective == "hybrid" and weights is None:
         weights = class_weights((case["label"] for case in cases), classes)
     generator = torch.Generator(next(network.parameters()).device).manual_seed(recipe.seed)
-    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator, class_weights=weights)
+    return HeadLoss(
+        objective,
+        recipe.estimator,
+        recipe.dice_weight,
+        generator=generator,
+        class_weights=weights,
+        dice=recipe.dice,
+        volume_weight=recipe.volume_weight,
+    )
 
 
 def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader, loss: HeadLoss) -> SupervisedTrainer:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from monai.losses import DiceLoss
 from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.logits import GaussianLogits
+from uncertaintyseg.training.region_losses import DiceKind, make_dice, relative_volume_error, weighted_dice
 
 Estimator = Literal["closed_form", "mc"]
 HYBRID = {"cross_entropy": 0.4, "focal": 0.2, "dice": 0.4}
@@ -129,19 +129,10 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
 }
 
 
-def _weighted_dice(class_weights: Sequence[float] | None) -> DiceLoss:
-    """Soft Dice with squared denominators over all classes, a mean by the weights."""
-    weight = None
-    if class_weights is not None:
-        weight = torch.as_tensor(class_weights, dtype=torch.float32)
-        weight = weight / weight.mean()  # MONAI divides by the number of classes, not by the sum of the weights
-    return DiceLoss(to_onehot_y=True, squared_pred=True, batch=True, smooth_nr=1e-6, smooth_dr=1e-6, weight=weight)
-
-
 class HeadLoss:
-    """Objective + soft Dice + the head's penalties, as one number and its parts.
+    """Objective + Dice + the head's penalties, as one number and its parts.
 
-    Soft Dice is taken of E[p] with up to two classes, which differs from E[Dice] by O(1 / voxels) (METHODS 1.5), and of
+    Dice is taken of E[p] with up to two classes, which differs from E[Dice] by O(1 / voxels) (METHODS 1.5), and of
     the mean's softmax with more: there Dice shapes the mean alone, the objective the covariance.
 
     The objective "hybrid" brings a Dice of its own: 0.4 of 1 - sum_c w_c (2 sum p y + e) / (sum p^2 + sum y^2 + e) /
@@ -150,10 +141,12 @@ class HeadLoss:
     Args:
         objective: "expected_ce", "marginal_nll", "hybrid", "ssn_joint" or "ssn_joint_marginal".
         estimator: "closed_form" where one exists, "mc" for samples; None picks the first that there is.
-        dice_weight: weight of the soft Dice term.
+        dice_weight: weight of the Dice term.
         samples: draws of an "mc" estimator; None keeps the objective's own number.
         generator: of those draws.
         class_weights: w_c of the Dice of "hybrid", one a class; all equal by default.
+        dice: kind of Dice (`region_losses.make_dice`); None: soft Dice, or what "hybrid" brings.
+        volume_weight: of the error of the structures' expected volumes (`region_losses.relative_volume_error`).
 
     Raises:
         InputError: for a combination that does not exist.
@@ -167,6 +160,8 @@ class HeadLoss:
         samples: int | None = None,
         generator: torch.Generator | None = None,
         class_weights: Sequence[float] | None = None,
+        dice: DiceKind | None = None,
+        volume_weight: float = 0.0,
     ) -> None:
         names = [estimator] if estimator else ["closed_form", "mc"]
         found = [(objective, name) for name in names if (objective, name) in OBJECTIVES]
@@ -177,11 +172,11 @@ class HeadLoss:
         self.generator, self._options = generator, {}
         if self.estimator == "mc":
             self._options = {"generator": generator} | ({"samples": samples} if samples else {})
-        self.dice_weight = dice_weight
-        self._dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
+        self.dice_weight, self.volume_weight = 0.0 if dice == "none" else dice_weight, volume_weight
+        self._dice = make_dice(dice or "soft")
         if objective == "hybrid":
-            self.dice_weight = HYBRID["dice"] * dice_weight
-            self._dice = _weighted_dice(class_weights)
+            self.dice_weight *= HYBRID["dice"]
+            self._dice = self._dice if dice else weighted_dice(class_weights)
 
     def __call__(self, output: HeadOutput, target: Tensor) -> Tensor:
         """Loss of a head's output against class indices or `IGNORED`, `[B, 1, *spatial]`."""
@@ -197,11 +192,14 @@ class HeadLoss:
             return dict(output.terms(target, self.generator))
         function = OBJECTIVES[self.objective, self.estimator]
         terms = {self.objective: function(output.distribution, target[:, 0], **self._options)}
-        if self.dice_weight:
+        if self.dice_weight or self.volume_weight:
             probability, labels = self._probability(output.distribution), target
             if known is not None:
                 probability, labels = at_known(probability, known), at_known(target, known)
-            terms["dice"] = self.dice_weight * self._dice(probability, labels)
+            if self.dice_weight:
+                terms["dice"] = self.dice_weight * self._dice(probability, labels)
+            if self.volume_weight:
+                terms["volume"] = self.volume_weight * relative_volume_error(probability, labels)
         if known is not None and output.penalties_at is not None:
             return terms | dict(output.penalties_at(known))
         return terms | dict(output.penalties)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
+from uncertaintyseg.training.region_losses import DiceKind
 
 
 class Recipe(BaseModel):
@@ -43,6 +44,8 @@ class Recipe(BaseModel):
     objective: str | None = None
     estimator: Literal["closed_form", "mc"] | None = None
     dice_weight: float = 1.0
+    dice: DiceKind | None = Field(None, description="Kind of Dice; soft by default, or what the hybrid objective has.")
+    volume_weight: float = Field(0.0, ge=0, description="Of the relative error of the structures' expected volumes.")
     class_weights: list[float] | None = Field(
         None, description="Of the hybrid objective's Dice, the background first; ~ 1 / frequency by default."
     )
