@@ -24,7 +24,7 @@ def check(asked: wire.CheckRequest, app: AppInstance) -> wire.Check:
     4xx for an unknown model or image, and for a scan that no model can read.
     """
     bundle, path = find_task(app.infers, asked.model).bundle, app.datastore().image_path(asked.image)
-    doubts = _doubts(path, content_hash(*scan_files(path)), bundle.modality, bundle.channels)
+    doubts = _doubts(path, content_hash(*scan_files(path)), bundle.modality, len(bundle.channels))
     return wire.Check(warnings=[f"{asked.image} {doubt}" for doubt in doubts])
 
 

@@ -162,6 +162,7 @@ def describe(bundle: Bundle, others: Iterable[Bundle] = ()) -> wire.Model:
         modality=bundle.modality,
         checksum=bundle.checksum,
         labels=bundle.labels,
+        channels=bundle.channels,
         maps=_patterns(bundle),
         trainable=is_trainable(bundle),
         version=next((v.number for v in versions if v.checksum == bundle.checksum), None),

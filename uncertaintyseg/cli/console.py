@@ -78,7 +78,7 @@ def warn_of_doubts(bundle: Bundle, image: Path) -> None:
     """
     from uncertaintyseg.data.doubts import read_doubts
 
-    for doubt in read_doubts(image, bundle.modality, bundle.channels):
+    for doubt in read_doubts(image, bundle.modality, len(bundle.channels)):
         console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
 
 

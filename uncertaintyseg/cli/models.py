@@ -28,6 +28,7 @@ def listing(context: typer.Context, models: MoreModels = None, as_json: AsJson =
                     "task": bundle.task,
                     "head": bundle.head,
                     "labels": [label.model_dump() for label in bundle.labels],
+                    "channels": bundle.channels,
                     "maps": bundle.maps,
                     "checksum": bundle.checksum,
                     "trained": bool(bundle.checksum),
@@ -43,10 +44,15 @@ def listing(context: typer.Context, models: MoreModels = None, as_json: AsJson =
             ]
         )
         return
-    table = Table(Column("model", no_wrap=True), "structures", Column("calibrated", no_wrap=True), "from")
+    several = any(len(bundle.channels) > 1 for bundle in bundles.values())
+    table = Table(
+        Column("model", no_wrap=True), "structures", *(["channels"] if several else []),
+        Column("calibrated", no_wrap=True), "from",
+    )  # fmt: skip
     for bundle in bundles.values():
         calibrated = _calibrated(bundle) if bundle.checksum else "untrained"
-        table.add_row(bundle.name, _structures(bundle), calibrated, _origin(bundle))
+        channels = [", ".join(bundle.channels)] if several else []
+        table.add_row(bundle.name, _structures(bundle), *channels, calibrated, _origin(bundle))
     console.print(table)
     console.print("Checksums and descriptions: uncertaintyseg models --json")
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from uncertaintyseg.errors import BundleError
+from uncertaintyseg.inference.channel_names import channel_names
 from uncertaintyseg.inference.content import content_hash
+from uncertaintyseg.inference.label_shift import read_shift
 from uncertaintyseg.inference.weights import load_weights, save_weights
-from uncertaintyseg.wire import Label, LabelShift, Modality
+from uncertaintyseg.wire import ChannelRange, Label, LabelShift, Modality
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -65,6 +67,8 @@ class Uncertainty(BaseModel):
         labels: the structures.
         modality: of the scans it was made for, where its maker says so.
         ignore: id that marks voxels of a label as not labelled: nothing is learnt from them, and nothing judged there.
+        channel_ranges: intensities of the training scans' foreground, in the order of the channels; they tell channels
+            that were swapped (`data.channel_checks`).
         origin: where an imported model came from: "source", "folder" (its name), "folds", "trainer",
             "checkpoint_sha256", "trusted".
         base: the model it was derived from, where it stores only its own tensors.
@@ -79,6 +83,7 @@ class Uncertainty(BaseModel):
     labels: list[Label]
     modality: Modality | None = None
     ignore: int | None = None
+    channel_ranges: list[ChannelRange] | None = None
     origin: dict[str, Any] | None = None
     base: Base | None = None
     parts: list[Part] | None = None
@@ -89,13 +94,6 @@ class Uncertainty(BaseModel):
         if [label.id for label in labels] != list(range(1, len(labels) + 1)):
             raise ValueError("ids must be 1, 2, 3, ... in this order: they are the network's class indices")
         return labels
-
-
-class CountedShift(BaseModel):
-    """A label shift on disk, and the checksum of the weights that it was counted with."""
-
-    weights_checksum: str
-    shift: LabelShift
 
 
 @dataclass(frozen=True)
@@ -162,10 +160,10 @@ class Bundle:
         """What it was trained on, "CT" or "MR"; None where nobody has said."""
         return self.uncertainty.modality
 
-    @property
-    def channels(self) -> int:
-        """How many channels a scan has."""
-        return len(self.config.get("channels") or [1])
+    @cached_property
+    def channels(self) -> list[str]:
+        """Names of a scan's channels, in the order in which the network takes them."""
+        return channel_names(self.folder / INFERENCE)
 
     @property
     def imported(self) -> bool:
@@ -254,11 +252,7 @@ class Bundle:
     @property
     def label_shift(self) -> LabelShift | None:
         """How far its head moves the label of the model it was put on; None where nobody counted for these weights."""
-        try:
-            kept = CountedShift.model_validate_json((self.folder / SHIFT).read_bytes())
-        except (OSError, ValidationError):  # it is told, and nothing depends on it
-            return None
-        return kept.shift if kept.weights_checksum == self.checksum else None
+        return read_shift(self.folder / SHIFT, self.checksum)
 
     @cached_property
     def config(self) -> ConfigParser:

@@ -176,7 +176,7 @@ class Predictor:
         labels = named(self.bundle.labels, structures)
         with timed(seconds, "read"):
             progress("reading the scan", 0.0)
-            scan = read_channels(image, self.bundle.channels)
+            scan = read_channels(image, len(self.bundle.channels))
             doubts = scan_doubts(scan, self.bundle.modality)
             box = boxed(region, scan.shape[1:])
         carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES

@@ -38,7 +38,7 @@ def result_key(
     Raises:
         InputError: when the scan cannot be read.
     """
-    channels = channel_files(image, bundle.channels)
+    channels = channel_files(image, len(bundle.channels))
     try:
         content = content_hash(*(file for channel in channels for file in scan_files(channel)))
     except OSError as error:

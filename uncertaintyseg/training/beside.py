@@ -10,7 +10,8 @@ from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.writing import write_bytes
-from uncertaintyseg.inference.bundle import SHIFT, Bundle, CountedShift
+from uncertaintyseg.inference.bundle import SHIFT, Bundle
+from uncertaintyseg.inference.label_shift import CountedShift
 from uncertaintyseg.inference.stream import LogitAverage, MomentAverage, WindowLayout
 from uncertaintyseg.inference.stream.averages import Contribution, answers
 from uncertaintyseg.segmenter import Segmenter

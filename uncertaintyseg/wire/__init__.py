@@ -44,6 +44,7 @@ from uncertaintyseg.wire.jobs import (
     Unmatched,
 )
 from uncertaintyseg.wire.models import (
+    ChannelRange,
     LabelShift,
     Method,
     Model,
@@ -76,6 +77,7 @@ __all__ = [
     "BoxCorrection",
     "CaseList",
     "CaseRow",
+    "ChannelRange",
     "Check",
     "CheckRequest",
     "ConditionRequest",

@@ -40,6 +40,15 @@ class LabelShift(Message):
         return 100 * self.voxels / max(self.foreground, 1)
 
 
+class ChannelRange(Message):
+    """Intensities of a channel over the foreground of a model's training scans, all structures together."""
+
+    name: str = Field(description="Of the channel, as `Model.channels` has it.")
+    low: float = Field(description="0.5 % lie below, in the unit of the scans: Hounsfield units, or none.")
+    median: float
+    high: float = Field(description="0.5 % lie above.")
+
+
 class RunOption(Message):
     """One thing that may be chosen for a run."""
 
@@ -75,6 +84,10 @@ class Model(Message):
     modality: Modality | None = Field(None, description="What it was trained on; null where nobody has said.")
     checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
     labels: list[Label]
+    channels: list[str] = Field(
+        default_factory=lambda: ["image"],
+        description="Names of a scan's channels, one file each, in the order in which the network takes them.",
+    )
     maps: list[str] = Field(description="Names; one that ends in `_*` stands for one map for each structure.")
     trainable: bool
     version: int | None = Field(description="Number of the version in use; null where nothing was ever published.")

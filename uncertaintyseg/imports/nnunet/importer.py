@@ -13,6 +13,7 @@ from uncertaintyseg.imports.nnunet.training import Training, read_training
 from uncertaintyseg.imports.source import Progress
 from uncertaintyseg.imports.writing import check_free, write_model
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.wire import ChannelRange
 
 _ROOM = "uncertaintyseg.imports."
 _PAPER = (
@@ -96,7 +97,7 @@ def inference_config(training: Training, *, mirrors: tuple[int, ...] = (), overl
         "to_ras": plan.to_ras,
         "schemes": plan.normalization_schemes,
         "masked": plan.use_mask_for_norm,
-        "intensities": {channel: values.model_dump() for channel, values in plan.intensities.items()},
+        "intensities": {channel: values.model_dump(exclude={"median"}) for channel, values in plan.intensities.items()},
         "data": plan.data.model_dump(),
         "segmentation": plan.segmentation.model_dump(),
         "probabilities": plan.probabilities.model_dump(),
@@ -134,7 +135,25 @@ def metadata(training: Training, name: str) -> dict[str, Any]:
     about = configs.metadata(name, text, labels.names, origin, training.modality) | {"references": [_PAPER]}
     if labels.ignore is not None:
         about["uncertainty"]["ignore"] = labels.ignore
+    if ranges := _channel_ranges(training):
+        about["uncertainty"]["channel_ranges"] = ranges
     return about
+
+
+def _channel_ranges(training: Training) -> list[dict[str, Any]]:
+    """What tells the channels from one another, where there are several and the plans know all of them."""
+    known = [training.configuration.intensities.get(str(number)) for number in range(len(training.channels))]
+    if len(known) == 1 or not all(known):
+        return []
+    return [
+        ChannelRange(
+            name=name,
+            low=values.percentile_00_5,
+            median=values.mean if values.median is None else values.median,
+            high=values.percentile_99_5,
+        ).model_dump()
+        for name, values in zip(training.channels, known, strict=True)
+    ]
 
 
 def training_config(training: Training) -> dict[str, Any]:

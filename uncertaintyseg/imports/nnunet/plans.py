@@ -57,6 +57,7 @@ class Intensities(_Checked):
     std: float
     percentile_00_5: float
     percentile_99_5: float
+    median: float | None = None
 
 
 class Configuration(_Checked):

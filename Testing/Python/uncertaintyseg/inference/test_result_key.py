@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 import SimpleITK as sitk
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import INFERENCE
 from uncertaintyseg.inference.result_key import result_key
 
 
@@ -47,7 +49,8 @@ def test_the_key_of_a_result_is_of_all_files_of_the_scan(tiny_bundle, scan, tmp_
 
 def test_the_key_of_a_result_is_of_all_channels(tiny_bundle, scan, phantoms, tmp_path):
     bundle, keys = tiny_bundle("low_rank", 3), []
-    bundle.config["channels"] = ["t1", "t2"]
+    config = bundle.folder / INFERENCE
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"channels": ["t1", "t2"]}))
     shutil.copy(scan, tmp_path / "case_0000.nii.gz")
     for second in (scan, phantoms / "images" / "case_1.nii.gz"):
         shutil.copy(second, tmp_path / "case_0001.nii.gz")
