@@ -186,3 +186,13 @@ def test_samples_may_be_asked_for_by_number():
         found = HeadLoss("expected_ce", "mc", 0.0, samples, generator())(output, labels)
         wanted = sampled_cross_entropy(distribution(2), target(2), samples, generator())
         assert found.item() == pytest.approx(wanted.item())
+
+
+def test_cross_entropy_of_many_classes_is_that_of_torch_and_needs_no_nodes():
+    """200 classes over a million numbers: differences and nodes would take gigabytes."""
+    mean = torch.randn(1, 200, 16, 16, 16, generator=generator(1), requires_grad=True)
+    truth = torch.randint(200, (1, 16, 16, 16), generator=generator(2))
+    loss = HeadLoss("cross_entropy", dice_weight=0.0)(HeadOutput(GaussianLogits(mean)), truth[:, None])
+    assert torch.equal(loss, torch.nn.functional.cross_entropy(mean, truth))
+    loss.backward()
+    assert mean.grad.abs().sum() > 0
