@@ -84,7 +84,7 @@ def cross_entropy(distribution: GaussianLogits, target: Tensor) -> Tensor:
     Without a covariance all likelihoods above are this number, yet they get to it by way of the C - 1 differences to
     the true class and nodes over them: memory ~ C^2, which many structures have not.
     """
-    return _cross_entropy(distribution.mean, target).mean()
+    return _mean(_cross_entropy(distribution.mean, target), target)
 
 
 def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma: float = 2.0) -> Tensor:
