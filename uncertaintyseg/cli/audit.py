@@ -21,6 +21,7 @@ from uncertaintyseg.cli.console import (
     warn_of_left_out,
     without_nan,
 )
+from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.inference.bundle import find_bundle
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def audit(
     top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the worst places in.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for audit.csv, audit.json and a map a case.")] = None,
+    force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -80,7 +82,9 @@ def audit(
             if output is not None:
                 _write_map(audited, output)
 
-        result = look_at(load_predictor(bundle, device), cases, mapping, by=by, keep=keep, progress=progress)
+        predictor = load_predictor(bundle, device)
+        predictor.force = force
+        result = look_at(predictor, cases, mapping, by=by, keep=keep, progress=progress)
     warn_of_left_out(data, [case.id for case in cases if case.label is None])
     if picture is not None:
         views.draw(picture)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
 from uncertaintyseg.cli.evaluate import chosen_cases
+from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import MEASURE
@@ -53,6 +54,7 @@ def calibrate(
     ] = None,
     delta: Annotated[float, typer.Option(help="Beside the average, promise with confidence 1 - DELTA.")] = DELTA,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
+    force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -82,6 +84,7 @@ def calibrate(
             raise InputError("--by auto and --validation go together: a map is chosen on cases, and for nothing else.")
         every_case = read_cases(data)
         chosen, predictor, figures = chosen_cases(every_case, cases), load_predictor(bundle, device), None
+        predictor.force = force
         if validation is not None:
             others = chosen_cases(every_case, validation)
             check_apart(chosen, others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from uncertaintyseg.errors import InputError
 
 if TYPE_CHECKING:
+    from uncertaintyseg.data.channels import Image
     from uncertaintyseg.inference.bundle import Bundle
 
 console = Console(stderr=True)
@@ -70,7 +72,7 @@ def read_options(pairs: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def warn_of_doubts(bundle: Bundle, image: Path) -> None:
+def warn_of_doubts(bundle: Bundle, image: Image) -> None:
     """Say on stderr why a scan does not look like what a model was trained on.
 
     Raises:
@@ -79,7 +81,8 @@ def warn_of_doubts(bundle: Bundle, image: Path) -> None:
     from uncertaintyseg.data.doubts import read_doubts
 
     for doubt in read_doubts(image, bundle.modality, len(bundle.channels)):
-        console.print(f"[yellow]Warning:[/yellow] {image} {doubt}")
+        given = image if isinstance(image, str | os.PathLike) else ", ".join(map(str, image))
+        console.print(f"[yellow]Warning:[/yellow] {given} {doubt}")
 
 
 def warn_of_left_out(data: Path, unlabelled: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from uncertaintyseg.cli.console import (
     read_options,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
@@ -45,6 +46,7 @@ def evaluate(
     crf: Crf = False,
     threshold: Threshold = None,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw reliability and error detection in.")] = None,
+    force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -69,6 +71,7 @@ def evaluate(
             bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
             threshold=threshold,
         )  # fmt: skip
+        predictor.force = force
         result = measure(predictor, chosen_cases(read_cases(data), cases), progress)
     warn_of_left_out(data, result["unlabelled"])
     for case, message in result["failed"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, console, print_json
+from uncertaintyseg.errors import InputError
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.inspection import Inspection
@@ -20,7 +22,13 @@ def inspect(
     reference: Annotated[
         Path | None, typer.Option(help="Label volume on the same grid, to count the errors that are there.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="The scan, to draw it behind the picture.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="The scan, to draw it behind the picture; of several channels its first file, or its folder."
+        ),
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Which of its channels, by name; the first by default.")] = None,
     closing: Annotated[float, typer.Option(min=0, help="Close gaps first, with a ball of this radius in mm.")] = 0.0,
     smallest: Annotated[float, typer.Option(min=0, help="Drop pieces below this volume in mL first.")] = 0.0,
     largest: Annotated[bool, typer.Option("--largest", help="Keep only each structure's largest piece first.")] = False,
@@ -34,13 +42,15 @@ def inspect(
     Example: uncertaintyseg inspect prediction --reference label.nii.gz
     """
     from uncertaintyseg.cli.inspection_picture import inspection_picture
-    from uncertaintyseg.data.scan import read_scan
+    from uncertaintyseg.data.channels import read_channels
     from uncertaintyseg.inference.inspection import inspect as look_at
 
     found = look_at(prediction, reference, closing_mm=closing, smallest_ml=smallest, largest_only=largest)
-    scan = None if image is None else read_scan(image)
+    names = list(found.channels)
+    number = 0 if channel is None else _place(channel, names)
+    scan = None if image is None else read_channels(image, len(names) or 1, names)[number : number + 1]
     picture = prediction.resolve() / "inspection.png"
-    inspection_picture(found, scan, picture)
+    inspection_picture(found, scan, picture, names[number] if names else "")
     files = found.save(prediction)
     if as_json:
         print_json(
@@ -54,6 +64,14 @@ def inspect(
         return
     _show(found)
     console.print(f"{', '.join(path.name for path in [*files, picture])} are in {prediction}.")
+
+
+def _place(channel: str, names: Sequence[str]) -> int:
+    """Which of the channels has a name; capitals do not count."""
+    for number, name in enumerate(names):
+        if name.casefold() == channel.casefold():
+            return number
+    raise InputError(f"--channel {channel}: the prediction is of {', '.join(names) or 'a scan of one channel'}.")
 
 
 def _show(found: Inspection) -> None:

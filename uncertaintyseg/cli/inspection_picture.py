@@ -21,13 +21,14 @@ COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D
 PLANES = ("sagittal", "coronal", "axial")
 
 
-def inspection_picture(found: Inspection, scan: MetaTensor | None, path: Path) -> None:
+def inspection_picture(found: Inspection, scan: MetaTensor | None, path: Path, channel: str = "") -> None:
     """Draw the slice with the largest expected error: outlines, heat map and, with a reference, the mismatch.
 
     Args:
         found: by `inspect`.
         scan: drawn behind, where given.
         path: of the PNG file.
+        channel: name of the scan's channel that is drawn, where it has several.
     """
     from matplotlib.figure import Figure
 
@@ -46,7 +47,9 @@ def inspection_picture(found: Inspection, scan: MetaTensor | None, path: Path) -
     panels = ["Prediction", "Expected error"] + (["Wrong"] if found.reference is not None else [])
     figure = Figure(figsize=(4.2 * len(panels), 4.6), layout="constrained")
     middle = affine @ [*np.insert((np.array(slices["label"].T.shape) - 1) / 2, axis, index), 1]
-    figure.suptitle(f"{PLANES[axis]} slice at {'RAS'[axis]} = {middle[axis]:.1f} mm, the one with most expected error")
+    over = f", over {channel}" if channel and scan is not None else ""
+    where = f"{PLANES[axis]} slice at {'RAS'[axis]} = {middle[axis]:.1f} mm"
+    figure.suptitle(f"{where}, the one with most expected error{over}")
     names = {row.id: row.name for row in found.shapes}
     for axes, title in zip(figure.subplots(1, len(panels)), panels, strict=True):
         axes.set(title=title, xticks=[], yticks=[], facecolor="black")

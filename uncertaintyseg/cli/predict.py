@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
@@ -30,9 +30,14 @@ from uncertaintyseg.cli.console import (
     read_structures,
     warn_of_doubts,
 )
+from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.wire import Structure
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.prediction import Prediction
+    from uncertaintyseg.inference.timing import Progress
 
 _FEW = 20
 """So many structures are printed whatever they are, in the model's order."""
@@ -40,8 +45,11 @@ _FEW = 20
 
 def predict(
     model: ModelName,
-    image: Annotated[Path, typer.Argument(help="Scan: NIfTI, NRRD, MetaImage, or the folder of a DICOM series.")],
-    output: Annotated[Path, typer.Option(help="Folder for the label, the maps and report.json.")] = Path("prediction"),
+    image: Scan = None,
+    channel: Channels = None,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the label, the maps and report.json; of several cases for one folder each.")
+    ] = Path("prediction"),
     seed: Annotated[int, typer.Option(help="Seed of the samples behind the volume interval.")] = 0,
     samples: Annotated[int, typer.Option(min=2, help="Whole segmentations drawn for that interval; 39 or more.")] = 79,
     method: Method = None,
@@ -52,6 +60,7 @@ def predict(
     roi: Roi = None,
     alpha: Alpha = None,
     delta: Delta = None,
+    force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -60,11 +69,14 @@ def predict(
 
     Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction, or with test-time augmentation
     around any model: uncertaintyseg predict hippocampus_deterministic scan.nii.gz --method tta. Of a model with many
-    structures, in a part of a large scan: --structures liver,spleen --roi 100,300,120,320,0,80
+    structures, in a part of a large scan: --structures liver,spleen --roi 100,300,120,320,0,80. Of a model with several
+    channels (uncertaintyseg models names them): --channel T1=a.nii.gz --channel FLAIR=b.nii.gz
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
-    warn_of_doubts(bundle, image)
+    scans = read_scans(bundle, image, channel)
+    for scan in scans.values():
+        warn_of_doubts(bundle, scan)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.crf import CRF
@@ -79,14 +91,28 @@ def predict(
         check_bound(bound, delta)
         if calibration and (alpha, delta) != (None, None):
             guarantee(calibration, bound, delta)  # who asks for what is out of reach learns it now
-        prediction = predictor.predict(
-            image, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
-            alpha=bound, delta=delta, progress=progress,
-        )  # fmt: skip
-        report = prediction.save(output)
+        predictor.force = force
+        reports = {}
+        for number, (case, scan) in enumerate(scans.items()):
+            prediction = predictor.predict(
+                scan, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
+                alpha=bound, delta=delta, progress=_of_many(progress, case, number, len(scans)),
+            )  # fmt: skip
+            reports[case] = prediction.save(output / case)
+            if not as_json:
+                _show(prediction, case, output / case)
     if as_json:
-        print_json(report)
-        return
+        print_json(reports.get("", reports))
+
+
+def _of_many(progress: Progress, case: str, number: int, count: int) -> Progress:
+    """What is done of all cases together, with the case's name."""
+    if not case:
+        return progress
+    return lambda stage, fraction: progress(f"{case}: {stage}", (number + fraction) / count)
+
+
+def _show(prediction: Prediction, case: str, output: Path) -> None:
     table = Table(
         Column("structure", no_wrap=True),
         "volume mL",
@@ -94,6 +120,7 @@ def predict(
         "mean risk",
         "expected Dice",
         "look at it because",
+        title=case or None,
     )
     rows = _shown(prediction.structures)
     for row in rows:

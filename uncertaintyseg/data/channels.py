@@ -7,7 +7,7 @@ BraTS does; or one NIfTI file holds all along its fourth axis, as in the Decathl
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,14 @@ SEQUENCES = (("_t1", "_t1ce", "_t2", "_flair"), ("-t1n", "-t1c", "-t2w", "-t2f")
 Image = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def read_channels(image: Image, count: int) -> MetaTensor:
+def read_channels(image: Image, count: int, names: Sequence[str] = ()) -> MetaTensor:
     """Read a scan of so many channels.
 
     Args:
         image: of one channel a volume, or the folder of a DICOM series. Of several the first one's file, beside which
             the others are; a folder with the files of one scan; all the files, in order; or one file that holds all.
         count: number of channels.
+        names: of them, for messages.
 
     Returns:
         float32 `[count, X, Y, Z]`, otherwise as of `read_scan`.
@@ -38,7 +39,7 @@ def read_channels(image: Image, count: int) -> MetaTensor:
     Raises:
         InputError: For a missing channel, channels that do not share a grid, and as `read_scan`.
     """
-    files = channel_files(image, count)
+    files = channel_files(image, count, names)
     scans = read_volumes(files[0], count) if len(files) < count else [read_scan(path) for path in files]
     first = scans[0]
     for scan in scans[1:]:
@@ -60,19 +61,20 @@ def first_channel(image: Image, count: int) -> MetaTensor:
     return read_volumes(files[0], count)[0] if len(files) < count else read_scan(files[0])
 
 
-def channel_files(image: Image, count: int) -> list[Path]:
+def channel_files(image: Image, count: int, names: Sequence[str] = ()) -> list[Path]:
     """The files of a scan's channels, in order; the only one where it holds all of them.
 
+    Args:
+        image: as of `read_channels`.
+        count: number of channels.
+        names: of them, for messages.
+
     Raises:
-        InputError: When one is missing; the message names the file that is expected.
+        InputError: When one is missing, and the message names the file that is expected, or one is given twice.
     """
+    takes = f"this model takes {count} channels{_listed(names)}"
     if not isinstance(image, str | os.PathLike):
-        given = [Path(path) for path in image]
-        if len(given) == 1 and count > 1 and count_volumes(given[0]) == count:
-            return given
-        if len(given) != count:
-            raise InputError(f"{len(given)} files were given; this model takes {count} channels, one file each.")
-        return given
+        return _given([Path(path) for path in image], count, takes)
     path = Path(image)
     if path.is_dir() and (inside := _first_channels(path)):
         if len(inside) > 1:
@@ -80,17 +82,66 @@ def channel_files(image: Image, count: int) -> list[Path]:
         path = inside[0]
     if count == 1:
         return [path]
-    files = _beside(path, count)
+    files = [_as_it_is(file) for file in _beside(path, count)]
     missing = [file for file in files if not file.exists()]
     if missing and path.is_file() and (held := count_volumes(path)) > 1:
         if held == count:
             return [path]
-        raise InputError(f"{path}: holds {held} channels; this model takes {count}.")
+        raise InputError(f"{path}: holds {held} channels; {takes}.")
     if missing:
-        raise InputError(
-            f"{path}: this model takes {count} channels, one file each; {missing[0].name} is missing beside it."
-        )
+        raise InputError(f"{path}: {takes}, one file each; {missing[0].name} is missing beside it.")
     return files
+
+
+def _given(files: list[Path], count: int, takes: str) -> list[Path]:
+    if len(files) == 1 and count > 1 and count_volumes(files[0]) == count:
+        return files
+    if len(files) != count:
+        raise InputError(f"{len(files)} files were given; {takes}, one file each.")
+    if twice := next((path for number, path in enumerate(files) if path in files[:number]), None):
+        raise InputError(f"{twice}: given for two channels; {takes}, one file each.")
+    return files
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if len(names) > 1 else ""
+
+
+def named_channels(given: Mapping[str, str | os.PathLike[str]], names: Sequence[str]) -> list[Path]:
+    """The files of a scan's channels in the model's order, given by name in any order; capitals do not count.
+
+    Raises:
+        InputError: For a name that the model does not have, or a channel that is missing; the message lists them.
+    """
+    known = {name.casefold(): name for name in names}
+    listed = f"this model takes {', '.join(names)}, one file each."
+    if unknown := [name for name in given if name.casefold() not in known]:
+        raise InputError(f"there is no channel '{unknown[0]}'; {listed}")
+    files = {name.casefold(): Path(path) for name, path in given.items()}
+    if missing := [name for key, name in known.items() if key not in files]:
+        raise InputError(f"channel {', '.join(missing)} is missing; {listed}")
+    return [files[key] for key in known]
+
+
+def scans_in(image: Image) -> dict[str, Image]:
+    """The scans of a folder whose files nnU-Net's way names, `<case>_0000` first, by case; else the one that is given.
+
+    The only scan has no name: "".
+    """
+    if not isinstance(image, str | os.PathLike) or not Path(image).is_dir():
+        return {"": image}
+    first = _first_channels(Path(image))
+    if len(first) < 2:
+        return {"": first[0] if first else image}
+    return {path.name[: -len(_suffix(path))].removesuffix("_0000"): path for path in first}
+
+
+def _as_it_is(file: Path) -> Path:
+    """The same name with the ending that it has on the disk, where it is not that of the first channel."""
+    if file.exists():
+        return file
+    stem = file.name[: len(file.name) - len(_suffix(file))]
+    return next((other for suffix in IMAGE_SUFFIXES if (other := file.with_name(stem + suffix)).is_file()), file)
 
 
 def _beside(path: Path, count: int) -> list[Path]:

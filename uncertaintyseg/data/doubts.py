@@ -6,14 +6,13 @@ header where there is one, else from the voxels; they never refuse a scan.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from monai.data import MetaTensor
 
-from uncertaintyseg.data.channels import first_channel
+from uncertaintyseg.data.channels import Image, first_channel
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 
@@ -27,7 +26,7 @@ _ENOUGH = 1_000_000  # voxels
 _SMALLEST, _LARGEST = 0.05, 25.0  # mm: voxels of scanners for people are larger, and smaller
 
 
-def read_doubts(path: str | os.PathLike[str], expected: str | None, channels: int = 1) -> list[str]:
+def read_doubts(path: Image, expected: str | None, channels: int = 1) -> list[str]:
     """Say why a scan may not be what a model was trained on, before it runs.
 
     Args:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from uncertaintyseg.data.cleanup import clean_up
 from uncertaintyseg.data.geometry import spacing_mm
@@ -23,10 +23,15 @@ from uncertaintyseg.review.shape_features import ShapeRow, shape_features
 from uncertaintyseg.wire import Structure
 
 
+class _Made(BaseModel):
+    channels: dict[str, str] = Field(default_factory=dict)
+
+
 class _Report(BaseModel):
     """What is needed of a report.json."""
 
     structures: list[Structure]
+    provenance: _Made = Field(default_factory=_Made)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Inspection:
             without any.
         heat: expected mismatch `[X, Y, Z]` of each structure by name.
         mismatches: mismatch with the reference `[X, Y, Z]` of each structure by name; empty without one.
+        channels: name of the file of each channel, where the scan had several.
     """
 
     label: np.ndarray
@@ -74,6 +80,7 @@ class Inspection:
     expected_errors: float
     heat: dict[str, np.ndarray]
     mismatches: dict[str, np.ndarray]
+    channels: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write `anomaly_<structure>.nii.gz` (`mismatch_<structure>.nii.gz`, `label_clean.nii.gz`); returns the paths.
@@ -120,7 +127,8 @@ def inspect(
         InputError: for a folder that holds no prediction, damaged files, or a reference that does not fit.
     """
     folder = Path(folder)
-    structures = _read_structures(folder / "report.json")
+    report = _read_report(folder / "report.json")
+    structures = report.structures
     ids = [item.id for item in structures]
     predicted = read_label(folder / "label.nii.gz", ids)
     affine = np.asarray(predicted.affine, dtype=np.float64)
@@ -144,12 +152,15 @@ def inspect(
     foreground = np.count_nonzero(label)
     expected = float(error.sum(dtype=np.float64)) / foreground if foreground else float("nan")
     shapes = shape_features(label, affine, structures)
-    return Inspection(label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong)
+    return Inspection(
+        label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong,
+        report.provenance.channels,
+    )  # fmt: skip
 
 
-def _read_structures(path: Path) -> list[Structure]:
+def _read_report(path: Path) -> _Report:
     try:
-        return _Report.model_validate_json(path.read_text(encoding="utf-8")).structures
+        return _Report.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: no such file; give a folder that `uncertaintyseg predict` wrote.") from error
     except ValidationError as error:

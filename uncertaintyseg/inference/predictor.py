@@ -13,7 +13,8 @@ import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.active.acquisition import case_scores
-from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.channel_checks import check_channels
+from uncertaintyseg.data.channels import Image, channel_files, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
@@ -108,6 +109,9 @@ class Predictor:
             self.options |= {"models": [other.name for other in others]} if others else {}
         self.engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
 
+    force = False
+    """Whether channels are taken as they are, where they look swapped (`data.channel_checks`)."""
+
     @property
     def title(self) -> str:
         """Model and method, for people."""
@@ -142,7 +146,7 @@ class Predictor:
 
     def predict(
         self,
-        image: str | os.PathLike[str],
+        image: Image,
         *,
         seed: int = 0,
         samples: int = SAMPLES,
@@ -156,7 +160,7 @@ class Predictor:
         """Segment one scan. Same seed and device: the same result, bit for bit.
 
         Args:
-            image: file, or folder of a DICOM series.
+            image: as of `read_channels`: file or folder of a DICOM series, or the files of several channels.
             seed: of the samples behind the volume interval; the maps have no randomness.
             samples: whole segmentations drawn for that interval, where the head has coherent ones; fewer, but as many
                 as it needs (39), in a region of over 1.6 million voxels. With fewer there is no interval.
@@ -176,7 +180,10 @@ class Predictor:
         labels = named(self.bundle.labels, structures)
         with timed(seconds, "read"):
             progress("reading the scan", 0.0)
-            scan = read_channels(image, len(self.bundle.channels))
+            about, channels = self.bundle.uncertainty, self.bundle.channels
+            scan = read_channels(image, len(channels), channels)
+            if not self.force:
+                check_channels(scan, channels, about.channel_ranges, about.modality)
             doubts = scan_doubts(scan, self.bundle.modality)
             box = boxed(region, scan.shape[1:])
         carried = structures is not None or len(self.bundle.labels) < MOST_VARIANCES
@@ -217,6 +224,7 @@ class Predictor:
             params=params, samples=spread.drawn.count or None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
             warnings=[f"the scan {doubt}" for doubt in doubts],
+            channels=_channels(image, channels),
         )  # fmt: skip
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
@@ -357,6 +365,14 @@ class Predictor:
                 if f"{measure}_{item.id}" in found.boxes:
                     maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
         return maps | {name: value for name, value in found.maps.items() if name not in maps}
+
+
+def _channels(image: Image, names: Sequence[str]) -> dict[str, str]:
+    """Name of the file of each channel, where there are several; where one file holds all, of that."""
+    if len(names) == 1:
+        return {}
+    files = channel_files(image, len(names))
+    return {name: files[number % len(files)].name for number, name in enumerate(names)}
 
 
 def sized(scan: MetaTensor) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from uncertaintyseg import NUMBERS
-from uncertaintyseg.data.channels import channel_files
+from uncertaintyseg.data.channels import Image, channel_files
 from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, Bundle
@@ -17,7 +16,7 @@ from uncertaintyseg.inference.content import content_hash
 
 
 def result_key(
-    image: str | os.PathLike[str],
+    image: Image,
     bundle: Bundle,
     *,
     seed: int,
@@ -28,7 +27,7 @@ def result_key(
     """Name of the result that `Predictor.predict` would give: a hash of everything it depends on (hex SHA-256).
 
     Args:
-        image: file, or folder of a DICOM series; all files that belong to it count, see `scan_files`.
+        image: as of `read_channels`; all files that belong to it count, see `scan_files`.
         bundle: the model.
         seed: as of `Predictor.predict`.
         samples: as of `Predictor.predict`.
@@ -38,7 +37,7 @@ def result_key(
     Raises:
         InputError: when the scan cannot be read.
     """
-    channels = channel_files(image, len(bundle.channels))
+    channels = channel_files(image, len(bundle.channels), bundle.channels)
     try:
         content = content_hash(*(file for channel in channels for file in scan_files(channel)))
     except OSError as error:

@@ -133,6 +133,9 @@ class Provenance(Message):
     warnings: list[str] = Field(
         default_factory=list, description="Why the scan may not be what the model was trained on, one sentence each."
     )
+    channels: dict[str, str] = Field(
+        default_factory=dict, description="Name of the file of each channel, where the scan has several."
+    )
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

@@ -194,3 +194,65 @@ def write_blob(path: Path, affine: np.ndarray, shape: Sequence[int]) -> None:
     x, y, z = np.moveaxis(index @ affine[:3, :3].T + affine[:3, 3], -1, 0)
     distance = (x / 30) ** 2 + (y / 22) ** 2 + ((z - 0.4 * x) / 36) ** 2 + np.maximum(z, 0) / 60
     write_volume(path, (-160 + 220 * np.exp(-distance)).astype(np.float32), affine)
+
+
+CHANNELS = ("T1", "CT")
+RANGES = ({"low": 20.0, "median": 300.0, "high": 900.0}, {"low": -120.0, "median": 45.0, "high": 220.0})
+"""What the structures look like in each: MR without a unit, and Hounsfield units."""
+
+
+class FirstsBackbone(nn.Module):
+    """Its features are the channels, so what a model on it must say is known by where each channel lies."""
+
+    in_channels, features, divisor = 2, 2, 4
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The image itself."""
+        return image.clone()
+
+
+def write_two_channel_bundle(folder: Path, task: str = "pair") -> Bundle:
+    """Two structures on two channels: organ where T1 is above 150, lesion where the CT is above 100 HU."""
+    backbone = {"_target_": "Testing.Python.uncertaintyseg.tiny.FirstsBackbone"}
+    path = write_bundle(folder, classes=3, task=task, backbone=backbone)
+    for file, change in ((INFERENCE, _with_two_channels), (METADATA, _with_ranges)):
+        config = json.loads((path / file).read_text(encoding="utf-8"))
+        change(config)
+        (path / file).write_text(json.dumps(config))
+    network = Bundle.load(path).network(weights=False)
+    with torch.no_grad():
+        network.head.mean.weight.copy_(torch.tensor([[0, 0], [0.1, 0], [0, 0.4]]).reshape(3, 2, 1, 1, 1))
+        network.head.mean.bias.copy_(torch.tensor([0.0, -15.0, -40.0]))
+    save_weights(network, path / WEIGHTS)
+    return Bundle.load(path)
+
+
+def _with_two_channels(config: dict[str, Any]) -> None:
+    config["channels"] = list(CHANNELS)
+    read, *others = config["preprocessing"]["transforms"]
+    config["preprocessing"]["transforms"] = [read | {"channels": 2}, *others[:-1]]  # intensities as they are
+
+
+def _with_ranges(config: dict[str, Any]) -> None:
+    config["uncertainty"]["channel_ranges"] = [
+        {"name": name, **found} for name, found in zip(CHANNELS, RANGES, strict=True)
+    ]
+
+
+def write_two_channels(
+    folder: Path, case: str = "case", *, shape: Sequence[int] = SHAPE, spacing: Sequence[float] = SPACING
+) -> tuple[list[Path], np.ndarray]:
+    """A body in T1 and in CT, `case_0000` and `case_0001`, and where `write_two_channel_bundle` must see what.
+
+    The organ is bright in T1, and the lesion, in the organ, dense in the CT.
+    """
+    place = np.indices(shape) - (np.array(shape) / 2).reshape(3, 1, 1, 1)
+    radius = np.sqrt(((place * np.array(spacing).reshape(3, 1, 1, 1)) ** 2).sum(0))
+    body, organ, lesion = radius < 44, radius < 30, radius < 14
+    noise = np.random.default_rng(0).normal(size=(2, *shape))
+    t1 = np.where(organ, 250, np.where(body, 80, 5)) + 3 * noise[0]
+    ct = np.where(lesion, 180, np.where(organ, 40, np.where(body, -90, -1000))) + 5 * noise[1]
+    files = [folder / f"{case}_{number:04d}.nii.gz" for number in range(2)]
+    for file, values in zip(files, (np.abs(t1), ct), strict=True):
+        write_volume(file, values.astype(np.float32), np.diag([*spacing, 1.0]))
+    return files, np.where(lesion, 2, organ.astype(int))

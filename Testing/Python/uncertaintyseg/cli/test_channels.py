@@ -1,0 +1,110 @@
+"""A model of two channels on the command line: files in any order by name, a folder of cases, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.writing import write_volume
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """The arguments that run the model."""
+    bundle = tiny.write_two_channel_bundle(tmp_path / "models")
+    return bundle.name, "--models", bundle.folder.parent
+
+
+@pytest.fixture
+def files(tmp_path):
+    return tiny.write_two_channels(tmp_path / "scans")
+
+
+def agrees(folder, truth) -> bool:
+    label = np.asarray(nib.load(folder / "label.nii.gz").dataobj)
+    return float((label == truth).mean()) > 0.99
+
+
+def test_a_case_is_its_files_however_they_are_named(command, pair, files, tmp_path):
+    (t1, ct), truth = files
+    given = ([t1], [t1, ct], [t1.parent], ["--channel", f"ct={ct}", "--channel", f"T1={t1}"])
+    reports = [command("predict", *pair, *scan, "--output", tmp_path / "out", "--json").json for scan in given]
+    assert agrees(tmp_path / "out", truth)
+    assert set(np.unique(truth)) == {0, 1, 2}
+    assert all(report["structures"] == reports[0]["structures"] for report in reports)
+    assert reports[0]["provenance"]["channels"] == {"T1": "case_0000.nii.gz", "CT": "case_0001.nii.gz"}
+
+
+def test_a_folder_of_cases_gets_a_folder_of_results_each(command, pair, files, tmp_path):
+    tiny.write_two_channels(tmp_path / "scans", "other")
+    ended = command("predict", *pair, tmp_path / "scans", "--output", tmp_path / "out", "--json")
+    assert set(ended.json) == {"case", "other"}
+    assert all(agrees(tmp_path / "out" / case, files[1]) for case in ("case", "other"))
+
+
+def test_what_is_missing_or_unknown_is_said_with_the_channels_that_there_are(command, pair, files, tmp_path):
+    t1, ct = files[0]
+    for scan, message in (
+        (["--channel", f"T1={t1}"], "channel CT is missing; this model takes T1, CT"),
+        (["--channel", f"T1={t1}", "--channel", f"PET={ct}"], "there is no channel 'PET'; this model takes T1, CT"),
+        (["--channel", f"T1={t1}", "--channel", f"t1={ct}"], "t1 was given already"),
+        (["--channel", "T1"], "write it as NAME=FILE"),
+        ([t1, "--channel", f"CT={ct}"], "not both"),
+        ([], "no scan was given: name its file, or --channel T1=FILE --channel CT=FILE"),
+        ([t1, t1], "given for two channels; this model takes 2 channels (T1, CT)"),
+        ([t1, ct, t1], "3 files were given; this model takes 2 channels (T1, CT)"),
+    ):
+        ended = command("predict", *pair, *scan, "--output", tmp_path / "out")
+        assert ended.code == 2
+        assert message in " ".join(ended.err.split())
+    ct.unlink()
+    ended = command("predict", *pair, t1, "--output", tmp_path / "out")
+    assert "case_0001.nii.gz is missing beside it" in " ".join(ended.err.split())
+
+
+def test_swapped_channels_and_other_grids_are_refused(command, pair, files, tmp_path):
+    t1, ct = files[0]
+    ended = command("predict", *pair, ct, t1, "--output", tmp_path / "out")
+    assert ended.code == 2
+    assert "T1 looks like CT and CT does not: channels swapped?" in " ".join(ended.err.split())
+    assert command("predict", *pair, ct, t1, "--output", tmp_path / "out", "--force").code == 0
+    write_volume(ct, np.asarray(nib.load(ct).dataobj), np.diag([4.0, 4.0, 4.0, 1.0]))
+    ended = command("predict", *pair, t1, "--output", tmp_path / "out")
+    assert "its grid is not that of" in " ".join(ended.err.split())
+
+
+def test_every_command_takes_a_data_set_of_several_channels(command, pair, files, tmp_path):
+    data = tmp_path / "data"
+    for case in range(10):
+        _, truth = tiny.write_two_channels(data / "imagesTr", f"c{case}")
+        write_volume(data / "labelsTr" / f"c{case}.nii.gz", truth.astype(np.uint8), np.diag([*tiny.SPACING, 1.0]))
+    (name, *models) = pair
+    assert command("evaluate", name, data, *models, "--json").json["structures"]["lesion"]["dice"]["mean"] > 0.9
+    assert command("audit", data, "--model", name, *models, "--json").json["n"] == 10
+    calibrated = command("calibrate", name, data, *models, "--json")
+    assert calibrated.code == 0, calibrated.err
+
+
+def test_the_picture_of_a_prediction_says_which_channel_it_shows(command, pair, files, tmp_path):
+    command("predict", *pair, files[0][0], "--output", tmp_path / "out")
+    drawn = {}
+    for channel in (None, "CT"):
+        chosen = [] if channel is None else ["--channel", channel]
+        ended = command("inspect", tmp_path / "out", "--image", files[0][0], *chosen)
+        assert ended.code == 0, ended.err
+        drawn[channel] = (tmp_path / "out" / "inspection.png").read_bytes()
+    assert drawn[None] != drawn["CT"]
+    ended = command("inspect", tmp_path / "out", "--image", files[0][0], "--channel", "PET")
+    assert "the prediction is of T1, CT" in " ".join(ended.err.split())
+
+
+def test_models_are_listed_with_their_channels(command, pair):
+    _, *models = pair
+    listed = {entry["name"]: entry["channels"] for entry in command("models", *models, "--json").json}
+    assert listed["pair_deterministic"] == ["T1", "CT"]
+    assert json.dumps(listed).count("T1") == 1
+    assert "T1, CT" in command("models", *models).err
