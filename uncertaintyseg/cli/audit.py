@@ -18,6 +18,7 @@ from uncertaintyseg.cli.console import (
     console,
     print_json,
     progress_bar,
+    tell_ignored,
     warn_of_left_out,
     without_nan,
 )
@@ -134,5 +135,6 @@ def _show(result: dict[str, Any], top: int) -> None:
     console.print(places)
     if others := result["unmatched"]:
         console.print(f"No structure of {result['model']}: {', '.join(others)}.", highlight=False)
+    tell_ignored(result["ignored_voxels"])
     for case, message in result["failed"].items():
         console.print(f"[red]{case}[/red] was not audited: {message}", highlight=False)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +94,13 @@ def warn_of_left_out(data: Path, unlabelled: Sequence[str]) -> None:
         if names:
             some = ", ".join([*names[:5], *(["..."] if len(names) > 5 else [])])
             console.print(f"[yellow]Left out:[/yellow] {len(names)} {what}: {escape(some)}", highlight=False)
+
+
+def tell_ignored(counts: Mapping[str, int]) -> None:
+    """Say how many voxels of which cases had no verdict and so counted nowhere."""
+    if counts := {case: count for case, count in counts.items() if count}:
+        cases = f"{len(counts)} cases" if len(counts) > 1 else next(iter(counts))
+        console.print(f"{sum(counts.values())} voxels without a verdict were left out, of {cases}.", highlight=False)
 
 
 def read_structures(text: str | None) -> list[str] | None:

@@ -24,6 +24,7 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    tell_ignored,
     warn_of_left_out,
 )
 from uncertaintyseg.cli.scan_arguments import Force
@@ -109,6 +110,7 @@ def _show(result: dict[str, Any], title: str) -> None:
         console.print(f"Against several raters ({n} cases): GED squared {distance:.3f}.")
     if result["unmatched"]:
         console.print(f"Files of no structure of this model: {', '.join(result['unmatched'])}.", highlight=False)
+    tell_ignored({row["id"]: row["ignored_voxels"] for row in result["cases"]})
     figures = "NLL {nll:.4f} nats, Brier {brier:.4f}, ECE {ece:.4f}, {seconds_per_case:.2f} s a case"
     console.print(figures.format(**result))
 

@@ -32,6 +32,9 @@ def inspect(
     closing: Annotated[float, typer.Option(min=0, help="Close gaps first, with a ball of this radius in mm.")] = 0.0,
     smallest: Annotated[float, typer.Option(min=0, help="Drop pieces below this volume in mL first.")] = 0.0,
     largest: Annotated[bool, typer.Option("--largest", help="Keep only each structure's largest piece first.")] = False,
+    ignore: Annotated[
+        int | None, typer.Option(help="Id in the reference of voxels without a verdict: nothing is compared there.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the shapes of a prediction's structures and how far each may be from the truth.
@@ -45,7 +48,8 @@ def inspect(
     from uncertaintyseg.data.channels import read_channels
     from uncertaintyseg.inference.inspection import inspect as look_at
 
-    found = look_at(prediction, reference, closing_mm=closing, smallest_ml=smallest, largest_only=largest)
+    clean = {"closing_mm": closing, "smallest_ml": smallest, "largest_only": largest}
+    found = look_at(prediction, reference, **clean, ignore=ignore)
     names = list(found.channels)
     number = 0 if channel is None else _place(channel, names)
     scan = None if image is None else read_channels(image, len(names) or 1, names)[number : number + 1]

@@ -31,7 +31,7 @@ def read_case_label(
     """Read the label of a case, merging a folder of binary volumes into one.
 
     Args:
-        case: A case with a label.
+        case: A case with a label; outside of what is `verified`, where that is known, all voxels become `IGNORED`.
         ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
             where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
         like: The scan, whose grid the label must share.
@@ -42,10 +42,32 @@ def read_case_label(
         int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
 
     Raises:
-        InputError: There is no label, a number is none of `values`, or as `read_label`.
+        InputError: There is no label, a number is none of `values`, `verified` is no binary volume, or as `read_label`.
     """
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
+    return only_verified(case, _drawn(case, ids, like, ignore, values))
+
+
+def only_verified(case: Case, label: MetaTensor) -> MetaTensor:
+    """A label `[1, X, Y, Z]` of a case, changed in place: `IGNORED` where nobody has looked at it.
+
+    Raises:
+        InputError: `verified` is no binary volume on the label's grid.
+    """
+    if case.verified is not None:
+        label[read_label(case.verified, (1,), like=label) == 0] = IGNORED
+    return label
+
+
+def _drawn(
+    case: Case,
+    ids: Mapping[str, int],
+    like: MetaTensor | None,
+    ignore: int | None,
+    values: Mapping[int, int] | None,
+) -> MetaTensor:
+    """What somebody drew, seen or not."""
     if case.label.is_dir():
         return _merged(case, ids, like)
     if segments := segments_in(case.label):
@@ -83,7 +105,7 @@ def read_case_raters(
     Raises:
         InputError: As `read_case_label`.
     """
-    drawn = (replace(case, label=path) for path in case.raters)
+    drawn = (replace(case, label=path, verified=None) for path in case.raters)
     return (read_case_label(one, ids, like=like, ignore=ignore, values=values) for one in drawn)
 
 

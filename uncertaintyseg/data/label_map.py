@@ -9,7 +9,7 @@ from pathlib import Path
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
-from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.case_labels import IGNORE_NAME, IGNORED, only_verified, read_case_label
 from uncertaintyseg.data.layouts import Case, volumes_in
 from uncertaintyseg.data.segments import Segment, class_ids, read_segments, segments_in
 from uncertaintyseg.errors import InputError
@@ -39,7 +39,13 @@ def read_label_map(given: Sequence[str], structures: Sequence[str]) -> dict[str,
 
 
 def read_mapped_label(
-    case: Case, ids: Mapping[str, int], label_map: Mapping[str, str], *, like: MetaTensor | None = None
+    case: Case,
+    ids: Mapping[str, int],
+    label_map: Mapping[str, str],
+    *,
+    like: MetaTensor | None = None,
+    ignore: int | None = None,
+    values: Mapping[int, int] | None = None,
 ) -> MetaTensor:
     """Read the label of a case with the model's class ids; what the map does not name is background.
 
@@ -49,10 +55,12 @@ def read_mapped_label(
         label_map: of `read_label_map`; an empty one goes by the names of a folder's files or of a volume's segments
             (`segments`), and without names takes ids as the model has them.
         like: the scan, whose grid the label must share.
+        ignore: as of `read_case_label`.
+        values: as of `read_case_label`; only where no map says otherwise.
 
     Returns:
-        int64 `[1, X, Y, Z]`; `meta["structures"]` lists those that the label can say anything of, and
-        `meta["unmatched"]` what it holds beside them.
+        int64 `[1, X, Y, Z]` of class ids and `IGNORED`; `meta["structures"]` lists those that the label can say
+        anything of, and `meta["unmatched"]` what it holds beside them.
 
     Raises:
         InputError: as `read_case_label`, or a key of the map is no id.
@@ -69,11 +77,14 @@ def read_mapped_label(
         classes = _mapped(case.label, segments, ids, label_map) if label_map else class_ids(segments, ids)
         names = {segment.name for segment in segments}
         _check_found(case.label, names, classes, ids)
-        label = read_segments(case.label, list(classes), classes, like=like, others=True)
+        if ignore is not None:
+            unseen = [segment for segment in segments if segment.name == IGNORE_NAME]
+            classes = {**classes, **dict.fromkeys(unseen if segments else [Segment(IGNORE_NAME, ignore)], IGNORED)}
+        label = only_verified(case, read_segments(case.label, list(classes), classes, like=like, others=True))
         given = {name for name, class_id in ids.items() if class_id in classes.values()}
         unmatched = [] if label_map else sorted(names - {segment.name for segment in classes})
     else:
-        label, given, unmatched = read_case_label(case, ids, like=like), set(ids), []
+        label, given, unmatched = read_case_label(case, ids, like=like, ignore=ignore, values=values), set(ids), []
     label.meta |= {"structures": [name for name in ids if name in given], "unmatched": unmatched}
     return label
 

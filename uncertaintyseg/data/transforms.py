@@ -17,6 +17,8 @@ from uncertaintyseg.data.layouts import Case
 class ReadCased(MapTransform):
     """Read the scan under "image" (a path, or a scan already read) and, where present, its label under "label".
 
+    Outside of the binary volume under "verified", where present, the label is `IGNORED`.
+
     Args:
         labels: Name to class id of the structures; names find the files where a label is a folder of binary volumes.
         channels: How many channels a scan has, one file each.
@@ -34,6 +36,12 @@ class ReadCased(MapTransform):
         if not isinstance(data["image"], MetaTensor):
             data["image"] = read_channels(data["image"], self.channels)
         if "label" in data:
-            case = Case("", data["image"].meta["filename_or_obj"], Path(data["label"]))
-            data["label"] = read_case_label(case, self.labels, like=data["image"])
+            data["label"] = read_case_label(labelled_case(data), self.labels, like=data["image"])
         return data
+
+
+def labelled_case(data: dict[Hashable, Any]) -> Case:
+    """The case of a scan that was read under "image" and of the path under "label"; takes out "verified"."""
+    verified = data.pop("verified", None)
+    image = Path(data["image"].meta["filename_or_obj"])
+    return Case("", image, Path(data["label"]), verified=None if verified is None else Path(verified))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.label_map import read_mapped_label
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
@@ -33,7 +34,7 @@ class CaseAudit:
     Attributes:
         id: of the case.
         scan: `[X, Y, Z]`.
-        label: that was audited, in the model's class ids `[X, Y, Z]`.
+        label: that was audited, in the model's class ids `[X, Y, Z]`; `IGNORED` where it gives no verdict.
         prediction: of the model.
         review: of the label.
         structures: that the label can say anything of; one that it has no file for is not judged.
@@ -71,7 +72,8 @@ def audit(
     Returns:
         The JSON of `uncertaintyseg audit`: `structures` (`wire.LabelledStructure` with case and rank) and `regions`
         (`wire.Region` with case, by expected error), both worst first; `unmatched`: names in the labels that are no
-        structure of the model; and `failed`: messages of the cases that cannot be used.
+        structure of the model; `ignored_voxels`: how many of a case's have no verdict and count nowhere, where
+        there are some; and `failed`: messages of the cases that cannot be used.
 
     Raises:
         InputError: when there is no labelled case, or none that can be used.
@@ -81,6 +83,7 @@ def audit(
         raise InputError("there is no labelled case to audit: DATA needs images/ and labels/, or give --labels.")
     rows, places, failed = [], [], {}
     unmatched: set[str] = set()
+    ignored: dict[str, int] = {}
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
         try:
@@ -92,6 +95,8 @@ def audit(
         rows += [{"case": case.id} | row.model_dump() for row in review.structures if row.name in judged]
         places += [{"case": case.id} | place.model_dump() for place in review.regions if place.structure in judged]
         unmatched |= set(audited.unmatched)
+        if count := int(np.count_nonzero(audited.label == IGNORED)):
+            ignored[case.id] = count
         keep(audited)
     if len(failed) == len(labelled):
         raise InputError(f"none of {len(failed)} labels can be audited. The first: {next(iter(failed.values()))}")
@@ -104,6 +109,7 @@ def audit(
         "structures": _ranked(rows, ORDERS[by]),
         "regions": _ranked(places, ORDERS["error"]),
         "unmatched": sorted(unmatched),
+        "ignored_voxels": ignored,
         "failed": failed,
     }
 
@@ -116,8 +122,10 @@ def audit_case(predictor: Predictor, case: Case, label_map: Mapping[str, str] | 
     """
     scan = read_scan(case.image)
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    mapped = read_mapped_label(case, ids, label_map or {}, like=scan)
+    mapped = read_mapped_label(case, ids, label_map or {}, like=scan, ignore=predictor.bundle.uncertainty.ignore)
     label = mapped[0].numpy()
+    if (label == IGNORED).all():
+        raise InputError(f"{case.label}: none of its voxels has a verdict, so there is nothing to audit.")
     prediction = predictor.predict(case.image, samples=_SAMPLES)
     review = review_prediction(predictor, prediction, label)
     given, unmatched = mapped.meta["structures"], mapped.meta["unmatched"]
@@ -130,11 +138,20 @@ def review_prediction(predictor: Predictor, prediction: Prediction, label: np.nd
     Args:
         predictor: that made it.
         prediction: of the scan that the label belongs to.
-        label: in the model's class ids on the scan's grid, `[X, Y, Z]`.
+        label: in the model's class ids on the scan's grid, `[X, Y, Z]`; what is `IGNORED` there counts nowhere.
     """
     labels, maps = predictor.bundle.labels, prediction.maps
+    known = label != IGNORED
     names = {item.name: maps[f"probability_{item.name}"] for item in labels}
-    return review_label(label, names, labels, prediction.affine, own=prediction.label, valid=maps.get("valid"))
+    return review_label(
+        label,
+        names,
+        labels,
+        prediction.affine,
+        own=prediction.label,
+        valid=maps.get("valid"),
+        known=None if known.all() else known,
+    )
 
 
 def _ranked(rows: Sequence[dict[str, Any]], key: Callable[[Mapping[str, Any]], float]) -> list[dict[str, Any]]:

@@ -126,6 +126,8 @@ def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collecti
     own = label_error(prediction.label, probabilities, bundle.labels)  # not the map, which may be recalibrated already
     risks = {name: own if name == MEASURE else prediction.maps[name] for name in drivers}
     wrong, known = prediction.label != reference, reference != IGNORED
+    if not known.any():
+        raise InputError(f"case {case.id}: none of the voxels of {case.label} has a verdict: leave the case out.")
     if not known.all():
         risks, wrong = {name: risk[known] for name, risk in risks.items()}, wrong[known]
     return Judged(case.id, risks, wrong, voxels, voxels * voxel_volume_ml(prediction.affine))

@@ -119,6 +119,8 @@ class _Scores:
         reference, known, own = label[0].numpy(), None, prediction.label
         if IGNORED in reference:  # nothing is judged there: background on both sides, and no voxel of any mean
             known = reference != IGNORED
+            if not known.any():
+                raise InputError(f"{case.label}: none of its voxels has a verdict, so there is nothing to judge by.")
             reference, own = np.where(known, reference, 0), np.where(known, own, 0)
         spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
         self.model = prediction.provenance.model
@@ -143,6 +145,7 @@ class _Scores:
                 "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids),
                 "score": prediction.case_score,
                 "regions": [region.model_dump() for region in prediction.regions],
+                "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
                 "seconds": round(seconds, 4),
             }
         )

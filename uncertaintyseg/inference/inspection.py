@@ -113,6 +113,7 @@ def inspect(
     closing_mm: float = 0.0,
     smallest_ml: float = 0.0,
     largest_only: bool = False,
+    ignore: int | None = None,
 ) -> Inspection:
     """Look again at what `Prediction.save` wrote.
 
@@ -122,6 +123,7 @@ def inspect(
         closing_mm: with the next two, cleans the label first (`data.cleanup`); off by default.
         smallest_ml: see there.
         largest_only: see there.
+        ignore: id in the reference of voxels without a verdict, where nothing is compared.
 
     Raises:
         InputError: for a folder that holds no prediction, damaged files, or a reference that does not fit.
@@ -135,7 +137,10 @@ def inspect(
     clean = {"closing_mm": closing_mm, "smallest_ml": smallest_ml, "largest_only": largest_only}
     label = clean_up(predicted[0].numpy(), spacing_mm(affine), **clean)
     error = _read_map(folder / "error_probability.nii.gz", label.shape)
-    truth = None if reference is None else read_label(reference, ids, like=predicted)[0].numpy()
+    truth = judged = None
+    if reference is not None:
+        truth = read_label(reference, [*ids, *([] if ignore is None else [ignore])], like=predicted)[0].numpy()
+        judged = truth != ignore
 
     anomalies, heat, wrong = {}, {}, {}
     probabilities = {n.name: _read_map(folder / f"probability_{n.name}.nii.gz", label.shape) for n in structures}
@@ -146,8 +151,9 @@ def inspect(
         heat[item.name] = expected_mismatch(inside, probability)
         scores = [expected_anomaly(inside, probability, mode) for mode in ("xor_over_ref", "symmetric")]
         if truth is not None:
-            wrong[item.name] = mismatch(inside, truth == item.id)
-            scores += [anomaly_score(inside, truth == item.id, mode) for mode in ("xor_over_ref", "symmetric")]
+            compared = inside & judged, truth == item.id
+            wrong[item.name] = mismatch(*compared)
+            scores += [anomaly_score(*compared, mode) for mode in ("xor_over_ref", "symmetric")]
         anomalies[item.name] = Anomaly(*scores)
     foreground = np.count_nonzero(label)
     expected = float(error.sum(dtype=np.float64)) / foreground if foreground else float("nan")

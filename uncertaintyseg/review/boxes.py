@@ -56,6 +56,26 @@ def parts(values: np.ndarray, box: Box | None = None) -> Iterator[tuple[Box, np.
             yield slab, values[moved(slab, box)]
 
 
+class MaskedMap:
+    """A map `[*S]` that is 0 outside of a mask, without a copy of it; array and mask may be maps of boxes.
+
+    Args:
+        values: `[*S]`.
+        mask: bool `[*S]`.
+    """
+
+    def __init__(self, values: np.ndarray, mask: np.ndarray) -> None:
+        self.values, self.mask, self.shape = values, mask, values.shape
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        return np.where(self.mask[box], self.values[box], 0)
+
+    def parts(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        """As `boxes.parts`."""
+        for place, found in parts(self.values, box):
+            yield place, np.where(self.mask[moved(place, box)], found, 0)
+
+
 def islands(mask: np.ndarray) -> Iterator[Box]:
     """Boxes that hold a mask `[*S]`, none of them with an empty plane: what is connected lies in one of them."""
     for axis in range(mask.ndim):

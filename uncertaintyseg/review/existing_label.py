@@ -9,7 +9,7 @@ import numpy as np
 
 from uncertaintyseg.metrics.overlap import confusion_matrix
 from uncertaintyseg.review.agreement import size_of
-from uncertaintyseg.review.boxes import Box, box_of, moved, parts, slabs
+from uncertaintyseg.review.boxes import Box, MaskedMap, box_of, moved, parts, slabs
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import Drawn, rows_with_agreement
 from uncertaintyseg.wire import Label, LabelledStructure, Region, Structure
@@ -42,6 +42,7 @@ def review_label(
     error_probability: np.ndarray | None = None,
     valid: np.ndarray | None = None,
     right: np.ndarray | None = None,
+    known: np.ndarray | None = None,
     limit: int = 20,
 ) -> LabelReview:
     """Structure table and regions of a label, with the errors that a model expects in it.
@@ -55,8 +56,12 @@ def review_label(
         error_probability: of this label, where it is known better than as 1 - p[label].
         valid: where the model saw the scan, `[X, Y, Z]`; what is labelled elsewhere is not reviewed.
         right: bool `[X, Y, Z]`, where a person found the label right: no error is expected there.
+        known: bool `[X, Y, Z]`, where the label says what a voxel is; the others count nowhere. None: everywhere.
         limit: regions at most.
     """
+    if known is not None:  # as if there were nothing, on either side
+        label, own = np.where(known, label, 0), None if own is None else np.where(known, own, 0)
+        probabilities = {name: MaskedMap(values, known) for name, values in probabilities.items()}
     seen = label if valid is None else np.where(valid > 0, label, 0)
     error = label_error(seen, probabilities, labels) if error_probability is None else error_probability
     if right is not None and error_probability is None:

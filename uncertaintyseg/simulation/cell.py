@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from uncertaintyseg.active.candidates import Candidate, Pool
 from uncertaintyseg.active.strategies import STRATEGIES
-from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
@@ -170,9 +170,11 @@ def _measure(predictor: Predictor, cases: list[Case]) -> dict[str, list[float | 
     found: dict[str, list[float | None]] = {name: [] for name in names}
     for case in cases:
         label = predictor.predict(case.image, samples=_LABEL_ALONE).label
-        reference = read_case_label(case, names, like=read_scan(case.image))[0].numpy()
+        ignore = predictor.bundle.uncertainty.ignore
+        reference = read_case_label(case, names, like=read_scan(case.image), ignore=ignore)[0].numpy()
+        known = reference != IGNORED
         for name, class_id in names.items():
-            value = dice(label == class_id, reference == class_id)
+            value = dice((label == class_id) & known, reference == class_id)
             found[name].append(None if np.isnan(value) else value)
     return found
 

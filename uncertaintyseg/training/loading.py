@@ -42,7 +42,11 @@ def read_labelled(
     labelled = [case for case in cases if case.label]
     if not labelled:
         raise InputError(f"the {name} set has no labelled case; at least one is needed.")
-    items = [{"image": str(case.image), "label": str(case.label)} for case in labelled]
+    items = [
+        {"image": str(case.image), "label": str(case.label)}
+        | ({} if case.verified is None else {"verified": str(case.verified)})
+        for case in labelled
+    ]
     if not kept:
         return Dataset(items, bundle.preprocessing())
     progress(f"reading {len(items)} {name} cases", 0.0)

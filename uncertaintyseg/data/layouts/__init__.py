@@ -60,6 +60,8 @@ def read_cases(folder: str | os.PathLike[str]) -> list[Case]:
 def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[Case]:
     """The cases with the labels of a folder: a volume, or a folder of binary volumes, by the case's id.
 
+    What is verified is left behind: it was said of other labels.
+
     Raises:
         InputError: No such folder, or no label in it is named after a case.
     """
@@ -67,7 +69,7 @@ def with_labels(cases: Sequence[Case], folder: str | os.PathLike[str]) -> list[C
     if not labels:
         example = f"{cases[0].id}.nii.gz" if cases else "<case>.nii.gz"
         raise InputError(f"{folder}: holds no label of these cases; name them after the scans, such as {example}.")
-    return [replace(case, label=labels.get(case.id)) for case in cases]
+    return [replace(case, label=labels.get(case.id), verified=None) for case in cases]
 
 
 def volumes_in(folder: Path) -> dict[str, Path]:

@@ -24,6 +24,8 @@ class Case:
     """A label volume; for TotalSegmentator the folder of one binary volume per structure."""
     raters: tuple[Path, ...] = ()
     """Label volumes of several people, `raters/<id>_<n>` beside images/, in the order of n."""
+    verified: Path | None = None
+    """A binary volume, `verified/<id>` beside images/: 1 where a person has looked; the label counts only there."""
 
 
 @dataclass(frozen=True)

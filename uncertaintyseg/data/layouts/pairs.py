@@ -14,17 +14,29 @@ CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def pairs(folder: Path, images: str, labels: str) -> list[Case]:
-    """The scans in one folder, each with its label from another or from beside it, and with its raters.
+    """The scans in one folder, each with its label from another or from beside it, its raters and what is verified.
 
     Raises:
-        InputError: Two scans, labels or raters of one id, or a volume in raters/ that is of no scan.
+        InputError: Two scans, labels or raters of one id, or a volume in raters/ or verified/ that is of no scan.
     """
     scans, drawn = volumes(folder / images), volumes(folder / labels)
     for name in [name for name in scans if without_ending(name) in scans.keys() - {name}]:
         add(drawn, name, scans.pop(name))  # a label beside its scan
     scans = _first_channels(scans, drawn.keys() | {without_ending(name) for name in drawn})
     found = by_scan(drawn, scans.keys())
-    return _with_raters([Case(i, path, found.get(i)) for i, path in scans.items()], folder / "raters")
+    cases = [Case(i, path, found.get(i)) for i, path in scans.items()]
+    return _with_verified(_with_raters(cases, folder / "raters"), folder / "verified")
+
+
+def _with_verified(cases: list[Case], folder: Path) -> list[Case]:
+    """Cases with what people have looked at; strict, since a mask lost to a typing error would let a draft count."""
+    masks, labelled = volumes(folder), {case.id for case in cases if case.label is not None}
+    if strange := sorted(masks.keys() - labelled):
+        raise InputError(
+            f"{masks[strange[0]]}: verified/ holds <id>, where a person has looked at the label of the scan <id> in "
+            "images/, and there is no such label; rename this volume, or remove it."
+        )
+    return [replace(case, verified=masks.get(case.id)) for case in cases]
 
 
 def _first_channels(images: dict[str, Path], labels: set[str]) -> dict[str, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -17,6 +16,7 @@ from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.transforms import labelled_case
 from uncertaintyseg.imports.nnunet.normalization import normalise
 from uncertaintyseg.imports.nnunet.plans import Resampling
 from uncertaintyseg.imports.nnunet.resampling import (
@@ -48,7 +48,7 @@ class Preprocess(MapTransform):
         data: how scans are resampled, as of `plans.Resampling`.
         segmentation: how labels are.
         probabilities: how what the network says is brought back.
-        ignore: id that marks voxels of a label as not labelled; `layouts.IGNORED` in what comes out.
+        ignore: id that marks voxels of a label as not labelled; `case_labels.IGNORED` in what comes out.
 
     Raises:
         InputError: for a file that cannot be used; the message names it.
@@ -96,11 +96,14 @@ class Preprocess(MapTransform):
         volume.meta["nearest_axes"] = () if nearest is None else (nearest,)
         data["image"] = volume
         if "label" in data:
-            label = self._label(Path(data["label"]), scan)[box]
+            label = self._label(labelled_case({**data, "image": scan}), scan)[box]
+            data.pop("verified", None)
+            unknown = self.ignore or max(self.labels.values()) + 1  # a class of its own while it is resampled
+            label[label == IGNORED] = unknown
             label[(label == 0) & ~mask] = _OUTSIDE
             label = resample_label(label, shape, spacing, self.spacing, self.segmentation)
             label[label == _OUTSIDE] = 0
-            label[label == self.ignore] = IGNORED
+            label[label == unknown] = IGNORED
             data["label"] = _meta_tensor(label[None], grid, scan)
         return data
 
@@ -114,13 +117,11 @@ class Preprocess(MapTransform):
         turned = stored.transpose(0, *(3 - axis for axis in self.axes))
         return turned, affine[:, [*self.axes, 3]]
 
-    def _label(self, path: Path, scan: MetaTensor) -> np.ndarray:
-        """Class ids int16 with the grid's axes, before any resampling."""
-        case = Case("", Path(scan.meta["filename_or_obj"]), path)
+    def _label(self, case: Case, scan: MetaTensor) -> np.ndarray:
+        """Class ids and `IGNORED`, int16 with the grid's axes, before any resampling."""
         like = MetaTensor(scan.as_tensor()[:1], affine=scan.affine, meta={"filename_or_obj": str(case.image)})
         label = read_case_label(case, self.labels, like=like, ignore=self.ignore)
         array, affine = label.as_tensor().numpy().astype(np.int16), label.affine.numpy().astype(np.float64)
-        array[array == IGNORED] = self.ignore or 0  # a class of its own while it is resampled
         if self.to_ras:
             array, _ = _to_ras(array, affine)
         return array[0].transpose(self.axes).copy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -55,8 +54,8 @@ class Preprocess(nnunet.Preprocess):
         zoomed = MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(self._affines(scan)[0]))
         return super()._turned(zoomed)
 
-    def _label(self, path: Path, scan: MetaTensor) -> np.ndarray:
-        label = read_case_label(Case("", Path(scan.meta["filename_or_obj"]), path), self.labels, like=scan)
+    def _label(self, case: Case, scan: MetaTensor) -> np.ndarray:
+        label = read_case_label(case, self.labels, like=scan)
         array, affine = _canonical(label[0].numpy().astype(np.int16), label.affine.numpy())
         zoom = self._zoom(affine)
         if zoom is not None:

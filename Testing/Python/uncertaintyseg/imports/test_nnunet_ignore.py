@@ -49,6 +49,17 @@ def test_they_come_to_the_models_grid_as_nnunet_brings_them(made, case):
     assert np.array_equal(np.maximum(found, 0), np.where(label == IGNORE, 0, np.maximum(label, 0)))
 
 
+def test_what_nobody_verified_is_resampled_as_an_ignored_id_is(made, case, tmp_path):
+    volume = nib.load(case.label)
+    label = np.asarray(volume.dataobj)
+    write_volume(tmp_path / "seen.nii.gz", (label != IGNORE).astype(np.uint8), volume.affine)
+    write_volume(tmp_path / "label.nii.gz", np.where(label == IGNORE, 1, label).astype(np.uint8), volume.affine)
+    ready = made.bundle.preprocessing()
+    expected = ready({"image": case.image, "label": case.label})["label"]
+    given = {"image": case.image, "label": tmp_path / "label.nii.gz", "verified": tmp_path / "seen.nii.gz"}
+    assert torch.equal(ready(given)["label"], expected)
+
+
 def test_a_temperature_is_that_of_the_labelled_voxels(made, case):
     model = with_head(made.bundle, "temperature", made.bundle.folder.parent)
     found = fit(model, [case], [case], made.bundle.folder.parent).validation
