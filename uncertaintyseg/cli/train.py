@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from uncertaintyseg.cli.console import (
 )
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
+
+if TYPE_CHECKING:
+    from uncertaintyseg.training.volume_matching import VolumeMatch
 
 
 def train(
@@ -46,6 +49,13 @@ def train(
         ),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
+    match_volumes: Annotated[
+        bool | None,
+        typer.Option(
+            "--match-volumes/--no-match-volumes",
+            help="Afterwards move the borders until the validation cases' volumes are right; by default the recipe's.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
     device: Device = "auto",
     models: MoreModels = None,
@@ -74,7 +84,9 @@ def train(
         if head:
             folders.append(bundle.folder.parent)
             bundle = with_head(bundle, head, output, name=name, **read_options(option))
-        recipe = Recipe.load(bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator)
+        recipe = Recipe.load(
+            bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, match_volumes=match_volumes
+        )
         cases = read_cases(data)
         training, validation = training_parts(cases, split)
         warn_of_left_out(data, [case.id for case in cases if case.label is None])
@@ -92,6 +104,7 @@ def train(
                 "epochs": report.epochs,
                 "validation": report.validation,
                 "seconds": round(report.seconds, 1),
+                "volumes": report.volumes and report.volumes.as_json(),
                 "label_shift": report.shift and {**report.shift.model_dump(), "percent": report.shift.percent},
             }
         )
@@ -99,9 +112,24 @@ def train(
     scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
     how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
     console.print(f"{report.bundle.name}: {how} ({scores}).")
+    if report.volumes:
+        console.print(_volumes_text(report.volumes))
     if report.shift:
         console.print(
             f"Against '{report.shift.base}' its label moves in {report.shift.voxels} voxels of the validation cases, "
             f"{report.shift.percent:.2g} % of their foreground."
         )
     console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")
+
+
+def _volumes_text(volumes: VolumeMatch) -> str:
+    """What the matching of volumes did, in a sentence."""
+    errors = ", ".join(
+        f"{name} {before:+.1%} -> {volumes.after[name]:+.1%}"
+        for name, before in volumes.before.items()
+        if before is not None
+    )
+    dice = f"mean Dice {volumes.dice_before:.4f} -> {volumes.validation['dice']:.4f}"
+    if volumes.kept:
+        return f"Volumes of the validation cases, all together: {errors} ({dice})."
+    return f"Volumes of the validation cases stay as they are, for a bias would cost Dice: {errors}."

@@ -34,6 +34,7 @@ from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
 from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
 from uncertaintyseg.training.validation import make_evaluator
+from uncertaintyseg.training.volume_matching import VolumeMatch, check_matching, match_volumes
 from uncertaintyseg.wire import LabelShift
 
 Progress = Callable[[str, float], None]
@@ -53,6 +54,7 @@ class FitReport:
         epochs: how many ran in all.
         seconds: wall time of this call.
         shift: how far a head on a network that stays as it is moves the label of the model it was put on.
+        volumes: what `match_volumes` of the recipe did; `validation` are then the scores after it.
     """
 
     bundle: Bundle
@@ -61,6 +63,7 @@ class FitReport:
     epochs: int
     seconds: float
     shift: LabelShift | None = None
+    volumes: VolumeMatch | None = None
 
 
 class Keeper:
@@ -134,6 +137,7 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     set_determinism(recipe.seed)
     network = target.network(weights=False).to(device)
+    check_matching(network, recipe)
     base = _start_from(network, recipe, bundle, [Path(output), *models])
 
     kept = not network.head.fitted  # which reads each case once or twice
@@ -187,18 +191,29 @@ def fit(
         raise InputError(
             f"{bundle.name}: no epoch gave a finite validation score, so there are no weights: lower the learning rate."
         )
-    trained, shift = Bundle.load(target.folder), None
-    if recipe.backbone == "frozen" and base:
-        shift = score_beside(trained, trained.network().to(device), base, held_out, device)[1]
-    keep_shift(trained, shift)
+    trained, shift, volumes = _completed(target, recipe, base, held_out, device, progress)
     return FitReport(
         trained,
         keeper.state["epoch"],
-        keeper.state["best"],
+        volumes.validation if volumes else keeper.state["best"],
         trainer.state.epoch,
         time.perf_counter() - started,
         shift,
+        volumes,
     )
+
+
+def _completed(
+    target: Bundle, recipe: Recipe, base: Bundle | None, held_out: CacheDataset, device: str, progress: Progress
+) -> tuple[Bundle, LabelShift | None, VolumeMatch | None]:
+    """What is done with the best weights of a fit: the shift of the label is counted, or volumes are matched."""
+    trained, shift, volumes = Bundle.load(target.folder), None, None
+    if recipe.backbone == "frozen" and base:
+        shift = score_beside(trained, trained.network().to(device), base, held_out, device)[1]
+    if recipe.match_volumes:
+        volumes = match_volumes(trained, held_out, device, progress)
+        trained = Bundle.load(target.folder)
+    return keep_shift(trained, shift), shift, volumes
 
 
 def state_text(state: dict) -> str:

@@ -46,6 +46,9 @@ class Recipe(BaseModel):
     dice_weight: float = 1.0
     dice: DiceKind | None = Field(None, description="Kind of Dice; soft by default, or what the hybrid objective has.")
     volume_weight: float = Field(0.0, ge=0, description="Of the relative error of the structures' expected volumes.")
+    match_volumes: bool = Field(
+        False, description="Afterwards give each structure's logit the bias with which validation volumes are right."
+    )
     class_weights: list[float] | None = Field(
         None, description="Of the hybrid objective's Dice, the background first; ~ 1 / frequency by default."
     )
