@@ -9,6 +9,10 @@ class InputError(UncertaintySegError):
     """A scan, a label or an argument that cannot be used."""
 
 
+class GridError(InputError):
+    """A label or a channel that lies on another grid than its scan."""
+
+
 class TooLargeError(InputError):
     """A scan that takes more memory than the device has; another device may have it."""
 

@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES, count_volumes, read_scan, read_volumes
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import GridError, InputError
 
 _SAME_GRID = 1e-3
 """mm by which the affines of channels may differ: files round them."""
@@ -45,7 +45,7 @@ def read_channels(image: Image, count: int, names: Sequence[str] = ()) -> MetaTe
     for scan in scans[1:]:
         same = scan.shape == first.shape and np.allclose(scan.affine, first.affine, rtol=0, atol=_SAME_GRID)
         if not same:
-            raise InputError(
+            raise GridError(
                 f"{scan.meta['filename_or_obj']}: its grid is not that of {first.meta['filename_or_obj']}. Register "
                 "the channels, and resample them onto one grid."
             )

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from uncertaintyseg.data.geometry import LatticeMap, lattice_map
 from uncertaintyseg.data.grids import grid_difference
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import GridError
 
 _TOLERANCE = 0.05  # voxels; programs that save only the qform lose this much to its float32 quaternion
 
@@ -23,7 +23,7 @@ class Grid(NamedTuple):
 
 
 def grid_turn(affine: ArrayLike, shape: tuple[int, ...], grid: Grid) -> LatticeMap:
-    """How the axes of a label run along those of its scan. Raises `InputError` where they are on different grids."""
+    """How the axes of a label run along those of its scan. Raises `GridError` where they are on different grids."""
     turn = lattice_map(affine, grid.affine, grid.shape, tolerance=_TOLERANCE)
     if turn is not None:
         sizes = tuple(shape[axis] for axis in turn.axes)
@@ -31,7 +31,7 @@ def grid_turn(affine: ArrayLike, shape: tuple[int, ...], grid: Grid) -> LatticeM
         if sizes == grid.shape and turn.shift == corner:
             return turn
     differs = grid_difference(affine, shape, grid.affine, grid.shape, other="the scan")
-    raise InputError(f"its grid is not that of the scan {grid.scan}: {differs}. Resample the label onto the scan.")
+    raise GridError(f"its grid is not that of the scan {grid.scan}: {differs}. Resample the label onto the scan.")
 
 
 def turned(values: np.ndarray, turn: LatticeMap) -> np.ndarray:

@@ -61,7 +61,7 @@ def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTe
             thick or constant, holds NaN or infinite voxels, or its affine is singular.
     """
     path = Path(path)
-    return _checked_scan(*_read(path, volume), path)
+    return _checked_scan(*unchecked_volume(path, volume), path)
 
 
 def count_volumes(path: Path) -> int:
@@ -89,15 +89,8 @@ def read_volumes(path: str | os.PathLike[str], count: int) -> list[MetaTensor]:
         InputError: There are more or fewer, or as `read_scan` for one of them.
     """
     path = Path(path)
-    scan_files(path)
-    array, affine = _read_nifti(path)
-    with named(path):
-        held = math.prod(array.shape[3:])
-        if array.ndim < 4 or held != count:
-            raise InputError(f"holds {held} channels (shape {by(array.shape)}); {count} are needed.")
-        affine = checked_affine(affine)
-    channels = np.moveaxis(array.reshape(*array.shape[:3], count), 3, 0)
-    return [_checked_scan(np.ascontiguousarray(channel, dtype=np.float32), affine, path) for channel in channels]
+    channels, affine = unchecked_volumes(path, count)
+    return [_checked_scan(channel, affine, path) for channel in channels]
 
 
 def read_label(
@@ -118,10 +111,10 @@ def read_label(
         InputError: As `read_scan`, or values are not class ids, or an id is unknown, or the grids differ.
     """
     path = Path(path)
-    array, affine = _read(path)
+    array, affine = unchecked_volume(path)
     with named(path):
         check_whole(array)
-        label = torch.from_numpy(array.astype(np.int64))
+        label = torch.from_numpy(array.astype(np.int64, order="C"))
         if known_ids is not None:
             check_ids(torch.bincount(label.flatten()).nonzero().flatten().tolist(), known_ids)
         if like is not None:
@@ -131,17 +124,20 @@ def read_label(
     return _meta_tensor(label, affine, path)
 
 
-def _checked_scan(array: np.ndarray, affine: np.ndarray, path: Path) -> MetaTensor:
-    low, high = float(array.min()), float(array.max())
-    unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
-    with named(path):
-        check_thickness(array.shape)
-        check_values(low, high, unusable)
-    return _meta_tensor(torch.from_numpy(array), affine, path)
+def unchecked_volume(path: str | os.PathLike[str], volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Read a volume whatever its values are.
 
+    Args:
+        path: as of `read_scan`.
+        volume: as of `read_scan`.
 
-def _read(path: Path, volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 `[X, Y, Z]` and RAS+ affine, with the checks that scans and labels share."""
+    Returns:
+        float32 `[X, Y, Z]`, in memory in the order in which it was stored, and its float64 4x4 voxel to RAS+ mm.
+
+    Raises:
+        InputError: The file is missing, damaged, not a volume, not 3D or empty, or its affine is singular.
+    """
+    path = Path(path)
     files = scan_files(path)
     if path.is_dir() or is_dicom(path):
         array, affine = _read_dicom(path, files, volume)
@@ -151,7 +147,34 @@ def _read(path: Path, volume: str | None = None) -> tuple[np.ndarray, np.ndarray
         array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
     with named(path):
         array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
-    return np.ascontiguousarray(array, dtype=np.float32), affine
+    return np.asarray(array, dtype=np.float32), affine
+
+
+def unchecked_volumes(path: Path, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Read what lies along the fourth axis of a NIfTI file, each as of `unchecked_volume`, and their affine.
+
+    Raises:
+        InputError: There are more or fewer than `count`, or as `unchecked_volume`.
+    """
+    scan_files(path)
+    array, affine = _read_nifti(path)
+    with named(path):
+        held = math.prod(array.shape[3:])
+        if array.ndim < 4 or held != count:
+            raise InputError(f"holds {held} channels (shape {by(array.shape)}); {count} are needed.")
+        affine = checked_affine(affine)
+    channels = array.reshape(*array.shape[:3], count)
+    return [np.asarray(channels[..., number], dtype=np.float32) for number in range(count)], affine
+
+
+def _checked_scan(array: np.ndarray, affine: np.ndarray, path: Path) -> MetaTensor:
+    array = np.ascontiguousarray(array)
+    low, high = float(array.min()), float(array.max())
+    unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
+    with named(path):
+        check_thickness(array.shape)
+        check_values(low, high, unusable)
+    return _meta_tensor(torch.from_numpy(array), affine, path)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:

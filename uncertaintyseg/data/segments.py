@@ -19,6 +19,7 @@ from monai.data import MetaTensor
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.geometry import LatticeMap, copy_lattice, lattice_map, spacing_mm
@@ -340,7 +341,7 @@ def _in_table(path: Path) -> list[Segment]:
         with ImageOpener(path) as file:
             extensions = nib.Nifti1Header.from_fileobj(file, check=False).extensions
         texts = [bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions]
-    except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError):
+    except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError):
         return []  # reading its voxels will say what is wrong
     try:
         return segments_in_table("".join(texts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.cache import FactsCache, user_cache
 from uncertaintyseg.planning.comparing import Problem, compare
 from uncertaintyseg.planning.facts import CaseFacts
+from uncertaintyseg.planning.measuring import Meaning
+from uncertaintyseg.planning.workers import measure_all
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.dataset import DataSet
@@ -122,7 +127,30 @@ def take_fingerprint(
     Raises:
         InputError: No case has a label, or none can be measured.
     """
-    raise NotImplementedError
+    start, told = time.perf_counter(), []
+    labelled = [case for case in dataset.cases if case.label is not None]
+    if not labelled:
+        raise InputError(f"{dataset.folder}: none of its {len(dataset.cases)} cases has a label.")
+    meaning = Meaning.of(dataset)
+    kept = FactsCache(user_cache() if cache == "user" else cache, dataset.folder, meaning, told.append)
+    found, rest = [], []
+    for case in labelled:
+        known = kept.find(case)
+        found += [known] if known else []
+        rest += [] if known else [case]
+    for case, measured in measure_all(rest, meaning, workers):
+        kept.add(case, measured)
+        found.append(measured)
+        progress(f"measured {len(found)} of {len(labelled)} cases", len(found) / len(labelled))
+    problems = [Problem(None, "cache", text, "warning") for text in told]
+    problems += [_short(problem, dataset.folder) for measured in found for problem in measured.problems]
+    cases = [measured.facts for measured in found if measured.facts is not None]
+    return merge(dataset, cases, problems, time.perf_counter() - start)
+
+
+def _short(problem: Problem, folder: Path) -> Problem:
+    """With files named from the data set's folder on."""
+    return replace(problem, text=problem.text.replace(f"{folder}{os.sep}", ""))
 
 
 def merge(dataset: DataSet, cases: list[CaseFacts], measured: list[Problem], seconds: float) -> Fingerprint:
