@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.segments import segments_from_client
 from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.tokens import Role
@@ -52,14 +54,28 @@ Json = Annotated[str, Form()]
 @router.put("/", include_in_schema=False)
 @router.put("/image", summary="Upload a new scan")
 def add_image(
-    app: AppInstance, file: Annotated[UploadFile, File()], image: str | None = None, params: Json = "{}"
+    app: AppInstance,
+    file: Annotated[UploadFile, File()],
+    image: str | None = None,
+    params: Json = "{}",
+    channels: Annotated[list[UploadFile] | None, File()] = None,
 ) -> dict[str, Any]:
-    """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken."""
-    info = _free(parse_params(params))
-    with received_scan(file) as scan:
+    """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken.
+
+    Of a scan of several channels `file` is the first and `channels` are the others, in order and on the same grid; as
+    many as some model of this server takes.
+    """
+    info, further = _free(parse_params(params)), channels or []
+    if further and 1 + len(further) not in (counts := app.channel_counts()):
+        takes = f"its models take {', '.join(map(str, sorted(counts)))}" if counts else "no model takes more than one"
+        raise InputError(f"channels: {1 + len(further)} channels; {takes}")
+    about = {"channels": 1 + len(further)} if further else {}
+    with received_scan(file, further) as scan:
         info |= {UPLOADED: scan.checksum, WRITTEN: content_hash(scan.path)}
         image_id = image or scan.stem
-        app.datastore().add_image(image_id, str(scan.path), info, lambda: audit("add_image", case=image_id))
+        note = functools.partial(audit, "add_image", case=image_id, **about)
+        others = [str(path) for path in scan.channels]
+        app.datastore().add_image(image_id, str(scan.path), info, note, channels=others)
     app.score_keeper.catch_up()
     return {"image": image_id}
 
@@ -75,9 +91,19 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
 
 
 @router.get("/image", summary="Download a scan", response_class=FileResponse)
-def download_image(app: AppInstance, image: str, if_none_match: IfNoneMatch = None) -> Response:
-    """One of several files is sent as NIfTI. In a thread: a DICOMweb server's series may have to be fetched first."""
+def download_image(
+    app: AppInstance, image: str, if_none_match: IfNoneMatch = None, channel: Annotated[int, Query(ge=0)] = 0
+) -> Response:
+    """One of several files is sent as NIfTI. In a thread: a DICOMweb server's series may have to be fetched first.
+
+    `channel` counts the channels of a scan of several from 0; 404 where there is none such.
+    """
     path, folder = app.datastore().image_path(image), tempfile.TemporaryDirectory()
+    if channel:
+        files = app.datastore().channel_paths(image)
+        if channel >= len(files):
+            raise NotFoundError(f"the image {image!r} has {len(files)} channel(s), counted from 0; none is {channel}")
+        path = files[channel]
     files = scan_files(path)
     headers = {"ETag": f'{"" if files == [path] else "W/"}"{content_hash(*files)}"'}
     if is_known(headers["ETag"], if_none_match):

@@ -53,12 +53,14 @@ async def infer(
     session_id: str = "",
     params: Annotated[str, Form()] = "{}",
     file: Annotated[UploadFile | None, File()] = None,
+    channels: Annotated[list[UploadFile] | None, File()] = None,
     output: ResultType = ResultType.all,
 ) -> Response:
     """Infer an image of the datastore, of a session or of the request; answer with label and `params.risk`.
 
     Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), and the same
-    under `scribbles`, correct the result before it is answered with.
+    under `scribbles`, correct the result before it is answered with. Of a scan of several channels that comes with the
+    request, `file` is the first and `channels` are the others, in order.
     """
     if output is ResultType.dicom_seg:
         check_series(app, image if file is None and not session_id else "")
@@ -68,7 +70,7 @@ async def infer(
     with ExitStack() as stack:
         upload = None
         if file is not None and not session_id:
-            upload = (await to_thread.run_sync(stack.enter_context, received_scan(file))).path
+            upload = (await to_thread.run_sync(stack.enter_context, received_scan(file, channels or []))).path
         job = await to_thread.run_sync(_submit, app, asked, image, session_id, upload)
         result = await ended(job, app.queue, request)
         if corrections := _corrections(options, result["label_names"]):

@@ -18,14 +18,15 @@ from monailabel_app.api.ownership import is_admin
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.sessions import OWNER, CheckedSessions
 from monailabel_app.errors import NotFoundError, UnavailableError
-from monailabel_app.intake.form import received_files
+from monailabel_app.intake.form import Received, received_files
 from monailabel_app.intake.received import write_session
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
 
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
-_FORM = {"multipart/form-data": {"schema": {"type": "object", "properties": {"files": _FILES}, "required": ["files"]}}}
+_FIELDS = {"files": _FILES, "channels": _FILES}
+_FORM = {"multipart/form-data": {"schema": {"type": "object", "properties": _FIELDS, "required": ["files"]}}}
 
 
 @router.put(
@@ -39,21 +40,26 @@ async def create(
     expiry: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     uncompress: bool = False,
 ) -> dict[str, Any]:
-    """Answer with the id under which the scan is kept for `expiry` seconds; one volume, or the slices of a series."""
+    """Answer with the id under which the scan is kept for `expiry` seconds.
+
+    It is one volume, or the slices of a series; of a scan of several channels the first is the volume under `files`,
+    and the others are under `channels`, in order, each a volume on the same grid.
+    """
     if uncompress:  # members of an archive can name files anywhere on this machine
         raise UnavailableError("uncompress is not available: send the files of the series as they are")
     sessions = _sessions(app)
     with tempfile.TemporaryDirectory() as folder:
-        paths = await received_files(request, Path(folder))
-        return await to_thread.run_sync(_add, sessions, paths, expiry)
+        received = await received_files(request, Path(folder))
+        return await to_thread.run_sync(_add, sessions, received, expiry)
 
 
-def _add(sessions: CheckedSessions, paths: list[Path], expiry: int) -> dict[str, Any]:
+def _add(sessions: CheckedSessions, received: Received, expiry: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        scan = write_session(paths, Path(folder))
-        owner = caller.get()[0].name
-        session_id, info = sessions.add_session(str(scan), expiry, owner=owner, session_id=str(uuid.uuid4()))
-    audit("add_session", session=session_id)
+        scan, *channels = write_session(received.files, Path(folder), received.channels)
+        session_id, info = sessions.add_session(
+            str(scan), expiry, owner=caller.get()[0].name, session_id=str(uuid.uuid4()), channels=channels
+        )
+    audit("add_session", session=session_id, **({"channels": 1 + len(channels)} if channels else {}))
     return {"session_id": session_id, "session_info": info.to_json()}
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import Version
 from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
-from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.errors import BundleError, InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.device import chosen_device
 from uncertaintyseg.training.versions import last_driver, restore
@@ -96,12 +97,27 @@ class UncertaintySegApp(MONAILabelApp):
 
     def init_datastore(self) -> StudyDatastore:
         """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
+        self._open_models()
         versions = int(number_in(self.conf, "keep_versions", 0, low=0, high=1e6))
         kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions}
         if is_url(self.studies):
             return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
         reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
-        return StudyDatastore(self.studies, auto_reload=reload, known=KnownStudies(), new=new, **kept)
+        return StudyDatastore(
+            self.studies, auto_reload=reload, known=KnownStudies(), new=new, channels=self.channel_counts, **kept
+        )
+
+    def _open_models(self) -> None:
+        folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
+        self.models = Models(folders, folders[-1] if folders else user_models())
+
+    def channel_counts(self) -> set[int]:
+        """How many channels the models take that take more than one."""
+        counts = set()
+        for bundle in self.models.values():
+            with suppress(BundleError):  # whoever runs it learns what is wrong
+                counts.add(len(bundle.channels))
+        return counts - {1}
 
     def init_infers(self) -> Tasks[BundleInferTask]:
         """One task a bundle; the queue and the store come with them."""
@@ -111,9 +127,6 @@ class UncertaintySegApp(MONAILabelApp):
         self.scores = Scores(self.datastore())
         background, trainer = Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK)
         self.queue = JobQueue(self.results, Worker(), background, trainer)
-        folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
-        home = folders[-1] if folders else user_models()
-        self.models = Models(folders, home)
         self.device = chosen_device(self.conf.get("device", "auto"))
         return Tasks(
             self.models,

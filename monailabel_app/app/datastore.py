@@ -6,7 +6,7 @@ import copy
 import io
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 
 from monailabel_app.app.dataset_zip import write_dataset_zip
+from monailabel_app.app.volume_names import file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
 from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
+from monailabel_app.store.channels import cases_of, is_case
 from monailabel_app.store.exports import as_monailabel
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.labels import SEGMENTATION
@@ -24,7 +26,8 @@ from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, read_label, read_scan
+from uncertaintyseg.data.channels import files_of_channels
+from uncertaintyseg.data.scan import read_label, read_scan
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
 
@@ -50,6 +53,7 @@ class StudyDatastore(Datastore):
         new: Whether records may begin anew in a folder that had some.
         audit: Folder that the audit trail is exported to; None for none.
         keep_versions: How many versions of a label are kept; 0 for all.
+        channels: Tells how many channels a scan may have beside one, see `store.channels`.
 
     Attributes:
         lock: Held while something changes.
@@ -60,9 +64,9 @@ class StudyDatastore(Datastore):
 
     def __init__(
         self, studies: str, *, auto_reload: bool = False, known: KnownStudies | None = None, new: bool = False,
-        audit: Path | None = None, keep_versions: int = 0,
+        audit: Path | None = None, keep_versions: int = 0, channels: Callable[[], Collection[int]] = tuple,
     ) -> None:  # fmt: skip
-        self.folder = Path(studies)
+        self.folder, self._channels = Path(studies), channels
         self.lock = threading.RLock()
         self._held = ReopenedStudies(
             self.folder, self.lock, self._find_scans, self._check_label, auto_reload=auto_reload, known=known, new=new,
@@ -83,8 +87,9 @@ class StudyDatastore(Datastore):
         """Let others have the folder, for good."""
         self._held.close()
 
-    def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
-        found = catalogue.find_scans(self.folder)
+    def _find_scans(self, records: Records) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+        labelled, cases = {image for image, _ in records.label_tags()}, cases_of(records.images())
+        found = catalogue.find_scans(self.folder, self._channels(), labelled, cases)
         return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
 
     def _check_label(self, path: Path, scan: Path) -> None:
@@ -197,6 +202,11 @@ class StudyDatastore(Datastore):
             raise NotFoundError(f"the scan {image_id!r} is away; its labels and notes are kept until it is back")
         return path
 
+    def channel_paths(self, image_id: str) -> list[Path]:
+        """Return the files of a scan's channels, in order; of most the one file. Raises as `image_path`."""
+        path = self.image_path(image_id)
+        return files_of_channels(path) if is_case(image_id, path.name) else [path]
+
     def image_paths(self, image_ids: Iterable[str]) -> dict[str, Path]:
         """Return the files of many images. Raises as `image_path`."""
         return {image_id: self.image_path(image_id) for image_id in image_ids}
@@ -223,8 +233,9 @@ class StudyDatastore(Datastore):
             self.store.put_image(image_id, file, {**known, **info})
 
     def add_image(
-        self, image_id: str, image_filename: str, image_info: dict[str, Any], note: Callable[[], None] = _no_note
-    ) -> str:
+        self, image_id: str, image_filename: str, image_info: dict[str, Any], note: Callable[[], None] = _no_note,
+        *, channels: Sequence[str] = (),
+    ) -> str:  # fmt: skip
         """Add a scan under a new id; one that is there is never replaced, for its labels belong to it.
 
         Args:
@@ -232,16 +243,17 @@ class StudyDatastore(Datastore):
             image_filename: Path of the scan.
             image_info: What is noted of it.
             note: Called in the same transaction; whatever it raises undoes everything.
+            channels: Paths of the further channels, in order.
 
         Raises:
             InputError: There is such an id, or it cannot be one.
             StorageError: The disk is full; nothing was changed.
         """
-        suffix = _suffix(image_filename)
-        image_id = checked_name("an image id", image_id or Path(image_filename).name.removesuffix(suffix))
+        stem = Path(image_filename).name.removesuffix(volume_suffix(image_filename))
+        image_id = checked_name("an image id", image_id or stem)
         if self.store.image(image_id) is not None:
             raise InputError(f"there is an image {image_id!r} already; choose another id or delete that one first")
-        self._studies.add_image(image_id, Path(image_filename), suffix, image_info, note)
+        self._studies.add_image(image_id, file_names(image_id, [image_filename, *channels]), image_info, note)
         return image_id
 
     def remove_image(self, image_id: str) -> None:
@@ -309,7 +321,7 @@ class StudyDatastore(Datastore):
         """
         self._check_tag(label_tag)
         self.check_image(image_id)
-        data, suffix = Path(label_filename).read_bytes(), _suffix(label_filename)
+        data, suffix = Path(label_filename).read_bytes(), volume_suffix(label_filename)
 
         def noted(version: Version) -> None:
             self.check_image(image_id)  # it may have been removed meanwhile
@@ -379,17 +391,6 @@ class StudyDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
-        images = self.get_labeled_images()
-        if not images:
-            raise InputError("no image has a final label yet, so there is no dataset to download")
-        chosen = images[: limit_cases or None]
-        cases = ((image, self.image_path(image), Path(self.get_label_uri(image, FINAL))) for image in chosen)
+        chosen = self.get_labeled_images()[: limit_cases or None]
+        cases = [(image, self.channel_paths(image), Path(self.get_label_uri(image, FINAL))) for image in chosen]
         return write_dataset_zip(cases, self.json())
-
-
-def _suffix(name: str) -> str:
-    """The suffix of a volume's file name. Raises `InputError` where it has none."""
-    suffix = next((s for s in IMAGE_SUFFIXES if name.lower().endswith(s)), None)
-    if suffix is None:
-        raise InputError(f"{Path(name).name}: give a volume as {', '.join(IMAGE_SUFFIXES)}")
-    return name[-len(suffix) :]

@@ -27,7 +27,7 @@ from monailabel_app.dicom.segmentation import segmentation
 from monailabel_app.dicom.series import Series
 from monailabel_app.dicom.server import DicomWebServer, SeriesEntry, patient_of
 from monailabel_app.errors import DicomWebError, NotFoundError, TakenError, UnavailableError
-from monailabel_app.store.records import Version
+from monailabel_app.store.records import Records, Version
 from monailabel_app.store.studies import Note
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
@@ -310,7 +310,7 @@ class DicomWebDatastore(StudyDatastore):
             raise NotFoundError(f"series {image_id} is not on {self._server.url} any more; its label is kept here")
         return entry
 
-    def _find_scans(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+    def _find_scans(self, records: Records) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:  # noqa: ARG002 - inherited signature
         def noted(entry: SeriesEntry) -> dict[str, Any]:
             return {
                 "StudyInstanceUID": entry.study,

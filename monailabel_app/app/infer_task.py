@@ -16,6 +16,7 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
 from monailabel_app.jobs.job import OnReport
 from monailabel_app.jobs.requests import Asked, Requests
+from uncertaintyseg.data.channels import channel_files, files_of_channels
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.described import named
@@ -74,6 +75,7 @@ class InferParams(Params):
     roi: tuple[Span, Span, Span] | None = Field(
         None, description="Look there only: first voxel and one after the last of each axis of the scan."
     )
+    force: bool = Field(False, description="Take the channels of a scan as they are where they look swapped.")
 
 
 class BatchParams(InferParams):
@@ -203,12 +205,14 @@ class BundleInferTask(InferTask):
             others = ensemble_members(bundle, options.pop("models", None), *self._models.folders)
         if method is not None:
             check_options(method, options_of(bundle, method, options))
+        check_channels(bundle, image, image_id)
         structures = None
         if params.structures is not None:
             structures = tuple(item.name for item in named(bundle.labels, params.structures))
         asked = {
             "method": method, "options": options, "others": [other.checksum for other in others], "crf": params.crf,
             "threshold": params.threshold, "structures": structures, "roi": params.roi,
+            "force": params.force,
         }  # fmt: skip
         work = Predict(
             key=result_key(
@@ -229,6 +233,7 @@ class BundleInferTask(InferTask):
             threshold=params.threshold,
             structures=structures,
             roi=params.roi,
+            force=params.force,
         )  # fmt: skip
         return Step(image_id, work)
 
@@ -250,6 +255,22 @@ class BundleInferTask(InferTask):
                 self._scores.record(step.image, made_by.model, made_by.weights_checksum, scores, features)
 
         return record
+
+
+def check_channels(bundle: Bundle, image: Path, image_id: str | None) -> None:
+    """Raise `InputError` for a scan that has fewer channels than a model takes, or more; one channel needs no check."""
+    names, scan = bundle.channels, image_id or "the scan"
+    if len(names) == 1:
+        return
+    takes = f"{bundle.name} takes {len(names)} channels ({', '.join(names)})"
+    held = len(files_of_channels(image))
+    if held > len(names):
+        raise InputError(f"{scan} has {held} channels; {takes}")
+    try:
+        channel_files(image, len(names), names)
+    except InputError as error:
+        way_out = "send the first as the scan's file and the others under 'channels', in this order"
+        raise InputError(f"{scan} has {held} of them, one file each: {takes}; {way_out}") from error
 
 
 def find_task(tasks: Mapping[str, BundleInferTask], model: Any) -> BundleInferTask:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from monailabel.utils.sessions import SessionInfo, Sessions
@@ -26,11 +28,14 @@ class CheckedSessions(Sessions):
         self._limit_bytes = limit_bytes
 
     def add_session(
-        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None, owner: str = ""
-    ) -> tuple[str, SessionInfo]:
-        """Keep a file for a while, for its owner; others may have to go for it."""
+        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None, owner: str = "",
+        channels: Sequence[Path] = (),
+    ) -> tuple[str, SessionInfo]:  # fmt: skip
+        """Keep a file, and those of further channels beside it, for a while; others may have to go for it."""
         session_id, info = super().add_session(data_file, expiry, uncompress, session_id)
-        info.meta[OWNER] = owner
+        for channel in channels:
+            shutil.move(channel, Path(info.image).with_name(channel.name))
+        info.meta |= {OWNER: owner, **({"channels": 1 + len(channels)} if channels else {})}
         self._write_meta_info(session_id, info)
         self._make_room(keep=session_id)
         return session_id, info

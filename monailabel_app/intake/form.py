@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from anyio import to_thread
 from fastapi import Request
@@ -16,9 +16,22 @@ from uncertaintyseg.errors import InputError
 
 MAX_FILES = 5000
 """In one request."""
+_CHANNELS = b"channels"
 
 
-async def received_files(request: Request, folder: Path) -> list[Path]:
+class Received(NamedTuple):
+    """The files of a request, by the field they came under, in order.
+
+    Attributes:
+        files: of a scan, whatever their field was called.
+        channels: of its further channels, under "channels".
+    """
+
+    files: list[Path]
+    channels: list[Path]
+
+
+async def received_files(request: Request, folder: Path) -> Received:
     """Write the files of a multipart request into a folder, under names of the client's.
 
     Raises:
@@ -38,16 +51,16 @@ async def received_files(request: Request, folder: Path) -> list[Path]:
         raise InputError(f"files: not a readable form ({error})") from error
     finally:
         parts.close()
-    if not parts.paths:
+    if not parts.received.files:
         raise InputError("files: none came; send one volume, or the DICOM slices of one series")
-    return parts.paths
+    return parts.received
 
 
 class _Parts:
     """What the parser calls: a part with a file name becomes a file, any other is passed over."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths: list[Path] = []
+        self.received = Received([], [])
         self._folder = folder
         self._file: BinaryIO | None = None
         self._name, self._value, self._disposition = b"", b"", b""
@@ -86,14 +99,15 @@ class _Parts:
         _, options = parse_options_header(self._disposition)
         if b"filename" not in options:
             return
-        if len(self.paths) == MAX_FILES:
+        count = sum(map(len, self.received))
+        if count == MAX_FILES:
             raise TooLargeError(f"files: more than {MAX_FILES}; send the slices of one series only")
         name = client_name(options[b"filename"].decode(errors="replace"))
         path = self._folder / name
         if path.exists():  # slices of different folders; no name of a client's begins with +
-            path = self._folder / f"+{len(self.paths)}_{name}"
+            path = self._folder / f"+{count}_{name}"
         self._file = path.open("xb")
-        self.paths.append(path)
+        (self.received.channels if options.get(b"name") == _CHANNELS else self.received.files).append(path)
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:

@@ -7,13 +7,14 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 from fastapi import UploadFile
 
+from monailabel_app.intake.channels import write_channels
 from monailabel_app.intake.label import read_label, read_layers
 from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
 from monailabel_app.intake.scan import write_scan
@@ -22,7 +23,7 @@ from monailabel_app.names import checked_name
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.scan_files import is_dicom
 from uncertaintyseg.data.segments import Segment
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 
 _OHIF_NAME = "label.bin"  # whatever its format
 _BLOCK = 2**20
@@ -35,45 +36,73 @@ class ReceivedScan(NamedTuple):
         stem: the client's name of its file, without .nii.gz and the like.
         path: of the NIfTI file that this server has written.
         checksum: SHA-256 of the client's file.
+        channels: paths of the further channels that it has written, in order.
     """
 
     stem: str
     path: Path
     checksum: str
+    channels: Sequence[Path] = ()
 
 
 @contextmanager
-def received_scan(upload: UploadFile) -> Iterator[ReceivedScan]:
-    """Take one scan; its file lasts as long as the context.
+def received_scan(upload: UploadFile, channels: Sequence[UploadFile] = ()) -> Iterator[ReceivedScan]:
+    """Take one scan; its files last as long as the context.
+
+    Args:
+        upload: its file, of several channels that of the first.
+        channels: those of the further ones, in order.
 
     Raises:
         InputError: The file is no scan that this server takes; the message names it as the client does.
         TooLargeError: It has too many voxels.
     """
-    with _kept(upload) as (path, checksum), tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        path, checksum = stack.enter_context(_kept(upload))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stem = path.name[: -len(suffix_of(path.name))]
+        if channels:
+            others = [stack.enter_context(_kept(channel))[0] for channel in channels]
+            written, *further = _write_channels([path, *others], folder, stem)
+            yield ReceivedScan(stem.removesuffix("_0000"), written, checksum, further)
+            return
         with open_volume(path) as volume:
-            stem = path.name[: -len(suffix_of(path.name))]
-            written = write_scan(volume, Path(folder), stem)
+            written = write_scan(volume, folder, stem)
         yield ReceivedScan(stem, written, checksum)
 
 
-def write_session(paths: Sequence[Path], folder: Path) -> Path:
-    """Write the scan that a client sent as one volume, or as the files of a DICOM series.
+def write_session(paths: Sequence[Path], folder: Path, channels: Sequence[Path] = ()) -> list[Path]:
+    """Write the scan that a client sent as one volume, as the files of a DICOM series, or as those of its channels.
 
     Args:
         paths: the client's files, in a folder of their own.
         folder: where the scan goes.
+        channels: files of the further channels, in order, where `paths` is one volume, the first.
+
+    Returns:
+        One file, or one for each channel.
 
     Raises:
         InputError: They are no scan that this server takes.
-        TooLargeError: It has too many voxels.
+        TooLargeError: It has too many voxels, or channels.
     """
     first = paths[0]
+    if channels and len(paths) > 1:
+        raise InputError("channels: a scan of several channels is one volume under 'files', and the others here")
+    if channels:
+        return _write_channels([first, *channels], folder, first.name[: -len(suffix_of(first.name))])
     with _unplaced(first.parent, first.name if len(paths) == 1 else "series"):
         if len(paths) > 1 or (is_dicom(first) and not first.name.lower().endswith(SUFFIXES)):
-            return write_scan(open_series(first.parent), folder, "series")
+            return [write_scan(open_series(first.parent), folder, "series")]
         with open_volume(first) as volume:
-            return write_scan(volume, folder, first.name[: -len(suffix_of(first.name))])
+            return [write_scan(volume, folder, first.name[: -len(suffix_of(first.name))])]
+
+
+def _write_channels(paths: Sequence[Path], folder: Path, stem: str) -> list[Path]:
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(_unplaced(path.parent))
+        return write_channels(paths, folder, stem)
 
 
 @contextmanager

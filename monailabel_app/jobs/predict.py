@@ -39,6 +39,7 @@ class Predict(Work):
     threshold: str | None = None
     structures: tuple[str, ...] | None = None
     roi: tuple[tuple[int, int], ...] | None = None
+    force: bool = False
 
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
@@ -72,6 +73,7 @@ class Predict(Work):
             threshold=self.threshold,
             halvings=halvings,
         )
+        predictor.force = self.force
         prediction = predictor.predict(
             Path(self.image),
             seed=self.seed,

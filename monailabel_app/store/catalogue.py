@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
 from monailabel_app.names import checked_name
+from monailabel_app.store.channels import joined
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.scan_files import is_dicom
 from uncertaintyseg.errors import InputError
@@ -58,7 +59,9 @@ class Catalogue:
     skipped: dict[str, str]
 
 
-def find_scans(folder: Path) -> Catalogue:
+def find_scans(
+    folder: Path, counts: Collection[int] = (), labelled: Collection[str] = (), cases: Collection[str] = ()
+) -> Catalogue:
     """Look through a studies folder; names and the first bytes of DICOM files are read, never voxels.
 
     Links to files and to folders of DICOM slices are served: removing such a scan removes the link. Behind a link to
@@ -66,6 +69,9 @@ def find_scans(folder: Path) -> Catalogue:
 
     Args:
         folder: of the studies.
+        counts: of channels that a scan may have beside one.
+        labelled: ids of what has labels, see `channels.joined`.
+        cases: ids of scans of several channels that are known.
 
     Raises:
         InputError: It cannot be read.
@@ -87,6 +93,8 @@ def find_scans(folder: Path) -> Catalogue:
         ahead += look.folders
         found |= {path: SEPARATOR.join((*path.relative_to(folder).parent.parts, name)) for path, name in look.found}
         skipped |= look.skipped
+    if counts or cases:
+        found = joined(found, counts, set(labelled), cases)
     scans = dict(_named(found, folder, skipped))
     return Catalogue(
         dict(sorted(scans.items())),

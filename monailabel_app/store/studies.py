@@ -8,18 +8,20 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from monailabel_app import preflight
 from monailabel_app.errors import StudiesAwayError
 from monailabel_app.store import files, importing
+from monailabel_app.store.channels import is_case
 from monailabel_app.store.exports import RECORDS, Exports, changed_by_others
 from monailabel_app.store.labels import FOLDER as LABELS
 from monailabel_app.store.labels import PUBLISH, REMOVE, Check, LabelFiles, printable
 from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
 from monailabel_app.store.versions import FOLDER, VersionFiles
+from uncertaintyseg.data.channels import files_of_channels
 from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,9 @@ logger = logging.getLogger(__name__)
 _TOLD = 100  # files that are not served, in the log at once
 
 Note = Callable[[Version], None]
-Find = Callable[[], tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]]
-"""Returns the scans, each with its file (below the folder) and what is noted of a new one; and what is skipped."""
+Find = Callable[[Records], tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]]
+"""Gets the records and returns the scans, each with its file (below the folder) and what is noted of a new one; and
+what is skipped."""
 
 
 class Studies:
@@ -111,7 +114,7 @@ class Studies:
         self._finish()
         while True:
             before = self.records.scans
-            scans, skipped = self._find()  # takes its time where there are many, so nobody waits for it
+            scans, skipped = self._find(self.records)  # takes its time where there are many, so nobody waits for it
             with self.records.lock:
                 if before == self.records.scans:
                     self._take_up(scans)
@@ -184,36 +187,48 @@ class Studies:
             self.records.delete_label(image, tag)
             self._post_removal(path)
 
-    def add_image(self, image: str, source: Path, suffix: str, info: dict[str, Any], note: Callable[[], None]) -> None:
-        """Take a copy of a scan into the folder; `note` is called in the same transaction. Raises as `save_label`."""
+    def add_image(
+        self, image: str, sources: Mapping[str, Path], info: dict[str, Any], note: Callable[[], None]
+    ) -> None:
+        """Take a copy of a scan into the folder; `note` is called in the same transaction. Raises as `save_label`.
+
+        Args:
+            image: Its id.
+            sources: Its file, or that of each channel, the first one first, by the name that it gets.
+            info: What is noted of it.
+            note: See above.
+        """
         self.check_here()
-        path = self.folder / f"{image}{suffix}"
-        with _told(path):
-            staged = files.stage(source, self.folder)
-        try:
-            with self.records.lock:
-                if path.exists() or path.is_symlink():
-                    raise InputError(f"there is a file {path.name} already; choose another id")
+        paths = [self.folder / name for name in sources]
+        with contextlib.ExitStack() as stack:
+            staged = []
+            for path, source in zip(paths, sources.values(), strict=True):
                 with _told(path):
-                    files.settle(staged, path)
-                try:
+                    staged.append(files.stage(source, self.folder))
+                stack.callback(_forget, staged[-1])
+            with self.records.lock:
+                for path in paths:
+                    if path.exists() or path.is_symlink():
+                        raise InputError(f"there is a file {path.name} already; choose another id")
+                with contextlib.ExitStack() as undo:
+                    for path, copy in zip(paths, staged, strict=True):
+                        undo.callback(_forget, path)
+                        with _told(path):
+                            files.settle(copy, path)
                     with self.records.transaction():
-                        self.records.put_image(image, path.name, {**info, "ts": int(time.time()), "name": path.name})
+                        name = paths[0].name
+                        self.records.put_image(image, name, {**info, "ts": int(time.time()), "name": name})
                         note()
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        path.unlink(missing_ok=True)
-                    raise
+                    undo.pop_all()
                 self.present.add(image)
-        finally:
-            with contextlib.suppress(OSError):
-                staged.unlink(missing_ok=True)
 
     def remove_image(self, image: str) -> None:
         """Remove a scan, its labels and all their versions."""
         with self.records.transaction():
             file, _ = self.records.image(image)
-            scan = files.files_of_scan(self.folder / file)
+            first = self.folder / file
+            channels = files_of_channels(first) if is_case(image, file) else [first]
+            scan = [part for channel in channels for part in files.files_of_scan(channel)]
             paths = [*scan, *(self.labels.path(label.version) for label in self.records.labels(image))]
             contents = {(version.sha256, version.suffix) for version in self.records.versions(image)}
             self.records.delete_image(image)
@@ -275,6 +290,11 @@ class Studies:
         if folder == LABELS and path.parent.parent.name == LABELS:
             return self.labels.counts(path)
         return path.relative_to(self.folder).as_posix() in {file for file, _ in self.records.images().values()}
+
+
+def _forget(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _open_records(path: Path, lock: threading.RLock, say: Callable[[str], None]) -> Records:

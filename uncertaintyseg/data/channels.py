@@ -136,6 +136,18 @@ def scans_in(image: Image) -> dict[str, Image]:
     return {path.name[: -len(_suffix(path))].removesuffix("_0000"): path for path in first}
 
 
+def files_of_channels(path: Path) -> list[Path]:
+    """Every channel's file of a scan whose first is `<case>_0000`; of any other the file alone."""
+    suffix = _suffix(path)
+    stem = path.name[: len(path.name) - len(suffix)]
+    if not suffix or not stem.endswith("_0000"):
+        return [path]
+    files = [path]
+    while (following := _as_it_is(path.with_name(f"{stem.removesuffix('_0000')}_{len(files):04d}{suffix}"))).is_file():
+        files.append(following)
+    return files
+
+
 def _as_it_is(file: Path) -> Path:
     """The same name with the ending that it has on the disk, where it is not that of the first channel."""
     if file.exists():

@@ -26,6 +26,6 @@ def request(*names: str) -> Request:
 
 def test_files_of_the_same_name_are_all_kept_and_the_first_keeps_its_name(tmp_path):
     names = ["2_a", "a", "a", "b/a", "2_a", "a"]
-    found = anyio.run(received_files, request(*names), tmp_path)
+    found = anyio.run(received_files, request(*names), tmp_path).files
     assert found[0].name == "2_a"
     assert [path.read_text(encoding="utf-8") for path in found] == [str(number) for number in range(len(names))]

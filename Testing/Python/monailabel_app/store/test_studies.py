@@ -361,10 +361,10 @@ def test_looking_ends_though_somebody_writes_notes_meanwhile(datastore, monkeypa
     find = datastore._studies._find
     looks = []
 
-    def slow():
+    def slow(records):
         looks.append(1)
         datastore.update_image_info("a", {"ward": len(looks)})
-        return find()
+        return find(records)
 
     monkeypatch.setattr(datastore._studies, "_find", slow)
     datastore.refresh()
