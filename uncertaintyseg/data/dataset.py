@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uncertaintyseg.data.anatomy import known, match_names
-from uncertaintyseg.data.layouts import Case, find_layout
-from uncertaintyseg.data.layouts.cases import Facts
+from uncertaintyseg.data.cases import Facts
+from uncertaintyseg.data.layouts import Case, find_layout, volumes_in
 from uncertaintyseg.data.naming import facts_of_files
 from uncertaintyseg.data.palette import rgb_of
 from uncertaintyseg.errors import InputError
@@ -101,6 +101,7 @@ def read_dataset(
     if structures is not None:
         named = _chosen(folder, named, structures)
     names, values = _numbered(folder, named)
+    _check_folders(cases, names)
     ignored = [value for value, name in named.items() if name == "ignore"]
     return DataSet(
         folder,
@@ -139,6 +140,18 @@ def _numbered(folder: Path, named: Mapping[int, str]) -> tuple[list[str], dict[i
     ids = {name: number for number, name in enumerate(names, start=1)} | {_ASIDE[0]: 0}
     values = {value: ids[name] for value, name in named.items() if name in ids and value}
     return names, {} if all(value == number for value, number in values.items()) else values
+
+
+def _check_folders(cases: Sequence[Case], names: Sequence[str]) -> None:
+    """Refuse a case whose label is a folder without a file for one of the structures."""
+    for case in cases:
+        if case.label is None or not case.label.is_dir():
+            continue
+        if absent := set(names) - set(match_names(volumes_in(case.label), names).values()):
+            raise InputError(
+                f"{case.label}: case {case.id} has no volume of '{min(absent)}', which others have: write an empty one "
+                "where the structure is absent, leave the case out, or choose with --structures."
+            )
 
 
 def _regions(regions: Mapping[str, list[int]], values: Mapping[int, int]) -> dict[str, list[int]]:

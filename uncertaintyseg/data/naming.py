@@ -7,7 +7,8 @@ from pathlib import Path
 
 from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.case_labels import IGNORE_NAME
-from uncertaintyseg.data.layouts.cases import Case, Facts
+from uncertaintyseg.data.cases import Case, Facts
+from uncertaintyseg.data.layouts import volumes_in
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
@@ -17,7 +18,9 @@ _MOST_VALUES = 2000  # as many as there are segments at the most
 
 
 def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
-    """Names of the structures in the labels of cases; without names the labels are read, to find their numbers.
+    """Names of the structures in the labels of cases, in the order of their first appearance.
+
+    Those of a folder are its files'. Without names the labels are read, to find their numbers.
 
     Args:
         cases: those without a label are passed over.
@@ -27,10 +30,10 @@ def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
         InputError: A label cannot be read, holds more numbers than a label has, or only some have names.
     """
     files = [case.label for case in cases if case.label is not None]
-    segments = {path: segments_in(path) for path in files}
-    named = [path for path in files if segments[path]]
+    names_in = {path: _names_in(path) for path in files}
+    named = [path for path in files if names_in[path]]
     if named and len(named) < len(files):
-        nameless = next(path for path in files if not segments[path])
+        nameless = next(path for path in files if not names_in[path])
         raise InputError(
             f"{nameless}: its structures have no names, those of {named[0].name} have: save all labels in one way, or "
             "say with --labels what the numbers are, such as 1=liver,2=tumour."
@@ -39,12 +42,16 @@ def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
         return _numbers(files, ignore)
     names: list[str] = []
     for path in files:
-        ours = [segment.name for segment in segments[path]]
-        names += [name for name in dict.fromkeys(ours) if name not in match_names(ours, names)]
+        same = match_names(names_in[path], names)
+        names += [name for name in dict.fromkeys(names_in[path]) if name not in same]
     structures = [name for name in names if name.casefold() not in (_BACKGROUND, IGNORE_NAME)]
     found = dict(enumerate(structures, start=1))
     ignored = any(name.casefold() == IGNORE_NAME for name in names)
     return Facts(found, ignore=len(found) + 1 if ignored else None)
+
+
+def _names_in(label: Path) -> list[str]:
+    return list(volumes_in(label)) if label.is_dir() else [segment.name for segment in segments_in(label)]
 
 
 def _numbers(files: Sequence[Path], ignore: int | None) -> Facts:

@@ -7,12 +7,9 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from uncertaintyseg.data.cases import Case
 from uncertaintyseg.errors import InputError
-
-if TYPE_CHECKING:  # `layouts` names `training_parts`
-    from uncertaintyseg.data.layouts import Case
 
 SPLIT_NAMES = ("train", "validation", "calibration", "test")
 _SPLITS = Path(__file__).parent / "splits"

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from uncertaintyseg.data.cases import Case, Layout, by_scan, volumes
 from uncertaintyseg.data.layouts import nnunet, own
-from uncertaintyseg.data.layouts.cases import Case, Layout, by_scan, volumes
+from uncertaintyseg.data.layouts.brats import BRATS
+from uncertaintyseg.data.layouts.btcv import BTCV
+from uncertaintyseg.data.layouts.kits import KITS
 from uncertaintyseg.data.layouts.lits import LITS
 from uncertaintyseg.data.layouts.nnunet import DECATHLON, NNUNET
 from uncertaintyseg.data.layouts.own import OWN
@@ -24,7 +27,7 @@ __all__ = [
 
 DATA_VARIABLE = "UNCERTAINTYSEG_DATA"
 """Environment variable naming the folder that holds real data sets."""
-LAYOUTS = (OWN, NNUNET, DECATHLON, TOTALSEGMENTATOR, LITS)
+LAYOUTS = (OWN, NNUNET, DECATHLON, BTCV, TOTALSEGMENTATOR, KITS, BRATS, LITS)
 """Known layouts in the order in which they are tried; the last ones look the longest."""
 
 _BESIDE = ((own.IMAGES, own.LABELS), (nnunet.IMAGES, nnunet.LABELS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from uncertaintyseg.data.layouts.cases import Case, Facts, Layout, add
+from uncertaintyseg.data.cases import Case, Facts, Layout, add
 
 _NAMES = {1: "liver", 2: "tumor"}
 

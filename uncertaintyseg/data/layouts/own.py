@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from uncertaintyseg.data.layouts.cases import Case, Facts, Layout
-from uncertaintyseg.data.layouts.pairs import pairs
+from uncertaintyseg.data.cases import Case, Layout
+from uncertaintyseg.data.layouts.pairs import described_facts, pairs
 
 IMAGES, LABELS = "images", "labels"
 
@@ -14,8 +14,4 @@ def _find(folder: Path) -> list[Case]:
     return pairs(folder, IMAGES, LABELS) if (folder / IMAGES).is_dir() else []
 
 
-def _facts(_folder: Path, _cases: list[Case]) -> Facts:
-    return Facts()
-
-
-OWN = Layout("own", "images/ with labels/ beside it", _find, _facts)
+OWN = Layout("own", "images/ with labels/ beside it", _find, described_facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from uncertaintyseg.data.layouts.cases import Case, Facts, Layout, volumes
+from uncertaintyseg.data.cases import Case, Facts, Layout, volumes
 
 _IMAGES = {"ct.nii.gz": "CT", "mri.nii.gz": "MR"}
 
