@@ -65,6 +65,21 @@ class Measured(NamedTuple):
     problems: list[Problem]
 
 
+class Volumes(NamedTuple):
+    """A case as it is read, its axes turned to RAS+."""
+
+    channels: list[np.ndarray]
+    """float32 `[X, Y, Z]` each."""
+    ids: np.ndarray
+    """int32 `[X, Y, Z]`, our ids, -1 where nobody said what is there."""
+    spacing: tuple[float, float, float]
+    """In mm."""
+    orientation: str
+    """Of the axes of the file, such as "LPS"."""
+    unknown: dict[int, int]
+    """How many voxels of the label have which number that nobody explained."""
+
+
 class _Drawn(NamedTuple):
     ids: np.ndarray
     """int32, -1 where nobody said what is there."""
@@ -93,37 +108,53 @@ def _measured(case: Case, meaning: Meaning) -> Measured:
     except InputError as error:
         return Measured(None, [Problem(case.id, "channels", str(error), "error")])
     problems = _further_channel(case, files)
-    arrays, affine = _channels(files, meaning.channels)
-    drawn = _label(case, meaning, files[0], arrays[0], affine)
-    turn = io_orientation(affine)
-    ras = [apply_orientation(array, turn) for array in arrays]
-    ids = apply_orientation(drawn.ids, turn)
-    spacing = np.abs(np.asarray(spacing_mm(affine)))[np.argsort(turn[:, 0])]
-    counts = _counts(ids)
-    pass_ = _Pass(case.id, ids, counts, len(ras))
-    for number, array in enumerate(ras):
+    volumes = _read(case, meaning, files)
+    ids, counts = volumes.ids, _counts(volumes.ids)
+    pass_ = _Pass(case.id, ids, counts, len(volumes.channels))
+    for number, array in enumerate(volumes.channels):
         pass_.channel(number, array)
-    problems += [
-        problem for file, found in zip(files, pass_.found, strict=True) for problem in _image(case, file, found)
-    ]
+        problems += _image(case, files[min(number, len(files) - 1)], pass_.found[number])
     if ids.size < _FEWEST:
         text = f"{files[0]}: {by(ids.shape)} voxels, {ids.size} in all: nothing to learn from. Leave it out."
         problems.append(Problem(case.id, "size", text, "error"))
     facts = CaseFacts(
         case.id,
         tuple(int(n) for n in ids.shape),
-        tuple(float(s) for s in spacing),
+        volumes.spacing,
         pass_.cropped_shape(),
-        "".join(aff2axcodes(affine)),
+        volumes.orientation,
         [found.intensities(counts) for found in pass_.found],
         {number: count for number, count in counts.items() if number > 0},
         counts.get(IGNORED, 0) / ids.size,
-        drawn.unknown,
+        volumes.unknown,
         sum(found.nonfinite for found in pass_.found),
         pass_.image_hash.hexdigest(),
         _hash(ids) if any(number > 0 for number in counts) else None,
     )
     return Measured(facts, problems)
+
+
+def read_volumes(case: Case, meaning: Meaning) -> Volumes:
+    """Read the scan and the label of a case.
+
+    Raises:
+        InputError: One of them cannot be read, or they lie on different grids.
+    """
+    return _read(case, meaning, channel_files(case.image, meaning.channels))
+
+
+def _read(case: Case, meaning: Meaning, files: Sequence[Path]) -> Volumes:
+    arrays, affine = _channels(files, meaning.channels)
+    drawn = _label(case, meaning, files[0], arrays[0], affine)
+    turn = io_orientation(affine)
+    along = np.argsort(turn[:, 0])  # the file's axis that runs along R, A and S
+    return Volumes(
+        [apply_orientation(array, turn) for array in arrays],
+        apply_orientation(drawn.ids, turn),
+        tuple(float(spacing_mm(affine)[axis]) for axis in along),
+        "".join(aff2axcodes(affine)),
+        drawn.unknown,
+    )
 
 
 def _further_channel(case: Case, files: Sequence[Path]) -> list[Problem]:

@@ -224,6 +224,19 @@ def test_several_channels_are_measured_each_in_its_unit(tmp_path):
     )
 
 
+def test_channels_in_one_file_are_those_of_several(tmp_path):
+    images = [small_cases.scan(17), small_cases.scan(18) * 50]
+    small_cases.write_case(tmp_path, "a", images, small_cases.label())
+    label = tmp_path / "labelsTr" / "a.nii.gz"
+    apart, _ = measure(Case("a", tmp_path / "imagesTr" / "a_0000.nii.gz", label), replace(ONE, channels=2))
+    affine = np.diag([*small_cases.SPACING, 1.0])
+    nib.save(nib.Nifti1Image(np.stack(images, -1), affine), tmp_path / "both.nii.gz")
+    both, problems = measure(Case("a", tmp_path / "both.nii.gz", label), replace(ONE, channels=2))
+    assert problems == []
+    assert both.image_hash == apart.image_hash
+    assert [channel.mean for channel in both.channels] == [channel.mean for channel in apart.channels]
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_channel_too_many_or_too_few_is_told(tmp_path, count):
     small_cases.write_case(tmp_path, "a", [small_cases.scan(13)] * 2, small_cases.label())
