@@ -23,6 +23,9 @@ class ReadCased(MapTransform):
         labels: Name to class id of the structures; names find the files where a label is a folder of binary volumes.
         channels: How many channels a scan has, one file each.
 
+    Attributes:
+        reading: How labels are read, `ignore` and `values` of `read_case_label`: a model says so in its metadata.
+
     Raises:
         InputError: For a file that cannot be used; the message names it.
     """
@@ -30,13 +33,14 @@ class ReadCased(MapTransform):
     def __init__(self, labels: Mapping[str, int], channels: int = 1) -> None:
         super().__init__(("image", "label"), allow_missing_keys=True)
         self.labels, self.channels = dict(labels), channels
+        self.reading: dict[str, Any] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = dict(data)
         if not isinstance(data["image"], MetaTensor):
             data["image"] = read_channels(data["image"], self.channels)
         if "label" in data:
-            data["label"] = read_case_label(labelled_case(data), self.labels, like=data["image"])
+            data["label"] = read_case_label(labelled_case(data), self.labels, like=data["image"], **self.reading)
         return data
 
 

@@ -122,7 +122,7 @@ def audit_case(predictor: Predictor, case: Case, label_map: Mapping[str, str] | 
     """
     scan = read_scan(case.image)
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    mapped = read_mapped_label(case, ids, label_map or {}, like=scan, ignore=predictor.bundle.uncertainty.ignore)
+    mapped = read_mapped_label(case, ids, label_map or {}, like=scan, **predictor.bundle.label_reading)
     label = mapped[0].numpy()
     if (label == IGNORED).all():
         raise InputError(f"{case.label}: none of its voxels has a verdict, so there is nothing to audit.")

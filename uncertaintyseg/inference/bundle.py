@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.channel_names import channel_names
 from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.inference.label_shift import read_shift
+from uncertaintyseg.inference.metadata import Uncertainty
 from uncertaintyseg.inference.weights import load_weights, save_weights
-from uncertaintyseg.wire import ChannelRange, Label, LabelShift, Modality
+from uncertaintyseg.wire import Label, LabelShift, Modality
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -32,68 +33,6 @@ INFERENCE = Path("configs") / "inference.json"
 TRAINING = Path("configs") / "train.json"
 CALIBRATION = Path("calibration.json")
 SHIFT = Path("label_shift.json")
-
-
-class Base(BaseModel):
-    """The model whose network another one uses; it stores only what it adds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    checksum: str
-
-
-class Part(BaseModel):
-    """One network of a model that is put together from several; a later one wins where both find a structure.
-
-    Attributes:
-        folder: its model folder, within that of the whole.
-        labels: id in the whole of each of its structures.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    folder: str = Field(pattern=r"^parts/[A-Za-z0-9_ .()+-]*[A-Za-z0-9_)]$")
-    labels: list[int]
-
-
-class Uncertainty(BaseModel):
-    """The `uncertainty` section of a bundle's metadata.
-
-    Attributes:
-        task: what is segmented; models of one task can stand for one another.
-        head: name of the head.
-        maps: names of the risk maps.
-        labels: the structures.
-        modality: of the scans it was made for, where its maker says so.
-        ignore: id that marks voxels of a label as not labelled: nothing is learnt from them, and nothing judged there.
-        channel_ranges: intensities of the training scans' foreground, in the order of the channels; they tell channels
-            that were swapped (`data.channel_checks`).
-        origin: where an imported model came from: "source", "folder" (its name), "folds", "trainer",
-            "checkpoint_sha256", "trusted".
-        base: the model it was derived from, where it stores only its own tensors.
-        parts: the networks it is put together from, where it has none of its own.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    task: str
-    head: str
-    maps: list[str]
-    labels: list[Label]
-    modality: Modality | None = None
-    ignore: int | None = None
-    channel_ranges: list[ChannelRange] | None = None
-    origin: dict[str, Any] | None = None
-    base: Base | None = None
-    parts: list[Part] | None = None
-
-    @field_validator("labels")
-    @classmethod
-    def _ids_are_class_indices(cls, labels: list[Label]) -> list[Label]:
-        if [label.id for label in labels] != list(range(1, len(labels) + 1)):
-            raise ValueError("ids must be 1, 2, 3, ... in this order: they are the network's class indices")
-        return labels
 
 
 @dataclass(frozen=True)
@@ -131,8 +70,8 @@ class Bundle:
             section = Uncertainty.model_validate(metadata["uncertainty"])
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise BundleError(f"{path}: field 'uncertainty.{field}': {first['msg']}.") from error
+            field = ".".join(("uncertainty", *map(str, first["loc"])))
+            raise BundleError(f"{path}: field '{field}': {first['msg']}.") from error
         return cls(folder, metadata.get("description", ""), section)
 
     @property
@@ -159,6 +98,11 @@ class Bundle:
     def modality(self) -> Modality | None:
         """What it was trained on, "CT" or "MR"; None where nobody has said."""
         return self.uncertainty.modality
+
+    @property
+    def label_reading(self) -> dict[str, Any]:
+        """How a label of its data set is read: `ignore` and `values` of `data.case_labels.read_case_label`."""
+        return {"ignore": self.uncertainty.ignore, "values": self.uncertainty.values}
 
     @cached_property
     def channels(self) -> list[str]:
@@ -279,7 +223,13 @@ class Bundle:
             BundleError: when the configuration makes none, or there is no base to take it from.
         """
         self.base  # noqa: B018 - refused by name, before anything is built
-        return self._built("preprocessing")
+        from uncertaintyseg.data.transforms import ReadCased  # brings MONAI
+
+        found = self._built("preprocessing")
+        for transform in getattr(found, "transforms", ()):
+            if isinstance(transform, ReadCased):
+                transform.reading = self.label_reading
+        return found
 
     def network(self, weights: bool = True) -> Segmenter:
         """The network, with its weights unless told otherwise, in evaluation mode; a base's are always loaded.

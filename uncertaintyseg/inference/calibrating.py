@@ -117,7 +117,7 @@ def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collecti
     """
     ids = {item.name: item.id for item in bundle.labels}
     try:
-        label = read_case_label(case, ids, like=read_scan(case.image), ignore=bundle.uncertainty.ignore)
+        label = read_case_label(case, ids, like=read_scan(case.image), **bundle.label_reading)
     except InputError as error:
         raise InputError(f"case {case.id}: {error}") from error
     reference = label[0].numpy()

@@ -70,7 +70,7 @@ def evaluate(
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    scores = _Scores(ids, predictor.bundle.uncertainty.ignore)
+    scores = _Scores(ids, predictor.bundle.label_reading)
     failed: dict[str, str] = {}
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
@@ -93,8 +93,8 @@ def evaluate(
 class _Scores:
     """What is known of the cases so far: a row a case, and pooled voxels."""
 
-    def __init__(self, ids: Mapping[str, int], ignore: int | None = None) -> None:
-        self.ids, self.ignore = ids, ignore
+    def __init__(self, ids: Mapping[str, int], reading: Mapping[str, Any]) -> None:
+        self.ids, self.reading = ids, reading
         self.rows: list[dict[str, Any]] = []
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
@@ -115,7 +115,7 @@ class _Scores:
 
     def _add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
         scan = read_scan(case.image)
-        label = read_case_label(case, self.ids, like=scan, ignore=self.ignore)
+        label = read_case_label(case, self.ids, like=scan, **self.reading)
         reference, known, own = label[0].numpy(), None, prediction.label
         if IGNORED in reference:  # nothing is judged there: background on both sides, and no voxel of any mean
             known = reference != IGNORED
@@ -142,7 +142,7 @@ class _Scores:
                 "nll": nll,
                 "brier": brier,
                 "certainty": certainty(entropy, reference > 0, classes),
-                "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids),
+                "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids, self.reading["values"]),
                 "score": prediction.case_score,
                 "regions": [region.model_dump() for region in prediction.regions],
                 "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
@@ -230,12 +230,17 @@ def _known(known: np.ndarray | None, *parts: Any) -> Iterator[Any]:
 
 
 def _against_raters(
-    case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], scan: MetaTensor, ids: Mapping[str, int]
+    case: Case,
+    prediction: Prediction,
+    drawn: Iterable[np.ndarray],
+    scan: MetaTensor,
+    ids: Mapping[str, int],
+    values: Mapping[int, int] | None,
 ) -> dict[str, float] | None:
     """The row of a case against its raters; None where there are fewer than two."""
     if len(case.raters) < 2:
         return None
-    raters = (label[0].numpy() for label in read_case_raters(case, ids, like=scan))
+    raters = (label[0].numpy() for label in read_case_raters(case, ids, like=scan, values=values))
     intervals = {row.id: row.volume_ml_95 for row in prediction.structures}
     voxel = voxel_volume_ml(prediction.affine)
     return rater_scores(drawn, raters, len(ids) + 1, prediction.maps, intervals, voxel)._asdict()

@@ -170,8 +170,8 @@ def _measure(predictor: Predictor, cases: list[Case]) -> dict[str, list[float | 
     found: dict[str, list[float | None]] = {name: [] for name in names}
     for case in cases:
         label = predictor.predict(case.image, samples=_LABEL_ALONE).label
-        ignore = predictor.bundle.uncertainty.ignore
-        reference = read_case_label(case, names, like=read_scan(case.image), ignore=ignore)[0].numpy()
+        reading = predictor.bundle.label_reading
+        reference = read_case_label(case, names, like=read_scan(case.image), **reading)[0].numpy()
         known = reference != IGNORED
         for name, class_id in names.items():
             value = dice((label == class_id) & known, reference == class_id)

@@ -1,0 +1,87 @@
+"""What a bundle's metadata says of labels: numbers of a data set that are not class ids, and regions of several."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from uncertaintyseg.data.case_labels import IGNORED
+from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.inference.bundle import METADATA, Bundle, shipped_models
+from uncertaintyseg.inference.evaluation import evaluate
+from uncertaintyseg.inference.predictors import load_predictor
+from uncertaintyseg.training.loading import read_labelled
+
+SHAPE, AFFINE = (24, 24, 24), np.eye(4)
+
+
+def bundle_with(folder, **said) -> Bundle:
+    shutil.copytree(shipped_models() / "hippocampus_deterministic", folder / "model", dirs_exist_ok=True)
+    path = folder / "model" / METADATA
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    metadata["uncertainty"] |= said
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+    return Bundle.load(folder / "model")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set in which 10 is anterior, 4 posterior, 9 not judged, and 7 nothing to learn."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[4:8], label[8:12], label[12:16], label[16:18] = 10, 4, 9, 7
+    scan = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    for folder, array in (("images", scan), ("labels", label), ("raters", label)):
+        path = tmp_path / "data" / folder / ("a.nii.gz" if folder != "raters" else "a_1.nii.gz")
+        path.parent.mkdir(parents=True)
+        write_volume(path, array, AFFINE)
+    return tmp_path / "data"
+
+
+READING = {"values": {"10": 1, "4": 2, "7": 0}, "ignore": 9}
+
+
+def test_numbers_of_a_data_set_become_the_models_ids_when_it_learns(tmp_path, data):
+    bundle = bundle_with(tmp_path, **READING)
+    assert bundle.label_reading == {"ignore": 9, "values": {10: 1, 4: 2, 7: 0}}
+    (item,) = read_labelled(bundle, read_cases(data), "training", lambda *_: None)
+    counts = dict(zip(*np.unique(np.asarray(item["label"]), return_counts=True), strict=True))
+    assert counts[1] == counts[2] == counts[IGNORED] == 4 * 24 * 24
+
+
+def test_they_do_when_it_is_judged(tmp_path, data):
+    bundle = bundle_with(tmp_path, **READING)
+    (row,) = evaluate(load_predictor(bundle, "cpu"), read_cases(data))["cases"]
+    assert row["ignored_voxels"] == 4 * 24 * 24
+    assert row["dice"].keys() == {"anterior", "posterior"}
+
+
+def test_a_number_outside_of_the_map_names_the_file_and_the_number(tmp_path, data):
+    bundle = bundle_with(tmp_path, values={"10": 1, "4": 2})
+    with pytest.raises(InputError, match=r"a\.nii\.gz: case .* has the value 7, which is none of 0, 4, 10"):
+        read_labelled(bundle, read_cases(data), "training", lambda *_: None)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: case a has the value 7"):
+        evaluate(load_predictor(bundle, "cpu"), read_cases(data))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"values": {"1": 3}}, "id of one of the labels"),
+        ({"values": {"-1": 1}}, "id of one of the labels"),
+        ({"values": {"x": 1}}, "field 'uncertainty.values"),
+        ({"regions": {"whole": [1, 3]}}, "list of ids of the labels"),
+        ({"regions": {"whole": []}}, "list of ids of the labels"),
+    ],
+)
+def test_metadata_that_leads_to_no_class_is_refused(tmp_path, said, message):
+    with pytest.raises(BundleError, match=message):
+        bundle_with(tmp_path, **said)
+
+
+def test_regions_are_kept(tmp_path):
+    assert bundle_with(tmp_path, regions={"whole": [1, 2]}).uncertainty.regions == {"whole": [1, 2]}
