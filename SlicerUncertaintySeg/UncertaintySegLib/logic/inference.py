@@ -118,6 +118,8 @@ class Inference:
 
         def ask(anyway: bool) -> None:
             asked = {**arguments, "anyway": anyway}
+            if anyway and len(model.channels) > 1:  # whoever was asked said that the channels are right
+                asked["params"] = {**params, "force": True}
             session.ask("infer", asked, checked, stage=_("Waiting for the server"))
 
         def checked(answer: dict[str, Any]) -> None:

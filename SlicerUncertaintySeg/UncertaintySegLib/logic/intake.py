@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -32,29 +33,34 @@ class Intake:
         self.may_leave = may_leave
         self.opened = opened
 
-    def send(self, volume: slicer.vtkMRMLScalarVolumeNode | None, image: str) -> None:
+    def send(
+        self,
+        volume: slicer.vtkMRMLScalarVolumeNode | None,
+        image: str,
+        channels: Mapping[str, slicer.vtkMRMLScalarVolumeNode | None] | None = None,
+    ) -> None:
         """Upload a volume, which whoever calls has asked the user for, and make it the case.
 
         Args:
-            volume: A node of the scene. It stays the user's own.
+            volume: A node of the scene. It stays the user's own, and the case is shown on it.
             image: Id that the scan gets on the server.
+            channels: Of a scan of several channels all of them by name, the volume itself first.
         """
         session = self.session
         if session.busy or (session.scene.edited and not self.may_leave()):
             return
         try:
-            intake.check_volume(volume)
-            if not _SAFE_ID.fullmatch(image):
-                raise SceneError(_("A name on the server has letters, digits, '-', '_' and '.' only, no spaces."))  # noqa: TRY301
-            file = session.folder / "uploads" / f"{image}.nii"
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            nodes.write_volume(volume, file)
+            files = self._written(volume, image, channels or {})
         except (SceneError, OSError) as error:
             session.fail(str(error))
             return
 
+        def clear() -> None:
+            for file in files:
+                file.unlink(missing_ok=True)
+
         def done(answer: dict[str, Any]) -> None:
-            file.unlink(missing_ok=True)
+            clear()
             session.cases_changed.emit()
             if volume.GetScene() is None:
                 text = _("{case} is on the server, but its volume left the scene meanwhile: open it from the table.")
@@ -66,9 +72,31 @@ class Intake:
             session.say(_("{case} is on the server: run a model on it.").format(case=answer["image"]))
 
         def failed(error: Exception) -> None:
-            file.unlink(missing_ok=True)
+            clear()
             session.fail(error)
 
         stage = _("Uploading {volume}").format(volume=volume.GetName())
-        arguments = {"file": str(file), "image": image, **lease_arguments(session)}
+        arguments = {"file": str(files[0]), "image": image, **lease_arguments(session)}
+        if files[1:]:
+            arguments["channels"] = [str(file) for file in files[1:]]
         session.ask("upload_scan", arguments, done, stage=stage, failed=failed)
+
+    def _written(
+        self,
+        volume: slicer.vtkMRMLScalarVolumeNode | None,
+        image: str,
+        channels: Mapping[str, slicer.vtkMRMLScalarVolumeNode | None],
+    ) -> list[Path]:
+        """Write what is sent, and return the files, one a channel. Raises `SceneError` where it cannot be."""
+        intake.check_volume(volume)
+        if channels:
+            intake.check_channels(channels)
+        if not _SAFE_ID.fullmatch(image):
+            raise SceneError(_("A name on the server has letters, digits, '-', '_' and '.' only, no spaces."))
+        sent = [volume, *list(channels.values())[1:]]
+        names = [image, *(f"{image}_{number:04d}" for number in range(1, len(sent)))]
+        files = [self.session.folder / "uploads" / f"{name}.nii" for name in names]
+        files[0].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for node, file in zip(sent, files):
+            nodes.write_volume(node, file)
+        return files

@@ -137,6 +137,10 @@ def _provenance(report: Report) -> str:
     known = report.result.provenance
     facts = [f"{key.replace('_', ' ')}: {known[key]}" for key in _PROVENANCE if known.get(key) is not None]
     facts += [f"{key}: {value}" for key, value in sorted((known.get("params") or {}).items())]
+    channels = list((known.get("channels") or {}).items())
+    if channels:
+        facts.append(_("pictures show {channel}").format(channel=channels[0][0]))
+    facts += [f"{name}: {file}" for name, file in channels]
     facts += [f"{name} {version}" for name, version in report.versions.items()]
     facts.append(_("result {key}").format(key=report.result.key))
     title = escape(_("Where this comes from"))

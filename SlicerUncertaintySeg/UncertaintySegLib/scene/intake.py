@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -13,6 +14,7 @@ from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.scene import nodes
 
 _ID_LENGTH = 48
+_SAME_GRID = 1e-3  # mm
 _RIGHT_ANGLE = 1e-4  # cosine of the angle between two axes
 
 
@@ -55,6 +57,44 @@ def check_volume(volume: slicer.vtkMRMLNode | None) -> None:
     if not _has_right_angles(volume):
         text = _("The axes of {name} are not at right angles: resample it with Resample Scalar Volume first.")
         raise SceneError(text.format(name=name))
+
+
+def check_channels(volumes: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
+    """Look whether volumes are the channels of one scan: each can be read, none is there twice, all have one grid.
+
+    Args:
+        volumes: By the channel's name, the first channel first.
+
+    Raises:
+        SceneError: As `check_volume` does, or names the channel that does not fit.
+    """
+    (first, base), *others = volumes.items()
+    for name, volume in volumes.items():
+        if volume is None:
+            raise SceneError(_("Choose the volume for {channel}.").format(channel=name))
+        check_volume(volume)
+    if len({volume.GetID() for volume in volumes.values()}) < len(volumes):
+        raise SceneError(_("One volume is chosen for two channels: choose each channel's own."))
+    for name, volume in others:
+        same = volume.GetImageData().GetDimensions() == base.GetImageData().GetDimensions()
+        if not (same and np.allclose(nodes.ijk_to_ras(volume), nodes.ijk_to_ras(base), rtol=0, atol=_SAME_GRID)):
+            text = _("{channel} ({volume}) lies on another grid than {first}: register it, and resample it onto that.")
+            raise SceneError(text.format(channel=name, volume=volume.GetName(), first=first))
+
+
+def channels_by_name(
+    names: Sequence[str], volumes: Sequence[slicer.vtkMRMLScalarVolumeNode]
+) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+    """Return the volume for each channel whose name is in the volume's, best as a word; each volume at most once."""
+    found: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
+    left = [volume for volume in volumes if not volume.IsA("vtkMRMLLabelMapVolumeNode")]
+    for name in sorted(names, key=len, reverse=True):  # T1ce before T1, which is in its name too
+        within = [volume for volume in left if name.casefold() in volume.GetName().casefold()]
+        words = [v for v in within if name.casefold() in re.split(r"[^a-z0-9]+", v.GetName().casefold())]
+        if chosen := next(iter([*words, *within]), None):
+            found[name] = chosen
+            left.remove(chosen)
+    return found
 
 
 def usable_copy(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:

@@ -16,7 +16,7 @@ import http
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -265,10 +265,13 @@ class Client:
             raise
         return True
 
-    def upload_image(self, image: str, file: Path, progress: ByteProgress | None = None) -> str:
-        """Add a scan to the server's studies and return its id."""
-        path, query = "/datastore/image", {"image": image}
-        return _part(self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS), "image")
+    def upload_image(
+        self, image: str, file: Path, progress: ByteProgress | None = None, channels: Sequence[Path] = ()
+    ) -> str:
+        """Add a scan, with the files of its further `channels` in order, to the server's studies and return its id."""
+        path, query, others = "/datastore/image", {"image": image}, [("channels", other) for other in channels]
+        sent = self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS, others)
+        return _part(sent, "image")
 
     def review_label(self, image: str, tag: str, review: dict[str, Any]) -> None:
         """Say what a reviewer thinks of a saved label: `status`, `level`, `comment`, and the `version` that was seen.

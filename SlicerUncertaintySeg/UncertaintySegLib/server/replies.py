@@ -46,6 +46,7 @@ class Model:
 
     `calibration` says on what cases it is calibrated, or why it is not; `label_shift` is None where nobody has counted.
     `origin` says where an imported or derived model comes from; `methods` and `run_options` may be chosen for a run.
+    `channels` names the volumes that a scan consists of, in the order in which they are sent.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Model:
     head: str | None = None
     bundle: str | None = None
     maps: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ("image",)
     checksum: str | None = None
     description: str = ""
     task: str = ""

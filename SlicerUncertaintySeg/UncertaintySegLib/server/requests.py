@@ -112,10 +112,12 @@ def give_back(request: Request, image: str, client_id: str | None = None) -> Jso
 
 
 def upload_scan(
-    request: Request, file: str, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES
-) -> Json:
-    """Add a scan to the server's studies, and take it."""
-    added = request.client.upload_image(image, Path(file), lambda fraction: request.say("Uploading", fraction))
+    request: Request, file: str, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES,
+    channels: Sequence[str] = (),
+) -> Json:  # fmt: skip
+    """Add a scan, with the files of its further channels, to the server's studies, and take it."""
+    others = [Path(channel) for channel in channels]
+    added = request.client.upload_image(image, Path(file), lambda done: request.say("Uploading", done), others)
     with contextlib.suppress(ServerError):  # it is there all the same
         request.client.take(added, lease_minutes, client_id)
     return {"image": added}

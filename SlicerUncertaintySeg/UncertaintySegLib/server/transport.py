@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -146,6 +146,7 @@ class Transport:
         form: dict[str, str] | None = None,
         progress: ByteProgress | None = None,
         timeout: float | None = None,
+        others: Sequence[tuple[str, Path]] = (),
     ) -> Any:
         """Send a file as a field of a multipart form, streamed, and return the JSON of the answer.
 
@@ -158,32 +159,37 @@ class Transport:
             form: Further fields, of text.
             progress: Called with the fraction that has left.
             timeout: For answers that take the server longer than usual.
+            others: Further files with their fields, sent behind it.
         """
         boundary = uuid.uuid4().hex
         head = "".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
             for name, text in (form or {}).items()
         )
-        head = (
-            f'{head}--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{file.name}"\r\n'
+        files = [(field, file), *others]
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{part.name}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode()
+            for name, part in files
+        ]
+        heads = [(start + part).encode() for start, part in zip([head, *["\r\n"] * len(others)], parts)]
         tail = f"\r\n--{boundary}--\r\n".encode()
-        size = file.stat().st_size
+        size = sum(part.stat().st_size for _, part in files)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(head) + size + len(tail)),
+            "Content-Length": str(sum(map(len, heads)) + size + len(tail)),
         }
 
         def body() -> Iterator[bytes]:
-            yield head
             sent = 0
-            with file.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    yield chunk
-                    sent += len(chunk)
-                    if progress:
-                        progress(sent / size)
+            for start, (_, part) in zip(heads, files):
+                yield start
+                with part.open("rb") as stream:
+                    while chunk := stream.read(_CHUNK):
+                        yield chunk
+                        sent += len(chunk)
+                        if progress:
+                            progress(sent / size)
             yield tail
 
         with self._open(method, _with_query(path, query), headers, body(), timeout) as response:

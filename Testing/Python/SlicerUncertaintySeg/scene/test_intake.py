@@ -165,3 +165,10 @@ def test_the_users_volume_stays_when_the_case_goes(host, phantom_case):
     case.show_scan("phantom_1", phantom_case.scan)
     assert volume.GetScene() is host.scene
     assert volume.GetAttribute(nodes.CASE) is None
+
+
+def test_channels_are_told_by_their_names_in_those_of_volumes():
+    ce, plain, flair = (add_volume(name=name) for name in ("sub-1_T1ce", "sub-1 T1", "FLAIR_axial"))
+    found = intake.channels_by_name(["T1", "T1ce", "FLAIR", "T2"], [ce, plain, flair])
+    assert found == {"T1ce": ce, "T1": plain, "FLAIR": flair}
+    assert intake.channels_by_name(["T1", "T1ce"], [ce]) == {"T1ce": ce}
