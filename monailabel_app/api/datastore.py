@@ -30,6 +30,7 @@ from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
 from monailabel_app.store.records import Version
 from monailabel_app.store.review_status import META
+from monailabel_app.verified import VERIFIED, checked_verified, in_boxes
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_scan
@@ -132,17 +133,22 @@ def save_label(
 
     Names of segments count, in the file or in `label_info` as MONAI Label's plugins send it; without names its numbers
     are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected,
-    `seconds_open` and `looked_at` (`wire.LookedAt`). 4xx for an unknown image, structure or class id, another grid, a
-    file that is no label, or counts of what was looked at that do not add up.
+    `seconds_open`, `looked_at` (`wire.LookedAt`), and the boxes that are `verified`, first and last voxel of each, IJK:
+    where a person has looked, if that is not the whole label; trainings learn from nothing else in it, until a reviewer
+    approves it. 4xx for an unknown image, structure or class id, another grid, a file that is no label, counts
+    of what was looked at that do not add up, or a box beyond the scan.
     """
     info = stamped(_free(parse_params(params)), tag or FINAL, None)
     datastore = app.datastore()
     scan = read_scan(datastore.image_path(image))
     grid = Grid(tuple(scan.shape[1:]), scan.affine.numpy(), image)
+    boxes = checked_verified(info.get(VERIFIED), grid.shape)
     told = segments_from_client(info.get("label_info"))
     voxels = received_label(label, app.label_ids(info.get("model")), grid, told)
     info["label_info"] = _numbers(app, info.get("model"), voxels)
     about = {"tag": tag or FINAL, **about_save(app, image, voxels, info), **about_review(info)}
+    if boxes:
+        about["verified_voxels"] = int(np.count_nonzero(in_boxes(boxes, grid.shape)))
     kept: list[int] = []
 
     def note(version: Version) -> None:
@@ -193,6 +199,8 @@ def update_label_info(app: AppInstance, label: str, tag: str, info: Json = "{}")
     when is added here. Where it names the `version` that was looked at, it is refused (409) once another one counts.
     """
     asked = _free(parse_params(info, "info"))
+    if VERIFIED in asked:
+        raise InputError(f"info.{VERIFIED}: what was looked at belongs to a version: save the label with it")
     is_review = set(asked) == {META} and caller.get()[0].role >= Role.reviewer
     with app.datastore().transaction():
         refuse_others(app, label, tag, draft=not is_review)

@@ -16,6 +16,7 @@ from monailabel_app.app.readings import version_voxels
 from monailabel_app.errors import NotFoundError
 from monailabel_app.store.records import Version
 from monailabel_app.store.review_status import shown_review
+from monailabel_app.verified import kept_verified
 from uncertaintyseg import wire
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.errors import InputError
@@ -118,6 +119,7 @@ def _shown(version: Version, counts: bool) -> wire.Version:
         sha256=version.sha256,
         counts=counts,
         looked_at=kept_looked_at(version.info),
+        verified=list(kept_verified(version.info)) or None,
         review=shown_review(version.info),
         **{name: value if isinstance(value, str) else None for name, value in said.items()},
     )

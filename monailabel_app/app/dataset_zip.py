@@ -9,15 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monailabel_app.verified import Boxes, verified_mask
 from uncertaintyseg.data.one_file import as_one_file
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 
-def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path]], records: dict[str, Any]) -> str:
+def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path, Boxes]], records: dict[str, Any]) -> str:
     """Write scans to `image/`, labels to `label/` and the records to `metadata.json`.
 
+    Of a label that was seen in part, `verified/<id>.nii.gz` is 1 where a person has looked.
+
     Args:
-        cases: Image id, the files of the channels, most often one, and the label of each.
+        cases: Image id, the files of the channels, most often one, the label, and the boxes of it that are verified,
+            none for all of it.
         records: As `metadata.json` has them.
 
     Returns:
@@ -29,12 +34,17 @@ def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path]], records
     if not cases:
         raise InputError("no image has a final label yet, so there is no dataset to download")
     with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
-        for image, paths, label in cases:
+        for image, paths, label, boxes in cases:
             for number, path in enumerate(paths):
                 name = image if len(paths) == 1 else f"{image}_{number:04d}"
                 with tempfile.TemporaryDirectory() as folder:
                     scan = as_one_file(path, name, Path(folder))
                     archive.write(scan, f"image/{scan.name}")
             archive.write(label, f"label/{label.name}")
+            if boxes:
+                with tempfile.TemporaryDirectory() as folder:
+                    mask = Path(folder) / f"{image}.nii.gz"
+                    write_volume(mask, *verified_mask(label, boxes))
+                    archive.write(mask, f"verified/{mask.name}")
         archive.writestr("metadata.json", json.dumps(records))
         return file.name

@@ -26,6 +26,7 @@ from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
+from monailabel_app.verified import counting_boxes
 from uncertaintyseg.data.channels import files_of_channels
 from uncertaintyseg.data.scan import read_label, read_scan
 from uncertaintyseg.data.segments import segments_in
@@ -392,5 +393,6 @@ class StudyDatastore(Datastore):
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
         chosen = self.get_labeled_images()[: limit_cases or None]
-        cases = [(image, self.channel_paths(image), Path(self.get_label_uri(image, FINAL))) for image in chosen]
+        paths = [(image, self.channel_paths(image), Path(self.get_label_uri(image, FINAL))) for image in chosen]
+        cases = [(*case, counting_boxes(self.get_label_info(case[0], FINAL))) for case in paths]
         return write_dataset_zip(cases, self.json())

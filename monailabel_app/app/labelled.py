@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.jobs.train import LabelledCase
+from monailabel_app.verified import counting_boxes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.review.calibration import FEWEST
@@ -31,7 +32,8 @@ def labelled_cases(datastore: StudyDatastore, bundle: Bundle, models: Mapping[st
 
     Whether a case validates follows from the hash of its id alone, so that it stays what it is while others come: a
     case that trained the weights in use never judges those that follow. Only where no case would validate, the one with
-    the smallest hash does. A label that was made with a model of another task does not count.
+    the smallest hash does. A label that was made with a model of another task does not count; one that was seen in part
+    counts there, and as a whole once a reviewer has approved it.
 
     Args:
         datastore: Has images and labels.
@@ -43,7 +45,8 @@ def labelled_cases(datastore: StudyDatastore, bundle: Bundle, models: Mapping[st
         made_with = models.get(str(datastore.get_label_info(image, FINAL).get("model")))
         if made_with is not None and made_with.task != bundle.task:
             continue
-        case = (image, str(datastore.image_path(image)), datastore.get_label_uri(image, FINAL))
+        files = str(datastore.image_path(image)), datastore.get_label_uri(image, FINAL)
+        case = (image, *files, counting_boxes(datastore.get_label_info(image, FINAL)))
         parts[_part(image, datastore.get_image_info(image).get(PURPOSE))].append(case)
     training, validation = parts["training"], parts["validation"]
     if training and not validation:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from monailabel_app.jobs.train import LabelledCase, as_case
+from monailabel_app.jobs.train import LabelledCase, as_cases
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg.wire import MEASURE
@@ -40,9 +42,11 @@ class Calibrate(Work):
 
         predictor = warm_predictor(self.bundle, self.checksum, self.device)
         by = self.by
-        if by == AUTO:
-            by = best_driver(ranking_figures(predictor, [as_case(*case) for case in self.validation], report))
-        found = calibrate(predictor, [as_case(*case) for case in self.cases], report, data=_DATA, by=by)
+        with TemporaryDirectory(prefix="uncertaintyseg-") as folder:
+            if by == AUTO:
+                validation = as_cases(self.validation, Path(folder))
+                by = best_driver(ranking_figures(predictor, validation, report))
+            found = calibrate(predictor, as_cases(self.cases, Path(folder)), report, data=_DATA, by=by)
         target = installed(Bundle.load(self.bundle), self.models)
         write_calibration(target, found)
         return {"model": target.name, "checksum": self.checksum, "cases": len(self.cases), "driven_by": by}

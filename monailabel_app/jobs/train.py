@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from monailabel_app.jobs.work import Report, Work
+from monailabel_app.verified import Boxes, verified_mask
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.writing import write_volume
 
-LabelledCase = tuple[str, str, str]
-"""Id, path of the scan and path of the label."""
+LabelledCase = tuple[str, str, str, Boxes]
+"""Id, path of the scan, path of the label, and the boxes of it that a person has seen; none where that is all of it."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +37,27 @@ class Train(Work):
         from uncertaintyseg.inference.bundle import Bundle  # noqa: PLC0415 - torch belongs to the worker
         from uncertaintyseg.training.retrain import retrain  # noqa: PLC0415
 
-        result = retrain(
-            Bundle.load(self.bundle),
-            [as_case(*case) for case in self.training],
-            [as_case(*case) for case in self.validation],
-            self.models,
-            scope=self.scope,
-            warm_start=self.warm_start,
-            device=self.device,
-            progress=report,
-            **self.changes,
-        )
+        with TemporaryDirectory(prefix="uncertaintyseg-") as folder:
+            result = retrain(
+                Bundle.load(self.bundle),
+                as_cases(self.training, Path(folder)),
+                as_cases(self.validation, Path(folder)),
+                self.models,
+                scope=self.scope,
+                warm_start=self.warm_start,
+                device=self.device,
+                progress=report,
+                **self.changes,
+            )
         return result.model_dump(mode="json")
 
 
-def as_case(case_id: str, image: str, label: str) -> Case:
-    """The case that the library knows."""
-    return Case(case_id, Path(image), Path(label))
+def as_cases(cases: Sequence[LabelledCase], folder: Path) -> list[Case]:
+    """The cases that the library knows; where people have looked is written to a folder, `<id>.nii.gz`."""
+    found = []
+    for case_id, image, label, boxes in cases:
+        mask = folder / f"{case_id}.nii.gz" if boxes else None
+        if mask is not None:
+            write_volume(mask, *verified_mask(Path(label), boxes))
+        found.append(Case(case_id, Path(image), Path(label), verified=mask))
+    return found

@@ -22,6 +22,7 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import CALIBRATION, INFERENCE, SHIFT, WEIGHTS, Bundle, find_bundle
+from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
@@ -238,9 +239,14 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
 def _checkpoint(
     target: Bundle, recipe: Recipe, training: Sequence[Case], validation: Sequence[Case], start: str
 ) -> Path:
-    cases = [[(case.id, _changed(case.label)) for case in part] for part in (training, validation)]
+    cases = [[(case.id, _changed(case.label), *_seen(case)) for case in part] for part in (training, validation)]
     settings = json.dumps([recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases, start])
     return target.folder / UNFINISHED / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pt"
+
+
+def _seen(case: Case) -> tuple[str, ...]:
+    """What was looked at of a label, by content, as a server writes the mask anew each time."""
+    return () if case.verified is None else (content_hash(case.verified),)
 
 
 def _changed(label: Path | None) -> int | None:

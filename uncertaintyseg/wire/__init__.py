@@ -6,7 +6,7 @@ positions in mm (RAS), entropies in nats, probabilities in [0, 1].
 
 from __future__ import annotations
 
-from uncertaintyseg.wire.base import MEASURE, Corner, Index, JobKind, JobState, Modality, Source, Voxel
+from uncertaintyseg.wire.base import MEASURE, Box, Corner, Index, JobKind, JobState, Modality, Source, Voxel
 from uncertaintyseg.wire.cases import (
     ArchiveState,
     Backup,
@@ -74,6 +74,7 @@ __all__ = [
     "MEASURE",
     "ArchiveState",
     "Backup",
+    "Box",
     "BoxCorrection",
     "CaseList",
     "CaseRow",

@@ -14,6 +14,8 @@ Modality = Literal["CT", "MR"]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Voxel = tuple[Index, Index, Index]
 """IJK."""
+Box = tuple[Voxel, Voxel]
+"""First and last voxel."""
 Corner = Annotated[float, Field(ge=-1, le=2**31, allow_inf_nan=False)]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobKind = Literal["infer", "condition", "samples", "score", "batch", "train", "calibrate"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from uncertaintyseg.wire.base import Message
+from uncertaintyseg.wire.base import Box, Message
 from uncertaintyseg.wire.results import MapInfo, Region
 
 
@@ -98,6 +98,9 @@ class Version(Message):
     result: str | None = Field(description="Key of the result that was corrected.")
     counts: bool = Field(description="Whether it is the label of the case now.")
     looked_at: LookedAt | None = Field(None, description="Before it was saved; null where nobody said.")
+    verified: list[Box] | None = Field(
+        None, description="Where a person has looked at it, and only there it counts; null: all of it."
+    )
     review: LabelReview | None = Field(None, description="Null before anybody reviewed it.")
 
 

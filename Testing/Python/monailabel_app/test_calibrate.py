@@ -7,7 +7,7 @@ import pytest
 from monailabel_app.app.labelled import check_reserved
 from monailabel_app.app.models import describe
 from monailabel_app.jobs.calibrate import Calibrate
-from monailabel_app.jobs.train import as_case
+from monailabel_app.jobs.train import as_cases
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
@@ -50,7 +50,7 @@ def test_a_map_may_be_named_or_chosen_on_the_validation_cases(bundle, cases, tmp
         assert describe(find_bundle(bundle.name, tmp_path / "home")).driven_by == driven_by
         return driven_by
 
-    figures = ranking_figures(Predictor(bundle), [as_case(*case) for case in cases[:2]])
+    figures = ranking_figures(Predictor(bundle), as_cases(cases[:2], tmp_path))
     assert calibrated(by="auto", validation=cases[:2]) == best_driver(figures)
     assert calibrated(by="margin_risk") == "margin_risk"
     assert last_driver(find_bundle(bundle.name, tmp_path / "home")) == "margin_risk"
