@@ -11,9 +11,11 @@ from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 from torch import Tensor
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
+from uncertaintyseg.training.known_windows import AboutKnown
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import RareSliced, Rarity
 
@@ -78,6 +80,8 @@ def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> Data
     if not any((case["label"] > 0).any() for case in cases):
         raise InputError(NO_STRUCTURES)
     transforms = read_config(bundle.folder / TRAINING).get_parsed_content("augmentation").transforms
+    if not recipe.slices and any((case["label"] == IGNORED).any() for case in cases):
+        transforms = [AboutKnown(recipe.crop), *transforms]
     sampler = None
     if recipe.slices or recipe.rare_labels:
         rarity = Rarity(recipe.rare_labels, recipe.rare_weight, len(bundle.labels) + 1)

@@ -57,8 +57,23 @@ def test_a_loss_and_its_gradient_are_those_of_the_labelled_voxels_alone(objectiv
     again = loss(objective, estimator)(HeadOutput(GaussianLogits(mean, Diagonal(variance))), labels)
     assert again.item() == pytest.approx(expected.item(), rel=1e-12)
     for part, own in zip(whole, alone, strict=True):
+        if own.grad is None:  # plain cross-entropy does not read the variance
+            assert part.grad is None
+            continue
         torch.testing.assert_close(in_a_row(part.grad, known), own.grad)
         assert not part.grad.movedim(1, 0)[:, ~known].any()
+
+
+@pytest.mark.parametrize("kind", ["soft", "squared", "semimetric", "generalised"])
+def test_every_kind_of_dice_and_the_volume_are_sums_over_the_labelled_voxels(kind):
+    mean, labels = logits(), target()
+    known = labels[:, 0] != IGNORED
+    made = loss("cross_entropy", "closed_form", dice=kind, volume_weight=0.5)
+    found = made.parts(HeadOutput(GaussianLogits(mean)), labels)
+    expected = made.parts(HeadOutput(GaussianLogits(in_a_row(mean, known))), in_a_row(labels, known))
+    assert found.keys() == {"cross_entropy", "dice", "volume"}
+    for name, value in found.items():
+        assert value.item() == pytest.approx(expected[name].item(), rel=1e-6)
 
 
 def test_cross_entropy_focal_loss_and_dice_are_sums_over_the_labelled_voxels():
