@@ -7,7 +7,7 @@ import pytest
 from monailabel_app.app.labelled import check_reserved
 from monailabel_app.app.models import describe
 from monailabel_app.jobs.calibrate import Calibrate
-from monailabel_app.jobs.train import as_cases
+from monailabel_app.jobs.train import LabelledCase, as_cases
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
@@ -17,11 +17,11 @@ from uncertaintyseg.training.versions import last_driver
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory) -> tuple[tuple[str, str, str], ...]:
+def cases(tmp_path_factory) -> tuple[LabelledCase, ...]:
     folder = tmp_path_factory.mktemp("reserved")
     tiny.write_phantoms(folder, 10)
     images = sorted((folder / "images").glob("*.nii.gz"))
-    return tuple((path.name, str(path), str(folder / "labels" / path.name)) for path in images)
+    return tuple((path.name, str(path), str(folder / "labels" / path.name), ()) for path in images)
 
 
 @pytest.fixture(scope="module")
