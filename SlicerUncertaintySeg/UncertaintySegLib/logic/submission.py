@@ -13,12 +13,14 @@ from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Draft
 from UncertaintySegLib.logic.editing import Editing
+from UncertaintySegLib.logic.places import Box
 from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Submitted
 
 _FINAL = "final"
+_MOST_BOXES = 500  # that the server takes
 
 
 @dataclass
@@ -55,16 +57,27 @@ class Submission:
         self._count()
         self.resend()
 
-    def submit(self, *, then_next: bool = False) -> None:
+    @property
+    def finished(self) -> list[Box]:
+        """Boxes of the regions that somebody is done with: found right, or corrected."""
+        steps = [step.box for step in self.session.history.done if step.box]
+        return list(dict.fromkeys([*self.session.state.accepted, *steps]))[-_MOST_BOXES:]
+
+    def submit(self, *, then_next: bool = False, finished_only: bool = False) -> None:
         """Send the label as it is drawn, as the case's final one.
 
         Args:
             then_next: Go on to the next case when it is sent.
+            finished_only: It counts only where somebody is done with it, and nothing is learnt from the rest.
         """
         session = self.session
         if session.busy:
             return
         self.editing.settle()
+        finished = self.finished if finished_only else []
+        if finished_only and not finished:
+            session.fail(_("No region is accepted or corrected yet, so nothing of the label would count."))
+            return
         try:
             draft = self._draft()
         except SceneError as error:
@@ -74,6 +87,8 @@ class Submission:
         params = {key: value for key, value in {"model": draft.model, "result": draft.result}.items() if value}
         params["seconds_open"] = round(session.state.seconds_open, 1)
         params["looked_at"] = self.attention.summary()
+        if finished:
+            params["verified"] = finished
         params["client_id"] = session.client_id  # whose label it is, where nobody logs in
         if self._resending is not None:  # it may be an older label of this case, and the last one that comes counts
             session.worker.cancel(self._resending)
@@ -140,7 +155,9 @@ class Submission:
         volume = self.editing.volume_ml(draft.changed_voxels) if session.scene.case == draft.case else 0.0
         sentence = text.format(case=draft.case, voxels=draft.changed_voxels, ml=volume, seconds=draft.seconds_open)
         self.safekeeping.sent(draft)
-        session.say(sentence + (kept if left_out else ""))
+        part = _(" It counts in the {count} places that you accepted or corrected.")
+        verified = part.format(count=len(params["verified"])) if "verified" in params else ""
+        session.say(sentence + verified + (kept if left_out else ""))
         self._note(draft, params)
         session.cases_changed.emit()
         if settings.value("refitAfterSubmit") and draft.model:

@@ -72,6 +72,7 @@ class EditSection(Section):
             signal.connect(self._review.stop)  # it was due for the case before, and would make a draft of this one
         session.result_changed.connect(self.on_result)
         session.case_opened.connect(self.show_drafts)
+        session.case_opened.connect(lambda: ui.finishedOnlyCheckBox.setChecked(False))
         session.waiting_label_wanted.connect(lambda: self._restore(self.safekeeping.waiting()))
         session.case_closed.connect(self.on_case_closed)
         for part in (self.editing, self.reviewing, self.submission, session.history):
@@ -270,7 +271,7 @@ class EditSection(Section):
         self.editing.settle()
         if self.editing.is_possible and not self._may_send():
             return
-        self.submission.submit(then_next=then_next)
+        self.submission.submit(then_next=then_next, finished_only=self.ui.finishedOnlyCheckBox.checked)
 
     def _may_send(self) -> bool:
         """Ask once for all structures that lost most of their volume, or where nothing is drawn at all."""

@@ -110,8 +110,27 @@ def test_submit_sends_the_label_as_drawn_with_what_it_came_from(connected, wire_
     assert query == {"image": ["phantom_1"], "tag": ["final"]}
     assert params["result"] == "k3y"
     assert params["seconds_open"] >= 0
+    assert "verified" not in params  # the label as a whole
     assert not connected.scene.edited
     assert not list((tmp_path / "drafts").glob("*/draft.json"))
+
+
+def test_a_label_may_count_only_where_somebody_is_done_with_it(connected, phantom_case, wire_server):
+    connected.ui.finishedOnlyCheckBox.setChecked(True)
+    connected.click(connected.ui.submitButton)
+    assert "No region is accepted or corrected yet" in connected.session.state.message
+    assert not [upload for upload in wire_server.uploads if upload[0]]
+    [region] = regions_of(phantom_case, [("organ", (2, 3, 4), ((1, 2, 3), (4, 5, 6)), 0.1)])
+    connected.session.state.decisions = (Decision(region, ACCEPTED),)
+    connected.choose("organ")
+    connected.erase((26, 7, 11), 5.0)
+    changed = np.argwhere(connected.changed())
+    connected.click(connected.ui.submitButton)
+    connected.wait(lambda: not connected.session.busy)
+    params = next(upload for upload in wire_server.uploads if upload[0])[3]
+    drawn = [changed.min(axis=0).tolist(), changed.max(axis=0).tolist()]
+    assert params["verified"] == [[[1, 2, 3], [4, 5, 6]], drawn]
+    assert "It counts in the 2 places that you accepted or corrected." in connected.session.state.message
 
 
 def test_a_review_that_falls_due_while_the_label_is_sent_makes_no_draft_of_it(connected, wire_server, tmp_path):
