@@ -32,7 +32,7 @@ def write_page(path: Path, fingerprint: Fingerprint, plan: Plan, *, models: Path
         path: of the HTML file.
         fingerprint: of the data set.
         plan: made from it.
-        models: folder with the bundle that was written; None: one that commands look into by themselves.
+        models: folder with the bundle that was written; None: runs.
 
     Raises:
         InputError: The file cannot be written there.
@@ -72,18 +72,20 @@ def write_page(path: Path, fingerprint: Fingerprint, plan: Plan, *, models: Path
 
 
 def _commands(task: str, data: Path, models: Path | None) -> list[tuple[str, str]]:
-    """What to do next, and what it is for; `train` writes to runs/."""
-    where = shlex.quote(str(data))
-    planned = "" if models is None else f" --models {shlex.quote(str(models))}"
-    head = f"{task}_low_rank"
+    """What to do next, and what it is for; what was trained lies beside what was planned."""
+    model, where, head = f"{task}_deterministic", shlex.quote(str(data)), f"{task}_low_rank"
+    beside = shlex.quote(str(models or "runs"))
     return [
-        (f"uncertaintyseg train {task}_deterministic {where}{planned}", "Train it; a training that was ended goes on:"),
         (
-            f"uncertaintyseg train {task}_deterministic {where} --head low_rank --models runs",
+            f"uncertaintyseg train {model} {where} --models {beside} --output {beside}",
+            "Train it; a training that was ended goes on:",
+        ),
+        (
+            f"uncertaintyseg train {model} {where} --head low_rank --models {beside} --output {beside}",
             "Then a head that knows where it is unsure, on the same backbone:",
         ),
-        (f"uncertaintyseg calibrate {head} {where} --models runs", "Have what it promises hold:"),
-        (f"uncertaintyseg evaluate {head} {where} --models runs", "See how good it is:"),
+        (f"uncertaintyseg calibrate {head} {where} --models {beside}", "Have what it promises hold:"),
+        (f"uncertaintyseg evaluate {head} {where} --models {beside}", "See how good it is:"),
     ]
 
 
