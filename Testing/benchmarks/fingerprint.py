@@ -111,7 +111,7 @@ def watched(way: str, folder: Path, workers: int) -> dict:
         most = 0
         while process.poll() is None:
             most = max(most, memory(process))
-            time.sleep(0.2)  # looking takes time itself
+            time.sleep(0.5)  # looking takes time itself, of those who are looked at too
         output.seek(0)
         if process.returncode:
             sys.exit(f"{way} failed with {process.returncode}")
@@ -162,7 +162,7 @@ def main() -> None:
         [
             WAYS[way],
             *(f"{value:.6g}" for value in found[way]["channel"]),
-            " x ".join(f"{v:.4g}" for v in middle(found[way])),
+            middle(found[way]),
         ]
         for way in ("nnunet", "ours")
     ]
