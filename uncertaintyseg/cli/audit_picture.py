@@ -34,6 +34,7 @@ class _View(NamedTuple):
     slices: dict[str, np.ndarray]
     aspect: float
     place: tuple[int, int]
+    channel: str
 
 
 class WorstViews:
@@ -93,7 +94,8 @@ def _view(audited: CaseAudit, region: Region, class_id: int) -> _View:
     )
     slices = {name: volume[x, y, ends[2, 2]].T.copy() for name, volume in volumes.items()}
     place = (int(ends[0, 2]) - x.start, int(ends[1, 2]) - y.start)
-    return _View(audited.id, region, slices, spacing[1] / spacing[0], place)
+    channel = next(iter(audited.prediction.provenance.channels), "")
+    return _View(audited.id, region, slices, spacing[1] / spacing[0], place, channel)
 
 
 def _draw(axes: Axes, view: _View) -> AxesImage:
@@ -107,7 +109,8 @@ def _draw(axes: Axes, view: _View) -> AxesImage:
     axes.plot(*view.place, "x", color="#0072B2", markersize=9, markeredgewidth=2.5)
     region = view.region
     axes.set_title(f"{view.case}, {region.structure}: {region.kind}, {region.expected_error_ml:.2f} mL", fontsize=10)
-    axes.set_xlabel(f"axial, S {region.ras_mm[2]:.0f} mm", fontsize=9)
+    over = f", over {view.channel}" if view.channel else ""
+    axes.set_xlabel(f"axial, S {region.ras_mm[2]:.0f} mm{over}", fontsize=9)
     axes.invert_xaxis()  # the patient's right is on the left
     axes.set_visible(True)
     return drawn

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from uncertaintyseg.data.case_labels import IGNORED
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.label_map import read_mapped_label
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
@@ -120,7 +120,7 @@ def audit_case(predictor: Predictor, case: Case, label_map: Mapping[str, str] | 
     Raises:
         InputError: when scan or label cannot be used.
     """
-    scan = read_scan(case.image)
+    scan = first_channel(case.image, len(predictor.bundle.channels))
     ids = {item.name: item.id for item in predictor.bundle.labels}
     mapped = read_mapped_label(case, ids, label_map or {}, like=scan, **predictor.bundle.label_reading)
     label = mapped[0].numpy()

@@ -10,9 +10,9 @@ import numpy as np
 
 from uncertaintyseg import __version__
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, Bundle
@@ -117,7 +117,8 @@ def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collecti
     """
     ids = {item.name: item.id for item in bundle.labels}
     try:
-        label = read_case_label(case, ids, like=read_scan(case.image), **bundle.label_reading)
+        scan = first_channel(case.image, len(bundle.channels))
+        label = read_case_label(case, ids, like=scan, **bundle.label_reading)
     except InputError as error:
         raise InputError(f"case {case.id}: {error}") from error
     reference = label[0].numpy()

@@ -12,9 +12,9 @@ import numpy as np
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label, read_case_raters
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.prediction import Prediction
@@ -70,7 +70,7 @@ def evaluate(
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    scores = _Scores(ids, predictor.bundle.label_reading)
+    scores = _Scores(ids, predictor.bundle.label_reading, len(predictor.bundle.channels))
     failed: dict[str, str] = {}
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
@@ -93,8 +93,8 @@ def evaluate(
 class _Scores:
     """What is known of the cases so far: a row a case, and pooled voxels."""
 
-    def __init__(self, ids: Mapping[str, int], reading: Mapping[str, Any]) -> None:
-        self.ids, self.reading = ids, reading
+    def __init__(self, ids: Mapping[str, int], reading: Mapping[str, Any], channels: int) -> None:
+        self.ids, self.reading, self.channels = ids, reading, channels
         self.rows: list[dict[str, Any]] = []
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
@@ -114,7 +114,7 @@ class _Scores:
             raise
 
     def _add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
-        scan = read_scan(case.image)
+        scan = first_channel(case.image, self.channels)
         label = read_case_label(case, self.ids, like=scan, **self.reading)
         reference, known, own = label[0].numpy(), None, prediction.label
         if IGNORED in reference:  # nothing is judged there: background on both sides, and no voxel of any mean

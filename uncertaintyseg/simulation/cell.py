@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from uncertaintyseg.active.candidates import Candidate, Pool
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.layouts import Case, read_cases
-from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.inference.bundle import METADATA, WEIGHTS, Bundle
 from uncertaintyseg.inference.predictor import Predictor
@@ -171,7 +171,8 @@ def _measure(predictor: Predictor, cases: list[Case]) -> dict[str, list[float | 
     for case in cases:
         label = predictor.predict(case.image, samples=_LABEL_ALONE).label
         reading = predictor.bundle.label_reading
-        reference = read_case_label(case, names, like=read_scan(case.image), **reading)[0].numpy()
+        scan = first_channel(case.image, len(predictor.bundle.channels))
+        reference = read_case_label(case, names, like=scan, **reading)[0].numpy()
         known = reference != IGNORED
         for name, class_id in names.items():
             value = dice((label == class_id) & known, reference == class_id)

@@ -108,3 +108,20 @@ def test_models_are_listed_with_their_channels(command, pair):
     assert listed["pair_deterministic"] == ["T1", "CT"]
     assert json.dumps(listed).count("T1") == 1
     assert "T1, CT" in command("models", *models).err
+
+
+def test_channels_in_one_file_are_a_data_set_too(command, pair, files, tmp_path):
+    (t1, ct), truth = files
+    affine, data = np.diag([*tiny.SPACING, 1.0]), tmp_path / "data"
+    both = np.stack([np.asarray(nib.load(file).dataobj) for file in (t1, ct)], axis=-1)
+    (data / "imagesTr").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(both.astype(np.float32), affine), data / "imagesTr" / "a.nii.gz")
+    write_volume(data / "labelsTr" / "a.nii.gz", truth.astype(np.uint8), affine)
+    (name, *models) = pair
+    assert command("evaluate", name, data, *models, "--json").json["structures"]["lesion"]["dice"]["mean"] > 0.9
+    picture = tmp_path / "worst.png"
+    assert command("audit", data, "--model", name, *models, "--picture", picture, "--json").json["n"] == 1
+    assert picture.is_file()
+    report = command("predict", *pair, data / "imagesTr" / "a.nii.gz", "--output", tmp_path / "out", "--json").json
+    assert report["provenance"]["channels"] == {"T1": "a.nii.gz", "CT": "a.nii.gz"}
+    assert agrees(tmp_path / "out", truth)

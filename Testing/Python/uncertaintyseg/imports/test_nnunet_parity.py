@@ -130,3 +130,14 @@ def scans_of_msd():
     if folder is None:
         pytest.skip("no scans of the Decathlon beside the checkout")
     return folder / "images"
+
+
+def test_channels_keep_their_names_and_what_their_foreground_looked_like(imported, oracle):
+    about = imported("two channels").bundle
+    known = oracle.CHANNEL
+    low, median, high = (known[key] for key in ("percentile_00_5", "median", "percentile_99_5"))
+    assert about.channels == ["T1", "T2"]
+    assert [found.model_dump() for found in about.uncertainty.channel_ranges] == [
+        {"name": name, "low": low, "median": median, "high": high} for name in ("T1", "T2")
+    ]
+    assert imported("residual encoder").bundle.uncertainty.channel_ranges is None  # of one channel
