@@ -20,6 +20,7 @@ from uncertaintyseg.cli.import_model import import_model
 from uncertaintyseg.cli.inspect import inspect
 from uncertaintyseg.cli.methods import methods
 from uncertaintyseg.cli.models import models
+from uncertaintyseg.cli.plan import plan
 from uncertaintyseg.cli.predict import predict
 from uncertaintyseg.cli.serve import serve
 from uncertaintyseg.cli.simulate import simulate
@@ -37,7 +38,7 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.command("import")(import_model)
 for command in (
-    methods, predict, inspect, evaluate, calibrate, audit, train, simulate, convert, serve, backup, token, demo,
+    methods, predict, inspect, evaluate, calibrate, audit, plan, train, simulate, convert, serve, backup, token, demo,
 ):  # fmt: skip
     app.command()(command)
 

@@ -103,6 +103,12 @@ def known(name: str, modifier: str | None = None) -> Structure | None:
     return _by_spelling().get(spelling) if spelling else None
 
 
+def side(item: Named) -> str | None:
+    """`LEFT`, `RIGHT` or `BOTH`, by modifier or name; None where neither says, or they contradict each other."""
+    spelled = _spelling(item.name, item.modifier)
+    return spelled[1] if spelled else None
+
+
 def match(parts: Iterable[Part], labels: Iterable[Labelled]) -> dict[str, int]:
     """Which label each part is.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, NormalizeIntensity, ScaleIntensityRange
 
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import read_channels
@@ -42,6 +43,35 @@ class ReadCased(MapTransform):
         if "label" in data:
             data["label"] = read_case_label(labelled_case(data), self.labels, like=data["image"], **self.reading)
         return data
+
+
+class NormaliseChannelsd(MapTransform):
+    """Give each channel of the "image" its own scale, as a plan says it (`planning.intensities.Normalization`).
+
+    Args:
+        channels: For each channel "scheme": "ct" (clip to "low".."high", then subtract "mean" and divide by "std"),
+            "zscore", or "nonzero" (the z-score of what is not 0).
+    """
+
+    def __init__(self, channels: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(("image",))
+        self.channels = [_normalisation(**channel) for channel in channels]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        data = dict(data)
+        image = data["image"]
+        scaled = [scale(image[number : number + 1]) for number, scale in enumerate(self.channels)]
+        found = torch.cat([torch.as_tensor(channel).as_subclass(torch.Tensor) for channel in scaled])
+        data["image"] = MetaTensor(found, affine=image.affine, meta=image.meta) if hasattr(image, "meta") else found
+        return data
+
+
+def _normalisation(
+    scheme: str, low: float = 0, high: float = 0, mean: float = 0, std: float = 1
+) -> ScaleIntensityRange | NormalizeIntensity:
+    if scheme == "ct":
+        return ScaleIntensityRange(low, high, (low - mean) / std, (high - mean) / std, clip=True)
+    return NormalizeIntensity(nonzero=scheme == "nonzero")
 
 
 def labelled_case(data: dict[Hashable, Any]) -> Case:

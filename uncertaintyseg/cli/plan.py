@@ -1,0 +1,216 @@
+"""`uncertaintyseg plan`: from a folder of one's own data to a model that can be trained."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from uncertaintyseg.cli.console import AsJson, console, print_json, progress_bar, read_structures
+from uncertaintyseg.errors import InputError
+
+if TYPE_CHECKING:
+    from uncertaintyseg.planning.fingerprint import Fingerprint
+    from uncertaintyseg.planning.plan import Plan
+
+_SHOWN = 10
+"""Problems that are listed on the terminal; the page and --json have all."""
+_CHOICES = "Instead of the plan"
+
+
+def plan(
+    task: Annotated[str, typer.Argument(help="Name of what is segmented; the model is called <task>_deterministic.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of the data: images/ and labels/, an nnU-Net or Decathlon data set, TotalSegmentator, BTCV, "
+            "KiTS, LiTS or BraTS."
+        ),
+    ],
+    budget: Annotated[str, typer.Option(help="What trains it: cpu, or a GPU with 8GB, 24GB or 80GB.")] = "cpu",
+    hours: Annotated[float, typer.Option(help="How long the training may take.")] = 1.0,
+    output: Annotated[Path, typer.Option(help="Folder of models to write to.")] = Path("runs"),
+    structures: Annotated[
+        str | None, typer.Option(help="Names of the structures to learn, with commas between; by default all.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="What voxel values mean, where the files do not say: 1=liver,5=tumour; background, ignore."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out the cases that cannot be used.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Where to write the page of what was found and chosen; beside the model.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a trained model of that name.")] = False,
+    trial: Annotated[bool, typer.Option(help="Make a real step, to measure memory and time.")] = True,
+    spacing: Annotated[str | None, typer.Option(help="Voxel size in mm: 1,1,3.", rich_help_panel=_CHOICES)] = None,
+    patch: Annotated[
+        str | None, typer.Option(help="Voxels of a patch, and of a window: 64,64,32.", rich_help_panel=_CHOICES)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Patches in a step.", rich_help_panel=_CHOICES)] = None,
+    features: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the first level.", rich_help_panel=_CHOICES)
+    ] = None,
+    normalization: Annotated[
+        str | None,
+        typer.Option(help="ct, zscore or nonzero; one, or one a channel: ct,zscore.", rich_help_panel=_CHOICES),
+    ] = None,
+    overlap: Annotated[float | None, typer.Option(help="Of windows, 0 to 0.9.", rich_help_panel=_CHOICES)] = None,
+    symmetries: Annotated[
+        str | None,
+        typer.Option(help="Axes to mirror: 0 (left-right), 1, 2 with commas; or none.", rich_help_panel=_CHOICES),
+    ] = None,
+    foreground: Annotated[
+        float | None, typer.Option(help="Share of the patches on a structure.", rich_help_panel=_CHOICES)
+    ] = None,
+    deep_supervision: Annotated[
+        bool | None, typer.Option(help="Inner levels learn from the label too.", rich_help_panel=_CHOICES)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="In place of --hours.", rich_help_panel=_CHOICES)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Each ends with a validation.", rich_help_panel=_CHOICES)
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At first.", rich_help_panel=_CHOICES)] = None,
+    seed: Annotated[int, typer.Option(help="Of the training.", rich_help_panel=_CHOICES)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a data set, choose all that a training needs, and write a model that `train` takes.
+
+    All cases are read, and what is wrong with them is told by case. Spacing, patch, network and steps follow from what
+    was found and from --budget and --hours; each is explained, and a flag changes it.
+
+    Example: uncertaintyseg plan liver DATA --budget 8GB --hours 12, then uncertaintyseg train liver_deterministic DATA
+    --models runs
+
+    Example: uncertaintyseg plan kidneys TOTALSEGMENTATOR --structures kidney_left,kidney_right
+    """
+    from uncertaintyseg.data.dataset import read_dataset
+
+    dataset = read_dataset(data, structures=read_structures(structures), labels=read_labels(labels))
+    with progress_bar() as progress:
+        progress("loading", 0.0)
+        from uncertaintyseg.planning.bundle import check_place, plan_json, write_plan
+        from uncertaintyseg.planning.fingerprint import take_fingerprint
+        from uncertaintyseg.planning.overrides import Overrides, read_axes, read_three
+        from uncertaintyseg.planning.plan import make_plan
+        from uncertaintyseg.planning.trial import try_step
+
+        check_place(output, task, overwrite=overwrite)
+        given = Overrides(
+            read_three(spacing, "--spacing", float), read_three(patch, "--patch"), batch_size, features, normalization,
+            overlap, read_axes(symmetries), deep_supervision, foreground, steps, epochs, learning_rate, seed,
+        )  # fmt: skip
+        fingerprint = _usable(take_fingerprint(dataset, progress=progress), skip_bad)
+        made = make_plan(
+            fingerprint, task, budget=budget, hours=hours, overrides=given, progress=progress,
+            try_step=(lambda draft: try_step(draft, fingerprint)) if trial else (lambda draft: None),
+        )  # fmt: skip
+        bundle = write_plan(made, fingerprint, output, overwrite=overwrite)
+        written = _page(page or bundle.folder / "plan.html", fingerprint, made, progress)
+    nexts = next_commands(made, data, output)
+    if as_json:
+        problems = [
+            {"case": one.case_id, "kind": one.kind, "text": one.text, "severity": one.severity}
+            for one in fingerprint.problems
+        ]
+        print_json(
+            {
+                "model": bundle.name, "folder": str(bundle.folder), "page": written and str(written),
+                "cases": len(fingerprint.cases), "plan": plan_json(made), "problems": problems, "next": nexts,
+            }
+        )  # fmt: skip
+        return
+    _tell(fingerprint, made)
+    where = f"The model to train is in {bundle.folder}" + (f"; what was found and why: {written}" if written else "")
+    console.print(f"{where}. Next:", highlight=False, soft_wrap=True)
+    for line in nexts:
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+
+
+def read_labels(text: str | None) -> dict[int, str] | None:
+    """Names by voxel value, given as 1=liver,5=tumour.
+
+    Raises:
+        InputError: for anything else, or a value that occurs twice.
+    """
+    if text is None:
+        return None
+    found: dict[int, str] = {}
+    for pair in text.split(","):
+        value, equals, name = pair.partition("=")
+        if not (equals and name.strip() and value.strip().isdecimal()) or int(value) in found:
+            raise InputError(f"--labels {text}: write it as value=name, each value once: 1=liver,5=tumour.")
+        found[int(value)] = name.strip()
+    return found
+
+
+def next_commands(made: Plan, data: Path, output: Path) -> list[str]:
+    """What to run after a plan."""
+    name = f"{made.task}_deterministic"
+    models = f"--models {_quoted(output)}"
+    return [
+        f"uncertaintyseg train {name} {_quoted(data)} {models} --output {_quoted(output)}",
+        f"uncertaintyseg train {name} {_quoted(data)} --head low_rank {models} --output {_quoted(output)}",
+        f"uncertaintyseg calibrate {name} {_quoted(data)} {models}",
+        f"uncertaintyseg predict {name} SCAN --output prediction {models}",
+    ]
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    return f'"{text}"' if any(sign.isspace() for sign in text) else text
+
+
+def _usable(fingerprint: Fingerprint, skip_bad: bool) -> Fingerprint:
+    """The fingerprint, without the cases that cannot be used where that was asked for.
+
+    Raises:
+        InputError: there are errors.
+    """
+    if skip_bad and fingerprint.bad:
+        console.print(
+            f"[yellow]Left out:[/yellow] {len(fingerprint.bad)} cases: {escape(', '.join(fingerprint.bad[:20]))}",
+            highlight=False,
+        )
+        fingerprint = fingerprint.without(fingerprint.bad)
+    errors = fingerprint.errors
+    if not errors:
+        return fingerprint
+    for problem in errors[1 : _SHOWN + 1]:
+        console.print(f"[red]Error:[/red] {escape(_line(problem))}", highlight=False, soft_wrap=True)
+    first, others = errors[0], len(errors) - 1
+    more = f" ({others} more like it)" if others else ""
+    way = " Mend the cases, or leave them out with --skip-bad." if any(one.case_id for one in errors) else ""
+    raise InputError(f"{_line(first)}{more}{way}")
+
+
+def _line(problem: object) -> str:
+    case = f"case {problem.case_id}: " if problem.case_id else ""  # type: ignore[attr-defined]
+    return f"{case}{problem.text}"  # type: ignore[attr-defined]
+
+
+def _page(path: Path, fingerprint: Fingerprint, made: Plan, progress: object) -> Path | None:
+    progress("the page", 1.0)  # type: ignore[operator]
+    if find_spec("uncertaintyseg.planning.page") is None:
+        return None
+    from uncertaintyseg.planning.page import write_page
+
+    write_page(path, fingerprint, made)
+    return path
+
+
+def _tell(fingerprint: Fingerprint, made: Plan) -> None:
+    """Problems, then every choice with its reason."""
+    warnings = [problem for problem in fingerprint.problems if problem.severity == "warning"]
+    for problem in warnings[:_SHOWN]:
+        console.print(f"[yellow]Warning:[/yellow] {escape(_line(problem))}", highlight=False, soft_wrap=True)
+    if len(warnings) > _SHOWN:
+        console.print(f"... and {len(warnings) - _SHOWN} more warnings, all on the page.")
+    table = Table(Column("choice", no_wrap=True), "value", "why", Column("flag", no_wrap=True))
+    for choice in made.choices:
+        table.add_row(choice.name, escape(choice.value), escape(choice.why), choice.flag or "")
+    console.print(table)

@@ -1,0 +1,52 @@
+"""The grid that scans are resampled to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.fingerprint import Fingerprint
+
+ANISOTROPIC = 3.0
+"""Voxels are thick where their longest side is more than so many times the shortest (nnU-Net)."""
+_FINER = 10
+"""Percentile of the spacing along such an axis: the median would blur slices away that most scans have."""
+_LEAST = 8
+"""Voxels that at least two axes of a scan must have."""
+
+
+def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
+    """Median of the spacings, and their 10th percentile along an axis of thick slices (nnU-Net).
+
+    Args:
+        spacings: `[N, 3]` of the cases, in mm.
+        shapes: `[N, 3]`, in voxels.
+    """
+    target = np.median(spacings, axis=0)
+    sizes = np.median(shapes, axis=0)
+    worst = int(np.argmax(target))
+    others = [axis for axis in range(3) if axis != worst]
+    thick = target[worst] > ANISOTROPIC * target[others].max()
+    few = sizes[worst] * ANISOTROPIC < sizes[others].min()
+    if thick and few:
+        target[worst] = max(np.percentile(spacings[:, worst], _FINER), target[others].max())
+    return tuple(float(f"{value:.4g}") for value in target)
+
+
+def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Of the scans, cropped to what is not 0, on a grid of so many mm.
+
+    Raises:
+        InputError: a scan is too small for a network.
+    """
+    shapes = np.maximum(np.round(fingerprint.shapes * fingerprint.spacings / np.asarray(spacing)), 1)
+    for case, shape in zip(fingerprint.cases, shapes, strict=True):
+        if np.count_nonzero(shape >= _LEAST) < 2:
+            size = " x ".join(str(int(side)) for side in shape)
+            raise InputError(
+                f"case {case.id}: its scan has {size} voxels of {' x '.join(f'{mm:g}' for mm in spacing)} mm, and a "
+                f"network needs {_LEAST} along two axes: leave it out (--skip-bad), or choose a finer --spacing."
+            )
+    return tuple(int(side) for side in np.round(np.median(shapes, axis=0)))

@@ -1,0 +1,97 @@
+"""What a user has chosen instead of the plan, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.budgets import Budget
+from uncertaintyseg.planning.choices import sizes
+from uncertaintyseg.planning.topology import make_topology, nearest_patch
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Flags of the command; None leaves a choice to the plan."""
+
+    spacing: tuple[float, float, float] | None = None
+    patch: tuple[int, int, int] | None = None
+    batch_size: int | None = None
+    features: int | None = None
+    normalization: str | None = None
+    overlap: float | None = None
+    symmetries: Sequence[int] | None = None
+    deep_supervision: bool | None = None
+    foreground: float | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    seed: int = 0
+
+    def check(self, spacing: Sequence[float], shape: Sequence[int], budget: Budget) -> None:
+        """Refuse what no network takes.
+
+        Raises:
+            InputError: with the nearest value that can be.
+        """
+        if self.spacing and not all(0 < mm < 1000 for mm in self.spacing):
+            raise InputError(f"--spacing {_text(self.spacing)}: three lengths in mm, such as 1,1,3.")
+        if self.overlap is not None and not 0 <= self.overlap <= 0.9:
+            raise InputError(f"--overlap {self.overlap:g}: a share from 0 to 0.9, such as 0.5.")
+        if self.foreground is not None and not 0 <= self.foreground <= 1:
+            raise InputError(f"--foreground {self.foreground:g}: a share from 0 to 1, such as 0.33.")
+        if self.symmetries is not None and not set(self.symmetries) <= {0, 1, 2}:
+            raise InputError(f"--symmetries {_text(self.symmetries)}: axes 0 (left-right), 1 and 2, or none.")
+        if self.patch is None:
+            return
+        if min(self.patch) < 1:
+            raise InputError(f"--patch {_text(self.patch)}: three numbers of voxels, such as 64,64,32.")
+        nearest = nearest_patch(self.patch, spacing, budget.levels)
+        if nearest != self.patch:
+            divisor = make_topology(spacing, self.patch, budget.levels).divisor
+            raise InputError(
+                f"--patch {_text(self.patch)}: with voxels of {sizes(spacing)} mm the network halves it to a "
+                f"{sizes(divisor)}th, so its sides must be multiples of that; the nearest is --patch {_text(nearest)}."
+            )
+        limit = make_topology(spacing, shape, budget.levels).padded(shape)
+        if any(side > most for side, most in zip(self.patch, limit, strict=True)):
+            raise InputError(
+                f"--patch {_text(self.patch)}: larger than the median scan, {sizes(shape)} voxels at {sizes(spacing)} "
+                f"mm; take at most --patch {_text(limit)}."
+            )
+
+
+def _text(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values) or "none"
+
+
+def read_three(text: str | None, flag: str, kind: type = int) -> tuple | None:
+    """Three numbers with commas between.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if text is None:
+        return None
+    try:
+        a, b, c = (kind(part) for part in text.split(","))
+    except ValueError:
+        example = "64,64,32" if kind is int else "1,1,3"
+        raise InputError(f"{flag} {text}: three numbers with commas between, such as {example}.") from None
+    return a, b, c
+
+
+def read_axes(text: str | None) -> list[int] | None:
+    """Axes with commas between, or "none".
+
+    Raises:
+        InputError: for anything else.
+    """
+    if text is None:
+        return None
+    parts = [] if text.strip() in ("none", "") else text.split(",")
+    try:
+        return sorted({int(part) for part in parts})
+    except ValueError:
+        raise InputError(f"--symmetries {text}: axes 0, 1, 2 with commas between, or none.") from None
