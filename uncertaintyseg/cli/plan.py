@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +109,7 @@ def plan(
             try_step=(lambda draft: try_step(draft, fingerprint)) if trial else (lambda draft: None),
         )  # fmt: skip
         bundle = write_plan(made, fingerprint, output, overwrite=overwrite)
-        written = _page(page or bundle.folder / "plan.html", fingerprint, made, progress)
+        written = _page(page or bundle.folder / "plan.html", fingerprint, made, output, progress)
     nexts = next_commands(made, data, output)
     if as_json:
         problems = [
@@ -119,13 +118,13 @@ def plan(
         ]
         print_json(
             {
-                "model": bundle.name, "folder": str(bundle.folder), "page": written and str(written),
+                "model": bundle.name, "folder": str(bundle.folder), "page": str(written),
                 "cases": len(fingerprint.cases), "plan": plan_json(made), "problems": problems, "next": nexts,
             }
         )  # fmt: skip
         return
     _tell(fingerprint, made)
-    where = f"The model to train is in {bundle.folder}" + (f"; what was found and why: {written}" if written else "")
+    where = f"The model to train is in {bundle.folder}; what was found and why: {written}"
     console.print(f"{where}. Next:", highlight=False, soft_wrap=True)
     for line in nexts:
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
@@ -193,13 +192,11 @@ def _line(problem: object) -> str:
     return f"{case}{problem.text}"  # type: ignore[attr-defined]
 
 
-def _page(path: Path, fingerprint: Fingerprint, made: Plan, progress: object) -> Path | None:
+def _page(path: Path, fingerprint: Fingerprint, made: Plan, made_in: Path, progress: object) -> Path:
     progress("the page", 1.0)  # type: ignore[operator]
-    if find_spec("uncertaintyseg.planning.page") is None:
-        return None
     from uncertaintyseg.planning.page import write_page
 
-    write_page(path, fingerprint, made)
+    write_page(path, fingerprint, made, models=made_in)
     return path
 
 

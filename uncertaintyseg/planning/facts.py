@@ -76,4 +76,5 @@ class CaseFacts:
     @property
     def volumes(self) -> dict[int, float]:
         """By id, in mm3, of the structures that the case holds."""
-        return {number: count * float(np.prod(self.spacing)) for number, count in self.voxels.items()}
+        voxel = float(np.prod(self.spacing))
+        return {number: count * voxel for number, count in self.voxels.items()}

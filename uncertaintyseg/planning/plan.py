@@ -287,5 +287,6 @@ def _fits_nothing(
     many = "choose some with --structures, or " if classes > 20 else ""
     return (
         f"--budget {budget.name} ({budget.bytes / 1e9:.1f} GB) fits no patch: {classes - 1} structures take "
-        f"{need / 1e9:.1f} GB with the smallest one: {many}give a larger --budget, or fewer --features."
+        f"{need / 1e9:.1f} GB with {batch} of the smallest: {many}give a larger --budget, or fewer --features or a "
+        "smaller --batch-size."
     )

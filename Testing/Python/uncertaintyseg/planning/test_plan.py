@@ -1,0 +1,157 @@
+"""Plans of data sets as they occur, and of any."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from Testing.Python.uncertaintyseg.planning.found import fingerprint
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.overrides import Overrides
+from uncertaintyseg.planning.plan import TooLargeError, Trial, make_plan
+
+HIPPOCAMPUS = ((35, 50, 35), (1.0, 1.0, 1.0))
+ABDOMEN = ((512, 512, 100), (0.8, 0.8, 5.0))
+
+
+def test_a_hippocampus_is_trained_on_whole_scans():
+    plan = make_plan(fingerprint(*HIPPOCAMPUS), "hippo", budget="cpu", hours=1)
+    assert plan.patch == (40, 56, 40)
+    assert plan.features == [16, 32, 64, 128]
+    assert plan.spacing == (1.0, 1.0, 1.0)
+    assert [one.scheme for one in plan.normalization] == ["zscore"]
+    assert plan.symmetries == [0]
+    assert plan.deep_supervision
+    assert plan.foreground == pytest.approx(1 / 3)
+
+
+def test_a_ct_is_clipped_to_its_foreground_and_cut_into_patches():
+    plan = make_plan(fingerprint(*ABDOMEN, modality="CT"), "liver", budget="24GB", hours=12)
+    (one,) = plan.normalization
+    assert one.scheme == "ct"
+    assert (one.low, one.high, one.mean, one.std) == pytest.approx((1.0, 199.0, 100.0, 50.0), abs=0.05)
+    assert plan.topology.strides[1] == (2, 2, 1)
+    assert plan.features[0] == 32
+    assert 64**3 < math.prod(plan.patch) < math.prod(ABDOMEN[0])
+    long, wide, high = (side * mm for side, mm in zip(plan.patch, plan.spacing, strict=True))
+    assert max(long, wide, high) < 3 * min(long, wide, high)
+
+
+def test_thick_slices_that_most_scans_have_finer_keep_the_tenth_percentile():
+    spacings = [(1.0, 1.0, mm) for mm in (4.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0)]
+    plan = make_plan(fingerprint((256, 256, 20), (1, 1, 8), spacings=spacings), "heart", hours=1)
+    assert plan.spacing == (1.0, 1.0, 4.0)
+
+
+def test_a_head_without_its_skull_is_scaled_by_what_is_not_0():
+    plan = make_plan(fingerprint((200, 200, 150), (1, 1, 1), cropped=(140, 170, 140)), "brain", hours=1)
+    assert [one.scheme for one in plan.normalization] == ["nonzero"]
+
+
+def test_left_and_right_forbid_to_mirror_them():
+    plan = make_plan(fingerprint(*HIPPOCAMPUS, names=("kidney_left", "kidney_right")), "kidneys", hours=1)
+    assert plan.symmetries == []
+    (choice,) = [one for one in plan.choices if one.name == "mirroring"]
+    assert "kidney_left" in choice.why
+
+
+def test_every_choice_says_why_and_what_was_asked_for_says_so():
+    plan = make_plan(fingerprint(*HIPPOCAMPUS), "hippo", hours=1, overrides=Overrides(patch=(32, 32, 32), overlap=0.25))
+    assert plan.patch == (32, 32, 32)
+    assert plan.overlap == 0.25
+    assert all(one.value and one.why for one in plan.choices)
+    assert {one.name for one in plan.choices if one.why == "you asked for it"} == {
+        "patch and window",
+        "overlap of windows",
+    }
+
+
+def test_a_step_that_runs_out_of_memory_is_tried_again_smaller():
+    tried = []
+
+    def try_step(plan):
+        tried.append(plan)
+        if len(tried) == 1:
+            raise TooLargeError
+        return Trial(0.1, 0.01, plan.memory.total)
+
+    plan = make_plan(fingerprint(*ABDOMEN), "liver", budget="8GB", hours=1, try_step=try_step)
+    assert len(tried) == 2
+    assert tried[1].memory.total < 0.71 * tried[0].memory.total
+    assert plan.measured_bytes == plan.memory_bytes
+    assert plan.step_seconds == 0.1
+
+
+def test_a_step_that_takes_more_than_was_estimated_is_tried_again_until_it_fits():
+    plan = make_plan(
+        fingerprint(*ABDOMEN), "liver", budget="8GB", hours=1,
+        try_step=lambda draft: Trial(0.1, 0.01, round(1.5 * draft.memory.total)),
+    )  # fmt: skip
+    assert plan.measured_bytes <= plan.budget.bytes
+
+
+def test_a_slow_processor_takes_smaller_patches_before_it_takes_too_few_steps():
+    def try_step(plan):
+        return Trial(math.prod(plan.patch) / 64**3 * 30, 1.0, plan.memory.total)
+
+    slow = make_plan(fingerprint(*ABDOMEN), "liver", hours=0.5, try_step=try_step)
+    assert math.prod(slow.patch) <= 32**3 * 2
+    assert slow.steps * slow.pace <= 1.1 * 1800
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"patch": (60, 50, 40)}, r"nearest is --patch"),
+        ({"patch": (80, 80, 80)}, r"larger than the median scan.*--patch 40,56,40"),
+        ({"overlap": 1.0}, "share from 0 to 0.9"),
+        ({"foreground": 2.0}, "share from 0 to 1"),
+        ({"symmetries": [3]}, "axes 0"),
+        ({"spacing": (1.0, 1.0, -1.0)}, "three lengths"),
+        ({"normalization": "ct,zscore"}, "one for all channels"),
+        ({"normalization": "magic"}, "take ct, zscore, nonzero"),
+        ({"batch_size": 100_000}, "smaller --batch-size"),
+    ],
+)
+def test_a_flag_that_cannot_be_says_what_can(given, what):
+    with pytest.raises(InputError, match=what):
+        make_plan(fingerprint(*HIPPOCAMPUS), "hippo", hours=1, overrides=Overrides(**given))
+
+
+def test_a_thousand_classes_with_a_wide_network_fit_no_patch():
+    many = fingerprint((400, 400, 400), (1, 1, 1), names=[f"part {i}" for i in range(1000)], count=3)
+    with pytest.raises(InputError, match=r"fits no patch: 1000 structures take .* GB.*--structures"):
+        make_plan(many, "all", budget="8GB", hours=1, overrides=Overrides(features=1000))
+
+
+def test_scans_of_two_voxels_name_the_case():
+    with pytest.raises(InputError, match=r"case case_0: its scan has 2 x 2 x 2 voxels.*--skip-bad"):
+        make_plan(fingerprint((2, 2, 2), (1, 1, 1)), "dust", hours=1)
+
+
+@pytest.mark.parametrize(("settings_", "what"), [({"budget": "1TB"}, "take cpu"), ({"hours": 0}, "--hours 0")])
+def test_a_budget_that_is_none_is_refused(settings_, what):
+    with pytest.raises(InputError, match=what):
+        make_plan(fingerprint(*HIPPOCAMPUS), "hippo", **({"hours": 1} | settings_))
+
+
+@settings(max_examples=6)
+@given(
+    st.tuples(*[st.integers(12, 400)] * 3),
+    st.tuples(*[st.floats(0.4, 8.0)] * 3),
+    st.sampled_from(["cpu", "8GB", "24GB", "80GB"]),
+    st.integers(1, 30),
+    st.floats(0.01, 100),
+)
+def test_any_plan_keeps_to_its_budget_and_to_what_the_network_takes(shape, spacing, budget, classes, hours):
+    found = fingerprint(shape, spacing, names=[f"part {i}" for i in range(classes)], count=3)
+    plan = make_plan(found, "any", budget=budget, hours=hours)
+    assert plan.memory_bytes <= plan.budget.bytes
+    assert all(side % step == 0 for side, step in zip(plan.patch, plan.topology.divisor, strict=True))
+    assert len(plan.features) == plan.topology.stages >= 3
+    assert plan.batch_size >= 2
+    assert plan.epochs >= 1
+    assert plan.steps >= 1
