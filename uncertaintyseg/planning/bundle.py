@@ -174,10 +174,6 @@ def _inference(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     reading: dict[str, Any] = {"_target_": "uncertaintyseg.data.transforms.ReadCased", "labels": data.ids}
     if len(data.channels) > 1:
         reading["channels"] = len(data.channels)
-    if data.ignore is not None:
-        reading["ignore"] = data.ignore
-    if data.values:
-        reading["values"] = {str(value): number for value, number in data.values.items()}
     both = {"keys": ["image", "label"], "allow_missing_keys": True}
     return {
         "imports": ["$import torch"],
