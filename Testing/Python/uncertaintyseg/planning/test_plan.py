@@ -121,10 +121,10 @@ def test_a_flag_that_cannot_be_says_what_can(given, what):
         make_plan(fingerprint(*HIPPOCAMPUS), "hippo", hours=1, overrides=Overrides(**given))
 
 
-def test_a_thousand_classes_with_a_wide_network_fit_no_patch():
+def test_a_thousand_classes_with_a_very_wide_network_fit_no_patch():
     many = fingerprint((400, 400, 400), (1, 1, 1), names=[f"part {i}" for i in range(1000)], count=3)
     with pytest.raises(InputError, match=r"fits no patch: 1000 structures take .* GB.*--structures"):
-        make_plan(many, "all", budget="8GB", hours=1, overrides=Overrides(features=1000))
+        make_plan(many, "all", budget="8GB", hours=1, overrides=Overrides(features=2000))
 
 
 def test_scans_of_two_voxels_name_the_case():
