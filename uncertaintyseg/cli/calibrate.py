@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar
-from uncertaintyseg.cli.evaluate import chosen_cases
+from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar, tell
+from uncertaintyseg.cli.evaluate import cases_of, chosen_cases
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
@@ -30,7 +30,10 @@ def calibrate(
     data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (or another known layout).")],
     cases: Annotated[
         str | None,
-        typer.Option(help="File with case ids (JSON list or one a line), or SPLIT:PART such as phantom:calibration."),
+        typer.Option(
+            help="File with case ids (JSON list or one a line), SPLIT:PART such as phantom:calibration, or all; by "
+            "default the calibration part of the split beside DATA, without one all."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="What people call these cases; by default --cases or the folder.")
@@ -66,7 +69,7 @@ def calibrate(
 
     Example: uncertaintyseg calibrate hippocampus_low_rank DATA --cases msd_hippocampus:calibration
     """
-    bundle = find_bundle(model, *(models or []))
+    bundle, told = find_bundle(model, *(models or [])), []
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.data.layouts import read_cases
@@ -83,7 +86,8 @@ def calibrate(
         if (by == AUTO) != (validation is not None):
             raise InputError("--by auto and --validation go together: a map is chosen on cases, and for nothing else.")
         every_case = read_cases(data)
-        chosen, predictor, figures = chosen_cases(every_case, cases), load_predictor(bundle, device), None
+        chosen, figures = cases_of(bundle, data, cases, "calibration", told), None
+        predictor = load_predictor(bundle, device)
         predictor.force = force
         if validation is not None:
             others = chosen_cases(every_case, validation)
@@ -91,6 +95,7 @@ def calibrate(
             figures = ranking_figures(predictor, others, progress)
             by = best_driver(figures)
         found = measure(predictor, chosen, progress, data=name or cases or data.resolve().name, by=by)
+    tell(*told)
     write_calibration(installed(bundle, output) if output else bundle, found)
     if picture:
         from uncertaintyseg.cli.calibration_picture import calibration_picture

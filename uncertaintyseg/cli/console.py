@@ -85,6 +85,12 @@ def warn_of_doubts(bundle: Bundle, image: Image) -> None:
         console.print(f"[yellow]Warning:[/yellow] {given} {doubt}")
 
 
+def tell(*texts: str) -> None:
+    """Sentences for people, on stderr; once nothing can go wrong any more, for then there is one line that says so."""
+    for text in texts:
+        console.print(escape(text), highlight=False)
+
+
 def warn_of_left_out(data: Path, unlabelled: Sequence[str]) -> None:
     """Say on stderr which scans of a data set have no label, and which files in its labels/ belong to no scan."""
     from uncertaintyseg.data.layouts import labels_of_no_scan

@@ -24,12 +24,14 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    tell,
     tell_ignored,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.bundle import Bundle, find_bundle
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
@@ -40,7 +42,10 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (or another known layout).")],
     cases: Annotated[
         str | None,
-        typer.Option(help="File with case ids (JSON list or one a line), or SPLIT:PART such as msd_hippocampus:test."),
+        typer.Option(
+            help="File with case ids (JSON list or one a line), SPLIT:PART such as msd_hippocampus:test, or all; by "
+            "default the test part of the split beside DATA, without one all."
+        ),
     ] = None,
     method: Method = None,
     option: Options = None,
@@ -59,11 +64,10 @@ def evaluate(
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
     on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
     """
-    folders = models or []
+    folders, told = models or [], []
     bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
-        from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.predictors import predictor_for
@@ -73,7 +77,8 @@ def evaluate(
             threshold=threshold,
         )  # fmt: skip
         predictor.force = force
-        result = measure(predictor, chosen_cases(read_cases(data), cases), progress)
+        result = measure(predictor, cases_of(bundle, data, cases, "test", told), progress)
+    tell(*told)
     warn_of_left_out(data, result["unlabelled"])
     for case, message in result["failed"].items():
         console.print(f"[red]{escape(case)}[/red] was not evaluated: {escape(message)}", highlight=False)
@@ -115,15 +120,27 @@ def _show(result: dict[str, Any], title: str) -> None:
     console.print(figures.format(**result))
 
 
-def chosen_cases(cases: list[Case], choice: str | None) -> list[Case]:
-    """The cases named by `choice`: a file of ids, SPLIT:PART, or None for all of them.
+def cases_of(bundle: Bundle, data: Path, choice: str | None, part: str, told: list[str]) -> list[Case]:
+    """The cases of a folder by `choice`, as of `chosen_cases`; None takes those that the split keeps for this part.
+
+    Raises:
+        InputError: as `read_cases`, `chosen_cases` and `unseen_cases`.
+    """
+    from uncertaintyseg.data.layouts import read_cases
+
+    cases = read_cases(data)
+    return unseen_cases(bundle, data, cases, part, told) if choice is None else chosen_cases(cases, choice)
+
+
+def chosen_cases(cases: list[Case], choice: str) -> list[Case]:
+    """The cases named by `choice`: a file of ids, SPLIT:PART, or "all".
 
     Raises:
         InputError: when the choice cannot be read, or names a case that is not there.
     """
     from uncertaintyseg.data.splitting import SPLIT_NAMES, read_split
 
-    if choice is None:
+    if choice == ALL and not Path(choice).is_file():
         return cases
     name, _, part = choice.rpartition(":")
     found = {case.id: case for case in cases}

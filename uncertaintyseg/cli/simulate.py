@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from uncertaintyseg.cli.console import AsJson, Device, MoreModels, console, print_json, progress_bar, without_nan
+from uncertaintyseg.cli.console import AsJson, Device, MoreModels, console, print_json, progress_bar, tell, without_nan
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
 
 if TYPE_CHECKING:
+    from uncertaintyseg.data.layouts import Case
     from uncertaintyseg.training.recipe import Recipe
 
 _DEFAULT = "foreground_random,random,predictive_entropy,diversity,class_stratified"
@@ -34,7 +36,10 @@ def simulate(
     ] = 100,
     split: Annotated[
         str | None,
-        typer.Option(help="Split whose part train is the pool and whose part validation is held out; else 20 %."),
+        typer.Option(
+            help="Split whose part train is the pool and whose part validation is held out; else that beside "
+            "DATA, drawn by subject if absent."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for models, results.json and curves.png.")] = Path("simulation"),
     resume: Annotated[bool, typer.Option(help="Go on from what is there.")] = True,
@@ -64,7 +69,8 @@ def simulate(
         names = list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",")]
         for name in names:
             find_strategy(name)
-        pool, test = parts_for_simulation(read_cases(data), split)
+        cases, told = read_cases(data), []
+        pool, test = parts_for_simulation(cases, split or _kept(data, cases, told))
         if start >= len(pool):
             raise InputError(f"--start {start} leaves nothing to choose: the pool has {len(pool)} cases.")
         rounds = min(rounds, -(-(len(pool) - start) // step))
@@ -77,6 +83,7 @@ def simulate(
             learning_rate=_learning_rate(Recipe, bundle, models or []), resume=resume, progress=progress,
         )  # fmt: skip
         result = report.report(settings, output, names, range(seeds), rounds)
+    tell(*told)
     _keep(result, output)
     if as_markdown:
         typer.echo(report.markdown(result))
@@ -85,6 +92,13 @@ def simulate(
     else:
         _show(result)
         console.print(f"Curves and figures are in {output.resolve()}.")
+
+
+def _kept(data: Path, cases: Sequence[Case], told: list[str]) -> Mapping[str, Sequence[str]] | None:
+    """The split beside the data; none where there are too few cases to draw one, which `parts_for_simulation` tells."""
+    from uncertaintyseg.data.splitting import keep_split
+
+    return keep_split(data, cases, tell=told.append) if sum(case.label is not None for case in cases) > 1 else None
 
 
 def _learning_rate(recipe: type[Recipe], bundle: Bundle, folders: list[Path]) -> float:

@@ -17,8 +17,10 @@ from uncertaintyseg.cli.console import (
     print_json,
     progress_bar,
     read_options,
+    tell,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.parts import forget_parts, keep_parts
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
@@ -37,7 +39,11 @@ def train(
     option: Options = None,
     name: Annotated[str | None, typer.Option(help="Name of that new model.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Split by name (msd_hippocampus, phantom) or JSON file; else 15 % validate.")
+        str | None,
+        typer.Option(
+            help="Split by name (msd_hippocampus, phantom) or JSON file; else that beside DATA, drawn by "
+            "subject if absent."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; by default the recipe's.")] = None,
@@ -76,7 +82,7 @@ def train(
     with progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
-        from uncertaintyseg.data.splitting import training_parts
+        from uncertaintyseg.data.splitting import keep_split, training_parts
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
         from uncertaintyseg.training.variant import with_head
@@ -88,12 +94,19 @@ def train(
             bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, match_volumes=match_volumes
         )
         cases = read_cases(data)
-        training, validation = training_parts(cases, split)
+        told: list[str] = []
+        parts = split or keep_split(data, cases, tell=told.append)
+        training, validation = training_parts(cases, parts)
         warn_of_left_out(data, [case.id for case in cases if case.label is None])
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             progress=progress,
         )  # fmt: skip
+    tell(*told)
+    if split is None:
+        keep_parts(report.bundle, parts)
+    else:
+        forget_parts(report.bundle)
     if as_json:
         print_json(
             {

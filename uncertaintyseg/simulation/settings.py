@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,12 +59,15 @@ class Settings(BaseModel):
             write_bytes(path, self.model_dump_json(indent=1).encode())
 
 
-def parts_for_simulation(cases: Sequence[Case], split: str | None) -> tuple[list[str], list[str]]:
+def parts_for_simulation(
+    cases: Sequence[Case], split: str | Mapping[str, Sequence[str]] | None
+) -> tuple[list[str], list[str]]:
     """Ids of the pool and of the held-out cases.
 
     Args:
         cases: of a data set.
-        split: its parts train and validation are taken; None holds out a random 20 %, the same at every call.
+        split: by name or by parts; its parts train and validation are taken; None holds out a random 20 %, the
+            same at every call.
 
     Raises:
         InputError: a case of the split has no label here, or there are fewer than five labelled cases.
@@ -73,11 +76,11 @@ def parts_for_simulation(cases: Sequence[Case], split: str | None) -> tuple[list
     if len(labelled) < 5:
         raise InputError(f"a simulation needs the labels of at least five cases, DATA has {len(labelled)}.")
     if split is not None:
-        parts = read_split(split)
+        parts = split if isinstance(split, Mapping) else read_split(split)
         absent = sorted({*parts["train"], *parts["validation"]} - set(labelled))
         if absent:
             raise InputError(f"split '{split}' names {len(absent)} cases without a label in DATA, first '{absent[0]}'.")
-        return parts["train"], parts["validation"]
+        return list(parts["train"]), list(parts["validation"])
     random.Random(0).shuffle(labelled)
     held_out = max(1, round(_TEST_SHARE * len(labelled)))
     return sorted(labelled[held_out:]), sorted(labelled[:held_out])

@@ -1,0 +1,70 @@
+"""Which cases a command takes when nobody names them: those that the split of a data set keeps for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import Bundle
+
+if TYPE_CHECKING:
+    from uncertaintyseg.data.layouts import Case
+
+SPLIT = "split.json"
+"""In a model's folder: the split that was drawn for its training, which may lie beside no data."""
+ALL = "all"
+"""What --cases says for every case."""
+
+
+def keep_parts(bundle: Bundle, parts: Mapping[str, Sequence[str]]) -> None:
+    """Write into a model's folder which cases it has learnt from."""
+    from uncertaintyseg.data.writing import write_bytes
+
+    write_bytes(bundle.folder / SPLIT, json.dumps(parts, indent=1).encode())
+
+
+def forget_parts(bundle: Bundle) -> None:
+    """Remove what `keep_parts` wrote at an earlier training."""
+    (bundle.folder / SPLIT).unlink(missing_ok=True)
+
+
+def unseen_cases(bundle: Bundle, data: Path, cases: Sequence[Case], part: str, told: list[str]) -> list[Case]:
+    """The cases of a part of the split that is kept beside the data or with the model; without one all cases.
+
+    Args:
+        bundle: the model.
+        data: folder of the cases.
+        cases: all of them.
+        part: "calibration" or "test".
+        told: gets a sentence on what was chosen.
+
+    Raises:
+        InputError: The split has no such case, or is none.
+    """
+    parts = _split_for(bundle, data, cases)
+    if parts is None:
+        return list(cases)
+    chosen = [case for case in cases if case.id in parts[part]]
+    if not chosen:
+        raise InputError(
+            f"{data}: its split has no {part} cases (that takes seven subjects), and the others have helped to train. "
+            f"Name cases with --cases, as a file of ids, or --cases {ALL} to take them all the same."
+        )
+    told.append(f"{len(chosen)} {part} cases of the split of {data}; for others say --cases.")
+    return chosen
+
+
+def _split_for(bundle: Bundle, data: Path, cases: Sequence[Case]) -> Mapping[str, Sequence[str]] | None:
+    from uncertaintyseg.data.splitting import kept_split, read_split
+
+    if kept := kept_split(data):
+        return kept
+    path = bundle.folder / SPLIT
+    if not path.is_file():
+        return None
+    parts = read_split(path)
+    learnt = {*parts["train"], *parts["validation"]}
+    return parts if any(case.id in learnt for case in cases) else None
