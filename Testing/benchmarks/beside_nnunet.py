@@ -5,7 +5,7 @@ is done: a run that was killed goes on with the next one. Both normalise by z-sc
 that trains and predict the same test cases without mirroring. nnU-Net keeps its last weights, ours those that validated
 best.
 
-"ours" is the recipe of the shipped model; "ours_planned" has nnU-Net's optimiser, patches and deep supervision.
+"ours" is the recipe of the shipped model; "ours_planned" has nnU-Net's optimiser, patches, loss and deep supervision.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SIDES: dict[str, dict[str, Any]] = {
         "clip": 12.0,
         "foreground": 0.33,
         "deep_supervision": True,
+        "objective": "cross_entropy",
     },
 }
 """Who trains, and what ours changes in its recipe."""
@@ -59,7 +60,7 @@ def dice(label: np.ndarray, reference: np.ndarray, structures: int) -> list[floa
 def ours(settings: dict[str, Any], work: Path) -> dict[str, Any]:
     """Train with ours as the settings say and predict the test cases: Dice of each and what it took."""
     import torch
-    from nnunet_side import step_seconds
+    from nnunet_side import Clock, clock, step_seconds
 
     from uncertaintyseg.data.case_labels import read_case_label
     from uncertaintyseg.data.layouts import Case
@@ -80,11 +81,11 @@ def ours(settings: dict[str, Any], work: Path) -> dict[str, Any]:
         part: [Case(case["id"], Path(case["image"]), Path(case["label"])) for case in settings[part]]
         for part in ("train", "validation", "test")
     }
-    ends: dict[str, list[float]] = {}
+    ends: dict[str, list[Clock]] = {}
 
     def progress(stage: str, fraction: float) -> None:
         if stage.startswith("epoch "):
-            ends.setdefault(stage.split(",", maxsplit=1)[0], []).append(time.perf_counter())
+            ends.setdefault(stage.split(",", maxsplit=1)[0], []).append(clock())
 
     bundle = Bundle.load(folder)
     recipe = Recipe.load(
@@ -106,7 +107,7 @@ def ours(settings: dict[str, Any], work: Path) -> dict[str, Any]:
         found[case.id] = dice(np.asarray(predictor.predict(case.image).label), reference, len(ids))
     return {
         "dice": found,
-        "step_seconds": step_seconds(list(ends.values())),
+        **step_seconds(list(ends.values())),
         "steps": sum(map(len, ends.values())),
         "seconds": seconds,
         "peak_memory": memory,
@@ -186,13 +187,15 @@ def table(lines: Sequence[dict[str, Any]], task: str) -> None:
         for group in groups:
             values = np.mean([[line["dice"][i] for i in sorted(line["dice"])] for line in group], axis=0) * 100
             intervals = [mean_with_interval(structure) for structure in values.T]
-            seconds, memory = (np.mean([line[key] for line in group]) for key in ("step_seconds", "peak_memory"))
+            keys = ("step_seconds", "step_processor_seconds", "peak_memory")
+            seconds, processor, memory = (np.mean([line[key] for line in group]) for key in keys)
             rows.append(
                 [
                     side,
                     ", ".join(str(line["seed"]) for line in group),
                     *(f"{mean:.2f} ({lo:.2f} to {hi:.2f})" for mean, lo, hi in intervals),
                     f"{1000 * seconds:.0f}",
+                    f"{1000 * processor:.0f}",
                     f"{memory:.0f}",
                     f"{np.mean([line['seconds'] for line in group]) / 60:.1f}",
                     f"{group[0]['steps']} x {group[0]['threads']} threads",
@@ -200,7 +203,11 @@ def table(lines: Sequence[dict[str, Any]], task: str) -> None:
             )
     if rows:
         names = [f"Dice {name}, %" for name in kept[0]["structures"]]
-        show(f"{task}, {machine()}", ["side", "seeds", *names, "ms / step", "peak MiB", "minutes", "steps"], rows)
+        show(
+            f"{task}, {machine()}",
+            ["side", "seeds", *names, "ms / step", "CPU ms", "peak MiB", "minutes", "steps"],
+            rows,
+        )
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 NUMBER, NAME = 901, "Dataset901_Beside"
 CONFIGURATION = "3d_fullres"
+Clock = tuple[float, float]
 
 
 def run(settings: dict[str, Any], work: Path) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _train_and_predict(settings: dict[str, Any], work: Path) -> dict[str, Any]:
     from beside_nnunet import peak_memory
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    ends: list[list[float]] = []
+    ends: list[list[Clock]] = []
 
     class Trainer(nnUNetTrainer):
         """Its trainer, with the ends of steps written down."""
@@ -111,7 +112,7 @@ def _train_and_predict(settings: dict[str, Any], work: Path) -> dict[str, Any]:
 
         def train_step(self, batch: dict) -> dict:
             found = super().train_step(batch)
-            ends[-1].append(time.perf_counter())
+            ends[-1].append(clock())
             return found
 
     torch.set_num_threads(settings["threads"])
@@ -129,7 +130,7 @@ def _train_and_predict(settings: dict[str, Any], work: Path) -> dict[str, Any]:
     trainer.set_deep_supervision_enabled(False)
     return {
         "dice": _dice(trainer, settings),
-        "step_seconds": step_seconds(ends),
+        **step_seconds(ends),
         "steps": sum(map(len, ends)),
         "seconds": seconds,
         "peak_memory": memory,
@@ -139,11 +140,17 @@ def _train_and_predict(settings: dict[str, Any], work: Path) -> dict[str, Any]:
     }
 
 
-def step_seconds(ends: Sequence[Sequence[float]]) -> float:
+def clock() -> Clock:
+    """Wall time, and the processor time of all threads, which other programs on the machine do not change."""
+    return time.perf_counter(), time.process_time()
+
+
+def step_seconds(ends: Sequence[Sequence[Clock]]) -> dict[str, float]:
     """Median time from the end of a step to that of the next within an epoch: batch, network and optimiser."""
     import numpy as np
 
-    return float(np.median(np.concatenate([np.diff(epoch) for epoch in ends])))
+    wall, processor = np.median(np.concatenate([np.diff(epoch, axis=0) for epoch in ends if len(epoch) > 1]), axis=0)
+    return {"step_seconds": float(wall), "step_processor_seconds": float(processor)}
 
 
 def _dice(trainer: Any, settings: dict[str, Any]) -> dict[str, list[float]]:
