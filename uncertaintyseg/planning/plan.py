@@ -111,9 +111,9 @@ class Plan:
         return self.trial.peak if self.trial else None
 
     @property
-    def step_seconds(self) -> float | None:
-        """Of a step, measured."""
-        return self.trial.step_seconds if self.trial else None
+    def step_seconds(self) -> float:
+        """Of a step, measured where `trial` says so, else guessed."""
+        return self.pace
 
     @property
     def seconds(self) -> float:
