@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from ignite.engine import Engine, Events
-from monai.data import CacheDataset, DataLoader
-from monai.engines import SupervisedTrainer
-from monai.handlers import CheckpointLoader, ValidationHandler
+from monai.data import CacheDataset
 from monai.utils import set_determinism
 
 from uncertaintyseg.data.layouts import Case
@@ -28,17 +25,17 @@ from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.beside import keep_shift, score_beside
-from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
+from uncertaintyseg.training.deep import DeepLoss, DeeplySupervised
+from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
+from uncertaintyseg.training.loading import read_labelled, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
-from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
 from uncertaintyseg.training.validation import make_evaluator
 from uncertaintyseg.training.volume_matching import VolumeMatch, check_matching, match_volumes
 from uncertaintyseg.wire import LabelShift
 
-Progress = Callable[[str, float], None]
 UNFINISHED = Path("training")
 """Where a fit keeps its state, to go on from after a kill."""
 
@@ -65,34 +62,6 @@ class FitReport:
     seconds: float
     shift: LabelShift | None = None
     volumes: VolumeMatch | None = None
-
-
-class Keeper:
-    """Keeps the best weights and stops a fit that no longer improves; part of the checkpoint, so it survives a kill."""
-
-    def __init__(self, network: Segmenter, bundle: Bundle, measure: str, patience: int) -> None:
-        self.network, self.bundle, self.measure, self.patience = network, bundle, measure, patience
-        self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}}
-
-    def take(self, scores: dict[str, float], trainer: Engine) -> float:
-        """Look at the validation scores of the trainer's current epoch; returns the one that counts."""
-        score = scores["dice"] if self.measure == "dice" else -scores["nll"]
-        if score > self.state["score"]:
-            self.state = {"score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores}
-            self.bundle.save(self.network)
-        else:
-            self.state["waited"] += 1
-            if self.state["waited"] >= self.patience:
-                trainer.terminate()
-        return score
-
-    def state_dict(self) -> dict:
-        """For the checkpoint."""
-        return self.state
-
-    def load_state_dict(self, state: dict) -> None:
-        """From the checkpoint."""
-        self.state = state
 
 
 def fit(
@@ -142,7 +111,8 @@ def fit(
     base = _start_from(network, recipe, bundle, [Path(output), *models])
 
     kept = not network.head.fitted  # which reads each case once or twice
-    cases = read_labelled(target, training, "training", progress, kept=kept)
+    patches = kept and recipe.foreground is not None
+    cases = read_labelled(target, training, "training", progress, kept=kept, voxels=patches)
     held_out = read_labelled(target, validation, "validation", progress, kept=kept)
     if network.head.fitted:
         volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
@@ -152,42 +122,15 @@ def fit(
         fitted = keep_shift(Bundle.load(target.folder), shift)
         return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift)
 
-    evaluator = make_evaluator(target, network, device, held_out)
+    learner: Segmenter | DeeplySupervised = network
+    loss: HeadLoss | DeepLoss = _loss(network, recipe, cases)
+    if recipe.deep_supervision and recipe.backbone != "frozen":
+        learner, loss = DeeplySupervised(network, recipe.crop), DeepLoss(loss)
+    trainer = make_trainer(
+        learner, recipe, device, training_loader(target, cases, recipe, threads=_threads(device)), loss
+    )
     keeper = Keeper(network, target, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
-    trainer = _trainer(network, recipe, device, training_loader(target, cases, recipe), _loss(network, recipe, cases))
-    schedule = Schedule(trainer, trainer.optimizer, recipe)
-    saved = {
-        "trainer": trainer, "network": network, "optimizer": trainer.optimizer, "keeper": keeper, "schedule": schedule,
-    }  # fmt: skip
-
-    @trainer.on(Events.EPOCH_STARTED)
-    def seed_the_epoch() -> None:
-        # So a resumed fit draws what an unbroken one would.
-        reseed(trainer.data_loader, recipe.seed + 1000 * trainer.state.epoch)
-
-    @trainer.on(Events.ITERATION_COMPLETED)
-    def report() -> None:
-        state = trainer.state
-        done = state.iteration / (state.epoch_length * recipe.epochs)
-        best = state_text(keeper.state)
-        progress(f"epoch {state.epoch}/{recipe.epochs}, loss {state.output['loss'].item():.3f}{best}", done)
-
-    @evaluator.on(Events.COMPLETED)
-    def keep() -> None:
-        schedule.validated(keeper.take(evaluator.scores.compute(), trainer))
-
-    ValidationHandler(min(recipe.validate_every, recipe.epochs), evaluator).attach(trainer)
-
-    @trainer.on(Events.EPOCH_COMPLETED)
-    def save() -> None:
-        checkpoint.parent.mkdir(exist_ok=True)
-        torch.save({name: part.state_dict() for name, part in saved.items()}, checkpoint.with_suffix(".partial"))
-        os.replace(checkpoint.with_suffix(".partial"), checkpoint)
-
-    if checkpoint.is_file():
-        CheckpointLoader(str(checkpoint), saved, map_location=torch.device(device)).attach(trainer)
-    trainer.run()
-    shutil.rmtree(checkpoint.parent)
+    run_epochs(trainer, make_evaluator(target, network, device, held_out), keeper, recipe, checkpoint, progress)
     if not keeper.state["epoch"]:
         raise InputError(
             f"{bundle.name}: no epoch gave a finite validation score, so there are no weights: lower the learning rate."
@@ -215,11 +158,6 @@ def _completed(
         volumes = match_volumes(trained, held_out, device, progress)
         trained = Bundle.load(target.folder)
     return keep_shift(trained, shift), shift, volumes
-
-
-def state_text(state: dict) -> str:
-    """The best scores so far, for the progress line."""
-    return "".join(f", best {name} {value:.4f}" for name, value in state["best"].items())
 
 
 def _copied(bundle: Bundle, output: Path) -> Bundle:
@@ -317,26 +255,6 @@ def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
     )
 
 
-def _trainer(network: Segmenter, recipe: Recipe, device: str, loader: DataLoader, loss: HeadLoss) -> SupervisedTrainer:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, recipe)
-    trainer = SupervisedTrainer(
-        device=torch.device(device),
-        max_epochs=recipe.epochs,
-        train_data_loader=loader,
-        network=network,
-        optimizer=optimizer,
-        loss_function=loss,
-        prepare_batch=as_tensors,
-        decollate=False,
-        amp=torch.device(device).type == "cuda",
-    )
-
-    if recipe.clip:
-        clip_gradients(trainer, parameters, recipe.clip)
-
-    @trainer.on(Events.EPOCH_STARTED)
-    def reseed_the_samples() -> None:
-        loss.generator.manual_seed(recipe.seed + trainer.state.epoch)
-
-    return trainer
+def _threads(device: str) -> int:
+    """How many make cases ready: a GPU would wait for one; on the CPU they take cores from the network."""
+    return min(8, max(os.cpu_count() or 1, 1)) if torch.device(device).type == "cuda" else 1

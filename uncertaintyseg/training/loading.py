@@ -16,8 +16,10 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 from uncertaintyseg.training.known_windows import AboutKnown
+from uncertaintyseg.training.patches import PatchDrawn, StructureVoxels, margins
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import RareSliced, Rarity
+from uncertaintyseg.training.steps import StepLoader
 
 Progress = Callable[[str, float], None]
 NO_STRUCTURES = (
@@ -27,7 +29,7 @@ NO_STRUCTURES = (
 
 
 def read_labelled(
-    bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress, *, kept: bool = True
+    bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress, *, kept: bool = True, voxels: bool = False
 ) -> Dataset:
     """The labelled ones of the cases, on the model's grid: "image" and "label" `[1, *spatial]`.
 
@@ -37,6 +39,7 @@ def read_labelled(
         name: of the set, for messages.
         progress: called with a line of text and 0.
         kept: read all of them now and keep them in memory; else each whenever it is asked for.
+        voxels: find where their structures are, for patches (`patches.StructureVoxels`).
 
     Raises:
         InputError: without a labelled case, or for a scan or label that cannot be used.
@@ -49,11 +52,14 @@ def read_labelled(
         | ({} if case.verified is None else {"verified": str(case.verified)})
         for case in labelled
     ]
+    transform = bundle.preprocessing()
+    if voxels:
+        transform = Compose([*transform.transforms, StructureVoxels()])
     if not kept:
-        return Dataset(items, bundle.preprocessing())
+        return Dataset(items, transform)
     progress(f"reading {len(items)} {name} cases", 0.0)
     with unwrapped():
-        return CacheDataset(items, bundle.preprocessing(), num_workers=None, progress=False)
+        return CacheDataset(items, transform, num_workers=None, progress=False)
 
 
 @contextmanager
@@ -70,32 +76,72 @@ def unwrapped() -> Iterator[None]:
         raise cause from None
 
 
-def training_loader(bundle: Bundle, cases: CacheDataset, recipe: Recipe) -> DataLoader:
-    """Augmented cases, or slices of them, in random order; `reseed` says in which.
+def training_loader(bundle: Bundle, cases: Dataset, recipe: Recipe, *, threads: int = 1) -> DataLoader | StepLoader:
+    """Augmented cases, patches or slices of them, in random order; `reseed` says in which.
+
+    Args:
+        bundle: whose train.json has the augmentation.
+        cases: as of `read_labelled`; with `voxels` where the recipe draws patches.
+        recipe: what is drawn, and how often.
+        threads: that make cases ready, where an epoch is a number of steps.
 
     Raises:
-        InputError: for a rare class that the model does not have, or labels that hold no structure at all.
+        InputError: for a rare class that the model does not have, labels that hold no structure at all, or patches
+            of slices.
         BundleError: for a train.json without augmentation.
     """
     if not any((case["label"] > 0).any() for case in cases):
         raise InputError(NO_STRUCTURES)
     transforms = read_config(bundle.folder / TRAINING).get_parsed_content("augmentation").transforms
-    if not recipe.slices and any((case["label"] == IGNORED).any() for case in cases):
+    whole = recipe.foreground is None and not recipe.slices
+    if whole and any((case["label"] == IGNORED).any() for case in cases):
         transforms = [AboutKnown(recipe.crop), *transforms]
-    sampler = None
+    sampler = weights = None
     if recipe.slices or recipe.rare_labels:
-        rarity = Rarity(recipe.rare_labels, recipe.rare_weight, len(bundle.labels) + 1)
-        sampler = rarity.sampler([case["label"] for case in cases], slices=recipe.slices)
+        rarity, labels = Rarity(recipe.rare_labels, recipe.rare_weight, len(bundle.labels) + 1), _Labels(cases)
+        if recipe.steps_per_epoch:
+            weights = rarity.weights(labels, slices=recipe.slices)
+        else:
+            sampler = rarity.sampler(labels, slices=recipe.slices)
         transforms = [RareSliced(rarity), *transforms] if recipe.slices else transforms
-    augmented = Dataset(cases, Compose([deepcopy, *transforms]))  # a copy: what is kept in memory must stay as it is
+    first = deepcopy  # a copy: what is kept in memory must stay as it is
+    if recipe.foreground is not None:
+        if recipe.slices:
+            raise InputError("'recipe.foreground' draws patches of volumes, not of slices: leave out one of the two.")
+        first = PatchDrawn(recipe.crop, margins(transforms, recipe.crop), recipe.foreground)
+    transform = Compose([first, *transforms])
+    if recipe.steps_per_epoch:
+        return StepLoader(
+            cases, transform, weights, steps=recipe.steps_per_epoch, batch_size=recipe.batch_size, threads=threads
+        )
     return DataLoader(
-        augmented, batch_size=recipe.batch_size, sampler=sampler, shuffle=None if sampler else True, num_workers=0
+        Dataset(cases, transform),
+        batch_size=recipe.batch_size,
+        sampler=sampler,
+        shuffle=None if sampler else True,
+        num_workers=0,
     )
 
 
-def reseed(loader: DataLoader, seed: int) -> None:
+class _Labels(Sequence):
+    """The labels of cases, each read when it is asked for."""
+
+    def __init__(self, cases: Dataset) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.cases[index]["label"]
+
+
+def reseed(loader: DataLoader | StepLoader, seed: int) -> None:
     """Make order and augmentation of the next epoch depend on the seed alone."""
     torch.manual_seed(seed)
+    if isinstance(loader, StepLoader):
+        loader.seed = seed
+        return
     loader.dataset.transform.set_random_state(seed)
     if loader.sampler.generator is not None:
         loader.sampler.generator.manual_seed(seed)

@@ -32,7 +32,7 @@ class Recipe(BaseModel):
         le=1,
         description="Augment a patch of a case and not the whole of it; this share of the patches lies on a structure.",
     )
-    deep_supervision: bool = Field(False, description="The inner stages of the network are held to the labels too.")
+    deep_supervision: bool = Field(False, description="The inner stages of a backbone are held to the labels too.")
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
     validate_every: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

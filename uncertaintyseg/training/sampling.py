@@ -75,10 +75,13 @@ class Rarity:
             slices: draw as many as there are slices, each case by the sum of its slices' weights; with `RareSliced`,
                 which then takes one slice of it, all slices of all cases are drawn as if they lay in one bag.
         """
-        each = [self.of_slices(label) for label in labels]
-        weights = [float(found.sum() if slices else found.max()) for found in each]
-        count = sum(map(len, each)) if slices else len(each)
-        return WeightedRandomSampler(weights, count, generator=torch.Generator())
+        count = sum(label.shape[-1] for label in labels) if slices else len(labels)
+        return WeightedRandomSampler(self.weights(labels, slices=slices), count, generator=torch.Generator())
+
+    def weights(self, labels: Iterable[Tensor], *, slices: bool = False) -> list[float]:
+        """Of each case: the largest of its slices', or their sum."""
+        each = (self.of_slices(label) for label in labels)
+        return [float(found.sum() if slices else found.max()) for found in each]
 
 
 class RareSliced(Randomizable, MapTransform):

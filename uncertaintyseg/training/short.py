@@ -18,6 +18,7 @@ from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import class_weights
 from uncertaintyseg.training.schedule import make_optimizer
+from uncertaintyseg.training.steps import StepLoader
 
 
 def learn(
@@ -55,7 +56,8 @@ def learn(
         raise BundleError(f"the head '{network.head.name}' is fitted to a trained network, not trained with it.")
     if start_from is not None:
         load_weights(network, start_from)
-    data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None))
+    patches = recipe.foreground is not None
+    data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None, voxels=patches))
     loss = _loss(network, recipe, data, device)
     optimizer = make_optimizer(list(network.parameters()), recipe.model_copy(update={"learning_rate": learning_rate}))
     network.train()
@@ -71,7 +73,7 @@ def learn(
     bundle.save(network)
 
 
-def _batches(loader: DataLoader, seed: int) -> Iterator[dict[str, Any]]:
+def _batches(loader: DataLoader | StepLoader, seed: int) -> Iterator[dict[str, Any]]:
     """Epoch after epoch, each in an order of its own."""
     epoch = 0
     while True:

@@ -20,6 +20,8 @@ from uncertaintyseg.segmenter import Segmenter
 _OF_PLAIN_LOGITS = ("average", "mirrors")
 """Settings of an imported network that a head does not share: it averages moments."""
 _KEPT = ("_target_", "backbone", "head", "classes")
+_SHARED = ("crop", "batch_size", "steps_per_epoch", "foreground", "seed")
+"""Of a recipe, what the data asks for, whatever is trained."""
 _ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 """A list of plain values, which a person reads on one line."""
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
@@ -75,7 +77,7 @@ def with_head(
     metadata["references"] = [HEADS[head].paper]
     metadata["uncertainty"] |= {"head": head, "maps": [*MEASURES, *structures, *built.extra_maps()]}
 
-    shared = {key: training["recipe"][key] for key in ("crop", "batch_size", "seed") if key in training["recipe"]}
+    shared = {key: training["recipe"][key] for key in _SHARED if key in training["recipe"]}
     start = {"stage": "head", "initial": bundle.name, "backbone": "frozen"}
     training["recipe"] = start | shared | ({} if built.fitted else HEAD_RECIPE)
 

@@ -147,6 +147,33 @@ def test_a_killed_fit_with_plateau_and_rare_structures_goes_on_too(backbone, cas
     assert resumed.validation == whole.validation
 
 
+PLANNED = {"steps_per_epoch": 3, "foreground": 0.5, "deep_supervision": True, "optimizer": "sgd", "epochs": 3}
+
+
+def test_a_killed_fit_of_patches_with_inner_stages_goes_on_too(backbone, cases, tmp_path):
+    bundle = Bundle.load(tiny.write_bundle(tmp_path / "models", filters=(4, 6, 8, 8), window=(16, 16, 8)))
+    recipe = Recipe.load(bundle, **PLANNED)
+    whole = fit(bundle, cases[:2], cases[3:4], tmp_path / "whole", recipe=recipe)
+    assert whole.epochs == 3
+    assert not any("readout" in name for name in weights(whole.bundle))
+    for epoch in (2, 3):
+        with pytest.raises(Killed):
+            fit(bundle, cases[:2], cases[3:4], tmp_path / "killed", recipe=recipe, progress=kill_at(epoch))
+    resumed = fit(bundle, cases[:2], cases[3:4], tmp_path / "killed", recipe=recipe)
+    assert_equal_weights(resumed.bundle, whole.bundle)
+    assert resumed.validation == whole.validation
+    plain = fit(bundle, cases[:2], cases[3:4], tmp_path / "plain",
+                recipe=recipe.model_copy(update={"deep_supervision": False}))  # fmt: skip
+    assert plain.bundle.checksum != whole.bundle.checksum
+
+
+def test_patches_of_slices_are_refused(backbone, cases, tmp_path):
+    bundle = Bundle.load(tiny.write_bundle(tmp_path / "models", backbone=SLICEWISE))
+    recipe = Recipe.load(bundle, slices=True, foreground=0.5, crop=(24, 24, 1))
+    with pytest.raises(InputError, match="not of slices"):
+        fit(bundle, cases[:2], cases[3:4], tmp_path / "runs", recipe=recipe)
+
+
 def test_a_fit_in_vain_halves_its_rate_and_keeps_that_in_its_checkpoint(backbone, cases, tmp_path):
     bundle = Bundle.load(backbone.source)
     recipe = Recipe.load(bundle, schedule="plateau", epochs=9, patience=9, learning_rate=1e-12)

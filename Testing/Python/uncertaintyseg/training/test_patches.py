@@ -1,0 +1,104 @@
+"""Patches lie where they should, and hold what their augmentation reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, RandAffined, RandFlipd
+
+from uncertaintyseg.training.patches import MOST_VOXELS, PatchDrawn, StructureVoxels, margins
+
+CROP = (6, 4, 3)
+
+
+def case(shape=(20, 16, 12), **structures) -> dict:
+    """Every voxel of the image tells where it is; structures are given by class, as slices."""
+    label = torch.zeros(1, *shape)
+    for name, where in structures.items():
+        label[(0, *where)] = int(name.removeprefix("class_"))
+    image = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in shape), indexing="ij"))
+    return StructureVoxels()({"image": image, "label": label})
+
+
+RARE = {
+    "class_1": (slice(2, 18), slice(2, 14), slice(1, 11)),
+    "class_2": (slice(10, 11), slice(8, 9), slice(6, 7)),
+}
+
+
+def test_the_voxels_of_a_structure_are_those_of_the_label():
+    found = case(**RARE)["voxels"]
+    label = case(**RARE)["label"][0].numpy()
+    assert found[2].tolist() == [[10, 8, 6]]
+    np.testing.assert_array_equal(found[1].numpy(), np.argwhere(label == 1))
+
+
+def test_of_a_large_structure_some_voxels_are_kept_the_same_each_time():
+    large = case((40, 40, 40), class_1=(slice(None),) * 3)["voxels"][1]
+    assert large.shape == (MOST_VOXELS, 3)
+    assert torch.equal(large, case((40, 40, 40), class_1=(slice(None),) * 3)["voxels"][1])
+    assert large.float().mean(0) == pytest.approx(np.full(3, 19.5), abs=0.5)
+
+
+def test_classes_are_drawn_evenly_however_small():
+    draw, data, small = PatchDrawn(CROP, (0, 0, 0), 1.0).set_random_state(0), case(**RARE), 0
+    for _ in range(400):
+        middle = draw(data)["image"][:, CROP[0] // 2, CROP[1] // 2, CROP[2] // 2].tolist()
+        small += middle == [10, 8, 6]
+    assert small / 400 == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_share_of_patches_on_structures_is_the_recipes():
+    draw, found = PatchDrawn((1, 1, 1), (0, 0, 0), 0.3).set_random_state(0), 0
+    data = case(class_1=(slice(0, 2), slice(0, 2), slice(0, 2)))  # 8 of 3840 voxels
+    for _ in range(1000):
+        found += int(draw(data)["label"].item())
+    assert found / 1000 == pytest.approx(0.3, abs=0.05)
+
+
+def test_patches_lie_anywhere_in_the_scan_and_nowhere_else():
+    draw, data = PatchDrawn(CROP, (0, 0, 0), 0.0).set_random_state(0), case(**RARE)
+    corners = np.array([draw(data)["image"][:, 0, 0, 0].tolist() for _ in range(2000)])
+    assert corners.min(0).tolist() == [0, 0, 0]
+    assert corners.max(0).tolist() == [14, 12, 9]
+
+
+def test_image_and_label_are_cut_at_the_same_place_and_stay_as_they_were():
+    draw, data = PatchDrawn(CROP, (2, 1, 0), 0.5).set_random_state(1), case(**RARE)
+    before = data["label"].clone()
+    for _ in range(20):
+        patch = draw(data)
+        assert patch["label"].shape == (1, 10, 6, 3)
+        at = patch["image"].long()
+        np.testing.assert_array_equal(patch["label"][0], before[0][at[0], at[1], at[2]])
+        patch["label"].fill_(7)
+    assert torch.equal(data["label"], before)
+
+
+def test_a_scan_smaller_than_the_window_is_in_its_middle_with_its_border_around():
+    data = case((2, 16, 12), class_1=(slice(0, 2), slice(0, 2), slice(0, 2)))
+    patch = PatchDrawn(CROP, (0, 0, 0), 1.0)(data)
+    assert patch["image"][0, :, 0, 0].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_case_without_structures_gives_patches_from_anywhere():
+    assert PatchDrawn(CROP, (0, 0, 0), 1.0)(case())["image"].shape == (3, *CROP)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_the_margin_holds_what_the_affine_reads(turn):
+    affine = RandAffined(
+        keys=["image"], prob=1.0, spatial_size=(12, 12, 6), rotate_range=[turn] * 3, scale_range=[0.2] * 3,
+        shear_range=[0.05] * 3, translate_range=[3, 0, 1], padding_mode="zeros",
+    )  # fmt: skip
+    transforms = [RandFlipd(keys=["image"], prob=0.5), affine]
+    margin = margins(transforms, (12, 12, 6))
+    size = [side + 2 * more for side, more in zip((12, 12, 6), margin, strict=True)]
+    augment = Compose(transforms).set_random_state(0)
+    for _ in range(100):  # zeros come from outside
+        assert augment({"image": torch.ones(1, *size)})["image"].min() > 0.999
+
+
+def test_without_an_affine_there_is_no_margin():
+    assert margins([RandFlipd(keys=["image"], prob=0.5)], (8, 8, 8)) == (0, 0, 0)
