@@ -1,0 +1,88 @@
+"""`uncertaintyseg plan` on small phantoms, and then everything on the model that it wrote."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from Testing.Python.uncertaintyseg import tiny
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+SMALL = ("--features", 4, "--labels", "1=organ,2=lesion", "--spacing", "3,3,6", "--patch", "16,16,8")
+
+
+def test_a_plan_is_trained_and_predicts(command, phantoms, tmp_path):
+    runs = tmp_path / "runs"
+    ended = command("plan", "phantom_of_mine", phantoms, *SMALL, "--steps", 4, "--output", runs, "--json")
+    assert ended.code == 0, ended.err
+    told = ended.json
+    assert told["model"] == "phantom_of_mine_deterministic"
+    assert told["cases"] == 6
+    assert told["plan"]["step_measured"]
+    assert told["plan"]["measured_bytes"] > 0
+    assert (runs / told["model"] / "plan.html").read_text(encoding="utf-8").startswith("<!")
+    assert f"--models {runs}" in told["next"][0]
+
+    more = ("--models", runs, "--output", runs)
+    trained = command("train", told["model"], phantoms, *more, "--epochs", 1, "--json")
+    assert trained.code == 0, trained.err
+    assert np.isfinite(trained.json["validation"]["dice"])
+    head = command("train", told["model"], phantoms, *more, "--head", "laplace", "--json")
+    assert head.code == 0, head.err
+    scan = phantoms / "images" / "case_0.nii.gz"
+    ended = command("predict", told["model"], scan, "--models", runs, "--output", tmp_path / "prediction")
+    assert ended.code == 0, ended.err
+    assert any((tmp_path / "prediction").rglob("*.nii.gz"))
+
+
+def test_every_choice_is_explained_on_the_terminal(command, phantoms, tmp_path):
+    ended = command("plan", "told", phantoms, *SMALL, "--no-trial", "--output", tmp_path / "runs")
+    assert ended.code == 0, ended.err
+    assert ended.out == ""
+    words = " ".join(ended.err.split())
+    for word in ("spacing", "normalisation", "patch", "kernels", "strides", "batch", "overlap", "mirroring", "--hours"):
+        assert word in words
+    assert "uncertaintyseg train told_deterministic" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("../up",), "'../up' cannot be a model's name"),
+        (("ok", "--labels", "liver"), "--labels liver: write it as value=name"),
+        (("ok", "--labels", "1=organ,2=lesion", "--patch", "16,16"), "--patch 16,16: three numbers"),
+        (("ok", "--labels", "1=organ,2=lesion", "--symmetries", "x"), "--symmetries x: axes 0, 1, 2"),
+        (("ok", "--labels", "1=organ,2=lesion", "--budget", "huge"), "--budget huge: take cpu"),
+        (("ok", "--structures", "spleen"), "spleen"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_way_out(command, phantoms, tmp_path, arguments, what):
+    task, *options = arguments
+    assert what in command("plan", task, phantoms, *options, "--output", tmp_path / "runs").message
+
+
+def test_one_case_is_too_few(command, tmp_path):
+    tiny.write_phantoms(tmp_path / "data", 1)
+    assert "case" in command("plan", "one", tmp_path / "data", *SMALL, "--output", tmp_path / "runs").message
+
+
+def test_a_bad_case_is_named_and_may_be_left_out(command, tmp_path):
+    tiny.write_phantoms(tmp_path / "data", 4)
+    path = tmp_path / "data" / "labels" / "case_2.nii.gz"
+    image = nib.load(path)
+    nib.Nifti1Image(np.asarray(image.dataobj)[:-2], image.affine).to_filename(path)
+    plan = ("plan", "bad", tmp_path / "data", *SMALL, "--no-trial", "--output", tmp_path / "runs")
+    message = command(*plan).err.splitlines()[-1]
+    assert "case case_2" in message
+    assert "--skip-bad" in message
+    ended = command(*plan, "--skip-bad", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["cases"] == 3
