@@ -93,7 +93,7 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
 
 @router.get("/image", summary="Download a scan", response_class=FileResponse)
 def download_image(
-    app: AppInstance, image: str, if_none_match: IfNoneMatch = None, channel: Annotated[int, Query(ge=0)] = 0
+    app: AppInstance, image: str, if_none_match: IfNoneMatch = None, channel: Annotated[int, Query(ge=0, le=9999)] = 0
 ) -> Response:
     """One of several files is sent as NIfTI. In a thread: a DICOMweb server's series may have to be fetched first.
 

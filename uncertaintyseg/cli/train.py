@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from uncertaintyseg.cli.console import (
     AsJson,
@@ -26,6 +29,19 @@ from uncertaintyseg.inference.bundle import find_bundle
 
 if TYPE_CHECKING:
     from uncertaintyseg.training.volume_matching import VolumeMatch
+
+_SHOWN = 10
+"""Structures whose Dice is listed."""
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Says after Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from the last epoch that was finished.")
+        raise
 
 
 def train(
@@ -79,7 +95,7 @@ def train(
     folders = list(models or [])
     if (option or name) and not head:
         raise InputError("--option and --name belong to a new head: add --head.")
-    with progress_bar() as progress:
+    with _going_on(), progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.data.splitting import keep_split, training_parts
@@ -116,6 +132,8 @@ def train(
                 "best_epoch": report.best_epoch,
                 "epochs": report.epochs,
                 "validation": report.validation,
+                "dice_by_structure": report.by_structure,
+                "diverged": report.diverged,
                 "seconds": round(report.seconds, 1),
                 "volumes": report.volumes and report.volumes.as_json(),
                 "label_shift": report.shift and {**report.shift.model_dump(), "percent": report.shift.percent},
@@ -125,6 +143,13 @@ def train(
     scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
     how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
     console.print(f"{report.bundle.name}: {how} ({scores}).")
+    if report.diverged:
+        console.print(
+            f"[yellow]In epoch {report.diverged} the loss stopped being a number;[/yellow] the weights are those of "
+            f"epoch {report.best_epoch}. Lower 'recipe.learning_rate' in train.json, or set 'recipe.clip' to 1."
+        )
+    if report.by_structure:
+        console.print(_dice_text(report.by_structure), highlight=False)
     if report.volumes:
         console.print(_volumes_text(report.volumes))
     if report.shift:
@@ -132,7 +157,20 @@ def train(
             f"Against '{report.shift.base}' its label moves in {report.shift.voxels} voxels of the validation cases, "
             f"{report.shift.percent:.2g} % of their foreground."
         )
-    console.print(f"The model is in {report.bundle.folder}; use it with --models {output}.")
+    curves = " (curves.png and history.csv show how it went)" if report.epochs else ""
+    console.print(f"The model is in {report.bundle.folder}{curves}; use it with --models {output}.")
+
+
+def _dice_text(by_structure: dict[str, float | None]) -> str:
+    """Dice by structure, the lowest first; of many the lowest ten."""
+    known = sorted((value, name) for name, value in by_structure.items() if value is not None)
+    shown = ", ".join(f"{escape(name)} {value:.3f}" for value, name in known[:_SHOWN])
+    lines = [f"Dice of the validation cases: {shown or 'none of them holds a structure'}"]
+    if len(known) > _SHOWN:
+        lines[0] += f"; the other {len(known) - _SHOWN} are higher, see history.csv"
+    if absent := [escape(name) for name, value in by_structure.items() if value is None]:
+        lines.append(f"In no validation case, so not judged: {', '.join(absent)}.")
+    return "\n".join(lines)
 
 
 def _volumes_text(volumes: VolumeMatch) -> str:

@@ -136,6 +136,10 @@ def _peak(device: Any) -> int:
         return max(
             torch.cuda.max_memory_reserved(device), min(total - free, torch.cuda.max_memory_reserved(device) + 10**9)
         )
+    try:  # not getrusage, whose number begins with that of the process that started this one
+        return int(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):  # not Linux
+        pass
     if resource is None:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from monai.handlers import CheckpointLoader, ValidationHandler
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.deep import DeepLoss
+from uncertaintyseg.training.history import History
 from uncertaintyseg.training.loading import as_tensors, reseed
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
@@ -23,20 +25,29 @@ from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_opti
 from uncertaintyseg.training.steps import StepLoader
 
 Progress = Callable[[str, float], None]
+_SKIPPED = 20
+"""Steps in a row that half precision may skip for a gradient that is too large, before a fit is given up."""
 
 
 class Keeper:
-    """Keeps the best weights and stops a fit that no longer improves; part of the checkpoint, so it survives a kill."""
+    """Keeps the best weights and stops a fit that no longer improves; part of the checkpoint, so it survives a kill.
+
+    Attributes:
+        diverged: the epoch in which the loss stopped being a number, which ended the fit.
+    """
 
     def __init__(self, network: Segmenter, bundle: Bundle, measure: str, patience: int) -> None:
         self.network, self.bundle, self.measure, self.patience = network, bundle, measure, patience
-        self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}}
+        self.state = {"score": -float("inf"), "epoch": 0, "waited": 0, "best": {}, "by_structure": []}
+        self.diverged: int | None = None
 
-    def take(self, scores: dict[str, float], trainer: Engine) -> float:
+    def take(self, scores: dict[str, float], by_structure: list[float], trainer: Engine) -> float:
         """Look at the validation scores of the trainer's current epoch; returns the one that counts."""
         score = scores["dice"] if self.measure == "dice" else -scores["nll"]
         if score > self.state["score"]:
-            self.state = {"score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores}
+            self.state = {
+                "score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores, "by_structure": by_structure,
+            }  # fmt: skip
             self.bundle.save(self.network)
         else:
             self.state["waited"] += 1
@@ -61,7 +72,7 @@ def run_epochs(
     checkpoint: Path,
     progress: Progress,
 ) -> None:
-    """Train and validate, from the checkpoint on if there is one; it goes with its folder when all is done.
+    """Train and validate, from the checkpoint on if there is one, and keep the history beside the weights.
 
     Args:
         trainer: of `make_trainer`.
@@ -72,9 +83,11 @@ def run_epochs(
         progress: called with a line of text and the fraction done.
     """
     schedule = Schedule(trainer, trainer.optimizer, recipe)
+    names = [label.name for label in keeper.bundle.labels]
+    history, running = History(keeper.bundle.folder, names, keeper.measure), _Running(trainer, keeper, recipe, progress)
     saved = {
         "trainer": trainer, "network": trainer.network, "optimizer": trainer.optimizer, "keeper": keeper,
-        "schedule": schedule,
+        "schedule": schedule, "history": history,
     }  # fmt: skip
     if trainer.scaler is not None:
         saved["scaler"] = trainer.scaler
@@ -84,16 +97,15 @@ def run_epochs(
         # So a resumed fit draws what an unbroken one would.
         reseed(trainer.data_loader, recipe.seed + 1000 * trainer.state.epoch)
 
-    @trainer.on(Events.ITERATION_COMPLETED)
-    def report() -> None:
-        state = trainer.state
-        done = state.iteration / (state.epoch_length * recipe.epochs)
-        best = state_text(keeper.state)
-        progress(f"epoch {state.epoch}/{recipe.epochs}, loss {state.output['loss'].item():.3f}{best}", done)
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def note() -> None:
+        history.add(trainer.state.epoch, running.mean, trainer.optimizer.param_groups[0]["lr"], running.seconds)
 
     @evaluator.on(Events.COMPLETED)
     def keep() -> None:
-        schedule.validated(keeper.take(evaluator.scores.compute(), trainer))
+        scores = evaluator.scores.compute()
+        history.validated(scores, evaluator.scores.by_structure)
+        schedule.validated(keeper.take(scores, evaluator.scores.by_structure, trainer))
 
     ValidationHandler(min(recipe.validate_every, recipe.epochs), evaluator).attach(trainer)
 
@@ -106,6 +118,8 @@ def run_epochs(
             file.flush()
             os.fsync(file.fileno())  # else a power cut could leave an empty checkpoint
         os.replace(partial, checkpoint)
+        history.write()
+        history.draw()
 
     if checkpoint.is_file():
         CheckpointLoader(str(checkpoint), saved, map_location=trainer.state.device).attach(trainer)
@@ -116,7 +130,39 @@ def run_epochs(
             trainer.terminate()
 
     trainer.run()
-    shutil.rmtree(checkpoint.parent)
+
+
+class _Running:
+    """Loss and time of the epoch that runs: told after each step, and given up when the loss is no number any more."""
+
+    def __init__(self, trainer: SupervisedTrainer, keeper: Keeper, recipe: Recipe, progress: Progress) -> None:
+        self.trainer, self.keeper, self.recipe, self.progress = trainer, keeper, recipe, progress
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+
+    def _begin(self) -> None:
+        self.started, self.losses, self.bad = time.perf_counter(), [], 0
+
+    def _step(self) -> None:
+        state = self.trainer.state
+        loss, whole = state.output["loss"].item(), state.epoch_length * self.recipe.epochs
+        best = state_text(self.keeper.state)
+        self.progress(f"epoch {state.epoch}/{self.recipe.epochs}, loss {loss:.3f}{best}", state.iteration / whole)
+        self.losses.append(loss)
+        self.bad = 0 if math.isfinite(loss) else self.bad + 1
+        if self.bad > (_SKIPPED if self.trainer.scaler is not None else 0):
+            self.keeper.diverged = state.epoch
+            self.trainer.terminate()
+
+    @property
+    def mean(self) -> float:
+        """Of the losses so far."""
+        return sum(self.losses) / len(self.losses)
+
+    @property
+    def seconds(self) -> float:
+        """Since the epoch began."""
+        return round(time.perf_counter() - self.started, 2)
 
 
 def state_text(state: dict) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,8 +28,9 @@ from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.beside import keep_shift, score_beside
 from uncertaintyseg.training.deep import DeepLoss, DeeplySupervised
 from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
+from uncertaintyseg.training.history import CURVES, TABLE
 from uncertaintyseg.training.loading import read_labelled, training_loader
-from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.objectives import HeadLoss, check_objective
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
@@ -38,6 +40,8 @@ from uncertaintyseg.wire import LabelShift
 
 UNFINISHED = Path("training")
 """Where a fit keeps its state, to go on from after a kill."""
+_STATE = 2
+"""Raised when what is kept there changes, so that a fit does not go on from what it cannot read."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class FitReport:
             fitted head says of its fit.
         epochs: how many ran in all.
         seconds: wall time of this call.
+        by_structure: at that epoch, the mean Dice of each structure over the validation cases that hold it; None where
+            none does. Empty for a fitted head, and after matching volumes.
+        diverged: epoch in which the loss stopped being a number, which ended the fit.
         shift: how far a head on a network that stays as it is moves the label of the model it was put on.
         volumes: what `match_volumes` of the recipe did; `validation` are then the scores after it.
     """
@@ -60,6 +67,8 @@ class FitReport:
     validation: dict[str, float]
     epochs: int
     seconds: float
+    by_structure: dict[str, float | None] = field(default_factory=dict)
+    diverged: int | None = None
     shift: LabelShift | None = None
     volumes: VolumeMatch | None = None
 
@@ -120,7 +129,7 @@ def fit(
         scores, shift = score_beside(target, network, base, held_out, device)
         target.save(network)
         fitted = keep_shift(Bundle.load(target.folder), shift)
-        return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift)
+        return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift=shift)
 
     learner: Segmenter | DeeplySupervised = network
     loss: HeadLoss | DeepLoss = _loss(network, recipe, cases)
@@ -133,27 +142,38 @@ def fit(
     run_epochs(trainer, make_evaluator(target, network, device, held_out), keeper, recipe, checkpoint, progress)
     if not keeper.state["epoch"]:
         raise InputError(
-            f"{bundle.name}: no epoch gave a finite validation score, so there are no weights: lower the learning rate."
+            f"{bundle.name}: the loss or the validation score stopped being a number before any weights were kept: "
+            "lower 'recipe.learning_rate' in train.json, or set 'recipe.clip' to 1."
         )
-    trained, shift, volumes = _completed(target, recipe, base, held_out, device, progress)
+    trained, shift, volumes = _completed(target, recipe, base, held_out, checkpoint, device, progress)
+    names, found = [label.name for label in bundle.labels], keeper.state["by_structure"]
     return FitReport(
         trained,
         keeper.state["epoch"],
         volumes.validation if volumes else keeper.state["best"],
         trainer.state.epoch,
         time.perf_counter() - started,
+        {} if volumes else {n: None if math.isnan(v) else v for n, v in zip(names, found, strict=True)},
+        keeper.diverged,
         shift,
         volumes,
     )
 
 
 def _completed(
-    target: Bundle, recipe: Recipe, base: Bundle | None, held_out: CacheDataset, device: str, progress: Progress
+    target: Bundle,
+    recipe: Recipe,
+    base: Bundle | None,
+    held_out: CacheDataset,
+    checkpoint: Path,
+    device: str,
+    progress: Progress,
 ) -> tuple[Bundle, LabelShift | None, VolumeMatch | None]:
     """What is done with the best weights of a fit: the shift of the label is counted, or volumes are matched."""
     trained, shift, volumes = Bundle.load(target.folder), None, None
     if recipe.backbone == "frozen" and base:
         shift = score_beside(trained, trained.network().to(device), base, held_out, device)[1]
+    shutil.rmtree(checkpoint.parent)  # before weights change: volumes are not to be matched twice after a kill
     if recipe.match_volumes:
         volumes = match_volumes(trained, held_out, device, progress)
         trained = Bundle.load(target.folder)
@@ -166,7 +186,7 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
     if folder != bundle.folder:
         try:
             ignored = shutil.ignore_patterns(
-                WEIGHTS.parent.name, UNFINISHED.name, CALIBRATION.name, SHIFT.name, "versions"
+                WEIGHTS.parent.name, UNFINISHED.name, CALIBRATION.name, SHIFT.name, TABLE.name, CURVES.name, "versions"
             )
             shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
         except OSError as error:
@@ -178,7 +198,9 @@ def _checkpoint(
     target: Bundle, recipe: Recipe, training: Sequence[Case], validation: Sequence[Case], start: str
 ) -> Path:
     cases = [[(case.id, _changed(case.label), *_seen(case)) for case in part] for part in (training, validation)]
-    settings = json.dumps([recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases, start])
+    settings = json.dumps(
+        [_STATE, recipe.model_dump(), (target.folder / INFERENCE).read_text(encoding="utf-8"), cases, start]
+    )
     return target.folder / UNFINISHED / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pt"
 
 
@@ -241,6 +263,7 @@ def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
     classes = network.head.classes
     weights = recipe.class_weights and checked_weights(recipe.class_weights, classes)
     objective = recipe.objective or network.head.objective
+    check_objective(objective, network.head)
     if objective == "hybrid" and weights is None:
         weights = class_weights((case["label"] for case in cases), classes)
     generator = torch.Generator(next(network.parameters()).device).manual_seed(recipe.seed)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
-from uncertaintyseg.errors import InputError
-from uncertaintyseg.heads import HeadOutput
+from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.heads import Head, HeadOutput
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.training.region_losses import DiceKind, make_dice, relative_volume_error, weighted_dice
 
@@ -137,6 +137,19 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
     ("ssn_joint", "mc"): ssn_joint,
     ("ssn_joint_marginal", "mc"): ssn_joint_marginal,
 }
+
+
+def check_objective(objective: str, head: Head) -> None:
+    """Refuse to train noise with an objective that does not see it.
+
+    Raises:
+        BundleError: for the cross-entropy of the mean, and a head with noise on its logits.
+    """
+    if objective == "cross_entropy" and head.stochastic and head.direct:
+        raise BundleError(
+            f"the objective 'cross_entropy' is of the mean alone, so the head '{head.name}' would learn no variance: "
+            f"choose {head.objective}, or leave the objective out."
+        )
 
 
 class HeadLoss:

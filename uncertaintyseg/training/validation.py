@@ -46,11 +46,16 @@ def averaged(volume: Tensor, network: Segmenter, average: MomentAverage, layout:
 
 
 class Scores:
-    """Mean Dice of the structures and mean NLL of the voxels, over cases."""
+    """Mean Dice of the structures and mean NLL of the voxels, over cases.
+
+    Attributes:
+        by_structure: after `compute`, the mean Dice of each structure over the cases that hold it; NaN where none does.
+    """
 
     def __init__(self, classes: int) -> None:
         self._dice = DiceMetric(include_background=False, num_classes=classes)
         self._nll: list[Tensor] = []
+        self.by_structure: list[float] = []
 
     def update(self, probability: Tensor, target: Tensor) -> None:
         """Add cases: E[p] `[B, C, *spatial]`, class indices or `IGNORED` `[B, 1, *spatial]`."""
@@ -67,6 +72,7 @@ class Scores:
 
     def compute(self) -> dict[str, float]:
         """The scores so far; resets."""
+        self.by_structure = self._dice.get_buffer().nanmean(0).tolist()
         scores = {"dice": float(self._dice.aggregate()), "nll": float(torch.cat(self._nll).mean())}
         self._dice.reset()
         self._nll = []

@@ -294,7 +294,7 @@ def test_the_best_weights_are_kept_not_the_last(tiny_bundle):
     keeper, trainer = Keeper(network, bundle, "nll", patience=2), _Stub()
     for epoch, nll in enumerate([0.9, 0.5, 0.7, 0.6], start=1):
         network.head.mean.bias.data.fill_(epoch)
-        keeper.take({"dice": 0.1 * epoch, "nll": nll}, trainer.at(epoch))
+        keeper.take({"dice": 0.1 * epoch, "nll": nll}, [0.1 * epoch], trainer.at(epoch))
     assert keeper.state["epoch"] == 2
     assert keeper.state["best"]["nll"] == 0.5
     assert trainer.terminated
