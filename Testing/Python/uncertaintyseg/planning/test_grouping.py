@@ -28,7 +28,7 @@ def test_errors_come_first_and_cases_are_counted_once():
 
 
 def test_every_kind_has_a_title():
-    code = "".join(path.read_text() for path in Path(uncertaintyseg.planning.__path__[0]).glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(uncertaintyseg.planning.__path__[0]).glob("*.py"))
     kinds = set(re.findall(r"Problem\([\w.]+, \"(\w+)\"", code)) | {"nonfinite", "constant", "spacing", "extent"}
     assert len(kinds) > 12
     assert kinds <= TITLES.keys()
