@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +22,7 @@ SMALL = ("--features", 4, "--labels", "1=organ,2=lesion", "--spacing", "3,3,6", 
 
 def test_a_plan_is_trained_and_predicts(command, phantoms, tmp_path):
     runs = tmp_path / "runs"
+    phantoms = shutil.copytree(phantoms, tmp_path / "data")  # a training keeps a split there, and others share these
     ended = command("plan", "phantom_of_mine", phantoms, *SMALL, "--steps", 4, "--output", runs, "--json")
     assert ended.code == 0, ended.err
     told = ended.json
