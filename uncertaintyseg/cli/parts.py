@@ -53,8 +53,23 @@ def unseen_cases(bundle: Bundle, data: Path, cases: Sequence[Case], part: str, t
             f"{data}: its split has no {part} cases (that takes seven subjects), and the others have helped to train. "
             f"Name cases with --cases, as a file of ids, or --cases {ALL} to take them all the same."
         )
+    if part == "calibration":
+        _check_calibrates(data, sum(case.label is not None for case in chosen))
     told.append(f"{len(chosen)} {part} cases of the split of {data}; for others say --cases.")
     return chosen
+
+
+def _check_calibrates(data: Path, count: int) -> None:
+    """Refuse a part of a split that is too small before a model is loaded, where the way out can be said."""
+    from uncertaintyseg.review.calibration import FEWEST
+
+    if count < FEWEST:
+        raise InputError(
+            f"{data}: a calibration needs {FEWEST} labelled cases at least, not {count}, as many as its split keeps "
+            "for it. Name others that the model has not learnt from with --cases, as a file of ids; or train again "
+            f"with --split, a file whose calibration part has {FEWEST}. --cases {ALL} takes them all, but on those "
+            "that it has learnt from a model errs less, so the promises are too good."
+        )
 
 
 def _split_for(bundle: Bundle, data: Path, cases: Sequence[Case]) -> Mapping[str, Sequence[str]] | None:

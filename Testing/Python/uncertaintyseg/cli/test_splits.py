@@ -38,7 +38,10 @@ def test_what_was_trained_on_neither_calibrates_nor_tests(command, trained, data
     assert command("evaluate", name, data, *where, "--cases", "all", "--json").json["n"] == 8
     mine = {"train": EIGHT[:1], "validation": EIGHT[1:2], "calibration": EIGHT[2:7], "test": EIGHT[7:]}
     (data / KEPT).write_text(json.dumps(mine))
-    assert "needs 10 labelled cases at least, not 5" in command("calibrate", name, data, *where).message
+    message = command("calibrate", name, data, *where).message
+    assert "needs 10 labelled cases at least, not 5" in message
+    assert all(way in message for way in ("--cases, as a file of ids", "--split", "--cases all takes them all, but"))
+    assert "not 8" in command("calibrate", name, data, *where, "--cases", "all").message  # which is the cases' own lack
 
 
 def test_a_model_remembers_its_split_where_none_could_be_kept_beside_the_data(command, trained, data):
