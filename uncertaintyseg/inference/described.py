@@ -136,6 +136,7 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         dtype="float32",
         code_version=__version__,
         numbers=NUMBERS,
+        values=bundle.uncertainty.values or {},
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )

@@ -12,8 +12,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, Field, ValidationError
 
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.cleanup import clean_up
 from uncertaintyseg.data.geometry import spacing_mm
+from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.writing import encode_map, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
@@ -25,6 +27,7 @@ from uncertaintyseg.wire import Structure
 
 class _Made(BaseModel):
     channels: dict[str, str] = Field(default_factory=dict)
+    values: dict[int, int] = Field(default_factory=dict)
 
 
 class _Report(BaseModel):
@@ -119,7 +122,8 @@ def inspect(
 
     Args:
         folder: with `label.nii.gz`, `report.json`, `error_probability.nii.gz` and `probability_<structure>.nii.gz`.
-        reference: label volume on the same grid, with the same class ids.
+        reference: label volume on the same grid, as a data set of the model has it: its names count, else its numbers
+            by the model's `uncertainty.values`, else they are class ids.
         closing_mm: with the next two, cleans the label first (`data.cleanup`); off by default.
         smallest_ml: see there.
         largest_only: see there.
@@ -139,8 +143,10 @@ def inspect(
     error = _read_map(folder / "error_probability.nii.gz", label.shape)
     truth = judged = None
     if reference is not None:
-        truth = read_label(reference, [*ids, *([] if ignore is None else [ignore])], like=predicted)[0].numpy()
-        judged = truth != ignore
+        drawn = Case("", folder, Path(reference))
+        meaning = {"ignore": ignore, "values": report.provenance.values}
+        truth = read_case_label(drawn, {n.name: n.id for n in structures}, like=predicted, **meaning)[0].numpy()
+        judged = truth != IGNORED
 
     anomalies, heat, wrong = {}, {}, {}
     probabilities = {n.name: _read_map(folder / f"probability_{n.name}.nii.gz", label.shape) for n in structures}

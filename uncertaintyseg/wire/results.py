@@ -136,6 +136,11 @@ class Provenance(Message):
     channels: dict[str, str] = Field(
         default_factory=dict, description="Name of the file of each channel, where the scan has several."
     )
+    values: dict[int, int] = Field(
+        default_factory=dict,
+        description="Class id by number in the label files of the data set that the model was made for, where that is "
+        "not the same.",
+    )
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

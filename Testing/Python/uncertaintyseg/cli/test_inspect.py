@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.inference.bundle import METADATA, Bundle
 from uncertaintyseg.inference.inspection import inspect
 from uncertaintyseg.inference.predictor import Predictor
 
@@ -171,3 +173,24 @@ def test_the_library_says_the_same_as_the_command(prediction, reference):
     assert {row.name for row in found.shapes} == {"organ", "lesion"}
     assert found.mismatches["organ"].sum() > 0
     assert not list(prediction.glob("anomaly_*"))  # nothing is written before `save`
+
+
+def test_a_reference_is_read_by_the_numbers_of_the_models_data_set(command, saved, scan, reference, tmp_path):
+    """A model that calls 1 what its data set calls 7, and 2 what that calls 1, finds the same errors in its files."""
+    bundle = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models"))
+    metadata = json.loads((bundle.folder / METADATA).read_text(encoding="utf-8"))
+    metadata["uncertainty"]["values"] = {"7": 1, "1": 2}
+    (bundle.folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+    Predictor(Bundle.load(bundle.folder)).predict(scan).save(tmp_path / "prediction")
+    label = values(reference).astype(np.uint8)
+    theirs = np.array([0, 7, 1], np.uint8)[label]
+    write_volume(tmp_path / "theirs.nii.gz", theirs, nib.load(reference).affine)
+    found = command("inspect", tmp_path / "prediction", "--reference", tmp_path / "theirs.nii.gz", "--json").json
+    for row in found["structures"]:
+        inside = values(saved / "label.nii.gz") == row["id"]
+        right = label == row["id"]
+        assert row["anomaly"]["against_reference"] == pytest.approx((inside ^ right).sum() / right.sum())
+    assert (
+        "value 2, which is none of 0, 1, 7"
+        in command("inspect", tmp_path / "prediction", "--reference", reference).message
+    )
