@@ -20,6 +20,7 @@ from monailabel_app.app.assignments import Assignments
 from monailabel_app.app.batch_labels import BatchLabels, batch_images, checked_batch_tag
 from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.dicomweb import open_dicomweb
+from monailabel_app.app.hand_labels import unclear_numbers
 from monailabel_app.app.infer_task import BatchParams, BundleInferTask, CalibrateParams, InferParams, find_task
 from monailabel_app.app.label_names import ids_by_name, one_name_each
 from monailabel_app.app.labelled import check_reserved, labelled_cases
@@ -99,13 +100,17 @@ class UncertaintySegApp(MONAILabelApp):
         """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
         self._open_models()
         versions = int(number_in(self.conf, "keep_versions", 0, low=0, high=1e6))
-        kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions}
+        kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions, "unclear": self.unclear_numbers}
         if is_url(self.studies):
             return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
         reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
         return StudyDatastore(
             self.studies, auto_reload=reload, known=KnownStudies(), new=new, channels=self.channel_counts, **kept
         )
+
+    def unclear_numbers(self) -> dict[int, str]:
+        """Which numbers of a label that somebody puts into the folder could be either of two structures, and which."""
+        return unclear_numbers(self.models.values())
 
     def _open_models(self) -> None:
         folders = [Path(folder) for folder in self.conf.get("models", "").split(os.pathsep) if folder]
@@ -263,7 +268,7 @@ class UncertaintySegApp(MONAILabelApp):
         bundle = find_task(self._infers, model).bundle
         cases = labelled_cases(self.datastore(), bundle, self.models)
         by = (params and params.by) or last_driver(bundle)
-        check_reserved(cases.calibration, bundle)
+        check_reserved(cases, bundle)
         work = Calibrate(
             str(bundle.folder), bundle.checksum, cases.calibration, str(self.models.home), self.device,
             by=by, validation=cases.validation,

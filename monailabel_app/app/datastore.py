@@ -6,7 +6,7 @@ import copy
 import io
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 
 from monailabel_app.app.dataset_zip import write_dataset_zip
+from monailabel_app.app.hand_labels import check_by_hand
 from monailabel_app.app.volume_names import file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
 from monailabel_app.names import checked_name
@@ -21,15 +22,12 @@ from monailabel_app.store import catalogue
 from monailabel_app.store.channels import cases_of, is_case
 from monailabel_app.store.exports import as_monailabel
 from monailabel_app.store.known import KnownStudies
-from monailabel_app.store.labels import SEGMENTATION
-from monailabel_app.store.records import CurrentLabel, Records, Version
+from monailabel_app.store.records import RESTORED, CurrentLabel, Records, Version
 from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
 from monailabel_app.verified import counting_boxes
 from uncertaintyseg.data.channels import files_of_channels
-from uncertaintyseg.data.scan import read_label, read_scan
-from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
 
 FINAL = "final"
@@ -55,6 +53,7 @@ class StudyDatastore(Datastore):
         audit: Folder that the audit trail is exported to; None for none.
         keep_versions: How many versions of a label are kept; 0 for all.
         channels: Tells how many channels a scan may have beside one, see `store.channels`.
+        unclear: Tells which numbers no label may have that is put into the folder, see `hand_labels.unclear_numbers`.
 
     Attributes:
         lock: Held while something changes.
@@ -66,8 +65,9 @@ class StudyDatastore(Datastore):
     def __init__(
         self, studies: str, *, auto_reload: bool = False, known: KnownStudies | None = None, new: bool = False,
         audit: Path | None = None, keep_versions: int = 0, channels: Callable[[], Collection[int]] = tuple,
+        unclear: Callable[[], Mapping[int, str]] = dict,
     ) -> None:  # fmt: skip
-        self.folder, self._channels = Path(studies), channels
+        self.folder, self._channels, self._unclear = Path(studies), channels, unclear
         self.lock = threading.RLock()
         self._held = ReopenedStudies(
             self.folder, self.lock, self._find_scans, self._check_label, auto_reload=auto_reload, known=known, new=new,
@@ -94,9 +94,7 @@ class StudyDatastore(Datastore):
         return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
 
     def _check_label(self, path: Path, scan: Path) -> None:
-        if path.name.lower().endswith(".nrrd") and segments_in(path):
-            raise InputError(f"{path}: {SEGMENTATION}")
-        read_label(path, like=read_scan(scan))
+        check_by_hand(path, self._unclear(), scan)
 
     @property
     def archive(self) -> str | None:
@@ -370,7 +368,7 @@ class StudyDatastore(Datastore):
 
     def restore(self, version: Version, note: Note = _no_note, made_by: str = "") -> None:
         """Make the content of an old version the newest one, not reviewed, which counts. Raises as `save_label`."""
-        made = {"made_by": made_by, "source": f"restored {version.id}"}
+        made = {"made_by": made_by, "source": f"{RESTORED}{version.id}"}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"label{version.suffix}"
             path.write_bytes(self.version_bytes(version))

@@ -8,7 +8,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from monailabel.config import settings
 from pydicom import Dataset
 
 from monailabel_app.app.datastore import FINAL, StudyDatastore
+from monailabel_app.app.hand_labels import check_by_hand
 from monailabel_app.dicom.coding import Source
 from monailabel_app.dicom.mirror import VOLUME_SUFFIX, Mirror
 from monailabel_app.dicom.outbox import Outbox, encode
@@ -77,13 +78,14 @@ class DicomWebDatastore(StudyDatastore):
 
     def __init__(
         self, folder: Path, server: DicomWebServer, limit_bytes: int, describe: Describe, *, audit: Path | None = None,
-        keep_versions: int = 0,
+        keep_versions: int = 0, unclear: Callable[[], Mapping[int, str]] = dict,
     ) -> None:  # fmt: skip
         self._server = server
         self._listed = server.series()
         self._describe = describe
         self._sending = threading.Lock()
-        super().__init__(str(folder), audit=audit, keep_versions=keep_versions)  # takes the folder for this process
+        # this takes the folder for this process
+        super().__init__(str(folder), audit=audit, keep_versions=keep_versions, unclear=unclear)
         self._mirror = Mirror(folder, server, limit_bytes)
         self._outbox = Outbox(folder / "outbox", server)
         self._outbox.keep_only(self._waiting().values())
@@ -327,7 +329,7 @@ class DicomWebDatastore(StudyDatastore):
         return super()._present() | {image for image, _ in self.store.label_tags()}
 
     def _check_label(self, path: Path, scan: Path) -> None:  # noqa: ARG002 - inherited signature
-        read_label(path)  # the scan may be on the server only
+        check_by_hand(path, self._unclear())  # the scan may be on the server only
 
 
 def _places(instance: Dataset, kind: str) -> dict[str, str]:

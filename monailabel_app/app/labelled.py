@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from monailabel_app.app.datastore import FINAL, StudyDatastore
+from monailabel_app.app.hand_labels import check_by_hand, unclear_numbers
 from monailabel_app.jobs.train import LabelledCase
 from monailabel_app.verified import counting_boxes
 from uncertaintyseg.errors import InputError
@@ -43,10 +45,12 @@ def labelled_cases(datastore: StudyDatastore, bundle: Bundle, models: Mapping[st
     parts: dict[str, list[LabelledCase]] = {"training": [], "validation": [], "calibration": []}
     for image in sorted(datastore.get_labeled_images()):
         made_with = models.get(str(datastore.get_label_info(image, FINAL).get("model")))
-        if made_with is not None and made_with.task != bundle.task:
+        label = datastore.store.label(image, FINAL)
+        if label is None or (made_with is not None and made_with.task != bundle.task):
             continue
         files = str(datastore.image_path(image)), datastore.get_label_uri(image, FINAL)
-        case = (image, *files, counting_boxes(datastore.get_label_info(image, FINAL)))
+        boxes = counting_boxes(datastore.get_label_info(image, FINAL))
+        case = (image, *files, boxes, datastore.store.was_sent(label.version))
         parts[_part(image, datastore.get_image_info(image).get(PURPOSE))].append(case)
     training, validation = parts["training"], parts["validation"]
     if training and not validation:
@@ -55,23 +59,33 @@ def labelled_cases(datastore: StudyDatastore, bundle: Bundle, models: Mapping[st
 
 
 def check_trainable(cases: LabelledCases, bundle: Bundle) -> None:
-    """Raise `InputError` unless there is a case to train on and one to validate on."""
+    """Raise `InputError` unless there is a case to train on and one to validate on, with labels of clear numbers."""
     if not (cases.training and cases.validation):
         count = len(cases.training) + len(cases.validation)
         raise InputError(
             f"{bundle.name}: training needs at least two images with a final label of the task '{bundle.task}', one of "
             f"them to validate on; there are {count}. Save more labels first."
         )
+    _check_clear((*cases.training, *cases.validation), bundle)
 
 
-def check_reserved(cases: tuple[LabelledCase, ...], bundle: Bundle) -> None:
-    """Raise `InputError` unless there are cases enough to calibrate on."""
-    if len(cases) < FEWEST:
+def check_reserved(cases: LabelledCases, bundle: Bundle) -> None:
+    """Raise `InputError` unless there are cases enough to calibrate on, with labels of clear numbers."""
+    if (count := len(cases.calibration)) < FEWEST:
         raise InputError(
-            f"{bundle.name}: {len(cases)} labelled images are reserved to calibrate it; {FEWEST} are needed. Choose "
+            f"{bundle.name}: {count} labelled images are reserved to calibrate it; {FEWEST} are needed. Choose "
             "them at random, not by their risk, and say so before they are labelled: PUT /datastore/image/info with "
             f'{{"{PURPOSE}": "calibration"}}'
         )
+    _check_clear((*cases.calibration, *cases.validation), bundle)  # a map may be chosen on the latter
+
+
+def _check_clear(cases: Iterable[LabelledCase], bundle: Bundle) -> None:
+    """Refuse labels that were there before the model came, and that it might read as other structures than it shows."""
+    if unclear := unclear_numbers([bundle]):
+        for _, _, label, _, was_sent in cases:
+            if not was_sent:
+                check_by_hand(Path(label), unclear)
 
 
 def _part(image: str, purpose: object) -> str:

@@ -13,8 +13,9 @@ from monailabel_app.verified import Boxes, verified_mask
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.writing import write_volume
 
-LabelledCase = tuple[str, str, str, Boxes]
-"""Id, path of the scan, path of the label, and the boxes of it that a person has seen; none where that is all of it."""
+LabelledCase = tuple[str, str, str, Boxes, bool]
+"""Id, path of the scan, path of the label, the boxes of it that a person has seen, none where that is all of it, and
+whether it was sent, so that its numbers are class ids."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class Train(Work):
 def as_cases(cases: Sequence[LabelledCase], folder: Path) -> list[Case]:
     """The cases that the library knows; where people have looked is written to a folder, `<id>.nii.gz`."""
     found = []
-    for case_id, image, label, boxes in cases:
+    for case_id, image, label, boxes, own_ids in cases:
         mask = folder / f"{case_id}.nii.gz" if boxes else None
         if mask is not None:
             write_volume(mask, *verified_mask(Path(label), boxes))
-        found.append(Case(case_id, Path(image), Path(label), verified=mask))
+        found.append(Case(case_id, Path(image), Path(label), verified=mask, own_ids=own_ids))
     return found

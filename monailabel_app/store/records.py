@@ -14,6 +14,8 @@ from monailabel_app.store import strict
 from monailabel_app.store.database import Database
 
 FILE = "studies.sqlite"
+SAVED, RESTORED = "saved", "restored "
+"""Sources of versions; behind the second stands the number of another one."""
 FORMAT = 1
 """Of the tables; older ones would be brought up here."""
 _TABLES = """
@@ -215,6 +217,13 @@ class Records(Database):
         where = " AND ".join(f"{name} = ?" for name, _ in asked) or "1"
         rows = self._rows(f"SELECT * FROM versions WHERE {where} ORDER BY id", tuple(v for _, v in asked))  # noqa: S608
         return [_version(row) for row in rows]
+
+    def was_sent(self, version: Version) -> bool:
+        """Whether a version, or that which it restores, was saved through the server, so that it holds class ids."""
+        known: Version | None = version
+        while known is not None and known.source.startswith(RESTORED):
+            known = self.version(int(known.source.removeprefix(RESTORED)))
+        return known is not None and known.source == SAVED
 
     def set_version_info(self, number: int, info: dict[str, Any]) -> None:
         """Note something else of a version."""

@@ -19,7 +19,7 @@ from monailabel_app.store.channels import is_case
 from monailabel_app.store.exports import RECORDS, Exports, changed_by_others
 from monailabel_app.store.labels import FOLDER as LABELS
 from monailabel_app.store.labels import PUBLISH, REMOVE, Check, LabelFiles, printable
-from monailabel_app.store.records import FILE, CurrentLabel, Records, Version
+from monailabel_app.store.records import FILE, SAVED, CurrentLabel, Records, Version
 from monailabel_app.store.versions import FOLDER, VersionFiles
 from uncertaintyseg.data.channels import files_of_channels
 from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
@@ -142,7 +142,7 @@ class Studies:
 
     def save_label(
         self, image: str, tag: str, data: bytes, suffix: str, info: dict[str, Any], note: Note, *,
-        made_by: str = "", seconds: float | None = None, source: str = "saved", current: bool = True,
+        made_by: str = "", seconds: float | None = None, source: str = SAVED, current: bool = True,
     ) -> Version:  # fmt: skip
         """Keep a label as a new version, by default the one that counts.
 

@@ -32,6 +32,7 @@ def read_case_label(
 
     Args:
         case: A case with a label; outside of what is `verified`, where that is known, all voxels become `IGNORED`.
+            Where it has our `own_ids`, its numbers are the ids, whatever `values` and `ignore` say of them.
         ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
             where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
         like: The scan, whose grid the label must share.
@@ -46,6 +47,8 @@ def read_case_label(
     """
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
+    if case.own_ids:
+        ignore, values = None if ignore in ids.values() else ignore, None
     return only_verified(case, _drawn(case, ids, like, ignore, values))
 
 

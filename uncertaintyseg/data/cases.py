@@ -26,6 +26,8 @@ class Case:
     """Label volumes of several people, `raters/<id>_<n>` beside images/, in the order of n."""
     verified: Path | None = None
     """A binary volume, `verified/<id>` beside images/: 1 where a person has looked; the label counts only there."""
+    own_ids: bool = False
+    """Whether its label holds the model's class ids, as those that were sent to a server, not a data set's numbers."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from uncertaintyseg.data.layouts import Case
 class ReadCased(MapTransform):
     """Read the scan under "image" (a path, or a scan already read) and, where present, its label under "label".
 
-    Outside of the binary volume under "verified", where present, the label is `IGNORED`.
+    Outside of the binary volume under "verified", where present, the label is `IGNORED`; "own_ids" is that of a `Case`.
 
     Args:
         labels: Name to class id of the structures; names find the files where a label is a folder of binary volumes.
@@ -75,7 +75,7 @@ def _normalisation(
 
 
 def labelled_case(data: dict[Hashable, Any]) -> Case:
-    """The case of a scan that was read under "image" and of the path under "label"; takes out "verified"."""
-    verified = data.pop("verified", None)
+    """The case of a scan that was read under "image" and of the path under "label"; takes out what else it says."""
+    verified, own_ids = data.pop("verified", None), data.pop("own_ids", False)
     image = Path(data["image"].meta["filename_or_obj"])
-    return Case("", image, Path(data["label"]), verified=None if verified is None else Path(verified))
+    return Case("", image, Path(data["label"]), verified=verified and Path(verified), own_ids=own_ids)

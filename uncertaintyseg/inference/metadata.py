@@ -68,6 +68,12 @@ class Uncertainty(BaseModel):
     base: Base | None = None
     parts: list[Part] | None = None
 
+    @property
+    def unclear(self) -> list[int]:
+        """Numbers that are a class id and, in the label files of the data set, something else."""
+        ids, values = [label.id for label in self.labels], self.values or {}
+        return [number for number in ids if values.get(number, number) != number or number == self.ignore]
+
     @field_validator("labels")
     @classmethod
     def _ids_are_class_indices(cls, labels: list[Label]) -> list[Label]:

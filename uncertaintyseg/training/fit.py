@@ -205,8 +205,9 @@ def _checkpoint(
 
 
 def _seen(case: Case) -> tuple[str, ...]:
-    """What was looked at of a label, by content, as a server writes the mask anew each time."""
-    return () if case.verified is None else (content_hash(case.verified),)
+    """What was looked at of a label, by content, as a server writes the mask anew each time; and its numbers."""
+    seen = () if case.verified is None else (content_hash(case.verified),)
+    return (*seen, *(("own ids",) if case.own_ids else ()))
 
 
 def _changed(label: Path | None) -> int | None:

@@ -50,6 +50,7 @@ def read_labelled(
     items = [
         {"image": str(case.image), "label": str(case.label)}
         | ({} if case.verified is None else {"verified": str(case.verified)})
+        | ({"own_ids": True} if case.own_ids else {})
         for case in labelled
     ]
     transform = bundle.preprocessing()

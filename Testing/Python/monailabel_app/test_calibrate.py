@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monailabel_app.app.labelled import check_reserved
+from monailabel_app.app.labelled import LabelledCases, check_reserved
 from monailabel_app.app.models import describe
 from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.train import LabelledCase, as_cases
@@ -21,7 +21,7 @@ def cases(tmp_path_factory) -> tuple[LabelledCase, ...]:
     folder = tmp_path_factory.mktemp("reserved")
     tiny.write_phantoms(folder, 10)
     images = sorted((folder / "images").glob("*.nii.gz"))
-    return tuple((path.name, str(path), str(folder / "labels" / path.name), ()) for path in images)
+    return tuple((path.name, str(path), str(folder / "labels" / path.name), (), True) for path in images)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,6 @@ def test_a_map_may_be_named_or_chosen_on_the_validation_cases(bundle, cases, tmp
 
 
 def test_too_few_cases_are_refused_with_how_to_reserve_more(bundle, cases):
-    check_reserved(cases, bundle)
+    check_reserved(LabelledCases((), (), cases), bundle)
     with pytest.raises(InputError, match="9 labelled images are reserved to calibrate it; 10 are needed"):
-        check_reserved(cases[:9], bundle)
+        check_reserved(LabelledCases((), (), cases[:9]), bundle)

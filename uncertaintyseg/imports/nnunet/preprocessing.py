@@ -97,7 +97,7 @@ class Preprocess(MapTransform):
         data["image"] = volume
         if "label" in data:
             label = self._label(labelled_case({**data, "image": scan}), scan)[box]
-            data.pop("verified", None)
+            data = {key: value for key, value in data.items() if key not in ("verified", "own_ids")}
             unknown = self.ignore or max(self.labels.values()) + 1  # a class of its own while it is resampled
             label[label == IGNORED] = unknown
             label[(label == 0) & ~mask] = _OUTSIDE

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from uncertaintyseg.data.case_labels import IGNORED
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
@@ -51,6 +52,34 @@ def test_numbers_of_a_data_set_become_the_models_ids_when_it_learns(tmp_path, da
     (item,) = read_labelled(bundle, read_cases(data), "training", lambda *_: None)
     counts = dict(zip(*np.unique(np.asarray(item["label"]), return_counts=True), strict=True))
     assert counts[1] == counts[2] == counts[IGNORED] == 4 * 24 * 24
+
+
+def test_a_label_with_the_models_own_ids_is_read_as_it_is(tmp_path, data):
+    """Where the data set has 1 and 2 the other way round, or calls 2 no verdict, our ids stay as they are."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[4:8], label[8:9] = 1, 2
+    write_volume(data / "labels" / "a.nii.gz", label, AFFINE)
+    (case,) = read_cases(data)
+    for said, swapped in (
+        ({"values": {"1": 2, "2": 1}, "ignore": 3}, 2),
+        ({"values": {"1": 1, "3": 2}, "ignore": 2}, 1),
+    ):
+        bundle = bundle_with(tmp_path, **said)
+        for ours, first in ((True, 1), (False, swapped)):
+            (item,) = read_labelled(bundle, [replace(case, own_ids=ours)], "training", lambda *_: None)
+            found = np.asarray(item["label"])
+            assert np.count_nonzero(found == first) == 4 * 24 * 24
+            assert IGNORED not in found or not ours
+            read = read_case_label(replace(case, own_ids=ours), {"anterior": 1, "posterior": 2}, **bundle.label_reading)
+            assert (read[0].numpy() == label).all() == ours
+
+
+def test_numbers_are_unclear_where_a_class_id_is_something_else_in_the_files(tmp_path):
+    assert bundle_with(tmp_path).uncertainty.unclear == []
+    assert bundle_with(tmp_path, values={"10": 1, "4": 2}, ignore=9).uncertainty.unclear == []
+    assert bundle_with(tmp_path, values={"1": 1, "4": 2}).uncertainty.unclear == []
+    assert bundle_with(tmp_path, values={"1": 0, "2": 1}).uncertainty.unclear == [1, 2]
+    assert bundle_with(tmp_path, values={"1": 1, "3": 2}, ignore=2).uncertainty.unclear == [2]
 
 
 def test_they_do_when_it_is_judged(tmp_path, data):
