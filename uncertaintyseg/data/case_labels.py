@@ -37,7 +37,8 @@ def read_case_label(
             where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
         like: The scan, whose grid the label must share.
         ignore: Number that marks voxels as not labelled, in a volume; they become `IGNORED`. A segment may be named so.
-        values: Class id by number in a volume without names, where they are not the same.
+        values: Class id by number in a volume without names, where they are not the same. Where it leaves something
+            out, as 0, segments of other names are background too.
 
     Returns:
         int64 `[1, X, Y, Z]`; of a folder `meta["unmatched"]` lists the volumes that hold none of the structures.
@@ -75,7 +76,8 @@ def _drawn(
         return _merged(case, ids, like)
     if segments := segments_in(case.label):
         named = ids if ignore is None else {IGNORE_NAME: IGNORED, **ids}
-        return read_segments(case.label, segments, class_ids(segments, named), like=like)
+        chosen = 0 in (values or {}).values()
+        return read_segments(case.label, segments, class_ids(segments, named), like=like, others=chosen)
     if values:
         return _renumbered(case, values if ignore is None else {**values, ignore: IGNORED}, like)
     if ignore is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.dataset import read_dataset
 from uncertaintyseg.data.layouts import find_real_data
+from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
@@ -86,6 +88,24 @@ def test_structures_are_chosen_by_name_whatever_their_spelling_and_in_this_order
     assert [label.name for label in read_dataset(tmp_path).labels] == ["kidney_left", "liver", "spleen"]
     with pytest.raises(InputError, match="has no structure 'lung'; it has kidney_left, liver, spleen"):
         read_dataset(tmp_path, structures=["lung"])
+
+
+def test_segments_that_were_not_chosen_are_background(tmp_path):
+    segments = [Segment("liver", 1), Segment("spleen", 2), Segment("tumour", 3)]
+    drawn = np.zeros((4, 4, 4), np.uint8)
+    drawn[1], drawn[2], drawn[3] = 1, 2, 3
+    for case in ("a", "b"):
+        write_scan(tmp_path / f"images/{case}.nii.gz")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        write_segmentation(tmp_path / f"labels/{case}.seg.nrrd", drawn, AFFINE, segments)
+    dataset = read_dataset(tmp_path, structures=["tumour", "liver"])
+    assert (dataset.ids, read(dataset)) == ({"tumour": 1, "liver": 2}, [0, 2, 0, 1])
+    everything = read_dataset(tmp_path)
+    assert read(everything) == [0, 1, 2, 3]
+    others = [Segment("liver", 1), Segment("splen", 2), Segment("tumour", 3)]
+    write_segmentation(tmp_path / "labels/a.seg.nrrd", drawn, AFFINE, others)
+    with pytest.raises(InputError, match="segment 'splen' is none of the model's structures"):
+        read(everything)  # where nothing was left out a name that nobody knows is a mistake
 
 
 def test_a_set_without_any_label_says_where_they_go(tmp_path):

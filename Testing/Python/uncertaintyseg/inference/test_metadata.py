@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import METADATA, Bundle, shipped_models
@@ -80,6 +82,23 @@ def test_numbers_are_unclear_where_a_class_id_is_something_else_in_the_files(tmp
     assert bundle_with(tmp_path, values={"1": 1, "4": 2}).uncertainty.unclear == []
     assert bundle_with(tmp_path, values={"1": 0, "2": 1}).uncertainty.unclear == [1, 2]
     assert bundle_with(tmp_path, values={"1": 1, "3": 2}, ignore=2).uncertainty.unclear == [2]
+
+
+def test_segments_that_the_model_leaves_out_are_background_when_it_learns_and_is_judged(tmp_path, data):
+    """Where a plan chose structures, its values lead the others to 0."""
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[4:8], drawn[8:12], drawn[12:16] = 1, 2, 3
+    (data / "labels" / "a.nii.gz").unlink()
+    segments = [Segment("anterior", 1), Segment("lesion", 2), Segment("posterior", 3)]
+    write_segmentation(data / "labels" / "a.seg.nrrd", drawn, AFFINE, segments)
+    bundle = bundle_with(tmp_path, values={"1": 1, "3": 2, "2": 0})
+    (item,) = read_labelled(bundle, read_cases(data), "training", lambda *_: None)
+    counts = dict(zip(*np.unique(np.asarray(item["label"]), return_counts=True), strict=True))
+    assert (counts[1], counts[2], counts.keys()) == (4 * 24 * 24, 4 * 24 * 24, {0, 1, 2})
+    found = evaluate(load_predictor(bundle, "cpu"), [replace(case, raters=()) for case in read_cases(data)])
+    assert found["cases"][0]["dice"].keys() == {"anterior", "posterior"}
+    with pytest.raises(InputError, match="segment 'lesion' is none of the model's structures"):
+        read_labelled(bundle_with(tmp_path, values=None), read_cases(data), "training", lambda *_: None)
 
 
 def test_they_do_when_it_is_judged(tmp_path, data):
