@@ -50,3 +50,15 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def told(name: str) -> Callable[[str, float], None]:
+    """Progress as a line a minute."""
+    last = [0.0]
+
+    def progress(stage: str, fraction: float) -> None:
+        if time.monotonic() - last[0] > 60:
+            last[0] = time.monotonic()
+            console.print(f"{name}: {stage} ({fraction:.0%})")
+
+    return progress

@@ -15,13 +15,12 @@ import argparse
 import json
 import re
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import console
+from common import console, told
 from results import HIPPOCAMPUS, PARTS, PHANTOM, SPLITS, line
 
 from uncertaintyseg.data.layouts import Case, read_cases
@@ -81,7 +80,7 @@ def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], op
     if not report:
         bundle = source(name, options.output, options.recipe)
         recipe = Recipe.load(bundle, epochs=options.epochs)
-        found = fit(bundle, parts["train"], parts["validation"], options.output, recipe=recipe, progress=_told(name))
+        found = fit(bundle, parts["train"], parts["validation"], options.output, recipe=recipe, progress=told(name))
         report = {
             "best_epoch": found.best_epoch,
             "validation": found.validation,
@@ -94,21 +93,9 @@ def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], op
     trained = Bundle.load(options.output / name)
     if not (trained.folder / CALIBRATION).is_file():
         old = json.loads((SHIPPED / name / CALIBRATION).read_text(encoding="utf-8"))
-        found = calibrate(Predictor(trained), calibration, _told(name), data=old["data"], by=old["measure"])
+        found = calibrate(Predictor(trained), calibration, told(name), data=old["data"], by=old["measure"])
         write_calibration(trained, found)
         console.print(f"{name}: calibrated on {len(calibration)} cases")
-
-
-def _told(name: str) -> Any:
-    """Progress as a line a minute."""
-    last = [0.0]
-
-    def progress(stage: str, fraction: float) -> None:
-        if time.monotonic() - last[0] > 60:
-            last[0] = time.monotonic()
-            console.print(f"{name}: {stage} ({fraction:.0%})")
-
-    return progress
 
 
 def train(options: argparse.Namespace) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import console, show
+from common import console, show, told
 
 from uncertaintyseg.data.layouts import Case, find_real_data, read_cases
 from uncertaintyseg.data.splitting import read_split
@@ -86,18 +85,6 @@ def trained(model: Bundle, variant: str, seed: int, epochs: int | None, parts: d
         found = {"best_epoch": report.best_epoch, "epochs": report.epochs, "seconds": round(report.seconds, 1)}
         done.write_text(json.dumps(found), encoding="utf-8")
     return Bundle.load(work / "models" / model.name), json.loads(done.read_text(encoding="utf-8"))
-
-
-def told(name: str) -> Any:
-    """Progress as a line a minute."""
-    last = [0.0]
-
-    def progress(stage: str, fraction: float) -> None:
-        if time.monotonic() - last[0] > 60:
-            last[0] = time.monotonic()
-            console.print(f"{name}: {stage} ({fraction:.0%})")
-
-    return progress
 
 
 def counted(bundle: Bundle, cases: Sequence[Case]) -> Iterator[Line]:

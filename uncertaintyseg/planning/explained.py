@@ -38,8 +38,7 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
         Choice("kernels", "; ".join(sizes(kernel) for kernel in plan.kernels), _of_kernels(plan), None),
         Choice("strides", "; ".join(sizes(stride) for stride in plan.strides),
                "an axis is halved while its voxels are at most twice as long as the shortest", None),
-        choice("batch", f"{plan.batch_size} patches", "as many as the memory holds, 2 at least and no more than 5 % of "
-               "all voxels", "--batch-size", given.batch_size),
+        choice("batch", f"{plan.batch_size} patches", _why_batch(plan), "--batch-size", given.batch_size),
         Choice("memory", _memory(plan), "estimated from the shapes" + (
             ", then measured with a real step" if plan.trial else f"; there is no such {device} here to measure it"
         ), "--budget"),
@@ -98,3 +97,9 @@ def _of_symmetries(fingerprint: Fingerprint) -> str:
 def _memory(plan: Plan) -> str:
     measured = f", measured {gigabytes(plan.trial.peak)}" if plan.trial else ""
     return f"{gigabytes(plan.memory.total)}{measured} of {gigabytes(plan.budget.bytes)}"
+
+
+def _why_batch(plan: Plan) -> str:
+    if plan.budget.device == "cpu":
+        return "two on a processor, where larger steps would be fewer steps"
+    return "as many as the memory holds, from 2 to 8, and no more than 5 % of all voxels"

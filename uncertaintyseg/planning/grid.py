@@ -47,6 +47,6 @@ def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[in
             size = " x ".join(str(int(side)) for side in shape)
             raise InputError(
                 f"case {case.id}: its scan has {size} voxels of {' x '.join(f'{mm:g}' for mm in spacing)} mm, and a "
-                f"network needs {_LEAST} along two axes: leave it out (--skip-bad), or choose a finer --spacing."
+                f"network needs {_LEAST} along two axes: take it out of the folder, or choose a finer --spacing."
             )
     return tuple(int(side) for side in np.round(np.median(shapes, axis=0)))

@@ -35,7 +35,7 @@ def geometry(volume) -> np.ndarray:
 
 
 def test_a_plain_volume_can_be_used(host):
-    intake.check_volume(add_volume())
+    assert intake.check_volume(add_volume()) is None
 
 
 def test_nothing_chosen_and_a_deleted_volume_are_said(host):
