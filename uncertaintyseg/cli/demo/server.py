@@ -45,7 +45,7 @@ def running_server(studies: Path, log: Path, *, keep: bool) -> Iterator[Server]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "uncertaintyseg.cli", "serve", "--studies", str(studies), "--port", str(port)]
-    command += ["--cache", str(log.parent / "cache")]
+    command += ["--cache", str(log.parent / "cache"), "--new"]  # the studies of a demo are made anew each time
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - ourselves
     client = Client(url)

@@ -13,6 +13,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from uncertaintyseg.cli.demo.server import running_server
+from uncertaintyseg.cli.demo.studies import prepare
+
 MODELS = ("phantom_low_rank", "phantom_mixture_of_bases")
 
 
@@ -55,6 +58,13 @@ def test_the_corrected_label_is_saved_on_the_grid_of_its_scan(demo_folder: Path)
 def test_the_demo_leaves_no_server_behind(demo_folder: Path) -> None:
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8", check=True).stdout
     assert str(demo_folder) not in running
+
+
+def test_a_demo_is_run_again_where_a_former_one_was(tmp_path: Path) -> None:
+    for _ in range(2):
+        studies = prepare(tmp_path / "demo", None, 1)
+        with running_server(studies.folder, tmp_path / "demo" / "server.log", keep=False) as server:
+            assert server.client.info()
 
 
 def test_a_folder_with_other_content_is_not_touched(command, tmp_path: Path) -> None:
