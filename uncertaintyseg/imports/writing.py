@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from uncertaintyseg.data.writing import sync_folder, write_bytes
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle
+from uncertaintyseg.inference.new_model import write_new_model
 from uncertaintyseg.inference.weights import save_weights
 
 
@@ -51,20 +50,12 @@ def write_model(
         BundleError: when what was written is no model, which is a mistake of the importer's.
     """
     check_free(output, name)
-    scratch = output / f".import-{uuid.uuid4().hex}"
-    folder = scratch / name  # two levels down: nobody who lists models meets it
-    try:
+
+    def write(folder: Path) -> None:
         write_files(folder, metadata=metadata, inference=inference, training=training, network=network)
         fill(folder)
-        Bundle.load(folder)
-        check_free(output, name)
-        folder.rename(output / name)
-        sync_folder(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another --output.") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Bundle.load(output / name)
+
+    return write_new_model(output, name, write, check=lambda: check_free(output, name))
 
 
 def write_files(

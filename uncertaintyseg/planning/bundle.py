@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 from uncertaintyseg import __version__
-from uncertaintyseg.data.writing import sync_folder, write_bytes
+from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, Uncertainty
+from uncertaintyseg.inference.new_model import write_new_model
 from uncertaintyseg.inference.own_models import checked_name
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.planning.fingerprint import Fingerprint
@@ -64,21 +63,12 @@ def write_plan(plan: Plan, fingerprint: Fingerprint, output: Path, *, overwrite:
         InputError: as `check_place`, and where it cannot be written.
     """
     check_place(output, plan.task, overwrite=overwrite)
-    name = model_name(plan.task)
-    scratch = output / f".plan-{uuid.uuid4().hex}"
-    folder = scratch / name
-    try:
-        write_files(folder, plan, fingerprint)
-        Bundle.load(folder)
-        if (output / name).exists():
-            (output / name).rename(scratch / "before")
-        folder.rename(output / name)
-        sync_folder(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another --output.") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Bundle.load(output / name)
+    return write_new_model(
+        output,
+        model_name(plan.task),
+        lambda folder: write_files(folder, plan, fingerprint),
+        check=lambda: check_place(output, plan.task, overwrite=overwrite),
+    )
 
 
 def write_files(folder: Path, plan: Plan, fingerprint: Fingerprint) -> None:
