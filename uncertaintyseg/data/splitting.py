@@ -143,11 +143,10 @@ def keep_split(
     """
     folder = Path(folder)
     ids = {case.id for case in cases if case.label is not None}
-    for path in sorted(_SPLITS.glob("*.json")):
-        shipped = read_split(path)
-        if {case_id for part in shipped.values() for case_id in part} == ids:
-            tell(f"The split is {path.stem}, which names these cases.")
-            return shipped
+    name, shipped = _shipped_split(ids)
+    if shipped:
+        tell(f"The split is {name}, which names these cases.")
+        return shipped
     path = folder / KEPT
     parts = read_split(path) if path.is_file() else _written(path, make_split(ids), tell)
     grown = grown_split(parts, ids)
@@ -161,6 +160,25 @@ def keep_split(
     return found
 
 
+def planned_split(folder: str | os.PathLike[str], case_ids: Iterable[str]) -> Parts:
+    """What `keep_split` would give for these cases; nothing is written.
+
+    Args:
+        folder: of the data set.
+        case_ids: of the cases that have a label.
+
+    Raises:
+        InputError: There are fewer than two cases, or the file that is there is no split.
+    """
+    ids = set(case_ids)
+    _, shipped = _shipped_split(ids)
+    if shipped:
+        return shipped
+    kept = kept_split(folder)
+    parts = make_split(ids) if kept is None else grown_split(kept, ids)
+    return {part: [case_id for case_id in parts[part] if case_id in ids] for part in SPLIT_NAMES}
+
+
 def kept_split(folder: str | os.PathLike[str]) -> Parts | None:
     """The split that was written beside the data; None where there is none.
 
@@ -169,6 +187,15 @@ def kept_split(folder: str | os.PathLike[str]) -> Parts | None:
     """
     path = Path(folder) / KEPT
     return read_split(path) if path.is_file() else None
+
+
+def _shipped_split(ids: set[str]) -> tuple[str, Parts | None]:
+    """The committed split that names these cases and no others, with its name."""
+    for path in sorted(_SPLITS.glob("*.json")):
+        shipped = read_split(path)
+        if {case_id for part in shipped.values() for case_id in part} == ids:
+            return path.stem, shipped
+    return "", None
 
 
 def _by_subject(ids: Sequence[str]) -> dict[str, list[str]]:

@@ -55,9 +55,9 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
                given.learning_rate),
         choice("steps", f"{plan.steps}", f"what {plan.hours:g} h hold at {duration(plan.pace)} a step"
                + ("" if plan.trial else " (guessed)"), "--hours", given.steps),
-        choice("epochs", f"{plan.epochs} of {plan.steps_per_epoch} steps", "each ends with a validation "
-               f"({duration(plan.validation_seconds)}); all together take at most 15 % of the time", "--epochs",
-               given.epochs),
+        choice("epochs", f"{plan.epochs} of {plan.steps_per_epoch} steps", "each ends with a validation of "
+               f"{plan.validation_cases} cases ({duration(plan.validation_seconds)}); all together take at most 15 % "
+               "of the time", "--epochs", given.epochs),
         Choice("seed", f"{plan.seed}", "the same seed gives the same weights on the same machine", "--seed"),
     ]  # fmt: skip
 

@@ -66,14 +66,16 @@ def step_memory(
         channels: of the image.
         classes: C, background included.
         half: maps of the network are kept in 16 bits, as on a GPU.
-        deep: inner stages have logits too.
+        deep: inner levels have readouts and logits too.
     """
     voxels = batch * math.prod(patch)
     kept, parameters = _traced(topology, tuple(features), channels)
     number = FLOAT // 2 if half else FLOAT
     logits = voxels * (classes * FLOAT * _OF_LOGITS + _OF_VOXEL + channels * FLOAT)
     if deep:
-        logits += sum(logits // share for share in _shares(topology)[1:-1])
+        for level, share in _supervised(topology):
+            logits += voxels * (classes * FLOAT * _OF_LOGITS + _OF_VOXEL) // share
+            parameters += classes * (features[level] + 1)
     return Memory(
         _RUNTIME,
         parameters * FLOAT * (2 + _MOMENTS) + (parameters * number if half else 0),
@@ -93,6 +95,15 @@ def multiply_adds(
         found += math.prod(kernel) * pairs / share
         before = width
     return 3 * found * batch * math.prod(patch)
+
+
+def _supervised(topology: Topology) -> list[tuple[int, int]]:
+    """Levels with a readout of their own (`training.deep`), and their shares: neither the first nor the two lowest.
+
+    Of three levels the middle one.
+    """
+    inner = list(enumerate(_shares(topology)))[1:-1]
+    return inner[:-1] or inner
 
 
 def _shares(topology: Topology) -> list[int]:

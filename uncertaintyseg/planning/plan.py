@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from uncertaintyseg.data.anatomy import LEFT, RIGHT, side
+from uncertaintyseg.data.splitting import planned_split
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.planning.budgets import Budget, find_budget
 from uncertaintyseg.planning.choices import Choice
@@ -72,6 +73,8 @@ class Plan:
     pace: float
     """Seconds of a step, measured, or guessed where there is no such processor here."""
     validation_seconds: float
+    """Of each validation, on all of `validation_cases`."""
+    validation_cases: int
     hours: float
     choices: list[Choice] = field(default_factory=list)
 
@@ -244,7 +247,7 @@ def _draft(
         foreground=FOREGROUND if given.foreground is None else given.foreground,
         length=Steps(1, 1, 1), learning_rate=given.learning_rate or LEARNING_RATE, seed=given.seed,
         memory=found_memory, trial=None, pace=guessed_seconds(work, budget.device), validation_seconds=0.0,
-        hours=hours,
+        validation_cases=0, hours=hours,
     )  # fmt: skip
 
 
@@ -252,11 +255,22 @@ def _timed(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> Plan:
     """With as many steps as there is time for."""
     step = plan.trial.step_seconds if plan.trial else plan.pace
     window = plan.trial.window_seconds if plan.trial else step / plan.batch_size / 3
-    validation = max(round(0.15 * len(fingerprint.cases)), 1) * _windows(plan.shape, plan.patch, plan.overlap) * window
+    held_out = _validation_shapes(fingerprint, plan.spacing)
+    validation = max(sum(_windows(shape, plan.patch, plan.overlap) for shape in held_out), 1) * window
     length = fit_into(3600 * plan.hours, step, validation, steps=given.steps)
     if given.epochs:
         length = Steps(length.whole, max(round(length.whole / given.epochs), 1), given.epochs)
-    return replace(plan, length=length, pace=step, validation_seconds=validation)
+    return replace(plan, length=length, pace=step, validation_seconds=validation, validation_cases=len(held_out))
+
+
+def _validation_shapes(fingerprint: Fingerprint, spacing: Sequence[float]) -> list[Sizes]:
+    """Sizes on the model's grid of the cases that `train` will validate on."""
+    held_out = set(planned_split(fingerprint.dataset.folder, [case.id for case in fingerprint.cases])["validation"])
+    return [
+        tuple(max(round(n * mm / own), 1) for n, mm, own in zip(case.shape, case.spacing, spacing, strict=True))
+        for case in fingerprint.cases
+        if case.id in held_out
+    ]
 
 
 def _symmetries(fingerprint: Fingerprint) -> list[int]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Events
+from monai.utils import set_determinism
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
@@ -22,10 +24,12 @@ from uncertaintyseg.planning.fingerprint import Fingerprint
 from uncertaintyseg.planning.plan import Plan, TooLargeError, Trial
 from uncertaintyseg.planning.steps import Steps
 from uncertaintyseg.startup import import_monai_lightly
-from uncertaintyseg.training.loading import as_tensors, reseed, training_loader
-from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.deep import supervised
+from uncertaintyseg.training.epochs import make_trainer
+from uncertaintyseg.training.fit import loader_threads, make_loss
+from uncertaintyseg.training.loading import reseed, training_loader
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.schedule import make_optimizer
+from uncertaintyseg.training.steps import AHEAD
 
 try:
     import resource
@@ -41,7 +45,7 @@ _ANSWER = "uncertaintyseg trial: "
 
 
 def try_step(plan: Plan, fingerprint: Fingerprint) -> Trial | None:
-    """Train a few steps on noise of the planned size, as `train` does, with its augmentation.
+    """Train a few steps on noise of the planned size, as `train` does: its augmentation, its loss, its readouts.
 
     Returns:
         None where the budget is of a GPU and there is none here.
@@ -78,51 +82,41 @@ def try_step(plan: Plan, fingerprint: Fingerprint) -> Trial | None:
 
 def _run(asked: dict[str, Any]) -> dict[str, float]:
     """In the other process."""
-    bundle = Bundle.load(asked["folder"])
-    recipe, device = Recipe.load(bundle), torch.device(asked["device"])
-    torch.manual_seed(0)
-    network = bundle.network(weights=False).to(device).train()
-    loss, optimizer = (
-        HeadLoss(recipe.objective or network.head.objective),
-        make_optimizer([*network.parameters()], recipe),
-    )
-    classes = network.head.classes
+    bundle, device = Bundle.load(asked["folder"]), torch.device(asked["device"])
+    # More steps than are made, so that the patches of the next ones are made ready beside them, as in a long fit.
+    recipe = Recipe.load(bundle).model_copy(update={"steps_per_epoch": _STEPS + AHEAD})
+    set_determinism(recipe.seed)
+    network = bundle.network(weights=False).to(device)
     cases = [
         {
             "image": torch.randn(len(bundle.channels), *asked["shape"]),
-            "label": torch.randint(classes, (1, *asked["shape"])).float(),
+            "label": torch.randint(network.head.classes, (1, *asked["shape"])).float(),
         }
         for _ in range(2)
     ]
-    loader = training_loader(bundle, cases, recipe.model_copy(update={"steps_per_epoch": _STEPS}))
-    reseed(loader, 0)
-    scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
-    seconds, start, batches = [], time.perf_counter(), iter(loader)
-    for _ in range(_STEPS):
-        batch = next(batches, None)
-        if batch is None:
-            batches = iter(loader)
-            batch = next(batches)
-        image, label = as_tensors(batch, device)
-        if len(image) < recipe.batch_size:
-            image, label = (part.repeat(recipe.batch_size, 1, 1, 1, 1)[: recipe.batch_size] for part in (image, label))
-        optimizer.zero_grad()
-        with torch.autocast(device.type, enabled=device.type == "cuda"):
-            found = network(image)
-        scaler.scale(loss(found, label)).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+    learner, loss = supervised(network, make_loss(network, recipe, cases), recipe)
+    loader = training_loader(bundle, cases, recipe, threads=loader_threads(asked["device"]))
+    reseed(loader, recipe.seed)
+    trainer, seconds, start = make_trainer(learner, recipe, asked["device"], loader, loss), [], time.perf_counter()
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def clock() -> None:
+        nonlocal start
+        trainer.state.output["loss"].item()  # a GPU has come to its end
         now = time.perf_counter()
         seconds.append(now - start)
         start = now
+        if len(seconds) == _STEPS:
+            trainer.terminate()
+
+    trainer.run()
     peak = _peak(device)
+    image = torch.randn(1, len(bundle.channels), *recipe.crop, device=device)
     network.eval()
     with torch.no_grad():
-        network(image[:1]).distribution.moments()
+        network(image).distribution.moments()
         start = time.perf_counter()
-        network(image[:1]).distribution.moments()
+        network(image).distribution.moments()
         if device.type == "cuda":
             torch.cuda.synchronize()
         window = time.perf_counter() - start

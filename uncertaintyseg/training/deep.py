@@ -14,6 +14,7 @@ from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ class DeepLoss:
         parts += [self.loss(each, coarsened(target, each.distribution.mean.shape[2:])) for each in output.coarser]
         weights = [0.5**stage for stage in range(len(parts))]
         return sum(weight * part for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+
+
+def supervised(
+    network: Segmenter, loss: HeadLoss, recipe: Recipe
+) -> tuple[Segmenter | DeeplySupervised, HeadLoss | DeepLoss]:
+    """What takes the steps of a recipe, and its loss: with readouts at the inner stages where the recipe says so."""
+    if recipe.deep_supervision and recipe.backbone != "frozen":
+        return DeeplySupervised(network, recipe.crop), DeepLoss(loss)
+    return network, loss
 
 
 def coarsened(target: Tensor, shape: Sequence[int]) -> Tensor:

@@ -26,7 +26,7 @@ from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.beside import keep_shift, score_beside
-from uncertaintyseg.training.deep import DeepLoss, DeeplySupervised
+from uncertaintyseg.training.deep import supervised
 from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
 from uncertaintyseg.training.history import CURVES, TABLE
 from uncertaintyseg.training.loading import read_labelled, training_loader
@@ -131,12 +131,9 @@ def fit(
         fitted = keep_shift(Bundle.load(target.folder), shift)
         return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift=shift)
 
-    learner: Segmenter | DeeplySupervised = network
-    loss: HeadLoss | DeepLoss = _loss(network, recipe, cases)
-    if recipe.deep_supervision and recipe.backbone != "frozen":
-        learner, loss = DeeplySupervised(network, recipe.crop), DeepLoss(loss)
+    learner, loss = supervised(network, make_loss(network, recipe, cases), recipe)
     trainer = make_trainer(
-        learner, recipe, device, training_loader(target, cases, recipe, threads=_threads(device)), loss
+        learner, recipe, device, training_loader(target, cases, recipe, threads=loader_threads(device)), loss
     )
     keeper = Keeper(network, target, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
     run_epochs(trainer, make_evaluator(target, network, device, held_out), keeper, recipe, checkpoint, progress)
@@ -260,7 +257,18 @@ def _copy_initial(network: Segmenter, initial: Bundle) -> None:
         copy_weights(own, other, f"the {name} of '{initial.name}'")
 
 
-def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
+def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> HeadLoss:
+    """The recipe's loss of a network's output.
+
+    Args:
+        network: whose head says what it learns by, where the recipe does not.
+        recipe: settings.
+        cases: with "label" `[1, *spatial]` each; class weights are counted there.
+
+    Raises:
+        InputError: for class weights of another number, or an objective that does not exist.
+        BundleError: for an objective that the head cannot learn by.
+    """
     classes = network.head.classes
     weights = recipe.class_weights and checked_weights(recipe.class_weights, classes)
     objective = recipe.objective or network.head.objective
@@ -279,6 +287,6 @@ def _loss(network: Segmenter, recipe: Recipe, cases: CacheDataset) -> HeadLoss:
     )
 
 
-def _threads(device: str) -> int:
+def loader_threads(device: str) -> int:
     """How many make cases ready: a GPU would wait for one; on the CPU they take cores from the network."""
     return min(8, max(os.cpu_count() or 1, 1)) if torch.device(device).type == "cuda" else 1

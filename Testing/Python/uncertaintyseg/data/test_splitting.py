@@ -18,6 +18,7 @@ from uncertaintyseg.data.splitting import (
     keep_split,
     kept_split,
     make_split,
+    planned_split,
     read_split,
     subject_of,
     training_parts,
@@ -48,6 +49,21 @@ FRAMES = [f"{subject}_frame{frame:02d}" for subject in SUBJECTS for frame in (1,
 def test_an_id_tells_its_subject_where_it_has_a_known_pattern(case_id, subject):
     assert subject_of(case_id) == subject
     assert subject_of(subject) == subject
+
+
+@pytest.mark.parametrize("kept", [None, FRAMES[:60]])
+def test_a_split_that_is_only_looked_at_is_the_one_that_is_kept_later(tmp_path, kept):
+    if kept:
+        keep_split(tmp_path, cases_of(*kept))
+    before = sorted(tmp_path.iterdir())
+    planned = planned_split(tmp_path, FRAMES[2:])
+    assert sorted(tmp_path.iterdir()) == before
+    assert planned == keep_split(tmp_path, cases_of(*FRAMES[2:]))
+
+
+def test_a_committed_split_that_names_the_cases_is_the_planned_one(tmp_path):
+    shipped = read_split("msd_hippocampus")
+    assert planned_split(tmp_path, chain(*shipped.values())) == shipped
 
 
 def test_no_subject_is_in_two_parts_and_nobody_is_lost():

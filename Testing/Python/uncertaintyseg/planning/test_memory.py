@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from uncertaintyseg.backbones import DynUNetBackbone
 from uncertaintyseg.planning.memory import step_memory
 from uncertaintyseg.planning.topology import make_topology
+from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.deep import DeeplySupervised
 
 CUBE = make_topology((1, 1, 1), (32, 32, 32), levels=4)
 
@@ -43,8 +46,6 @@ def test_a_thousand_classes_are_logits_above_all():
 
 def test_the_maps_that_are_kept_are_those_that_a_network_on_this_processor_keeps():
     """What autograd keeps of real tensors, without those that are only a view of the parameters."""
-    import torch
-
     kept = {}
     network = DynUNetBackbone(1, (8, 16, 32, 64), kernels=CUBE.kernels, strides=CUBE.strides)
     own = {parameter.data_ptr() for parameter in network.parameters()}
@@ -58,6 +59,25 @@ def test_the_maps_that_are_kept_are_those_that_a_network_on_this_processor_keeps
         network(torch.randn(2, 1, 32, 32, 32))
     in_flight = 2 * 32**3 * 4 * 8 * 4
     assert estimate().activations - in_flight == pytest.approx(sum(kept.values()), rel=0.05)
+
+
+@pytest.mark.parametrize("levels", [3, 4, 5])
+def test_deep_supervision_adds_the_readouts_and_logits_that_it_has(levels):
+    patch, features = (64, 64, 64), (2, 4, 8, 12, 16)[:levels]
+    topology = make_topology((1, 1, 1), patch, levels=levels)
+    assert topology.stages == levels
+    plain, deep = (
+        step_memory(topology, features, patch, 2, channels=1, classes=3, deep=deep) for deep in (False, True)
+    )
+    network = Segmenter(DynUNetBackbone(1, features), "deterministic", 3)
+    learner = DeeplySupervised(network, patch)
+    readouts = sum(parameter.numel() for parameter in learner.readouts.parameters())
+    assert deep.parameters - plain.parameters == 16 * readouts
+    whole = 2 * 64**3
+    voxels = sum(each.distribution.mean[:, 0].numel() for each in learner(torch.zeros(2, 1, *patch)).coarser)
+    of_image = whole * 4  # which the readouts have in common
+    assert deep.logits - plain.logits == pytest.approx((plain.logits - of_image) * voxels / whole)
+    assert deep.activations == plain.activations
 
 
 STEP = """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,31 @@ def test_every_choice_says_why_and_what_was_asked_for_says_so():
         "patch and window",
         "overlap of windows",
     }
+
+
+def quick(plan):
+    return Trial(0.1, 0.5, plan.memory.total)
+
+
+def test_a_validation_takes_as_long_as_the_cases_that_the_split_beside_the_data_holds_out(tmp_path):
+    found = fingerprint((70, 56, 40), (1.0, 1.0, 1.0))
+    found = replace(found, dataset=replace(found.dataset, folder=tmp_path))
+    given = Overrides(patch=(40, 56, 40), overlap=0.5)
+    drawn = make_plan(found, "hippo", hours=1, overrides=given, try_step=quick)
+    assert drawn.validation_cases == 3  # 15 % of 20
+    assert drawn.validation_seconds == pytest.approx(3 * 3 * 0.5)  # windows at 0, 15 and 30
+    ids = [case.id for case in found.cases]
+    split = {"train": ids[:12], "validation": ids[12:], "calibration": [], "test": []}
+    (tmp_path / "uncertaintyseg_split.json").write_text(json.dumps(split))
+    large = replace(found.cases[12], shape=(120, 56, 40))
+    kept = make_plan(
+        replace(found, cases=[large if case.id == large.id else case for case in found.cases]),
+        "hippo", hours=1, overrides=given, try_step=quick,
+    )  # fmt: skip
+    assert kept.validation_cases == 8
+    assert kept.validation_seconds == pytest.approx((7 * 3 + 5) * 0.5)
+    (choice,) = [one for one in kept.choices if one.name == "epochs"]
+    assert "8 cases (13 s)" in choice.why
 
 
 def test_a_step_that_runs_out_of_memory_is_tried_again_smaller():
