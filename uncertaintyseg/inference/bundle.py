@@ -219,15 +219,15 @@ class Bundle:
     def preprocessing(self) -> Compose:
         """The transform from file paths under "image" (and "label") to tensors on the model's grid.
 
+        Its parts that have a `reading` read labels as the metadata says (`label_reading`).
+
         Raises:
             BundleError: when the configuration makes none, or there is no base to take it from.
         """
         self.base  # noqa: B018 - refused by name, before anything is built
-        from uncertaintyseg.data.transforms import ReadCased  # brings MONAI
-
         found = self._built("preprocessing")
         for transform in getattr(found, "transforms", ()):
-            if isinstance(transform, ReadCased):
+            if hasattr(transform, "reading"):
                 transform.reading = self.label_reading
         return found
 

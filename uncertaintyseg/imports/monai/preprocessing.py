@@ -36,7 +36,9 @@ class ForeignPreprocessing(Transform):
     def __init__(self, folder: str) -> None:
         program = trusted_program(folder)
         self.path, self.transforms = program.path, Compose(own_transforms(program))
-        self.read = ReadCased({label.name: label.id for label in Bundle.load(folder).labels})
+        bundle = Bundle.load(folder)
+        self.read = ReadCased({label.name: label.id for label in bundle.labels})
+        self.read.reading = bundle.label_reading
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scan and label on the grid of the model."""

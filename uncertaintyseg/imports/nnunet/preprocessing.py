@@ -48,7 +48,10 @@ class Preprocess(MapTransform):
         data: how scans are resampled, as of `plans.Resampling`.
         segmentation: how labels are.
         probabilities: how what the network says is brought back.
-        ignore: id that marks voxels of a label as not labelled; `case_labels.IGNORED` in what comes out.
+        ignore: number that marks voxels of a label as not labelled; `case_labels.IGNORED` in what comes out.
+
+    Attributes:
+        reading: how labels are read, `ignore` and `values` of `read_case_label`: a model says so in its metadata.
 
     Raises:
         InputError: for a file that cannot be used; the message names it.
@@ -70,6 +73,7 @@ class Preprocess(MapTransform):
     ) -> None:
         super().__init__(("image", "label"), allow_missing_keys=True)
         self.labels, self.spacing, self.ignore = dict(labels), tuple(spacing), ignore
+        self.reading: dict[str, Any] = {}
         self.axes = [2 - axis for axis in transpose]  # stored arrays are z, y, x, ours x, y, z
         self.to_ras, self.schemes, self.masked, self.intensities = to_ras, schemes, masked, intensities
         self.data, self.segmentation = Resampling(**data), Resampling(**segmentation)
@@ -98,7 +102,7 @@ class Preprocess(MapTransform):
         if "label" in data:
             label = self._label(labelled_case({**data, "image": scan}), scan)[box]
             data = {key: value for key, value in data.items() if key not in ("verified", "own_ids")}
-            unknown = self.ignore or max(self.labels.values()) + 1  # a class of its own while it is resampled
+            unknown = max(self.labels.values()) + 1  # a class of its own while it is resampled
             label[label == IGNORED] = unknown
             label[(label == 0) & ~mask] = _OUTSIDE
             label = resample_label(label, shape, spacing, self.spacing, self.segmentation)
@@ -120,11 +124,16 @@ class Preprocess(MapTransform):
     def _label(self, case: Case, scan: MetaTensor) -> np.ndarray:
         """Class ids and `IGNORED`, int16 with the grid's axes, before any resampling."""
         like = MetaTensor(scan.as_tensor()[:1], affine=scan.affine, meta={"filename_or_obj": str(case.image)})
-        label = read_case_label(case, self.labels, like=like, ignore=self.ignore)
+        label = self._drawn(case, like)
         array, affine = label.as_tensor().numpy().astype(np.int16), label.affine.numpy().astype(np.float64)
         if self.to_ras:
             array, _ = _to_ras(array, affine)
         return array[0].transpose(self.axes).copy()
+
+    def _drawn(self, case: Case, like: MetaTensor) -> MetaTensor:
+        """Class ids and `IGNORED` as they are stored."""
+        said = {name: value for name, value in self.reading.items() if value is not None}
+        return read_case_label(case, self.labels, like=like, **{"ignore": self.ignore, **said})
 
 
 def _to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_scan
@@ -55,7 +54,7 @@ class Preprocess(nnunet.Preprocess):
         return super()._turned(zoomed)
 
     def _label(self, case: Case, scan: MetaTensor) -> np.ndarray:
-        label = read_case_label(case, self.labels, like=scan)
+        label = self._drawn(case, scan)
         array, affine = _canonical(label[0].numpy().astype(np.int16), label.affine.numpy())
         zoom = self._zoom(affine)
         if zoom is not None:

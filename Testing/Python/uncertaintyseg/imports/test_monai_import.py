@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from Testing.Python.uncertaintyseg.imports.scans import Grid, write_case
 from Testing.Python.uncertaintyseg.imports.zoo import CONFIG, METADATA, monai_answer, write_zoo_bundle
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.inference.bundle import METADATA as OUR_METADATA
@@ -133,6 +135,26 @@ def test_a_label_follows_its_scan_to_the_grid(spleen, models, tmp_path):
     assert found["label"].shape == found["image"].shape
     assert torch.equal(found["label"].affine, found["image"].affine)
     assert set(found["label"].unique().tolist()) == {0, 1}
+
+
+def test_numbers_of_its_data_set_that_mean_other_classes_are_read_as_these(spleen, models, tmp_path):
+    write_zoo_bundle(spleen)
+    bundle = import_model(spleen, output=models, trust=True)
+    (scan,), label = write_case(tmp_path, SAME, labels=1)
+    volume = nib.load(label)
+    drawn = np.asarray(volume.dataobj).copy()
+    theirs = np.array([0, 14], np.uint8)[drawn]
+    theirs[0], drawn[0] = 3, 0
+    write_volume(label, drawn, volume.affine)
+    write_volume(tmp_path / "theirs.nii.gz", theirs, volume.affine)
+    expected = bundle.preprocessing()({"image": scan, "label": label})["label"]
+    path = bundle.folder / OUR_METADATA
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    metadata["uncertainty"] |= {"values": {"14": 1, "3": 0}}
+    path.write_text(json.dumps(metadata))
+    found = Bundle.load(bundle.folder).preprocessing()({"image": scan, "label": tmp_path / "theirs.nii.gz"})["label"]
+    assert torch.equal(found, expected)
+    assert found.any()
 
 
 HOSTILE = ["$open('{marker}', 'w')", "$__import__('os').system('touch {marker}')"]

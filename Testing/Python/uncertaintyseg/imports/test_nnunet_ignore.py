@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.inference.bundle import METADATA, Bundle
 from uncertaintyseg.inference.calibrating import calibrate
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.predictor import Predictor
@@ -131,3 +135,22 @@ def test_a_calibration_counts_the_labelled_voxels(made, case):
 
 def case_affine(case: Case) -> np.ndarray:
     return nib.load(case.image).affine
+
+
+def test_numbers_of_its_data_set_that_mean_other_classes_come_to_the_grid_as_these(made, case, tmp_path):
+    """Files that have 1 and 2 the other way round, and 7 for no verdict."""
+    bundle = Bundle.load(shutil.copytree(made.bundle.folder, tmp_path / "other"))
+    path = bundle.folder / METADATA
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    metadata["uncertainty"] |= {"values": {"1": 2, "2": 1}, "ignore": 7}
+    path.write_text(json.dumps(metadata))
+    volume = nib.load(case.label)
+    theirs = np.array([0, 2, 1, 7], np.uint8)[np.asarray(volume.dataobj)]
+    write_volume(tmp_path / "theirs.nii.gz", theirs, volume.affine)
+    expected = made.bundle.preprocessing()({"image": case.image, "label": case.label})["label"]
+    assert set(expected.unique().tolist()) == {-1, 0, 1, 2}
+    found = Bundle.load(bundle.folder).preprocessing()({"image": case.image, "label": tmp_path / "theirs.nii.gz"})
+    assert torch.equal(found["label"], expected)
+    own = {"image": case.image, "label": made.label, "own_ids": True}
+    ours = made.bundle.preprocessing()({"image": case.image, "label": made.label})["label"]
+    assert torch.equal(Bundle.load(bundle.folder).preprocessing()(own)["label"], ours)

@@ -16,7 +16,7 @@ from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.imports.totalsegmentator.tasks import names, refused, task
-from uncertaintyseg.inference.bundle import Bundle, find_bundles
+from uncertaintyseg.inference.bundle import METADATA, Bundle, find_bundles
 
 GIVEN = Path("totalsegmentator")
 
@@ -172,3 +172,14 @@ def test_a_label_for_training_goes_the_way_of_the_scan(tmp_path):
     assert torch.equal(both["label"].affine, both["image"].affine)
     agree = (both["image"] > (100 - 60) / 250) == (both["label"] == 5)
     assert agree.float().mean() > 0.9
+    said = bundle.folder / METADATA
+    metadata = json.loads(said.read_text(encoding="utf-8"))
+    metadata["uncertainty"] |= {"values": {"1": 5, "5": 1}, "ignore": 200}
+    said.write_text(json.dumps(metadata))
+    theirs = (scan[0] > 100).to(torch.uint8)
+    theirs[0] = 200  # no verdict
+    write_volume(tmp_path / "theirs.nii.gz", theirs, scan.affine)
+    found = Bundle.load(bundle.folder).preprocessing()({"image": path, "label": tmp_path / "theirs.nii.gz"})["label"]
+    judged = found != -1
+    assert 0 < (~judged).sum() < found.numel() / 4
+    assert torch.equal(found[judged], both["label"][judged])
