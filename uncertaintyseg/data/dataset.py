@@ -12,6 +12,7 @@ from uncertaintyseg.data.cases import Facts
 from uncertaintyseg.data.layouts import Case, find_layout, volumes_in
 from uncertaintyseg.data.naming import facts_of_files
 from uncertaintyseg.data.palette import rgb_of
+from uncertaintyseg.data.writing import MAX_LABEL
 from uncertaintyseg.errors import InputError
 
 _ASIDE = ("background", "ignore")
@@ -135,11 +136,25 @@ def _numbered(folder: Path, named: Mapping[int, str]) -> tuple[list[str], dict[i
     names = list(dict.fromkeys(name for name in named.values() if name not in _ASIDE))
     if not names:
         raise InputError(f"{folder}: its labels name no structure; give --labels, such as 1=liver,2=tumour.")
-    if wrong := [value for value in named if value < 1 and named[value] != _ASIDE[0]]:
-        raise InputError(f"{folder}: {wrong[0]}={named[wrong[0]]}: structures have voxel values from 1 on.")
+    if wrong := [value for value in named if not (1 <= value <= MAX_LABEL or (value == 0 and named[0] == _ASIDE[0]))]:
+        raise InputError(f"{folder}: {wrong[0]}={named[wrong[0]]}: structures have voxel values from 1 to {MAX_LABEL}.")
+    _check_names(folder, names)
     ids = {name: number for number, name in enumerate(names, start=1)} | {_ASIDE[0]: 0}
     values = {value: ids[name] for value, name in named.items() if name in ids and value}
     return names, {} if all(value == number for value, number in values.items()) else values
+
+
+def _check_names(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names that nobody could tell apart, or that are none."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not name.strip():
+            raise InputError(f"{folder}: one of its structures has an empty name; give --labels, such as 1=liver.")
+        if (same := seen.setdefault(name.strip().casefold(), name)) != name:
+            raise InputError(
+                f"{folder}: the names '{same}' and '{name}' are alike but for capitals or blanks: give both values one "
+                "name where they are one structure, else another one, in dataset.json or with --labels."
+            )
 
 
 def _check_folders(cases: Sequence[Case], names: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ def exclusive_parts(regions: Mapping[str, Sequence[int]]) -> dict[int, str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}).") from error
     if not isinstance(said, dict):
         raise InputError(f'{path}: holds no object with fields such as "labels".')
@@ -104,7 +104,7 @@ def _labels(path: Path, said: Mapping[str, Any]) -> tuple[dict[int, str], dict[s
     if not isinstance(labels, dict) or not labels:
         raise _wrong(path, "labels", 'an object such as {"background": 0, "liver": 1}')
     if all(key.isdecimal() and isinstance(name, str) for key, name in labels.items()):
-        named = {int(key): name for key, name in labels.items() if int(key)}
+        named = {int(key): _aside(name) for key, name in labels.items() if int(key)}
         ignore = next((value for value, name in named.items() if name == _IGNORE), None)
         return dict(sorted((v, n) for v, n in named.items() if v != ignore)), {}, ignore
     values: dict[str, list[int]] = {}
@@ -112,7 +112,7 @@ def _labels(path: Path, said: Mapping[str, Any]) -> tuple[dict[int, str], dict[s
         held = value if isinstance(value, list) else [value]
         if not held or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= _MOST_VALUE for v in held):
             raise _wrong(path, f"labels.{name}", "a whole number, or a list of them for a region")
-        values[name] = held
+        values[_aside(name)] = held
     if values.pop(_BACKGROUND, [0]) != [0] or any(0 in held for held in values.values()):
         raise _wrong(path, "labels", "0 for the background, and for nothing else")
     ignored = values.pop(_IGNORE, None)
@@ -128,6 +128,11 @@ def _labels(path: Path, said: Mapping[str, Any]) -> tuple[dict[int, str], dict[s
             raise _wrong(path, "labels", "another number for each structure, or lists for regions")
         return dict(sorted(named.items())), {}, ignore
     return exclusive_parts(values), values, ignore
+
+
+def _aside(name: str) -> str:
+    """The name itself; what stands for no structure is written small by some and with a capital by others."""
+    return name.casefold() if name.casefold() in (_BACKGROUND, _IGNORE) else name
 
 
 def _check_order(path: Path, order: Any, regions: Mapping[str, list[int]]) -> None:

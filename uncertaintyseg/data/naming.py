@@ -20,20 +20,21 @@ _MOST_VALUES = 2000  # as many as there are segments at the most
 def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
     """Names of the structures in the labels of cases, in the order of their first appearance.
 
-    Those of a folder are its files'. Without names the labels are read, to find their numbers.
+    Those of a folder are its files'. Without names the labels are read, to find their numbers; one that cannot be read
+    says nothing.
 
     Args:
         cases: those without a label are passed over.
         ignore: number that means "no verdict", where that is known.
 
     Raises:
-        InputError: A label cannot be read, holds more numbers than a label has, or only some have names.
+        InputError: No label can be read, one holds more numbers than a label has, or only some have names.
     """
     files = [case.label for case in cases if case.label is not None]
     names_in = {path: _names_in(path) for path in files}
     named = [path for path in files if names_in[path]]
-    if named and len(named) < len(files):
-        nameless = next(path for path in files if not names_in[path])
+    nameless = next((path for path in files if not names_in[path] and _is_readable(path)), None) if named else None
+    if nameless:
         raise InputError(
             f"{nameless}: its structures have no names, those of {named[0].name} have: save all labels in one way, or "
             "say with --labels what the numbers are, such as 1=liver,2=tumour."
@@ -54,12 +55,26 @@ def _names_in(label: Path) -> list[str]:
     return list(volumes_in(label)) if label.is_dir() else [segment.name for segment in segments_in(label)]
 
 
+def _is_readable(label: Path) -> bool:
+    try:
+        read_label(label)
+    except InputError:
+        return False
+    return True
+
+
 def _numbers(files: Sequence[Path], ignore: int | None) -> Facts:
     found: set[int] = set()
+    damaged: list[InputError] = []
     for path in files:
-        found |= set(read_label(path).unique().tolist())
+        try:
+            found |= set(read_label(path).unique().tolist())
+        except InputError as error:  # of this case alone; who measures it tells
+            damaged.append(error)
         if len(found) > _MOST_VALUES:
             raise InputError(f"{path}: with it there are more than {_MOST_VALUES} numbers in the labels: is it a scan?")
+    if len(damaged) == len(files):
+        raise damaged[0]
     numbers = sorted(found - {0, ignore})
     some = ",".join(f"{number}=NAME" for number in numbers[:3])
     note = f"The labels have no names, so their structures are called 'structure 1' and so on: say --labels {some}."

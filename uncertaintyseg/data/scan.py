@@ -66,7 +66,7 @@ def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTe
 
 def count_volumes(path: Path) -> int:
     """How many volumes of one grid a NIfTI file says that it holds, along its fourth axis; 1 for any other file."""
-    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+    if not path.name.lower().endswith(NIFTI_SUFFIXES) or not path.is_file():
         return 1
     try:
         with ImageOpener(path) as file:

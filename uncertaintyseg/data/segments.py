@@ -53,6 +53,8 @@ def segments_in(path: Path) -> list[Segment]:
         InputError: It has segments, but too many, or does not say which voxels they are.
     """
     name = path.name.lower()
+    if not path.is_file():  # reading its voxels will say so; opening a named pipe would wait for ever
+        return []
     if name.endswith((".nii", ".nii.gz")):
         return _in_table(path)
     if name.endswith(".nrrd") and _has_segments(path):

@@ -24,7 +24,7 @@ from uncertaintyseg.planning.measuring import Meaning, Measured, files_of
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
 
-VERSION = 1
+VERSION = 2
 """Raise it when measuring changes."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uncertaintyseg.data.layouts import labels_of_no_scan
 from uncertaintyseg.planning.facts import CaseFacts, Problem
 from uncertaintyseg.planning.units import other_units, swapped_channels
 
@@ -56,6 +57,9 @@ def _count(dataset: DataSet, cases: Sequence[CaseFacts]) -> Iterator[Problem]:
 def _unlabelled(dataset: DataSet) -> Iterator[Problem]:
     if names := [case.id for case in dataset.cases if case.label is None]:
         text = f"{len(names)} of {len(dataset.cases)} scans have no label and are left out: {some(names)}."
+        yield Problem(None, "unlabelled", text, "warning")
+    if strangers := [path.name for path in labels_of_no_scan(dataset.folder)]:
+        text = f"{len(strangers)} labels belong to no scan: {some(strangers)}. A label is named after its scan."
         yield Problem(None, "unlabelled", text, "warning")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ _FINER = 10
 """Percentile of the spacing along such an axis: the median would blur slices away that most scans have."""
 _LEAST = 8
 """Voxels that at least two axes of a scan must have."""
+_MOST = 2**33
+"""Voxels of a scan: 32 GB a channel, when it is resampled."""
 
 
 def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
@@ -39,7 +42,7 @@ def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[in
     """Of the scans, cropped to what is not 0, on a grid of so many mm.
 
     Raises:
-        InputError: a scan is too small for a network.
+        InputError: a scan is too small for a network, or the usual one too large for any memory.
     """
     shapes = np.maximum(np.round(fingerprint.shapes * fingerprint.spacings / np.asarray(spacing)), 1)
     for case, shape in zip(fingerprint.cases, shapes, strict=True):
@@ -49,4 +52,10 @@ def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[in
                 f"case {case.id}: its scan has {size} voxels of {' x '.join(f'{mm:g}' for mm in spacing)} mm, and a "
                 f"network needs {_LEAST} along two axes: take it out of the folder, or choose a finer --spacing."
             )
-    return tuple(int(side) for side in np.round(np.median(shapes, axis=0)))
+    usual = tuple(int(side) for side in np.round(np.median(shapes, axis=0)))
+    if math.prod(usual) > _MOST:
+        raise InputError(
+            f"at voxels of {' x '.join(f'{mm:g}' for mm in spacing)} mm a usual scan has {' x '.join(map(str, usual))} "
+            "of them, more than any memory holds: choose a coarser --spacing."
+        )
+    return usual

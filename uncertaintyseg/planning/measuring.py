@@ -114,6 +114,7 @@ def _measured(case: Case, meaning: Meaning) -> Measured:
     for number, array in enumerate(volumes.channels):
         pass_.channel(number, array)
         problems += _image(case, files[min(number, len(files) - 1)], pass_.found[number])
+    problems += _twice(case, files, volumes.channels, pass_.found)
     if ids.size < _FEWEST:
         text = f"{files[0]}: {by(ids.shape)} voxels, {ids.size} in all: nothing to learn from. Leave it out."
         problems.append(Problem(case.id, "size", text, "error"))
@@ -336,6 +337,23 @@ def _image(case: Case, file: Path, found: _Channel) -> list[Problem]:
             check_values(found.image.low, found.image.high, found.nonfinite)
     except InputError as error:
         return [Problem(case.id, "nonfinite" if found.nonfinite else "constant", str(error), "error")]
+    return []
+
+
+def _twice(
+    case: Case, files: Sequence[Path], channels: Sequence[np.ndarray], found: Sequence[_Channel]
+) -> list[Problem]:
+    """One image in place of two channels, of which `read_scan` says nothing and a prediction would be refused."""
+    told = [channel.image.told() for channel in found]
+    for second in range(1, len(channels)):
+        for first in range(second):
+            if told[first] == told[second] and np.array_equal(channels[first], channels[second]):
+                file = files[min(second, len(files) - 1)]
+                text = (
+                    f"{file}: channel {second + 1} is channel {first + 1} voxel by voxel, one image in the place "
+                    "of two. Put the right one there, or leave the case out."
+                )
+                return [Problem(case.id, "channels", text, "error")]
     return []
 
 

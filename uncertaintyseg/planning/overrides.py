@@ -10,6 +10,11 @@ from uncertaintyseg.planning.budgets import Budget
 from uncertaintyseg.planning.choices import sizes
 from uncertaintyseg.planning.topology import make_topology, nearest_patch
 
+_WIDEST = 100_000
+"""Features beyond which nobody has ever gone, and sizes of weights overflow."""
+_LARGEST_SEED = 2**32 - 1
+"""That numpy takes."""
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -29,11 +34,11 @@ class Overrides:
     learning_rate: float | None = None
     seed: int = 0
 
-    def check(self, spacing: Sequence[float], shape: Sequence[int], budget: Budget) -> None:
-        """Refuse what no network takes.
+    def check(self) -> None:
+        """Refuse what can never be, whatever the data set is.
 
         Raises:
-            InputError: with the nearest value that can be.
+            InputError: with an example of what can.
         """
         if self.spacing and not all(0 < mm < 1000 for mm in self.spacing):
             raise InputError(f"--spacing {_text(self.spacing)}: three lengths in mm, such as 1,1,3.")
@@ -43,10 +48,23 @@ class Overrides:
             raise InputError(f"--foreground {self.foreground:g}: a share from 0 to 1, such as 0.33.")
         if self.symmetries is not None and not set(self.symmetries) <= {0, 1, 2}:
             raise InputError(f"--symmetries {_text(self.symmetries)}: axes 0 (left-right), 1 and 2, or none.")
+        if self.patch and min(self.patch) < 1:
+            raise InputError(f"--patch {_text(self.patch)}: three numbers of voxels, such as 64,64,32.")
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
+            raise InputError(f"--learning-rate {self.learning_rate:g}: above 0 and at most 1, such as 0.001.")
+        if self.features is not None and self.features > _WIDEST:
+            raise InputError(f"--features {self.features}: channels of the first level, at most {_WIDEST}; such as 32.")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise InputError(f"--seed {self.seed}: a whole number from 0 to {_LARGEST_SEED}.")
+
+    def check_patch(self, spacing: Sequence[float], shape: Sequence[int], budget: Budget) -> None:
+        """Refuse a patch that no network takes.
+
+        Raises:
+            InputError: with the nearest one that can be.
+        """
         if self.patch is None:
             return
-        if min(self.patch) < 1:
-            raise InputError(f"--patch {_text(self.patch)}: three numbers of voxels, such as 64,64,32.")
         nearest = nearest_patch(self.patch, spacing, budget.levels)
         if nearest != self.patch:
             divisor = make_topology(spacing, self.patch, budget.levels).divisor

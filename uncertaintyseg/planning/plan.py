@@ -159,6 +159,7 @@ def make_plan(
     given, spent = overrides or Overrides(), find_budget(budget)
     if not hours > 0:
         raise InputError(f"--hours {hours:g}: a training needs some time, such as --hours 0.5.")
+    given.check()
     limit, voxels = spent.bytes, spent.voxels
     for attempt in range(1, _TRIALS + 1):
         plan = _draft(fingerprint, task, spent, limit, voxels, hours, given)
@@ -197,7 +198,7 @@ def _draft(
     """All but the time."""
     spacing = given.spacing or target_spacing(fingerprint.spacings, fingerprint.shapes)
     shape = median_shape(fingerprint, spacing)
-    given.check(spacing, shape, budget)
+    given.check_patch(spacing, shape, budget)
     widths = budget.widths(given.features)
     channels, classes = len(fingerprint.channels), len(fingerprint.dataset.labels) + 1
     half = budget.device == "cuda"

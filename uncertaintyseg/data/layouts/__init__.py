@@ -39,16 +39,28 @@ def find_layout(folder: str | os.PathLike[str]) -> tuple[Layout, list[Case]]:
     """How a folder is laid out, and its cases, sorted by id; hidden files and the Finder's `._` files are ignored.
 
     Raises:
-        InputError: No such folder, no layout that is known, two scans of one id, or a volume in raters/ that is not
-            named after a scan and the number of a rater.
+        InputError: No such folder, no layout that is known, two scans of one id (capitals do not count), or a volume in
+            raters/ that is not named after a scan and the number of a rater.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Expected {_EXPECTED}.")
     for layout in LAYOUTS:
         if cases := layout.find(folder):
+            _check_capitals(cases)
             return layout, sorted(cases, key=lambda case: case.id)
     raise InputError(f"{folder}: no scans in a known layout. Expected {_EXPECTED}.")
+
+
+def _check_capitals(cases: Sequence[Case]) -> None:
+    """Refuse ids that are one file name on Windows and macOS, where what is made of one would replace the other's."""
+    seen: dict[str, Case] = {}
+    for case in cases:
+        if (first := seen.setdefault(case.id.casefold(), case)) is not case:
+            raise InputError(
+                f"{case.image}: the case ids '{case.id}' and '{first.id}' are alike but for capitals ({first.image}): "
+                "rename one of the two."
+            )
 
 
 def read_cases(folder: str | os.PathLike[str]) -> list[Case]:

@@ -118,3 +118,27 @@ def test_a_set_without_any_label_says_where_they_go(tmp_path):
 def test_the_real_hippocampus_is_read():
     dataset = read_dataset(hippocampus, labels={1: "anterior", 2: "posterior"})
     assert (len(dataset.cases), dataset.values, dataset.ids) == (200, {}, {"anterior": 1, "posterior": 2})
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        ({1: "a", 70_000: "b"}, "70000=b: structures have voxel values from 1 to 65535"),
+        ({1: "a", 0: "b"}, "0=b: structures have voxel values from 1"),
+        ({1: " ", 5: "b"}, "empty name"),
+        ({1: "Liver", 5: "liver"}, "'Liver' and 'liver' are alike but for capitals"),
+    ],
+)
+def test_names_and_values_that_cannot_be_are_refused(numbers, labels, what):
+    with pytest.raises(InputError, match=what):
+        read_dataset(numbers, labels=labels)
+
+
+def test_a_label_that_cannot_be_read_hides_nothing_of_the_others(numbers):
+    write_scan(numbers / "images/c.nii.gz")
+    (numbers / "labels/c.nii.gz").write_bytes(b"")
+    assert [label.name for label in read_dataset(numbers).labels] == ["structure 1", "structure 5"]
+    for name in ("a", "b"):
+        (numbers / f"labels/{name}.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"labels/a\.nii\.gz: not a readable NIfTI"):
+        read_dataset(numbers)

@@ -137,6 +137,15 @@ def test_two_scans_of_one_id_are_refused(tmp_path):
         read_cases(tmp_path)
 
 
+def test_ids_that_are_one_file_name_on_other_systems_are_refused(tmp_path):
+    touch(tmp_path, "images/liver.nii.gz", "images/Liver.nii.gz", "labels/liver.nii.gz")
+    if len(list((tmp_path / "images").iterdir())) == 2:
+        with pytest.raises(
+            InputError, match=r"liver\.nii\.gz: .*'liver' and 'Liver' are alike but for capitals.*rename"
+        ):
+            read_cases(tmp_path)
+
+
 def test_raters_belong_to_the_scan_before_their_number(tmp_path):
     touch(tmp_path, *(f"images/{name}.nii.gz" for name in ("s", "s_1", "t")), "labels/s.nii.gz")
     touch(

@@ -144,10 +144,20 @@ def test_a_dataset_json_beside_ones_own_folders_counts_too(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "labels", [{"Background": 0, "organ": 1, "Ignore": 2}, {"0": "Background", "1": "organ", "2": "IGNORE"}]
+)
+def test_what_stands_for_no_structure_may_be_written_with_capitals(nnunet, labels):
+    write_json(nnunet, channel_names=CHANNELS, labels=labels)
+    dataset = read_dataset(nnunet)
+    assert (structures(dataset), dataset.ignore) == ([(1, "organ")], 2)
+
+
+@pytest.mark.parametrize(
     ("said", "field"),
     [
         ("{", "cannot be read as JSON"),
         ("[]", "holds no object"),
+        pytest.param("[" * 100_000, "cannot be read as JSON", id="deep"),
         ({}, "field 'labels'"),
         ({"labels": {}}, "field 'labels'"),
         ({"labels": ["liver"]}, "field 'labels'"),

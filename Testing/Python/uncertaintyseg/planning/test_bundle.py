@@ -11,7 +11,7 @@ import torch
 from Testing.Python.uncertaintyseg.planning.found import fingerprint
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, TRAINING, WEIGHTS
-from uncertaintyseg.planning.bundle import CARD, write_plan
+from uncertaintyseg.planning.bundle import CARD, check_page, check_place, write_plan
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.plan import make_plan
 from uncertaintyseg.training.recipe import Recipe
@@ -78,6 +78,25 @@ def test_a_folder_that_is_no_model_is_left_alone(tmp_path):
     (tmp_path / "gland_deterministic" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already and no model"):
         write_plan(planned(found), found, tmp_path, overwrite=True)
+
+
+def test_a_file_of_the_model_s_name_is_left_alone(tmp_path):
+    (tmp_path / "gland_deterministic").write_text("mine")
+    with pytest.raises(InputError, match="gland_deterministic: is there already and no model"):
+        check_place(tmp_path, "gland", overwrite=True)
+
+
+@pytest.mark.parametrize("place", ["note.txt", "note.txt/models", "x" * 300])
+def test_a_place_that_cannot_be_a_folder_is_refused_before_anything_is_measured(tmp_path, place):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot be written.*choose another --output"):
+        check_place(tmp_path / place, "gland", overwrite=False)
+    with pytest.raises(InputError, match=r"cannot be written.*choose another --page"):
+        check_page(tmp_path / place / "page.html")
+    with pytest.raises(InputError, match="is a folder; give --page the file"):
+        check_page(tmp_path)
+    check_page(tmp_path / "not yet" / "page.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -239,3 +239,11 @@ def test_the_70_hippocampi_in_another_unit_are_found_and_nothing_else():
             expected.append((case.id, "intensity", "warning"))
     assert len(expected) == 70
     assert told(dataset) == expected
+
+
+def test_labels_that_belong_to_no_scan_are_told(tmp_path):
+    dataset = small_cases.make(tmp_path)
+    (tmp_path / "labelsTr" / "case_9.nii.gz").write_bytes((tmp_path / "labelsTr" / "case_0.nii.gz").read_bytes())
+    (problem,) = problems(dataset)
+    assert (problem.kind, problem.severity) == ("unlabelled", "warning")
+    assert "1 labels belong to no scan: case_9.nii.gz" in problem.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from dataclasses import replace
 
 import nibabel as nib
@@ -15,7 +16,8 @@ from Testing.Python.uncertaintyseg.planning import small_cases
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.dataset import read_dataset
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.data.segments import Segment
+from uncertaintyseg.data.scan import count_volumes
+from uncertaintyseg.data.segments import Segment, segments_in
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.planning import measuring
 from uncertaintyseg.planning.measuring import SAMPLE, Meaning, measure
@@ -283,3 +285,26 @@ def test_meaning_is_that_of_the_data_set(tmp_path):
     dataset = small_cases.make(tmp_path, 2, channels=("T1", "T2"))
     assert Meaning.of(dataset) == Meaning({"organ": 1, "lesion": 2}, {}, None, 2)
     assert Meaning.of(read_dataset(tmp_path, labels={2: "spot"})).values == {2: 1}
+
+
+def test_one_image_in_the_place_of_two_channels_is_an_error(tmp_path):
+    def change(number, parts):
+        if number == 2:
+            parts[0][2][:] = parts[0][0]
+
+    dataset = small_cases.make(tmp_path, 3, channels=("T1", "T2", "FLAIR"), change=change)
+    meaning = Meaning.of(dataset)
+    assert [kinds(measure(case, meaning)) for case in dataset.cases] == [[], [], [("channels", "error")]]
+    assert "case_2_0002.nii.gz: channel 3 is channel 1" in measure(dataset.cases[2], meaning).problems[0].text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("which", ["image", "label"])
+def test_a_named_pipe_is_no_file_and_nobody_waits_for_it(tmp_path, which):
+    case = write(tmp_path, small_cases.scan(0), small_cases.label())
+    path = getattr(case, which)
+    path.unlink()
+    os.mkfifo(path)
+    assert kinds(measure(case, ONE)) == [("unreadable", "error")]
+    assert segments_in(path) == []
+    assert count_volumes(path) == 1

@@ -141,6 +141,14 @@ def test_a_slow_processor_takes_smaller_patches_before_it_takes_too_few_steps():
         ({"normalization": "ct,zscore"}, "one for all channels"),
         ({"normalization": "magic"}, "take ct, zscore, nonzero"),
         ({"batch_size": 100_000}, "smaller --batch-size"),
+        ({"spacing": (0.0, 1.0, 1.0)}, "three lengths"),
+        ({"spacing": (float("nan"), 1.0, 1.0)}, "three lengths"),
+        ({"spacing": (0.01, 0.01, 0.01)}, "more than any memory holds: choose a coarser --spacing"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: above 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan: above 0"),
+        ({"features": 3_000_000_000}, "--features 3000000000: .* at most 100000"),
+        ({"seed": -1}, "--seed -1: a whole number"),
+        ({"patch": (0, 8, 8)}, "three numbers of voxels"),
     ],
 )
 def test_a_flag_that_cannot_be_says_what_can(given, what):
