@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -79,6 +79,16 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
+    cache: Annotated[
+        Literal["auto", "memory", "disk", "none"],
+        typer.Option(
+            help="Where preprocessed cases are: memory, disk, or none (read anew each time, slow); auto: in memory if "
+            "they take at most half of what is free, else on disk. The weights are the same."
+        ),
+    ] = "auto",
+    cache_folder: Annotated[
+        Path | None, typer.Option(help="For those on disk; by default in the user's folder of caches.")
+    ] = None,
     device: Device = "auto",
     models: MoreModels = None,
     as_json: AsJson = False,
@@ -116,7 +126,7 @@ def train(
         warn_of_left_out(data, [case.id for case in cases if case.label is None])
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
-            progress=progress,
+            cache=cache, cache_folder=cache_folder, progress=progress,
         )  # fmt: skip
     tell(*told)
     if split is None:
@@ -135,6 +145,7 @@ def train(
                 "dice_by_structure": report.by_structure,
                 "diverged": report.diverged,
                 "seconds": round(report.seconds, 1),
+                "cache": report.held and report.held.as_json(),
                 "volumes": report.volumes and report.volumes.as_json(),
                 "label_shift": report.shift and {**report.shift.model_dump(), "percent": report.shift.percent},
             }
@@ -157,6 +168,8 @@ def train(
             f"Against '{report.shift.base}' its label moves in {report.shift.voxels} voxels of the validation cases, "
             f"{report.shift.percent:.2g} % of their foreground."
         )
+    if report.held:
+        console.print(escape(report.held.sentence), highlight=False, soft_wrap=True)
     curves = " (curves.png and history.csv show how it went)" if report.epochs else ""
     console.print(f"The model is in {report.bundle.folder}{curves}; use it with --models {output}.")
 

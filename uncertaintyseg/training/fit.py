@@ -26,6 +26,7 @@ from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.inference.weights import copy_weights
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.beside import keep_shift, score_beside
+from uncertaintyseg.training.case_cache import Held, Wanted, hold
 from uncertaintyseg.training.deep import supervised
 from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
 from uncertaintyseg.training.history import CURVES, TABLE
@@ -60,6 +61,7 @@ class FitReport:
         diverged: epoch in which the loss stopped being a number, which ended the fit.
         shift: how far a head on a network that stays as it is moves the label of the model it was put on.
         volumes: what `match_volumes` of the recipe did; `validation` are then the scores after it.
+        held: where the preprocessed cases were; None for a fitted head, which reads each of them once or twice.
     """
 
     bundle: Bundle
@@ -71,6 +73,7 @@ class FitReport:
     diverged: int | None = None
     shift: LabelShift | None = None
     volumes: VolumeMatch | None = None
+    held: Held | None = None
 
 
 def fit(
@@ -83,6 +86,8 @@ def fit(
     models: Sequence[Path] = (),
     device: str = "cpu",
     resume: bool = True,
+    cache: Wanted = "auto",
+    cache_folder: Path | None = None,
     progress: Progress = lambda stage, fraction: None,
 ) -> FitReport:
     """Fit a bundle and write it, with its new weights, to `output / bundle.name`.
@@ -99,11 +104,13 @@ def fit(
         models: further folders in which the initial model is looked for; `output` comes first.
         device: torch device; mixed precision is used on CUDA only.
         resume: go on from a killed fit; otherwise start anew.
+        cache: where preprocessed cases are held (`case_cache.hold`); the weights are the same.
+        cache_folder: for those on disk.
         progress: called with a line of text and the fraction done.
 
     Raises:
-        InputError: for a set without labelled cases or structures, a scan or label that cannot be used, or a device
-            that is absent.
+        InputError: for a set without labelled cases or structures, a scan or label that cannot be used, a device that
+            is absent, or cases that neither memory nor disk can hold.
         BundleError: for a configuration or an initial model that does not fit.
     """
     started = time.perf_counter()
@@ -121,8 +128,9 @@ def fit(
 
     kept = not network.head.fitted  # which reads each case once or twice
     patches = kept and recipe.foreground is not None
-    cases = read_labelled(target, training, "training", progress, kept=kept, voxels=patches)
-    held_out = read_labelled(target, validation, "validation", progress, kept=kept)
+    held = hold(target, [*training, *validation], cache, cache_folder) if kept else None
+    cases = read_labelled(target, training, "training", progress, kept=kept, voxels=patches, held=held)
+    held_out = read_labelled(target, validation, "validation", progress, kept=kept, held=held)
     if network.head.fitted:
         volumes = (LabelledVolumes(part, torch.device(device)) for part in (cases, held_out))
         found = fit_posterior(network, *volumes, WindowLayout.of(target, network.divisor), progress)
@@ -154,6 +162,7 @@ def fit(
         keeper.diverged,
         shift,
         volumes,
+        held,
     )
 
 

@@ -1,9 +1,8 @@
-"""Cases of a fit, preprocessed once, in memory, and in an order drawn anew for each epoch."""
+"""Cases of a fit, preprocessed, and in an order drawn anew for each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
@@ -13,8 +12,11 @@ from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.layouts import Case
-from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
+from uncertaintyseg.training.case_cache import Held, case_keys
+from uncertaintyseg.training.case_store import CaseStore
+from uncertaintyseg.training.held_cases import CasesAnew, CasesOnDisk, unwrapped
 from uncertaintyseg.training.known_windows import AboutKnown
 from uncertaintyseg.training.patches import PatchDrawn, StructureVoxels, margins
 from uncertaintyseg.training.recipe import Recipe
@@ -29,7 +31,14 @@ NO_STRUCTURES = (
 
 
 def read_labelled(
-    bundle: Bundle, cases: Sequence[Case], name: str, progress: Progress, *, kept: bool = True, voxels: bool = False
+    bundle: Bundle,
+    cases: Sequence[Case],
+    name: str,
+    progress: Progress,
+    *,
+    kept: bool = True,
+    voxels: bool = False,
+    held: Held | None = None,
 ) -> Dataset:
     """The labelled ones of the cases, on the model's grid: "image" and "label" `[1, *spatial]`.
 
@@ -40,9 +49,10 @@ def read_labelled(
         progress: called with a line of text and 0.
         kept: read all of them now and keep them in memory; else each whenever it is asked for.
         voxels: find where their structures are, for patches (`patches.StructureVoxels`).
+        held: where they are kept; None: in memory.
 
     Raises:
-        InputError: without a labelled case, or for a scan or label that cannot be used.
+        InputError: without a labelled case, for a scan or label that cannot be used, or a disk that is full.
     """
     labelled = [case for case in cases if case.label]
     if not labelled:
@@ -54,27 +64,21 @@ def read_labelled(
         for case in labelled
     ]
     transform = bundle.preprocessing()
+    reading = f"{len(items)} {name} cases" + (f" {held.where}" if held and kept else "")
+    if held and kept and held.kind == "disk":
+        on_disk = CasesOnDisk(items, transform, CaseStore(held.folder), case_keys(bundle, labelled), patches=voxels)
+        progress(f"reading {reading}", 0.0)
+        on_disk.fill(held.workers, lambda count: progress(f"read {count} of {reading}", 0.0))
+        return on_disk
     if voxels:
         transform = Compose([*transform.transforms, StructureVoxels()])
     if not kept:
         return Dataset(items, transform)
-    progress(f"reading {len(items)} {name} cases", 0.0)
+    progress(f"reading {reading}", 0.0)
+    if held and held.kind == "none":
+        return CasesAnew(items, transform)
     with unwrapped():
         return CacheDataset(items, transform, num_workers=None, progress=False)
-
-
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Lets an error of ours out of what MONAI wraps around it."""
-    try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UncertaintySegError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
 
 
 def training_loader(bundle: Bundle, cases: Dataset, recipe: Recipe, *, threads: int = 1) -> DataLoader | StepLoader:

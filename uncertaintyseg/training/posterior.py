@@ -14,7 +14,8 @@ from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.stream import WindowLayout
 from uncertaintyseg.segmenter import Segmenter
-from uncertaintyseg.training.loading import NO_STRUCTURES, as_tensors, unwrapped
+from uncertaintyseg.training.held_cases import unwrapped
+from uncertaintyseg.training.loading import NO_STRUCTURES, as_tensors
 
 Volumes = Collection[tuple[Tensor, Tensor]]
 """Images `[1, channels, *spatial]` and class indices or `IGNORED` `[1, 1, *spatial]`; may be read again."""
