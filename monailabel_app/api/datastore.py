@@ -23,6 +23,7 @@ from monailabel_app.api.reviewed_labels import about_review, stamped
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.datastore import FINAL
 from monailabel_app.app.dicomweb import PLACES
+from monailabel_app.app.label_names import names_to_keep
 from monailabel_app.app.labelled import PURPOSE
 from monailabel_app.app.looked_at import LOOKED_AT, checked_looked_at
 from monailabel_app.errors import NotFoundError, TakenError
@@ -132,11 +133,12 @@ def save_label(
     """Save a label on its scan's grid as compressed NIfTI; the one it replaces is kept until then.
 
     Names of segments count, in the file or in `label_info` as MONAI Label's plugins send it; without names its numbers
-    are class ids. `params` may name the `model` whose structures they are, the `result` that was corrected,
-    `seconds_open`, `looked_at` (`wire.LookedAt`), and the boxes that are `verified`, first and last voxel of each, IJK:
-    where a person has looked, if that is not the whole label; trainings learn from nothing else in it, until a reviewer
-    approves it. 4xx for an unknown image, structure or class id, another grid, a file that is no label, counts
-    of what was looked at that do not add up, or a box beyond the scan.
+    are class ids. The names are kept in the file, and commands read it by them. `params` may name the `model` whose
+    structures they are, the `result` that was corrected, `seconds_open`, `looked_at` (`wire.LookedAt`), and the boxes
+    that are `verified`, first and last voxel of each, IJK: where a person has looked, if that is not the whole label;
+    trainings learn from nothing else in it, until a reviewer approves it. 4xx for an unknown image, structure or class
+    id, another grid, a file that is no label, counts of what was looked at that do not add up, or a box beyond the
+    scan.
     """
     info = stamped(_free(parse_params(params)), tag or FINAL, None)
     datastore = app.datastore()
@@ -160,7 +162,7 @@ def save_label(
     made = {"made_by": acting_as(info.get("client_id")), "seconds": about["seconds_open"]}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
-        write_volume(written, voxels, grid.affine)
+        write_volume(written, voxels, grid.affine, names=names_to_keep(info, app.structures(info.get("model"))[0]))
         with datastore.transaction():  # nobody takes the case between the question and the save
             claim = others_claim(app, image, tag or FINAL)
             label_id = datastore.save_label(

@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monailabel_app.verified import Boxes, verified_mask
 from uncertaintyseg.data.one_file import as_one_file
+from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
 
-def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path, Boxes]], records: dict[str, Any]) -> str:
+def write_dataset_zip(
+    cases: Sequence[tuple[str, Sequence[Path], Path, Boxes, Mapping[int, str]]], records: dict[str, Any]
+) -> str:
     """Write scans to `image/`, labels to `label/` and the records to `metadata.json`.
 
     Of a label that was seen in part, `verified/<id>.nii.gz` is 1 where a person has looked.
 
     Args:
-        cases: Image id, the files of the channels, most often one, the label, and the boxes of it that are verified,
-            none for all of it.
+        cases: Image id, the files of the channels, most often one, the label, the boxes of it that are verified, none
+            for all of it, and the names of its numbers, none where they are a data set's or nobody knows them.
         records: As `metadata.json` has them.
 
     Returns:
@@ -34,13 +38,14 @@ def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path, Boxes]], 
     if not cases:
         raise InputError("no image has a final label yet, so there is no dataset to download")
     with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
-        for image, paths, label, boxes in cases:
+        for image, paths, label, boxes, names in cases:
             for number, path in enumerate(paths):
                 name = image if len(paths) == 1 else f"{image}_{number:04d}"
                 with tempfile.TemporaryDirectory() as folder:
                     scan = as_one_file(path, name, Path(folder))
                     archive.write(scan, f"image/{scan.name}")
-            archive.write(label, f"label/{label.name}")
+            with tempfile.TemporaryDirectory() as folder:
+                archive.write(_named(label, names, Path(folder)), f"label/{label.name}")
             if boxes:
                 with tempfile.TemporaryDirectory() as folder:
                     mask = Path(folder) / f"{image}.nii.gz"
@@ -48,3 +53,12 @@ def write_dataset_zip(cases: Sequence[tuple[str, Sequence[Path], Path, Boxes]], 
                     archive.write(mask, f"verified/{mask.name}")
         archive.writestr("metadata.json", json.dumps(records))
         return file.name
+
+
+def _named(label: Path, names: Mapping[int, str], folder: Path) -> Path:
+    """The label, or a copy that says what its numbers are: older servers kept them without."""
+    if not names or segments_in(label):
+        return label
+    volume = read_label(label)
+    write_volume(folder / "label.nii.gz", volume[0].numpy(), volume.affine.numpy(), names=names)
+    return folder / "label.nii.gz"

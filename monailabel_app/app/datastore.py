@@ -15,6 +15,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from monailabel_app.app.dataset_zip import write_dataset_zip
 from monailabel_app.app.hand_labels import check_by_hand
+from monailabel_app.app.label_names import clear_names
 from monailabel_app.app.volume_names import file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
 from monailabel_app.names import checked_name
@@ -390,7 +391,10 @@ class StudyDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
-        chosen = self.get_labeled_images()[: limit_cases or None]
-        paths = [(image, self.channel_paths(image), Path(self.get_label_uri(image, FINAL))) for image in chosen]
-        cases = [(*case, counting_boxes(self.get_label_info(case[0], FINAL))) for case in paths]
+        cases = []
+        for image in self.get_labeled_images()[: limit_cases or None]:
+            label = self._existing(image, FINAL)
+            names = clear_names(label.version.info) if self.store.was_sent(label.version) else {}
+            files = self.channel_paths(image), Path(self.get_label_uri(image, FINAL))
+            cases.append((image, *files, counting_boxes(label.info), names))
         return write_dataset_zip(cases, self.json())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from monai.data import MetaTensor
@@ -32,7 +33,7 @@ def read_case_label(
 
     Args:
         case: A case with a label; outside of what is `verified`, where that is known, all voxels become `IGNORED`.
-            Where it has our `own_ids`, its numbers are the ids, whatever `values` and `ignore` say of them.
+            Where it has our `own_ids`, its numbers are the ids, whatever names, `values` and `ignore` say of them.
         ids: Name to class id; of a folder the file of each name is read (`anatomy.match_names`), and later names win
             where structures overlap. In a volume with names (`segments`) these count, else its numbers are the ids.
         like: The scan, whose grid the label must share.
@@ -49,7 +50,8 @@ def read_case_label(
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
     if case.own_ids:
-        ignore, values = None if ignore in ids.values() else ignore, None
+        ignored = [] if ignore is None or ignore in ids.values() else [ignore]
+        return only_verified(case, _numbered(case.label, ids, like, ignored))
     return only_verified(case, _drawn(case, ids, like, ignore, values))
 
 
@@ -80,10 +82,14 @@ def _drawn(
         return read_segments(case.label, segments, class_ids(segments, named), like=like, others=chosen)
     if values:
         return _renumbered(case, values if ignore is None else {**values, ignore: IGNORED}, like)
-    if ignore is None:
-        return read_label(case.label, ids.values(), like=like)
-    label = read_label(case.label, [*ids.values(), ignore], like=like)
-    label[label == ignore] = IGNORED
+    return _numbered(case.label, ids, like, [] if ignore is None else [ignore])
+
+
+def _numbered(path: Path, ids: Mapping[str, int], like: MetaTensor | None, ignored: Sequence[int]) -> MetaTensor:
+    """Of a volume whose numbers are the ids, or `ignored`."""
+    label = read_label(path, [*ids.values(), *ignored], like=like)
+    for number in ignored:
+        label[label == number] = IGNORED
     return label
 
 

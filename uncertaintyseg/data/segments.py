@@ -342,13 +342,18 @@ def _in_table(path: Path) -> list[Segment]:
     try:
         with ImageOpener(path) as file:
             extensions = nib.Nifti1Header.from_fileobj(file, check=False).extensions
-        texts = [bytes(extension.get_content()).decode("utf-8", "replace") for extension in extensions]
+        texts = [_content(extension).decode("utf-8", "replace") for extension in extensions]
     except (OSError, EOFError, TypeError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError):
         return []  # reading its voxels will say what is wrong
     try:
         return segments_in_table("".join(texts))
     except InputError as error:
         raise _naming(path, error) from None
+
+
+def _content(extension: Any) -> bytes:
+    """Of a NIfTI extension of any kind: from nibabel 5.3 on `get_content` gives the bytes of some kinds only."""
+    return bytes(extension.content if hasattr(extension, "content") else extension.get_content())
 
 
 def _naming(path: Path, error: InputError) -> InputError:

@@ -11,7 +11,7 @@ import gzip
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -30,18 +30,29 @@ _DATA_OFFSET = 352
 """Where the voxels of a NIfTI file begin: behind its header and four bytes that say that nothing else is there."""
 _GZIP_WINDOW = 31
 """What zlib calls a gzip stream with the largest window; its time stamp is 0."""
+_CARET, _LONGEST_NAME = 0, 500
+"""Number of the NIfTI extension that holds a Caret table, as TotalSegmentator has it, and letters of a name in it."""
 _PLANES_BYTES = 2**25
 """Of a map as float32, encoded at once."""
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth on maps
 
 
-def write_volume(path: str | os.PathLike[str], array: ArrayLike | torch.Tensor, affine: ArrayLike) -> None:
+def write_volume(
+    path: str | os.PathLike[str],
+    array: ArrayLike | torch.Tensor,
+    affine: ArrayLike,
+    *,
+    names: Mapping[int, str] | None = None,
+) -> None:
     """Write a NIfTI file atomically: readers see the old file or the whole new one, never a part.
 
     Args:
         path: Ends in .nii or .nii.gz; missing folders are made.
         array: `[X, Y, Z]`. Integers and booleans are stored as uint8 or uint16, floats as float32.
         affine: 4x4, voxel to RAS+ mm.
+        names: What the numbers of a label are, written into it as TotalSegmentator does (a Caret label table):
+            whoever reads it goes by them (`segments.segments_in`), not by numbers that may mean something else there.
+            None are written where one of them has a "]" or more than 500 letters, which such a table cannot hold.
 
     Raises:
         InputError: The file cannot be written there, or an integer lies outside 0 to 65535.
@@ -56,7 +67,10 @@ def write_volume(path: str | os.PathLike[str], array: ArrayLike | torch.Tensor, 
         raise InputError(f"{path}: labels must lie between 0 and {MAX_LABEL}, not {array.min()} to {array.max()}")
     else:
         array = array.astype(np.uint8 if not array.size or array.max() <= np.iinfo(np.uint8).max else np.uint16)
-    data = _nifti(array, affine).to_bytes()
+    image = _nifti(array, affine)
+    if names and not any("]" in name or len(name) > _LONGEST_NAME for name in names.values()):
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(_CARET, _label_table(names)))
+    data = image.to_bytes()
     if path.name.lower().endswith(".gz"):
         data = gzip.compress(data, _GZIP_LEVEL, mtime=0)
     write_bytes(path, data)
@@ -184,6 +198,17 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _label_table(names: Mapping[int, str]) -> bytes:
+    """XML of numbers and names."""
+    rows = (
+        f'<Label Key="{number}" Red="1" Green="1" Blue="1" Alpha="1"><![CDATA[{name}]]></Label>'
+        for number, name in names.items()
+    )
+    table = f"<LabelTable>{''.join(rows)}</LabelTable>"
+    inner = f'<VolumeInformation Index="0">{table}<VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation>'
+    return f'<?xml version="1.0" encoding="UTF-8"?><CaretExtension>{inner}</CaretExtension>'.encode()
 
 
 def _nifti(array: np.ndarray, affine: ArrayLike) -> nib.Nifti1Image:

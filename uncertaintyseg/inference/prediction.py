@@ -86,6 +86,8 @@ class Prediction:
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write `label.nii.gz`, a NIfTI file a map (uint16 with a slope) and `report.json`; returns the report.
 
+        The label has the names of its structures, which count wherever a command reads it.
+
         The report lists structures and regions by what is expected to be wrong (`review.order`).
 
         Stored error probabilities are never below the ones they stand for.
@@ -98,7 +100,8 @@ class Prediction:
         for name, values in self.maps.items():  # damaged maps are refused before anything is overwritten
             for start in range(0, values.shape[2], _PLANES):
                 map_steps(values[:, :, start : start + _PLANES], self.map_info[name].range)
-        write_volume(folder / "label.nii.gz", self.label, self.affine)
+        names = {row.id: row.name for row in self.structures}
+        write_volume(folder / "label.nii.gz", self.label, self.affine, names=names)
         for name, path in paths.items():
             upward = name == MEASURE
             write_bytes(path, encode_map(self.maps[name], self.affine, self.map_info[name].range, upward=upward))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from monailabel_app.app.hand_labels import unclear_numbers
 from monailabel_app.app.labelled import LabelledCases, check_reserved, check_trainable, labelled_cases
 from monailabel_app.jobs.train import as_cases
 from Testing.Python.uncertaintyseg import tiny
-from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
@@ -131,3 +133,37 @@ def test_one_that_was_there_before_the_model_is_not_trained_or_calibrated_on(pha
     reserved = labelled_cases(datastore, bundle, {bundle.name: bundle}).calibration
     with pytest.raises(InputError, match="the number 1 is 'lesion'"):
         check_reserved(LabelledCases((), (), reserved * 5), bundle)
+
+
+def label_of(archive: Path, case: str, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as packed:
+        return Path(packed.extract(f"label/{case}.nii.gz", folder))
+
+
+@pytest.mark.parametrize("values", [SWAPPED, SHIFTED])
+def test_labels_that_leave_the_server_say_what_their_numbers_are(phantoms, open_studies, tmp_path, values):
+    """What was sent has class ids and goes by its names; a file that somebody put there has its data set's numbers."""
+    bundle = bundle_with(tmp_path, values)
+    datastore = open_studies()
+    noted = {"label_info": [{"name": "organ", "idx": 1}, {"name": "lesion", "idx": 2}]}
+    datastore.save_label("case_0", str(phantoms["case_0"][1]), FINAL, noted)
+    numbers = {ours: int(theirs) for theirs, ours in values.items()}
+    put_there(datastore, phantoms["case_1"][1], (0, numbers[1], numbers[2]))
+    datastore.refresh()
+    archive = Path(datastore.get_dataset_archive(None))
+    for case, (image, label) in phantoms.items():
+        exported = Case(case, image, label_of(archive, case, tmp_path))
+        read = read_case_label(exported, {"organ": 1, "lesion": 2}, **bundle.label_reading)
+        np.testing.assert_array_equal(read, read_label(label))
+    archive.unlink()
+
+
+@pytest.mark.parametrize(
+    "noted", [{}, {"label_info": [{"name": "class 1", "idx": 1}, {"name": "lesion", "idx": 2}]}, {"label_info": "mine"}]
+)
+def test_a_label_whose_structures_nobody_knows_by_name_leaves_as_it_is(phantoms, open_studies, tmp_path, noted):
+    datastore = open_studies()
+    datastore.save_label("case_0", str(phantoms["case_0"][1]), FINAL, noted)
+    archive = Path(datastore.get_dataset_archive(None))
+    assert label_of(archive, "case_0", tmp_path).read_bytes() == phantoms["case_0"][1].read_bytes()
+    archive.unlink()

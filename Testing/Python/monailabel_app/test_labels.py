@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from monailabel.client.client import MONAILabelClient
 
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
-from uncertaintyseg.data.segments import Segment
+from uncertaintyseg.data.case_labels import read_case_label
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.segments import Segment, segments_in
 
 
 @pytest.fixture
@@ -177,6 +179,15 @@ def test_names_that_the_stock_clients_send_count_and_numbers_do_not(
     assert answer.status_code == 400
     assert "segment 'tumour' is none of the model's structures" in answer.json()["detail"]
     assert stored.read_bytes() == before
+
+
+def test_a_saved_label_is_read_by_its_names_wherever_it_is_taken_to(server, image, saved_label, stored):
+    first, second = names_of(server)[:2]
+    assert server.put_label(image, saved_label, model=server.baseline).status_code == 200
+    assert {segment.name: segment.value for segment in segments_in(stored)}.items() >= {first: 1, second: 2}.items()
+    scan = server.studies / f"{image}.nii.gz"
+    elsewhere = read_case_label(Case(image, scan, stored), {first: 1, second: 2}, values={1: 2, 2: 1})
+    np.testing.assert_array_equal(elsewhere[0].numpy(), np.asarray(nib.load(saved_label).dataobj))
 
 
 def test_a_segmentation_that_slicer_saves_goes_by_its_own_names(server, image, saved_label, stored, tmp_path):

@@ -92,11 +92,13 @@ def test_without_names_numbers_are_class_ids(case, scan):
     np.testing.assert_array_equal(voxels(read_case_label(case, IDS, like=scan)), drawn)
 
 
-def test_names_in_a_nifti_label_count_for_evaluation_too(case, scan, tmp_path):
+@pytest.mark.parametrize("kind", [0, 30])  # TotalSegmentator's and Connectome Workbench's
+def test_names_in_a_nifti_label_count_for_evaluation_too(case, scan, tmp_path, kind):
     drawn = numbers()
     table = "".join(f'<Label Key="{i}"><![CDATA[{n}]]></Label>' for i, n in ((1, "posterior"), (2, "anterior")))
     image = nib.Nifti1Image(drawn, AFFINE)
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, f"<CaretExtension>{table}</CaretExtension>".encode()))
+    text = f"<CaretExtension>{table}</CaretExtension>".encode()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(kind, text))
     path = tmp_path / "named.nii.gz"
     nib.save(image, path)
     named = Case("a", case.image, path)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uncertaintyseg.data.segments import Segment, segments_in
 from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.errors import InputError
 
@@ -145,3 +146,18 @@ def test_a_map_that_breaks_its_range_is_refused(bad):
 def test_rounding_past_the_range_is_clipped():
     values = np.full((4, 5, 6), 1 + 1e-6, np.float32)
     assert decode(encode_map(values, AFFINE, (0, 1))).get_fdata().max() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_label_keeps_the_names_of_its_numbers(tmp_path):
+    array, names = np.zeros((4, 3, 2), np.uint8), {1: "left <kidney> & more", 2: "Läsion"}
+    array[1], array[2] = 1, 2
+    path = tmp_path / "label.nii.gz"
+    write_volume(path, array, AFFINE, names=names)
+    assert segments_in(path) == [Segment(name, number) for number, name in names.items()]
+    image = nib.load(path)
+    np.testing.assert_array_equal(image.dataobj, array)
+    np.testing.assert_allclose(image.affine, AFFINE)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(path)).T, array)
+    for name in ("a]b", "a" * 501):
+        write_volume(path, array, AFFINE, names={1: "a", 2: name})
+        assert segments_in(path) == []

@@ -74,6 +74,10 @@ def test_a_label_with_the_models_own_ids_is_read_as_it_is(tmp_path, data):
             assert IGNORED not in found or not ours
             read = read_case_label(replace(case, own_ids=ours), {"anterior": 1, "posterior": 2}, **bundle.label_reading)
             assert (read[0].numpy() == label).all() == ours
+    write_volume(data / "labels" / "a.nii.gz", label, AFFINE, names={1: "posterior", 2: "anterior"})
+    for ours in (True, False):  # elsewhere names count, whatever the numbers
+        read = read_case_label(replace(case, own_ids=ours), {"anterior": 1, "posterior": 2}, **bundle.label_reading)
+        assert (read[0].numpy() == (label if ours else np.array([0, 2, 1])[label])).all()
 
 
 def test_numbers_are_unclear_where_a_class_id_is_something_else_in_the_files(tmp_path):

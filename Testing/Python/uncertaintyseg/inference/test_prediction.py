@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from uncertaintyseg.data.segments import Segment, segments_in
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
@@ -32,6 +33,11 @@ def test_files_hold_what_the_prediction_holds(prediction, scan, tmp_path):
         assert np.abs(image.get_fdata() - prediction.maps[name]).max() < 1e-4 * (high - low)
     risk = nib.load(report["maps"]["error_probability"]).get_fdata(dtype=np.float32)
     assert (risk >= prediction.maps["error_probability"]).all()
+
+
+def test_the_label_says_what_its_numbers_are(prediction, tmp_path):
+    prediction.save(tmp_path)
+    assert segments_in(tmp_path / "label.nii.gz") == [Segment(row.name, row.id) for row in prediction.structures]
 
 
 def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatch):
