@@ -101,6 +101,8 @@ def _recipe(bundle: Bundle, scope: Scope, warm_start: bool, changes: dict[str, A
     recipe = Recipe.load(bundle)
     if scope == "head":
         settings = {**HEAD_RECIPE, "backbone": "frozen"}
+        if recipe.optimizer == "sgd":  # whose learning rates are others
+            settings["optimizer"] = "adamw"
     elif bundle.base:
         raise InputError(
             f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own: train it with the scope "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -9,7 +12,7 @@ from safetensors.numpy import load_file
 from Testing.Python.uncertaintyseg.tiny import write_bundle
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import Bundle, find_bundle
+from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundle
 from uncertaintyseg.training.retrain import retrain
 from uncertaintyseg.training.validation import validate
 from uncertaintyseg.training.versions import list_versions
@@ -48,6 +51,20 @@ def test_a_head_learns_and_leaves_the_backbone_alone(tiny_bundle, parts, tmp_pat
     bundle = tiny_bundle("low_rank")
     assert retrain(bundle, *parts, tmp_path / "home", scope="head", epochs=2).published
     assert changed(bundle, find_bundle(bundle.name, tmp_path / "home")) == {"head"}
+
+
+def test_a_head_learns_by_adamw_where_the_whole_learns_by_sgd(tiny_bundle, parts, tmp_path):
+    """Its learning rate is one of AdamW's."""
+    found = []
+    for optimizer in ("sgd", "adamw"):
+        source = tiny_bundle("diagonal").folder
+        bundle = Bundle.load(shutil.copytree(source, tmp_path / optimizer / source.name))
+        config = json.loads((bundle.folder / TRAINING).read_text(encoding="utf-8"))
+        config["recipe"]["optimizer"] = optimizer
+        (bundle.folder / TRAINING).write_text(json.dumps(config), encoding="utf-8")
+        assert retrain(bundle, *parts, tmp_path / optimizer / "home", scope="head", epochs=2).published
+        found.append(find_bundle(bundle.name, tmp_path / optimizer / "home"))
+    assert changed(*found) == set()
 
 
 def test_a_fitted_head_is_fitted_again(tiny_bundle, parts, tmp_path):
