@@ -27,6 +27,11 @@ from uncertaintyseg.training.validation import Scores
 
 ROOT = Path(__file__).parents[4]
 SETTINGS = {"epochs": 4, "validate_every": 2, "learning_rate": 0.02}
+PLANNED = {
+    "epochs": 4, "steps_per_epoch": 6, "foreground": 0.3333, "deep_supervision": True, "optimizer": "sgd",
+    "learning_rate": 0.01,
+}  # fmt: skip
+"""What a plan asks for, by stochastic gradient descent."""
 _FIT = """
 import sys
 from uncertaintyseg.data.layouts import read_cases
@@ -113,15 +118,21 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_says_so(source, cases, tmp_pa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a signal of POSIX")
+@pytest.mark.parametrize("planned", [False, True])
 def test_a_process_killed_again_and_again_ends_with_the_weights_and_history_of_one_that_was_not(
-    fitted, source, windows, tmp_path
+    fitted, source, cases, windows, tmp_path, planned
 ):
+    if planned:
+        source = tiny.write_bundle(tmp_path / "models", recipe=PLANNED, filters=(4, 6, 8, 8), window=(16, 16, 8))
+        fitted = fit(Bundle.load(source), cases[:3], cases[3:5], tmp_path / "whole")
+    output = tmp_path / "killed"
+
     def start() -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.Popen([sys.executable, "-c", _FIT, windows, source, tmp_path], env=environment)
+        return subprocess.Popen([sys.executable, "-c", _FIT, windows, source, output], env=environment)
 
-    folder = tmp_path / source.name
-    for epoch in (1, 2):  # while the next epoch runs, or the checkpoint of this one is written
+    folder = output / source.name
+    for epoch in (2,) if planned else (1, 2):  # while the next epoch runs, or the checkpoint of this one is written
         process, end = start(), time.monotonic() + 300
         while not (_has_row(folder, epoch) or process.poll() is not None) and time.monotonic() < end:
             time.sleep(0.005)
