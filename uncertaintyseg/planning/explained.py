@@ -10,6 +10,7 @@ from uncertaintyseg.planning.choices import Choice, duration, gigabytes, listed,
 from uncertaintyseg.planning.fingerprint import Fingerprint
 from uncertaintyseg.planning.intensities import choose_normalization
 from uncertaintyseg.planning.overrides import Overrides
+from uncertaintyseg.training.patches import on_structures
 
 if TYPE_CHECKING:
     from uncertaintyseg.planning.plan import Plan
@@ -47,8 +48,8 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
                given.overlap),
         choice("mirroring", "left-right" if plan.symmetries == [0] else listed([str(a) for a in plan.symmetries]) or
                "none", _of_symmetries(fingerprint), "--symmetries", given.symmetries),
-        choice("foreground", f"{plan.foreground:.2g} of the patches", "a third lies on a structure, else small ones "
-               "would hardly be seen", "--foreground", given.foreground),
+        choice("foreground", _foreground(plan), "at least a third lies on a structure, else small ones would hardly be "
+               "seen", "--foreground", given.foreground),
         choice("deep supervision", "yes" if plan.deep_supervision else "no", "the inner levels learn from the label "
                "too; worth it from 3 levels on", "--no-deep-supervision", given.deep_supervision),
         choice("learning rate", f"{plan.learning_rate:g}", "AdamW, falling to 0 as (1 - done)^0.9", "--learning-rate",
@@ -60,6 +61,11 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
                "of the time", "--epochs", given.epochs),
         Choice("seed", f"{plan.seed}", "the same seed gives the same weights on the same machine", "--seed"),
     ]  # fmt: skip
+
+
+def _foreground(plan: Plan) -> str:
+    count = on_structures(plan.foreground, plan.batch_size)
+    return f"{count} of {plan.batch_size} patches in each batch" if count else f"{plan.foreground:.2g} of the patches"
 
 
 def _of_spacing(plan: Plan, fingerprint: Fingerprint) -> str:

@@ -33,7 +33,7 @@ SHARE = 0.5
 """Of the free memory that cases may take: the rest is for the network and what it reads."""
 MARGIN = 2e9
 """Bytes of the disk that cases leave free, for checkpoints and other programs."""
-_VERSION = 1
+_VERSION = 2
 """Raised when what an entry holds changes."""
 _PREPARING = 6
 """Times its size in memory that a case takes while it is preprocessed."""

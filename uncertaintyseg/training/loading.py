@@ -113,7 +113,7 @@ def training_loader(bundle: Bundle, cases: Dataset, recipe: Recipe, *, threads: 
     if recipe.foreground is not None:
         if recipe.slices:
             raise InputError("'recipe.foreground' draws patches of volumes, not of slices: leave out one of the two.")
-        first = PatchDrawn(recipe.crop, margins(transforms, recipe.crop), recipe.foreground)
+        first = PatchDrawn(recipe.crop, margins(transforms, recipe.crop), recipe.foreground, recipe.batch_size)
     transform = Compose([first, *transforms])
     if recipe.steps_per_epoch:
         return StepLoader(

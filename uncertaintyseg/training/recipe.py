@@ -30,7 +30,8 @@ class Recipe(BaseModel):
         None,
         ge=0,
         le=1,
-        description="Augment a patch of a case and not the whole of it; this share of the patches lies on a structure.",
+        description="Augment a patch of a case and not the whole of it; of each batch this share, rounded, lies on a "
+        "structure.",
     )
     deep_supervision: bool = Field(False, description="The inner stages of a backbone are held to the labels too.")
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")

@@ -15,6 +15,8 @@ import torch
 from monai.transforms import Compose
 from torch.utils.data import default_collate
 
+from uncertaintyseg.training.patches import SLOT
+
 AHEAD = 3
 """Batches that are made ready while the network learns from one."""
 
@@ -27,7 +29,7 @@ class StepLoader:
 
     Args:
         cases: by index, dictionaries of tensors; read by several threads at once.
-        transform: of a case; each thread has its own.
+        transform: of a case, which is told its place in the batch (`patches.SLOT`); each thread has its own.
         weights: how often each case is drawn, as compared with the others; None: all as often.
         steps: batches of an epoch.
         batch_size: cases of a batch.
@@ -55,7 +57,8 @@ class StepLoader:
     def __iter__(self) -> Iterator[Any]:
         draw, count = np.random.RandomState(self.seed % 2**32), self.steps * self.batch_size
         drawn = draw.choice(len(self.cases), size=count, p=self.weights)
-        items = zip(drawn.tolist(), draw.randint(2**31, size=count).tolist(), strict=True)
+        slots = [place % self.batch_size for place in range(count)]
+        items = zip(drawn.tolist(), draw.randint(2**31, size=count).tolist(), slots, strict=True)
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             waiting: deque = deque()
             try:
@@ -69,9 +72,9 @@ class StepLoader:
                 for one in waiting:
                     one.cancel()
 
-    def _ready(self, index: int, seed: int) -> dict[str, Any]:
+    def _ready(self, index: int, seed: int, slot: int) -> dict[str, Any]:
         if not hasattr(self._own, "transform"):
             self._own.transform = deepcopy(self.transform)
         self._own.transform.set_random_state(seed)
-        found = self._own.transform(self.cases[index])
+        found = self._own.transform({**self.cases[index], SLOT: slot})
         return {key: torch.as_tensor(found[key]).as_subclass(torch.Tensor) for key in ("image", "label")}

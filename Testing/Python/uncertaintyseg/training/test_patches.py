@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, RandAffined, RandFlipd
 
-from uncertaintyseg.training.patches import MOST_VOXELS, PatchDrawn, StructureVoxels, margins
+from uncertaintyseg.training.loading import reseed
+from uncertaintyseg.training.patches import KNOWN, MOST_VOXELS, PatchDrawn, StructureVoxels, margins, on_structures
+from uncertaintyseg.training.steps import StepLoader
 
 CROP = (6, 4, 3)
 
@@ -84,6 +87,70 @@ def test_a_scan_smaller_than_the_window_is_in_its_middle_with_its_border_around(
 
 def test_a_case_without_structures_gives_patches_from_anywhere():
     assert PatchDrawn(CROP, (0, 0, 0), 1.0)(case())["image"].shape == (3, *CROP)
+
+
+SMALL = {"class_1": (slice(0, 2), slice(0, 2), slice(0, 2))}
+"""8 of 3840 voxels, which a patch drawn anywhere hardly meets."""
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "foreground", "count"),
+    [(2, 1 / 3, 1), (3, 1 / 3, 1), (4, 1 / 3, 1), (5, 1 / 3, 2), (8, 1 / 3, 3), (2, 0.5, 1), (2, 1.0, 2), (3, 0.6, 2)],
+)
+def test_the_last_patches_of_each_batch_lie_on_a_structure(batch_size, foreground, count):
+    """nnU-Net's: place j is forced unless j < round(batch size x (1 - share))."""
+    assert on_structures(foreground, batch_size) == count
+    draw = PatchDrawn((1, 1, 1), (0, 0, 0), foreground, batch_size).set_random_state(0)
+    found = np.array([int(draw(case(**SMALL))["label"].item()) for _ in range(40 * batch_size)]).reshape(-1, batch_size)
+    assert (found[:, batch_size - count :] == 1).all()
+    assert (found[:, : batch_size - count] == 1).sum() < 5
+
+
+def test_a_loader_of_steps_gives_no_batch_without_a_structure_however_many_threads():
+    transform = Compose([PatchDrawn((2, 2, 2), (0, 0, 0), 1 / 3, 2)])
+    for threads in (1, 3):
+        loader = StepLoader([case(**SMALL)] * 3, transform, None, steps=30, batch_size=2, threads=threads)
+        for batch in loader:
+            assert (batch["label"][1] == 1).any()
+
+
+def test_a_loader_of_whole_epochs_begins_each_with_a_new_batch():
+    data = Dataset([case(**SMALL)] * 3, Compose([PatchDrawn((2, 2, 2), (0, 0, 0), 1 / 3, 2)]))
+    loader = DataLoader(data, batch_size=2, shuffle=True, num_workers=0)
+    for seed in range(10):
+        reseed(loader, seed)
+        first, half = loader
+        assert len(half["label"]) == 1
+        assert (first["label"][1] == 1).any()
+
+
+def test_a_share_of_no_whole_patch_is_drawn_by_chance():
+    assert on_structures(0.2, 2) == 0
+    draw = PatchDrawn((1, 1, 1), (0, 0, 0), 0.2, 2).set_random_state(0)
+    found = sum(int(draw(case(**SMALL))["label"].item()) for _ in range(1000))
+    assert found / 1000 == pytest.approx(0.2, abs=0.04)
+
+
+@pytest.mark.parametrize("foreground", [0.0, 0.5])
+def test_of_a_case_that_is_labelled_in_part_every_patch_holds_what_is_labelled(foreground):
+    data = case((40, 40, 40), class_1=(slice(30, 32),) * 3)
+    data["label"][:] = -1
+    data["label"][0, 28:34, 28:34, 28:34] = 0  # 216 of 64000 voxels were looked at
+    data["label"][0, 30:32, 30:32, 30:32] = 1
+    data = StructureVoxels()({"image": data["image"], "label": data["label"]})
+    np.testing.assert_array_equal(data["voxels"][KNOWN].numpy(), np.argwhere(data["label"][0].numpy() >= 0))
+    draw, seen = PatchDrawn((4, 4, 4), (0, 0, 0), foreground, 2).set_random_state(0), set()
+    for _ in range(200):
+        label = draw(data)["label"]
+        assert (label[:, 2, 2, 2] >= 0).all()
+        seen |= set(label.unique().tolist())
+    assert seen == {-1, 0, 1}
+
+
+def test_a_case_of_which_nobody_looked_at_anything_is_no_error():
+    data = StructureVoxels()({"image": torch.zeros(1, 8, 8, 8), "label": torch.full((1, 8, 8, 8), -1)})
+    assert data["voxels"] == {}
+    assert PatchDrawn(CROP, (0, 0, 0), 1.0)(data)["image"].shape == (1, *CROP)
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.3])
