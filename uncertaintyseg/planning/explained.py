@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uncertaintyseg.data.anatomy import LEFT, RIGHT, side
 from uncertaintyseg.planning.choices import Choice, duration, gigabytes, listed, sizes
 from uncertaintyseg.planning.fingerprint import Fingerprint
+from uncertaintyseg.planning.held import held_choice
 from uncertaintyseg.planning.intensities import choose_normalization
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.training.patches import on_structures
@@ -43,6 +44,7 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
         Choice("memory", _memory(plan), "estimated from the shapes" + (
             ", then measured with a real step" if plan.trial else f"; there is no such {device} here to measure it"
         ), "--budget"),
+        held_choice(plan, fingerprint),
         choice("overlap of windows", f"{plan.overlap:g}", "half a window: its middle is better than its border"
                if plan.overlap >= 0.5 else "a quarter: a scan has many windows, and a processor is slow", "--overlap",
                given.overlap),
