@@ -7,7 +7,6 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,24 +15,21 @@ from PIL import Image
 from Testing.Python.uncertaintyseg.planning import small_cases
 from uncertaintyseg.data.dataset import Structure
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.choices import Choice
 from uncertaintyseg.planning.examples import draw_examples
 from uncertaintyseg.planning.fingerprint import take_fingerprint
+from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.page import write_page
-
-CHOICES = [
-    SimpleNamespace(name="patch", value="32 x 32 x 16", why="fits <8 GB>", flag="--patch"),
-    SimpleNamespace(name="normalisation", value="z-score", why="MR has no unit", flag=None),
-]
+from uncertaintyseg.planning.plan import Trial, make_plan
 
 
-def plan(channels=1, **changes):
-    """The fields of a plan that the page shows."""
-    fields = {
-        "task": "organs", "spacing": (1.0, 2.0, 3.0), "patch": (32, 32, 16), "batch_size": 2, "steps": 5000,
-        "trial": True, "step_seconds": 0.25, "hours": 0.35, "memory_bytes": 2_500_000_000, "measured_bytes": None,
-        "choices": CHOICES, "normalization": [SimpleNamespace(scheme="ct")] * channels,
-    }  # fmt: skip
-    return SimpleNamespace(**fields | changes)
+def measured(draft):
+    """A quarter of a second a step, in as much memory as was estimated."""
+    return Trial(0.25, 0.01, draft.memory.total)
+
+
+def plan(fingerprint, try_step=measured, **given):
+    return make_plan(fingerprint, "organs", overrides=Overrides(features=4, **given), try_step=try_step)
 
 
 class Reader(HTMLParser):
@@ -59,9 +55,9 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def page(tmp_path, dataset, made=None, **options):
+def page(tmp_path, dataset, made=plan, **options):
     fingerprint = take_fingerprint(dataset, cache=None, workers=0)
-    text = write_page(tmp_path / "plan.html", fingerprint, made or plan(), **options).read_text(encoding="utf-8")
+    text = write_page(tmp_path / "plan.html", fingerprint, made(fingerprint), **options).read_text(encoding="utf-8")
     reader = Reader(text)
     assert (reader.open, reader.wrong) == ([], [])
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
@@ -71,15 +67,27 @@ def page(tmp_path, dataset, made=None, **options):
 
 def test_it_says_what_was_found_chosen_and_comes_next(tmp_path):
     dataset = small_cases.make(tmp_path / "my data", 4, channels=("T1", "T2"))
-    text, pictures = page(tmp_path, dataset, plan(channels=2), models=tmp_path / "models")
+    made = []
+
+    def keep(fingerprint):
+        found = plan(fingerprint, steps=5000, epochs=10)
+        made.append(replace(found, choices=[*found.choices, Choice("seed", "<1>", "fits <8 GB>", "--seed")]))
+        return made[0]
+
+    text, pictures = page(tmp_path, dataset, keep, models=tmp_path / "models")
     assert len(pictures) == 3 + 2 + 1 + 1  # cases, channels, grids, structures
     models = f"--models {tmp_path}/models --output {tmp_path}/models"
     for said in (
         "Plan for “organs”", "Nothing was found.", "The smallest", "The one in the middle", "The largest",
-        "32 x 32 x 16", "fits <8 GB>", "--patch", "5000 steps of 2 patches", "250 ms", "21 minutes", "2.5 GB estimated",
+        "5000 steps of 2 patches", "250 ms", "fits <8 GB>",
+        "21 minutes",  # 1250 s and ten validations
+        f"{made[0].memory_bytes / 1e6:.0f} MB measured", f"{made[0].memory_bytes / 1e6:.0f} MB estimated",
         f"uncertaintyseg train organs_deterministic '{tmp_path}/my data' {models}",
     ):  # fmt: skip
         assert said in text, said
+    for choice in made[0].choices:
+        for said in (choice.name, choice.value, choice.why, choice.flag or ""):
+            assert re.sub(r"\s+", " ", said) in text, choice
 
 
 def test_problems_are_listed_by_kind_errors_first(tmp_path):
@@ -106,10 +114,10 @@ def test_one_structure_and_many_have_a_page(tmp_path, count):
 
     labels = [Structure(n, f"structure_{n}", (n, 2 * n, 255 - n)) for n in range(1, count + 1)]
     dataset = replace(small_cases.make(tmp_path / "data", 3, change=change), labels=labels)
-    text, pictures = page(tmp_path, dataset, plan(trial=None, measured_bytes=3e8))
+    text, pictures = page(tmp_path, dataset, lambda found: plan(found, lambda draft: None))
     assert f"structure_{count}" in text
     assert "by a guess, since no step was tried here" in text
-    assert "300 MB measured" in text
+    assert "MB measured" not in text
     assert (pictures[-1].height > 2000) == (count == 117)
 
 
@@ -158,4 +166,4 @@ def test_a_page_that_cannot_be_written_says_so(tmp_path):
     fingerprint = take_fingerprint(small_cases.make(tmp_path, 2), cache=None, workers=0)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"plan\.html"):
-        write_page(tmp_path / "file" / "plan.html", fingerprint, plan())
+        write_page(tmp_path / "file" / "plan.html", fingerprint, plan(fingerprint))
