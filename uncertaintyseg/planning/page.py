@@ -16,6 +16,7 @@ from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.planning import charts
 from uncertaintyseg.planning.examples import draw_examples
 from uncertaintyseg.planning.grouping import by_kind
+from uncertaintyseg.training.case_cache import gigabytes
 
 if TYPE_CHECKING:
     from uncertaintyseg.planning.fingerprint import Fingerprint
@@ -47,7 +48,7 @@ def write_page(path: Path, fingerprint: Fingerprint, plan: Plan, *, models: Path
         "figure": charts.figure_of,
         "volume": _volume,
         "time": _time,
-        "gb": _gigabytes,
+        "gb": gigabytes,
     }
     clipped = [normalization.scheme == "ct" for normalization in plan.normalization]
     page = environment.get_template("page.html.j2").render(
@@ -109,7 +110,3 @@ def _time(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes = seconds / 60
     return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
-
-
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

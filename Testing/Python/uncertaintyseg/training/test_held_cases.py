@@ -16,6 +16,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.training import case_cache
 from uncertaintyseg.training.case_cache import hold
 from uncertaintyseg.training.case_store import CaseStore
 from uncertaintyseg.training.fit import fit
@@ -57,6 +58,44 @@ def test_a_fit_gives_the_same_weights_wherever_its_cases_are_held(bundle, cases,
         assert sum("(as asked)" in text and text.startswith("reading") for text in said) == 2
     assert len(set(found.values())) == 1, found
     assert CaseStore(tmp_path / "cases").size()[1] == 5
+
+
+class Killed(BaseException):
+    """As abrupt as a signal: nothing catches it."""
+
+
+def kill_in_the_second_epoch(text: str, fraction: float) -> None:
+    if text.startswith("epoch 2/"):
+        raise Killed
+
+
+def test_a_fit_that_was_killed_goes_on_with_its_cases_elsewhere(bundle, cases, tmp_path):
+    whole = fit(bundle, cases[:3], cases[3:5], tmp_path / "whole", cache="memory")
+    with pytest.raises(Killed):
+        fit(bundle, cases[:3], cases[3:5], tmp_path / "runs", cache="memory", progress=kill_in_the_second_epoch)
+    said: list[str] = []
+    resumed = fit(
+        bundle, cases[:3], cases[3:5], tmp_path / "runs", cache="disk", cache_folder=tmp_path / "cases",
+        progress=lambda text, fraction: said.append(text),
+    )  # fmt: skip
+    assert next(text for text in said if text.startswith("epoch")).startswith("epoch 2/2")
+    assert resumed.bundle.checksum == whole.bundle.checksum
+
+
+def test_cases_that_memory_does_not_hold_go_to_the_disk_by_themselves_or_the_fit_does_not_begin(
+    bundle, cases, tmp_path, monkeypatch
+):
+    size = hold(bundle, cases[:5], "memory").size
+    monkeypatch.setattr(case_cache, "free_memory", lambda: 2 * size.memory - 1)
+    monkeypatch.setattr(case_cache, "room_in", lambda folder: size.disk + case_cache.MARGIN - 1)
+    arguments = bundle, cases[:3], cases[3:5], tmp_path / "runs"
+    with pytest.raises(InputError, match=r"do not fit: .* --cache-folder, .* --cache none"):
+        fit(*arguments, cache_folder=tmp_path / "cases")
+    assert not (tmp_path / "cases").exists()
+    monkeypatch.setattr(case_cache, "room_in", lambda folder: size.disk + case_cache.MARGIN)
+    assert fit(*arguments, cache_folder=tmp_path / "cases").held.kind == "disk"
+    monkeypatch.setattr(case_cache, "room_in", lambda folder: 0)  # all that is needed is there
+    assert fit(*arguments, cache_folder=tmp_path / "cases").held.kind == "disk"
 
 
 def items(bundle: Bundle, cases: list[Case], folder: Path, **options):
@@ -132,6 +171,7 @@ import sys
 from pathlib import Path
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.training import case_cache
 from uncertaintyseg.training.case_cache import hold
 from uncertaintyseg.training.loading import read_labelled
 
