@@ -82,6 +82,11 @@ def channel_files(image: Image, count: int, names: Sequence[str] = ()) -> list[P
         path = inside[0]
     if count == 1:
         return [path]
+    if path.is_dir():
+        raise InputError(
+            f"{path}: a folder without <case>_0000 is read as one DICOM series, of one channel; {takes}: give the "
+            "series or file of each, in this order."
+        )
     files = [_as_it_is(file) for file in _beside(path, count)]
     missing = [file for file in files if not file.exists()]
     if missing and path.is_file() and (held := count_volumes(path)) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +10,65 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.errors import Cancelled, ServerError
+from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.server.replies import Model
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
-"""Scans of one file each, which is what can be uploaded."""
+"""Scans of one file each, or one a channel, which is what can be uploaded."""
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+"""Name of the case, and number of the channel."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One case: its name on the server, and the file it is uploaded from, None where the server has it."""
+    """One case: its name on the server, and the file it is uploaded from, None where the server has it.
+
+    Of a scan of several channels it is the first one's file, and `channels` are those of the others, in order.
+    """
 
     case: str
     file: Path | None = None
+    channels: tuple[Path, ...] = ()
 
 
-def scans_in(folder: Path) -> list[Item]:
-    """Return the scans of a folder, in the order of their names; raises `OSError` where it cannot be read."""
+def scans_in(folder: Path, channels: Sequence[str] = ()) -> list[Item]:
+    """Return the scans of a folder, in the order of their names.
+
+    Args:
+        folder: With a file a scan, or a channel.
+        channels: What the model takes; of several, files are named `<case>_0000`, `<case>_0001` and so on.
+
+    Raises:
+        OSError: The folder cannot be read.
+        SceneError: A file is none of a case that has all channels.
+    """
     found = []
     for path in sorted(folder.iterdir(), key=lambda path: path.name.casefold()):
         suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), None)
         if suffix and path.is_file() and not path.name.startswith("."):
             found.append(Item(path.name[: -len(suffix)], path))
-    return found
+    return _joined(found, channels) if len(channels) > 1 else found
+
+
+def _joined(files: Sequence[Item], channels: Sequence[str]) -> list[Item]:
+    """Return one item a case, of the files of its channels."""
+    cases: dict[str, dict[int, Path]] = {}
+    for item in files:
+        match = _CHANNEL.fullmatch(item.case)
+        cases.setdefault(match[1] if match else item.case, {})[int(match[2]) if match else -1] = item.file
+    for found in cases.values():
+        if sorted(found) != list(range(len(channels))):
+            text = _(
+                "{file}: the model takes {count} channels ({names}), one file each: name those of a case CASE_0000, "
+                "CASE_0001 and so on, and put nothing else into the folder."
+            )
+            file = found[min(found)].name
+            raise SceneError(text.format(file=file, count=len(channels), names=", ".join(channels)))
+    return [
+        Item(case, found[0], tuple(found[number] for number in range(1, len(found)))) for case, found in cases.items()
+    ]
 
 
 class Batch:
@@ -124,6 +159,8 @@ class Batch:
             "model": self._model.name, "image": item.case, "params": self._params,
             "file": str(item.file) if item.file else None,
         }  # fmt: skip
+        if item.channels:
+            arguments["channels"] = [str(file) for file in item.channels]
         self._ticket = self.session.ask(
             "segment_case", arguments, self._on_done, quiet=True, failed=self._on_failed, progress=self._on_progress
         )
@@ -170,4 +207,5 @@ class Batch:
 
 def size_mb(items: Sequence[Item]) -> float:
     """Return the size of the files that items are uploaded from; raises `OSError` where one has gone."""
-    return sum(item.file.stat().st_size for item in items if item.file is not None) / 1e6
+    files = [file for item in items if item.file is not None for file in (item.file, *item.channels)]
+    return sum(file.stat().st_size for file in files) / 1e6

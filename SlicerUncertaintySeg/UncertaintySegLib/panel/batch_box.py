@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.batch import Batch, Item, scans_in, size_mb
 from UncertaintySegLib.logic.run_choice import RunChoice
@@ -55,8 +56,11 @@ class BatchBox:
             return
         settings.remember("batchFolder", chosen)
         try:
-            items = scans_in(Path(chosen))
+            items = scans_in(Path(chosen), self._model.channels)
             megabytes = size_mb(items)
+        except SceneError as error:
+            session.fail(error)
+            return
         except OSError as error:
             session.fail(_("{folder} cannot be read: {error}").format(folder=chosen, error=error.strerror or error))
             return

@@ -10,6 +10,9 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.scene import intake
 
+_BESIDE_TEXT = 4
+"""Pixels that a label may take beside its text."""
+
 
 class ChannelsBox:
     """Fills a widget with one selector a channel, the first left out.
@@ -40,6 +43,14 @@ class ChannelsBox:
         for name, selector in self.selectors.items():
             layout.addRow(qt.QLabel(f"{name}:"), selector)
         self.widget.setVisible(len(names) > 1)
+
+    def align(self, *labels: qt.QLabel) -> None:
+        """Have the selectors begin where the fields of a form around them do, whose labels these are."""
+        layout = self.widget.layout()
+        both = [*labels, *(layout.labelForField(selector) for selector in self.selectors.values())]
+        width = max(label.fontMetrics().horizontalAdvance(label.text) for label in both)
+        for label in both:
+            label.setMinimumWidth(width + _BESIDE_TEXT)
 
     def propose(self, first: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Choose what was sent with the first channel before, else volumes that have the channels' names in theirs."""

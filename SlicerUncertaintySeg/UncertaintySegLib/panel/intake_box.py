@@ -80,6 +80,7 @@ class IntakeBox:
         if names != self.channels.names:
             self.channels.show(names)
             ui.volumeLabel.setText(f"{names[0]}:" if names else _("Volume:"))
+            self.channels.align(ui.volumeLabel, ui.uploadNameLabel)
             self.on_volume()
             return
         volume = ui.volumeComboBox.currentNode()

@@ -148,7 +148,10 @@ def infer(
     return _fetched(request, result, maps)
 
 
-def segment_case(request: Request, model: str, image: str, params: Json | None = None, file: str | None = None) -> Json:
+def segment_case(
+    request: Request, model: str, image: str, params: Json | None = None, file: str | None = None,
+    channels: Sequence[str] = (),
+) -> Json:  # fmt: skip
     """Have a case segmented and scored, which is then there for whoever opens it; `failed` says why where it is not.
 
     Args:
@@ -157,9 +160,11 @@ def segment_case(request: Request, model: str, image: str, params: Json | None =
         image: Id of the case.
         params: How the model is run.
         file: Where the scan is uploaded from, where the server has not got this very scan.
+        channels: Files of its further channels, in order.
     """
     if file is not None and not request.client.has_image(image, Path(file)):
-        request.client.upload_image(image, Path(file), lambda fraction: request.say("Uploading", 0.2 * fraction))
+        others = [Path(channel) for channel in channels]
+        request.client.upload_image(image, Path(file), lambda done: request.say("Uploading", 0.2 * done), others)
     result = request.client.wait(request.client.submit("score", model, image, params), request.job)
     return {"failed": (result.get("failed") or {}).get(image), "score": (result.get("scores") or {}).get(image)}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import slicer
 
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
+
+import qt
 
 from Testing.Python.servers import SERVE
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
@@ -71,6 +76,51 @@ def test_a_model_of_one_channel_shows_one_selector(annotator):
     ui = annotator.cases.ui
     assert not ui.channelsWidget.visible
     assert ui.volumeLabel.text == "Volume:"
+
+
+def test_the_selectors_of_all_channels_begin_in_one_column_however_long_their_names(annotator, channels):
+    ui, box = annotator.cases.ui, annotator.cases._intake.channels
+    for names in (("T1", "CT"), ("CT", "T1 with contrast agent"), ("T2 weighted, fat suppressed", "CT", "PET")):
+        model = dataclasses.replace(annotator.session.state.info.models[MODEL], channels=names)
+        annotator.session.state.info.models[MODEL] = model
+        choose(annotator, MODEL)
+        ui.volumeComboBox.setCurrentNode(channels[0])
+        for selector, node in zip(box.selectors.values(), (channels[1], None), strict=False):
+            selector.setCurrentNode(node)
+        annotator.desktop.process_events()
+        fields = [ui.volumeComboBox, *box.selectors.values()]
+        if len(names) == 2:  # all are chosen
+            fields.append(ui.uploadNameLineEdit)
+        assert all(field.isVisible() for field in fields)
+        assert len({field.mapToGlobal(qt.QPoint(0, 0)).x() for field in fields}) == 1, names
+
+
+def test_a_folder_of_channels_is_segmented_case_by_case(annotator, pair, tmp_path, monkeypatch):
+    from Testing.Python.uncertaintyseg import tiny
+
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    files, _ = tiny.write_two_channels(tmp_path)
+    for number, file in enumerate(files):
+        shutil.copy(file, folder / f"sent_{number:04d}.nii.gz")
+    asked = []
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_arguments: str(folder))
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_, **__: asked.append(text) or True)
+    choose(annotator, MODEL)
+    batch = annotator.cases.batch
+    try:
+        annotator.click(annotator.cases.ui.batchFolderButton)
+        annotator.desktop.wait_until(lambda: not batch.running, 300)
+        assert "All voxels of 1 scans" in asked[0]
+        assert (batch.failed, batch.text) == ({}, f"1 of 1 cases are segmented and scored by {MODEL}.")
+        assert (pair.studies / "sent_0001.nii.gz").is_file()
+    finally:
+        pair.http.delete("/datastore/image", params={"id": "sent"})
+    shutil.copy(folder / "sent_0000.nii.gz", folder / "half_0000.nii.gz")
+    annotator.click(annotator.cases.ui.batchFolderButton)
+    assert not batch.running
+    assert annotator.status.startswith("half_0000.nii.gz: the model takes 2 channels (T1, CT), one file each")
+    assert len(asked) == 1
 
 
 def test_the_volumes_of_all_channels_are_sent_and_segmented_on_the_first(annotator, pair, channels, tmp_path):

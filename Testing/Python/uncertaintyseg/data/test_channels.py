@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from Testing.Python.uncertaintyseg.dicom_files import SERIES, Slice, write_classic
 from uncertaintyseg.data.channels import channel_files, first_channel, read_channels
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
@@ -118,3 +119,15 @@ def test_sequences_are_found_by_the_names_that_brats_gives_them(tmp_path, ending
     files[3].unlink()
     with pytest.raises(InputError, match=rf"BraTS_001{endings[3]}\.nii\.gz is missing"):
         read_channels(files[0], 4)
+
+
+def test_dicom_series_are_channels_where_all_are_given(tmp_path):
+    rng, folders = np.random.default_rng(0), [tmp_path / "T1", tmp_path / "CT"]
+    for number, folder in enumerate(folders):
+        pixels = rng.integers(0, 1000, (5, 6, 7)).astype(np.uint16)
+        slices = [Slice(plane, (0.0, 0.0, 3.0 * place)) for place, plane in enumerate(pixels)]
+        write_classic(folder, slices, series=f"{SERIES}.{number}")
+    expected = np.concatenate([read_scan(folder).numpy() for folder in folders])
+    assert np.array_equal(read_channels(folders, 2).numpy(), expected)
+    with pytest.raises(InputError, match=r"one DICOM series, of one channel; this model takes 2 channels \(T1, CT\)"):
+        read_channels(folders[0], 2, ["T1", "CT"])
