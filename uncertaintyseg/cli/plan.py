@@ -44,7 +44,9 @@ def plan(
     page: Annotated[
         Path | None, typer.Option(help="Where to write the page of what was found and chosen; beside the model.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a trained model of that name.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete a trained model of that name, and plan it anew.")
+    ] = False,
     trial: Annotated[bool, typer.Option(help="Make a real step, to measure memory and time.")] = True,
     spacing: Annotated[str | None, typer.Option(help="Voxel size in mm: 1,1,3.", rich_help_panel=_CHOICES)] = None,
     patch: Annotated[

@@ -52,7 +52,8 @@ def check_place(output: Path, task: str, *, overwrite: bool) -> None:
         raise InputError(f"{folder}: is there already and no model: choose another TASK or --output.")
     if (folder / WEIGHTS).is_file() and not overwrite:
         raise InputError(
-            f"{folder}: a trained model is there already; --overwrite deletes it, or choose another TASK or --output."
+            f"{folder}: a trained model is there already; --overwrite deletes it, with its weights, calibration and "
+            "history, and its training begins anew. To keep it, choose another TASK or --output."
         )
 
 

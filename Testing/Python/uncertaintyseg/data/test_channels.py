@@ -5,8 +5,9 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 
-from Testing.Python.uncertaintyseg.dicom_files import SERIES, Slice, write_classic
+from Testing.Python.uncertaintyseg.dicom_files import Slice, write_classic
 from uncertaintyseg.data.channels import channel_files, first_channel, read_channels
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.scan import read_scan
@@ -123,10 +124,10 @@ def test_sequences_are_found_by_the_names_that_brats_gives_them(tmp_path, ending
 
 def test_dicom_series_are_channels_where_all_are_given(tmp_path):
     rng, folders = np.random.default_rng(0), [tmp_path / "T1", tmp_path / "CT"]
-    for number, folder in enumerate(folders):
+    for folder in folders:
         pixels = rng.integers(0, 1000, (5, 6, 7)).astype(np.uint16)
         slices = [Slice(plane, (0.0, 0.0, 3.0 * place)) for place, plane in enumerate(pixels)]
-        write_classic(folder, slices, series=f"{SERIES}.{number}")
+        write_classic(folder, slices, series=generate_uid())
     expected = np.concatenate([read_scan(folder).numpy() for folder in folders])
     assert np.array_equal(read_channels(folders, 2).numpy(), expected)
     with pytest.raises(InputError, match=r"one DICOM series, of one channel; this model takes 2 channels \(T1, CT\)"):

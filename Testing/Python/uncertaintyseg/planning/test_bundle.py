@@ -64,7 +64,7 @@ def test_a_plan_is_made_anew_but_a_trained_model_stays(tmp_path):
     bundle = write_plan(plan, found, tmp_path)
     (bundle.folder / WEIGHTS).parent.mkdir()
     (bundle.folder / WEIGHTS).write_bytes(b"weights")
-    with pytest.raises(InputError, match=r"trained model is there already; --overwrite"):
+    with pytest.raises(InputError, match=r"already; --overwrite .* its training begins anew\. To keep it, "):
         write_plan(plan, found, tmp_path)
     assert (bundle.folder / WEIGHTS).read_bytes() == b"weights"
     write_plan(plan, found, tmp_path, overwrite=True)
