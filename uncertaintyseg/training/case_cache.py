@@ -23,6 +23,7 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.derived import PREPROCESSING
 from uncertaintyseg.inference.stream.need import free_memory
 from uncertaintyseg.training.case_sizes import CaseSize, case_size
 from uncertaintyseg.training.case_store import UNUSED_DAYS, CaseStore
@@ -192,12 +193,18 @@ def _stamp(file: Path) -> list[Any]:
 def _meaning(bundle: Bundle) -> list[Any]:
     """All that a preprocessed case depends on but for its files."""
     versions = [uncertaintyseg.__version__, uncertaintyseg.NUMBERS, monai.__version__, torch.__version__]
+    return [versions, *_section(bundle), _as_pairs(bundle.label_reading)]
+
+
+def _section(bundle: Bundle) -> list[Any]:
+    """The preprocessing, and what it refers to; a model that takes its base's shares the entries of that."""
     section = bundle.config.get("preprocessing")
+    if bundle.base and isinstance(section, dict) and section.get("_target_") == PREPROCESSING:
+        return _section(bundle.base)
     named = _named(bundle, section)
-    found = [versions, section, {k: v for k, v in named.items() if k != "bundle_root"}, _as_pairs(bundle.label_reading)]
-    if "bundle_root" in named:  # it is made by what else lies in the model's folder, or by its base
-        files = [] if bundle.base else sorted(path for path in bundle.folder.rglob("*") if path.is_file())
-        found.append(_meaning(bundle.base) if bundle.base else [_stamp(path) for path in files])
+    found: list[Any] = [section, {name: value for name, value in named.items() if name != "bundle_root"}]
+    if "bundle_root" in named:  # a program in the model's folder has a part in it
+        found.append([_stamp(path) for path in sorted(bundle.folder.rglob("*")) if path.is_file()])
     return found
 
 

@@ -19,6 +19,7 @@ from uncertaintyseg.inference.bundle import INFERENCE, METADATA, Bundle
 from uncertaintyseg.training import case_cache
 from uncertaintyseg.training.case_cache import Held, case_keys, choose, gigabytes, hold, room_in
 from uncertaintyseg.training.case_sizes import CaseSize, case_size
+from uncertaintyseg.training.variant import with_head
 
 GB = 10**9
 SIZE = CaseSize(memory=48 * GB, disk=30 * GB)
@@ -207,6 +208,29 @@ def test_another_preprocessing_is_another_entry_also_where_it_is_named_elsewhere
     model.change(INFERENCE, preprocessing=config["preprocessing"])
     keys.add(model.key())
     assert len(keys) == 3
+
+
+def test_a_head_on_an_imported_network_shares_the_entries_of_that(model, tmp_path):
+    metadata = json.loads((model.path / METADATA).read_text(encoding="utf-8"))
+    metadata["uncertainty"]["origin"] = {"source": "nnunet", "folder": "Dataset1"}
+    (model.path / METADATA).write_text(json.dumps(metadata))
+    base = tiny.give_random_weights(model.path)
+    head = with_head(base, "low_rank", model.path.parent, rank=2)
+    assert head.base
+    assert case_keys(head, [model.case]) == case_keys(base, [model.case])
+    model.change(INFERENCE, spacing=[2.0, 2.0, 2.0])
+    again = case_keys(Bundle.load(head.folder), [model.case])
+    assert again == [model.key()]
+    assert again != case_keys(base, [model.case])
+
+
+def test_a_program_in_the_model_s_folder_is_part_of_the_preprocessing(model):
+    model.change(INFERENCE, preprocessing={"_target_": "program", "folder": "@bundle_root"})
+    (model.path / "program.json").write_text("{}")
+    before = model.key()
+    assert model.key() == before
+    (model.path / "program.json").write_text("[1]")
+    assert model.key() != before
 
 
 @pytest.mark.parametrize("name", ["NUMBERS", "__version__"])
