@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from uncertaintyseg.errors import InputError
 
 _ASIDE = ("background", "ignore")
 """Names that are none of a structure: nnU-Net's, and what --labels may call a value that is not to be learnt."""
+
+_UNUSABLE = re.compile(r'^[$@%]|[\x00-\x1f\x7f/\\:*?"<>|]')
+"""In a name: it becomes one of files (a map of each structure), and MONAI's bundles run what begins with $, @ or %."""
+_LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def read_dataset(
         cases,
         [_structure(number, name) for number, name in enumerate(names, start=1)],
         values,
-        list(facts.channels) or ["image"],
+        _channels(folder, facts.channels),
         facts.modality,
         ignored[0] if ignored else facts.ignore,
         {} if labels else _regions(facts.regions, values),
@@ -144,17 +149,34 @@ def _numbered(folder: Path, named: Mapping[int, str]) -> tuple[list[str], dict[i
     return names, {} if all(value == number for value, number in values.items()) else values
 
 
-def _check_names(folder: Path, names: Sequence[str]) -> None:
-    """Refuse names that nobody could tell apart, or that are none."""
+def _check_names(folder: Path, names: Sequence[str], what: str = "structure") -> None:
+    """Refuse names that nobody could tell apart, that no file can have, or that MONAI would take for an instruction."""
     seen: dict[str, str] = {}
     for name in names:
+        way = "rename it in dataset.json, the segments or the files" + (
+            ", or say --labels, such as 1=liver." if what == "structure" else "."
+        )
         if not name.strip():
-            raise InputError(f"{folder}: one of its structures has an empty name; give --labels, such as 1=liver.")
+            raise InputError(f"{folder}: one {what} has an empty name: {way}")
+        if _UNUSABLE.search(name) or len(name) > _LONGEST:
+            raise InputError(
+                f"{folder}: the {what} {name[:_LONGEST]!r} has a name that no file can have: {way} At most {_LONGEST} "
+                "signs, none of them a slash, nor $, @ or % in front."
+            )
         if (same := seen.setdefault(name.strip().casefold(), name)) != name:
             raise InputError(
                 f"{folder}: the names '{same}' and '{name}' are alike but for capitals or blanks: give both values one "
                 "name where they are one structure, else another one, in dataset.json or with --labels."
             )
+
+
+def _channels(folder: Path, names: Sequence[str]) -> list[str]:
+    """Names of the channels; where nnU-Net's say how each is scaled and so are the same, with their number."""
+    named = [name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names, start=1)] or [
+        "image"
+    ]
+    _check_names(folder, named, "channel")
+    return named
 
 
 def _check_folders(cases: Sequence[Case], names: Sequence[str]) -> None:

@@ -187,7 +187,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
             promised = math.prod(shape) * dtype.itemsize
             if promised > path.stat().st_size * _DEFLATE_LIMIT:
                 raise InputError(
-                    f"{path}: its header promises {promised / 1e9:.0f} GB of voxels, more than the file can hold: "
+                    f"{path}: its header promises {promised / 1e6:,.0f} MB of voxels, more than the file can hold: "
                     "copy or export it again."
                 )
             array = np.asanyarray(ArrayProxy(file.fobj, header), dtype=np.float32)

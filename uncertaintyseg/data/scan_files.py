@@ -27,6 +27,8 @@ def scan_files(path: str | os.PathLike[str]) -> list[Path]:
         InputError: There is no such file, or a header names its voxels in a way that is not one file beside it.
     """
     path = Path(path)
+    if path.exists() and not os.access(path, os.R_OK):
+        raise InputError(f"{path}: you have no permission to read it; ask its owner, or change it (chmod).")
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     if not path.is_file():

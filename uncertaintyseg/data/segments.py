@@ -6,6 +6,7 @@ and clients of MONAI Label send one along. Where there are no names, numbers are
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def segments_in(path: Path) -> list[Segment]:
         InputError: It has segments, but too many, or does not say which voxels they are.
     """
     name = path.name.lower()
-    if not path.is_file():  # reading its voxels will say so; opening a named pipe would wait for ever
+    if not (path.is_file() and os.access(path, os.R_OK)):  # reading its voxels will say so; a named pipe would wait
         return []
     if name.endswith((".nii", ".nii.gz")):
         return _in_table(path)

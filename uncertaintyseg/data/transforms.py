@@ -62,7 +62,7 @@ class NormaliseChannelsd(MapTransform):
         image = data["image"]
         scaled = [scale(image[number : number + 1]) for number, scale in enumerate(self.channels)]
         found = torch.cat([torch.as_tensor(channel).as_subclass(torch.Tensor) for channel in scaled])
-        data["image"] = MetaTensor(found, affine=image.affine, meta=image.meta) if hasattr(image, "meta") else found
+        data["image"] = MetaTensor(found, meta=image.meta) if hasattr(image, "meta") else found  # with its affine
         return data
 
 

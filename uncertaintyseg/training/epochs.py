@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -82,6 +83,8 @@ def run_epochs(
         checkpoint: file that is written after each epoch.
         progress: called with a line of text and the fraction done.
     """
+    for engine in (trainer, evaluator):  # what ends one is raised, and told once
+        engine.logger.setLevel(logging.CRITICAL)
     schedule = Schedule(trainer, trainer.optimizer, recipe)
     names = [label.name for label in keeper.bundle.labels]
     history, running = History(keeper.bundle.folder, names, keeper.measure), _Running(trainer, keeper, recipe, progress)

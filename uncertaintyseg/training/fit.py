@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -194,9 +195,15 @@ def _copied(bundle: Bundle, output: Path) -> Bundle:
             ignored = shutil.ignore_patterns(
                 WEIGHTS.parent.name, UNFINISHED.name, CALIBRATION.name, SHIFT.name, TABLE.name, CURVES.name, "versions"
             )
-            shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True)
+            # Contents alone: a model may come from a place where nobody may write.
+            shutil.copytree(bundle.folder, folder, ignore=ignored, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            for place in (folder, *folder.rglob("*")):
+                if place.is_dir():
+                    place.chmod(place.stat().st_mode | stat.S_IRWXU)
         except OSError as error:
             raise InputError(f"cannot write to {folder} ({error.strerror}): choose another output folder.") from error
+    elif not os.access(folder, os.W_OK | os.X_OK):  # not after the first epoch
+        raise InputError(f"cannot write to {folder} (no permission): choose another output folder.")
     return Bundle.load(folder)
 
 

@@ -45,10 +45,13 @@ def find_layout(folder: str | os.PathLike[str]) -> tuple[Layout, list[Case]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Expected {_EXPECTED}.")
-    for layout in LAYOUTS:
-        if cases := layout.find(folder):
-            _check_capitals(cases)
-            return layout, sorted(cases, key=lambda case: case.id)
+    try:
+        found = next(((layout, cases) for layout in LAYOUTS if (cases := layout.find(folder))), None)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be listed ({error.strerror}).") from error
+    if found:
+        _check_capitals(found[1])
+        return found[0], sorted(found[1], key=lambda case: case.id)
     raise InputError(f"{folder}: no scans in a known layout. Expected {_EXPECTED}.")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -126,6 +129,11 @@ def test_the_real_hippocampus_is_read():
         ({1: "a", 70_000: "b"}, "70000=b: structures have voxel values from 1 to 65535"),
         ({1: "a", 0: "b"}, "0=b: structures have voxel values from 1"),
         ({1: " ", 5: "b"}, "empty name"),
+        ({1: "../../elsewhere", 5: "b"}, "'../../elsewhere' has a name that no file can have"),
+        ({1: "$print(1)", 5: "b"}, "has a name that no file can have"),
+        ({1: "%/etc/hosts::x", 5: "b"}, "has a name that no file can have"),
+        ({1: "x" * 300, 5: "b"}, "has a name that no file can have"),
+        ({1: "a\nb", 5: "b"}, "has a name that no file can have"),
         ({1: "Liver", 5: "liver"}, "'Liver' and 'liver' are alike but for capitals"),
     ],
 )
@@ -142,3 +150,36 @@ def test_a_label_that_cannot_be_read_hides_nothing_of_the_others(numbers):
         (numbers / f"labels/{name}.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"labels/a\.nii\.gz: not a readable NIfTI"):
         read_dataset(numbers)
+
+
+@pytest.mark.parametrize("names", [{"0": "$exit()"}, {"0": "@device"}, {"0": "../T1"}, {"0": " "}])
+def test_channels_that_monai_would_run_are_refused(numbers, names):
+    (numbers / "dataset.json").write_text(json.dumps({"labels": {"a": 1, "b": 5}, "channel_names": names}))
+    with pytest.raises(InputError, match=r"channel.* name.*rename it in dataset\.json"):
+        read_dataset(numbers)
+
+
+def test_names_in_any_script_are_kept(numbers):
+    dataset = read_dataset(numbers, labels={1: "leber, links (alt)", 5: "\u809d\u810f"})
+    assert [label.name for label in dataset.labels] == ["leber, links (alt)", "\u809d\u810f"]
+
+
+def test_channels_of_one_name_get_a_number(tmp_path):
+    for case in "ab":
+        for channel in range(3):
+            write_scan(tmp_path / f"imagesTr/{case}_{channel:04d}.nii.gz", channel)
+        write(tmp_path / f"labelsTr/{case}.nii.gz")
+    said = {"labels": {"background": 0, "a": 1}, "channel_names": {"0": "zscore", "1": "T2", "2": "zscore"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(said))
+    assert read_dataset(tmp_path).channels == ["zscore 1", "T2", "zscore 3"]
+
+
+def test_a_folder_that_may_not_be_listed_is_named(numbers):
+    (numbers / "labels").chmod(0)
+    try:
+        if os.access(numbers / "labels", os.R_OK):
+            pytest.skip("root may read everything")
+        with pytest.raises(InputError, match=r"labels: cannot be listed \(Permission denied\)"):
+            read_dataset(numbers)
+    finally:
+        (numbers / "labels").chmod(0o755)

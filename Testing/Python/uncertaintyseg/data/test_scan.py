@@ -165,7 +165,7 @@ def test_a_header_that_promises_more_voxels_than_the_file_can_hold_is_refused_be
     header.set_data_dtype(np.float32)
     header["vox_offset"] = 352
     path.write_bytes(gzip.compress(header.binaryblock + bytes(4096)))
-    with pytest.raises(InputError, match=r"bomb.nii.gz: its header promises 108 GB"):
+    with pytest.raises(InputError, match=r"bomb.nii.gz: its header promises 108,000 MB"):
         read_scan(path)
 
 

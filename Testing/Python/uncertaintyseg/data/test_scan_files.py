@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.scan_files import scan_files
+from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.errors import InputError
 
 VOXELS = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
@@ -96,3 +99,13 @@ def test_a_pair_of_header_and_image_is_refused(folder):
         (folder / name).touch()
         with pytest.raises(InputError, match=rf"{name}: two files.*\.nii\.gz"):
             read_scan(folder / name)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / "scan.nrrd"))
+    (tmp_path / "scan.nrrd").chmod(0)
+    if os.access(tmp_path / "scan.nrrd", os.R_OK):
+        pytest.skip("root may read everything")
+    assert segments_in(tmp_path / "scan.nrrd") == []
+    with pytest.raises(InputError, match=r"scan\.nrrd: you have no permission to read it"):
+        read_scan(tmp_path / "scan.nrrd")
