@@ -33,7 +33,8 @@ def inspect(
     smallest: Annotated[float, typer.Option(min=0, help="Drop pieces below this volume in mL first.")] = 0.0,
     largest: Annotated[bool, typer.Option("--largest", help="Keep only each structure's largest piece first.")] = False,
     ignore: Annotated[
-        int | None, typer.Option(help="Id in the reference of voxels without a verdict: nothing is compared there.")
+        int | None,
+        typer.Option(help="Id in the reference of voxels without a verdict, compared nowhere; by default the model's."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -200,7 +200,13 @@ def _page(path: Path, fingerprint: Fingerprint, made: Plan, made_in: Path, progr
     progress("the page", 1.0)  # type: ignore[operator]
     from uncertaintyseg.planning.page import write_page
 
-    write_page(path, fingerprint, made, models=made_in)
+    try:
+        write_page(path, fingerprint, made, models=made_in)
+    except InputError as error:
+        model = made_in / f"{made.task}_deterministic"
+        raise type(error)(
+            f"{error} Only this page is missing: the model in {model} is whole, and can be trained."
+        ) from error
     return path
 
 

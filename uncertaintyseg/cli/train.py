@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,6 +28,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
 if TYPE_CHECKING:
+    from uncertaintyseg.data.layouts import Case
     from uncertaintyseg.training.volume_matching import VolumeMatch
 
 _SHOWN = 10
@@ -123,6 +124,7 @@ def train(
         told: list[str] = []
         parts = split or keep_split(data, cases, tell=told.append)
         training, validation = training_parts(cases, parts)
+        told += _shared(training, validation) if split else []
         warn_of_left_out(data, [case.id for case in cases if case.label is None])
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
@@ -172,6 +174,15 @@ def train(
         console.print(escape(report.held.sentence), highlight=False, soft_wrap=True)
     curves = " (curves.png and history.csv show how it went)" if report.epochs else ""
     console.print(f"The model is in {report.bundle.folder}{curves}; use it with --models {output}.")
+
+
+def _shared(training: Sequence[Case], validation: Sequence[Case]) -> list[str]:
+    """A warning where somebody's own split has scans of a subject on both sides."""
+    from uncertaintyseg.data.splitting import shared_subjects
+
+    found = shared_subjects({"train": [case.id for case in training], "validation": [case.id for case in validation]})
+    text = "are learnt from and validated on: the scores look better than they are."
+    return [f"Cases of {name} {text}" for name in found[:1]]
 
 
 def _dice_text(by_structure: dict[str, float | None]) -> str:

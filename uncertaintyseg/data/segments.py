@@ -37,6 +37,10 @@ _MAX_NUMBER = np.iinfo(np.uint16).max - 1
 _MOST_SEGMENTS = 2000  # a table of everything that FreeSurfer knows has some 1800
 _SAME_GRID_TOLERANCE = 0.05  # voxels
 _SLAB_VOXELS = 2**21
+_NO_VERDICT = (
+    " Without a segment 'ignore' its voxels are background: where nobody has looked is told by 'verified' instead, the "
+    "boxes that were looked at (docs/review.md)."
+)
 
 
 class Segment(NamedTuple):
@@ -303,6 +307,7 @@ def _check_all_count(seen: np.ndarray, segments: Sequence[Segment], classes: Map
         raise InputError(
             f"segment {', '.join(repr(name) for name in unknown[:5])} is none of the model's structures, or might be "
             "two of them. Rename it, or remove it."
+            + (_NO_VERDICT if any(name.casefold() == "ignore" for name in unknown) else "")
         )
     for segment in segments:
         seen[segment.layer, segment.value] = False

@@ -156,8 +156,19 @@ def keep_split(
     for part in ("train", "validation"):
         if not found[part]:
             raise InputError(f"{path}: its part {part} has no labelled case left in {folder}: mend or delete the file.")
-    tell(f"{', '.join(f'{len(found[part])} {part}' for part in SPLIT_NAMES)}, by subject ({path}).")
+    shared = shared_subjects(found)
+    how = f"though cases of {shared[0]} are in several of them" if shared else "by subject"
+    tell(f"{', '.join(f'{len(found[part])} {part}' for part in SPLIT_NAMES)}, {how} ({path}).")
     return found
+
+
+def shared_subjects(parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Subjects with cases in several parts, sorted: what is measured on theirs looks better than it is."""
+    held: dict[str, set[str]] = {}
+    for part, ids in parts.items():
+        for case_id in ids:
+            held.setdefault(subject_of(case_id), set()).add(part)
+    return sorted(subject for subject, where in held.items() if len(where) > 1)
 
 
 def planned_split(folder: str | os.PathLike[str], case_ids: Iterable[str]) -> Parts:

@@ -137,6 +137,7 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         code_version=__version__,
         numbers=NUMBERS,
         values=bundle.uncertainty.values or {},
+        ignore=bundle.uncertainty.ignore,
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )

@@ -28,6 +28,7 @@ from uncertaintyseg.wire import Structure
 class _Made(BaseModel):
     channels: dict[str, str] = Field(default_factory=dict)
     values: dict[int, int] = Field(default_factory=dict)
+    ignore: int | None = None
 
 
 class _Report(BaseModel):
@@ -127,7 +128,7 @@ def inspect(
         closing_mm: with the next two, cleans the label first (`data.cleanup`); off by default.
         smallest_ml: see there.
         largest_only: see there.
-        ignore: id in the reference of voxels without a verdict, where nothing is compared.
+        ignore: id in the reference of voxels without a verdict, where nothing is compared; by default the model's.
 
     Raises:
         InputError: for a folder that holds no prediction, damaged files, or a reference that does not fit.
@@ -144,7 +145,7 @@ def inspect(
     truth = judged = None
     if reference is not None:
         drawn = Case("", folder, Path(reference))
-        meaning = {"ignore": ignore, "values": report.provenance.values}
+        meaning = {"ignore": report.provenance.ignore if ignore is None else ignore, "values": report.provenance.values}
         truth = read_case_label(drawn, {n.name: n.id for n in structures}, like=predicted, **meaning)[0].numpy()
         judged = truth != IGNORED
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -15,6 +17,7 @@ from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
 
+from uncertaintyseg.errors import StorageError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.deep import DeepLoss
@@ -114,13 +117,7 @@ def run_epochs(
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def save() -> None:
-        checkpoint.parent.mkdir(exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({name: part.state_dict() for name, part in saved.items()}, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave an empty checkpoint
-        os.replace(partial, checkpoint)
+        save_checkpoint(checkpoint, {name: part.state_dict() for name, part in saved.items()})
         history.write()
         history.draw()
 
@@ -133,6 +130,30 @@ def run_epochs(
             trainer.terminate()
 
     trainer.run()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write what a fit goes on from, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written; the one that was there stays.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave an empty checkpoint
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch makes one of the second kind of a disk that is full
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
+        raise StorageError(
+            f"{path}: what the training would go on from cannot be written ({reason}). Make room: the same command "
+            "then goes on from the last epoch that was kept."
+        ) from error
 
 
 class _Running:

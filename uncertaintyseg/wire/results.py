@@ -141,6 +141,7 @@ class Provenance(Message):
         description="Class id by number in the label files of the data set that the model was made for, where that is "
         "not the same.",
     )
+    ignore: int | None = Field(None, description="Number in these files that means that nobody said what is there.")
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

@@ -194,3 +194,25 @@ def test_a_reference_is_read_by_the_numbers_of_the_models_data_set(command, save
         "value 2, which is none of 0, 1, 7"
         in command("inspect", tmp_path / "prediction", "--reference", reference).message
     )
+
+
+def test_where_a_reference_gives_no_verdict_nothing_is_compared(command, scan, reference, tmp_path):
+    """By the number that the model's data set has for it, as by --ignore."""
+    bundle = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models"))
+    metadata = json.loads((bundle.folder / METADATA).read_text(encoding="utf-8"))
+    Predictor(Bundle.load(bundle.folder)).predict(scan).save(tmp_path / "plain")
+    metadata["uncertainty"]["ignore"] = 9
+    (bundle.folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+    Predictor(Bundle.load(bundle.folder)).predict(scan).save(tmp_path / "told")
+    drawn = values(reference).astype(np.uint8)
+    drawn[: drawn.shape[0] // 2] = 9
+    write_volume(tmp_path / "partial.nii.gz", drawn, nib.load(reference).affine)
+    told = command("inspect", tmp_path / "told", "--reference", tmp_path / "partial.nii.gz", "--json").json
+    asked = command(
+        "inspect", tmp_path / "plain", "--reference", tmp_path / "partial.nii.gz", "--ignore", 9, "--json"
+    ).json
+    assert told["structures"] == asked["structures"]
+    assert (
+        "unknown class id 9"
+        in command("inspect", tmp_path / "plain", "--reference", tmp_path / "partial.nii.gz").message
+    )

@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import tiny
+from Testing.Python.uncertaintyseg.planning import small_cases
+from uncertaintyseg.cli.plan import _page
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.fingerprint import take_fingerprint
+from uncertaintyseg.planning.plan import make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +93,10 @@ def test_a_bad_case_is_named_and_may_be_left_out(command, tmp_path):
     ended = command(*plan, "--skip-bad", "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["cases"] == 3
+
+
+def test_a_page_that_cannot_be_written_leaves_a_model_that_is_whole_and_says_so(tmp_path):
+    fingerprint = take_fingerprint(small_cases.make(tmp_path / "data"), cache=None, workers=0)
+    made = make_plan(fingerprint, "gland", hours=1)
+    with pytest.raises(InputError, match=r"cannot be written.*Only this page is missing.*gland_deterministic is whole"):
+        _page(tmp_path / "data", fingerprint, made, tmp_path / "runs", lambda text, fraction: None)

@@ -197,6 +197,7 @@ def test_a_grid_between_the_voxels_is_refused(case, scan, moved):
 
 @pytest.mark.parametrize(("segments", "message"), [
     ([Segment("anterior", 1), Segment("tumour", 2)], "segment 'tumour' is none of the model's structures"),
+    ([Segment("anterior", 1), Segment("Ignore", 2)], r"segment 'Ignore' is none.*is told by 'verified'"),
     ([Segment("anterior", 1)], "voxels of 2 belong to no segment"),
     ([Segment("anterior", 1), Segment("posterior", 1)], "'anterior' and 'posterior' have the same number"),
     ([Segment("anterior", 1), Segment("Anterior ", 2)], "segment 'Anterior' is none"),

@@ -20,6 +20,7 @@ from uncertaintyseg.data.splitting import (
     make_split,
     planned_split,
     read_split,
+    shared_subjects,
     subject_of,
     training_parts,
 )
@@ -192,3 +193,12 @@ def test_small_sets_validate_on_the_same_cases_as_before_there_were_splits():
     parts = make_split(case.id for case in cases)
     training, validation = training_parts(cases, None)
     assert ([c.id for c in training], [c.id for c in validation]) == (parts["train"], parts["validation"])
+
+
+def test_subjects_in_several_parts_are_told(tmp_path):
+    frames = [Case(f"patient1_frame{n}", tmp_path / "a", tmp_path / "b") for n in range(3)]
+    told = []
+    parts = keep_split(tmp_path, frames, tell=told.append)
+    assert shared_subjects(parts) == ["patient1"]
+    assert "though cases of patient1 are in several of them" in told[-1]
+    assert shared_subjects({"train": ["p1_visit1", "p2"], "validation": ["p3", "p4_visit1"]}) == []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
+import torch
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, StorageError
 from uncertaintyseg.inference.bundle import TRAINING, WEIGHTS, Bundle
+from uncertaintyseg.training.epochs import save_checkpoint
 from uncertaintyseg.training.fit import fit
 from uncertaintyseg.training.recipe import Recipe
 
@@ -54,3 +57,13 @@ def test_what_ends_a_fit_is_told_once(model, windows, caplog):
     with pytest.raises(InputError, match="cannot be written"):
         fitted(model, read_cases(windows), model.folder.parent)
     assert "terminating" not in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_is_full_costs_the_epoch_and_not_what_was_kept_before(tmp_path):
+    save_checkpoint(tmp_path / "fit.pt", {"epoch": torch.tensor(1)})
+    (tmp_path / "fit.partial").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"fit\.pt: .*cannot be written.*Make room: the same command then goes on"):
+        save_checkpoint(tmp_path / "fit.pt", {"epoch": torch.zeros(100_000)})
+    assert torch.load(tmp_path / "fit.pt") == {"epoch": torch.tensor(1)}
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.pt"]
