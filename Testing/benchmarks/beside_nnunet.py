@@ -35,7 +35,6 @@ SIDES: dict[str, dict[str, Any]] = {
         "clip": 12.0,
         "foreground": 0.33,
         "deep_supervision": True,
-        "objective": "cross_entropy",
     },
 }
 """Who trains, and what ours changes in its recipe."""

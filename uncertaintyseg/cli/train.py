@@ -67,8 +67,7 @@ def train(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="expected_ce, marginal_nll, cross_entropy, ssn_joint, ssn_joint_marginal, hybrid; by default the "
-            "head's own."
+            help="expected_ce, marginal_nll, ssn_joint, ssn_joint_marginal, hybrid; by default the head's own."
         ),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,

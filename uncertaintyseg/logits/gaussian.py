@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.logits import closed_form, quadrature
@@ -153,6 +154,8 @@ class GaussianLogits:
         Args:
             target: class indices `[B, *spatial]`.
         """
+        if self.covariance is None:
+            return self._cross_entropy(target)
         if self.mean.shape[1] <= 2:
             delta, variance = self.difference()
             t = target.flatten(1)
@@ -168,6 +171,8 @@ class GaussianLogits:
         Args:
             target: class indices `[B, *spatial]`.
         """
+        if self.covariance is None:
+            return self._cross_entropy(target)
         if self.mean.shape[1] <= 2:
             delta, variance = self.difference()
             sign = target.flatten(1) * 2 - 1
@@ -176,12 +181,17 @@ class GaussianLogits:
         log_p = quadrature.log_expected_softmax(delta, cholesky, TRAINING_NODES)
         return -log_p.gather(0, chosen)[0].reshape(target.shape)
 
+    def _cross_entropy(self, target: Tensor) -> Tensor:
+        """Both likelihoods of a point mass, in memory ~ C: nodes over differences of classes would take ~ C^2."""
+        if self.mean.shape[1] > 1:
+            return functional.cross_entropy(self.mean, target, reduction="none")
+        return functional.binary_cross_entropy_with_logits(
+            self.mean[:, 0], target.to(self.mean.dtype), reduction="none"
+        )
+
     def _relative_to_class_0(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean = self.mean.flatten(2).transpose(0, 1).flatten(1)
-        if self.covariance is None:
-            marginal = Marginal(torch.zeros_like(mean), None)
-        else:
-            marginal = _voxels_last(self.covariance.marginal())
+        marginal = _voxels_last(self.covariance.marginal())
         reference = torch.zeros(mean.shape[1], dtype=torch.long, device=mean.device)
         return *quadrature.differences(mean, marginal, reference), target.reshape(1, -1)
 

@@ -247,7 +247,6 @@ def _training(plan: Plan) -> dict[str, Any]:
             "deep_supervision": plan.deep_supervision,
             "patience": plan.epochs,
             "learning_rate": plan.learning_rate,
-            "objective": "cross_entropy",
             "clip": 12.0,
             "seed": plan.seed,
         },

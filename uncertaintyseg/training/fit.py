@@ -32,7 +32,7 @@ from uncertaintyseg.training.deep import supervised
 from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
 from uncertaintyseg.training.history import CURVES, TABLE
 from uncertaintyseg.training.loading import read_labelled, training_loader
-from uncertaintyseg.training.objectives import HeadLoss, check_objective
+from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.sampling import checked_weights, class_weights
@@ -288,7 +288,6 @@ def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> Head
     classes = network.head.classes
     weights = recipe.class_weights and checked_weights(recipe.class_weights, classes)
     objective = recipe.objective or network.head.objective
-    check_objective(objective, network.head)
     if objective == "hybrid" and weights is None:
         weights = class_weights((case["label"] for case in cases), classes)
     generator = torch.Generator(next(network.parameters()).device).manual_seed(recipe.seed)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from uncertaintyseg.data.case_labels import IGNORED
-from uncertaintyseg.errors import BundleError, InputError
-from uncertaintyseg.heads import Head, HeadOutput
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.training.region_losses import DiceKind, make_dice, relative_volume_error, weighted_dice
 
@@ -78,15 +78,6 @@ def sampled_marginal_nll(
     return _mean(-(draws.logsumexp(0) - math.log(samples)), target)
 
 
-def cross_entropy(distribution: GaussianLogits, target: Tensor) -> Tensor:
-    """Mean over voxels of the mean logits' cross-entropy, for networks without a distribution: in time and memory ~ C.
-
-    Without a covariance all likelihoods above are this number, yet they get to it by way of the C - 1 differences to
-    the true class and nodes over them: memory ~ C^2, which many structures have not.
-    """
-    return _mean(_cross_entropy(distribution.mean, target), target)
-
-
 def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma: float = 2.0) -> Tensor:
     """0.4 cross-entropy + 0.2 focal loss of E[p], means over voxels: the hybrid loss without its Dice (METHODS 6).
 
@@ -132,24 +123,10 @@ OBJECTIVES: dict[tuple[str, Estimator], Callable[..., Tensor]] = {
     ("expected_ce", "mc"): sampled_cross_entropy,
     ("marginal_nll", "closed_form"): marginal_nll,
     ("marginal_nll", "mc"): sampled_marginal_nll,
-    ("cross_entropy", "closed_form"): cross_entropy,
     ("hybrid", "closed_form"): cross_entropy_and_focal,
     ("ssn_joint", "mc"): ssn_joint,
     ("ssn_joint_marginal", "mc"): ssn_joint_marginal,
 }
-
-
-def check_objective(objective: str, head: Head) -> None:
-    """Refuse to train noise with an objective that does not see it.
-
-    Raises:
-        BundleError: for the cross-entropy of the mean, and a head with noise on its logits.
-    """
-    if objective == "cross_entropy" and head.stochastic and head.direct:
-        raise BundleError(
-            f"the objective 'cross_entropy' is of the mean alone, so the head '{head.name}' would learn no variance: "
-            f"choose {head.objective}, or leave the objective out."
-        )
 
 
 class HeadLoss:
@@ -162,7 +139,7 @@ class HeadLoss:
     sum_c w_c over all classes, the background included, with e = 1e-6 (METHODS 6).
 
     Args:
-        objective: "expected_ce", "marginal_nll", "cross_entropy", "hybrid", "ssn_joint" or "ssn_joint_marginal".
+        objective: "expected_ce", "marginal_nll", "hybrid", "ssn_joint" or "ssn_joint_marginal".
         estimator: "closed_form" where one exists, "mc" for samples; None picks the first that there is.
         dice_weight: weight of the Dice term.
         samples: draws of an "mc" estimator; None keeps the objective's own number.

@@ -89,7 +89,7 @@ from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.objectives import HeadLoss
 torch.set_num_threads(1)
 network = Segmenter(DynUNetBackbone(filters=(8, 16, 32, 64)), "deterministic", 3).train()
-optimizer, loss = torch.optim.AdamW(network.parameters()), HeadLoss("cross_entropy")
+optimizer, loss = torch.optim.AdamW(network.parameters()), HeadLoss("marginal_nll")
 def peak():  # getrusage's begins with that of the process that started this one
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 before = peak()

@@ -59,7 +59,7 @@ def test_the_loss_weighs_each_stage_half_as_much_as_the_finer_one():
     torch.manual_seed(0)
     network = Segmenter(DynUNetBackbone(filters=(4, 6, 8, 10, 12)), "deterministic", 3)
     crop = (32, 32, 32)
-    deep, loss = DeeplySupervised(network, crop), HeadLoss("cross_entropy")
+    deep, loss = DeeplySupervised(network, crop), HeadLoss("marginal_nll")
     target = torch.randint(0, 3, (2, 1, *crop))
     output = deep(torch.rand(2, 1, *crop))
     stages = [loss(output.output, target)]

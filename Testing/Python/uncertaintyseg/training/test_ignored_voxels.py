@@ -68,10 +68,10 @@ def test_a_loss_and_its_gradient_are_those_of_the_labelled_voxels_alone(objectiv
 def test_every_kind_of_dice_and_the_volume_are_sums_over_the_labelled_voxels(kind):
     mean, labels = logits(), target()
     known = labels[:, 0] != IGNORED
-    made = loss("cross_entropy", "closed_form", dice=kind, volume_weight=0.5)
+    made = loss("marginal_nll", "closed_form", dice=kind, volume_weight=0.5)
     found = made.parts(HeadOutput(GaussianLogits(mean)), labels)
     expected = made.parts(HeadOutput(GaussianLogits(in_a_row(mean, known))), in_a_row(labels, known))
-    assert found.keys() == {"cross_entropy", "dice", "volume"}
+    assert found.keys() == {"marginal_nll", "dice", "volume"}
     for name, value in found.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-6)
 

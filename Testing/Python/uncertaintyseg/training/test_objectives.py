@@ -188,11 +188,12 @@ def test_samples_may_be_asked_for_by_number():
         assert found.item() == pytest.approx(wanted.item())
 
 
-def test_cross_entropy_of_many_classes_is_that_of_torch_and_needs_no_nodes():
+@pytest.mark.parametrize("objective", ["marginal_nll", "expected_ce"])
+def test_a_point_mass_over_many_classes_has_the_cross_entropy_of_torch_and_needs_no_nodes(objective):
     """200 classes over a million numbers: differences and nodes would take gigabytes."""
     mean = torch.randn(1, 200, 16, 16, 16, generator=generator(1), requires_grad=True)
     truth = torch.randint(200, (1, 16, 16, 16), generator=generator(2))
-    loss = HeadLoss("cross_entropy", dice_weight=0.0)(HeadOutput(GaussianLogits(mean)), truth[:, None])
+    loss = HeadLoss(objective, "closed_form", dice_weight=0.0)(HeadOutput(GaussianLogits(mean)), truth[:, None])
     assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(mean, truth).item(), rel=1e-5)
     loss.backward()
     assert mean.grad.abs().sum() > 0
