@@ -167,7 +167,7 @@ def train(
     if report.shift:
         console.print(
             f"Against '{report.shift.base}' its label moves in {report.shift.voxels} voxels of the validation cases, "
-            f"{report.shift.percent:.2g} % of their foreground."
+            f"{report.shift.percent:.3g} % of their foreground."
         )
     if report.held:
         console.print(escape(report.held.sentence), highlight=False, soft_wrap=True)

@@ -71,3 +71,17 @@ def test_a_named_split_is_not_written_beside_the_data(command, models, data, tmp
     assert command("train", name, data, *where, *options).code == 0
     assert not (data / KEPT).exists()
     assert not (tmp_path / "runs" / name / SPLIT).exists()
+
+
+def test_a_named_split_with_a_subject_on_both_sides_is_told(command, models, data, tmp_path):
+    name, *where = models()
+    for number in range(3):
+        for folder in ("images", "labels"):
+            (data / folder / f"case_{number}.nii.gz").rename(data / folder / f"p1_visit{number}.nii.gz")
+    (tmp_path / "mine.json").write_text(
+        json.dumps({"train": ["p1_visit0", "p1_visit1"], "validation": ["p1_visit2"], "calibration": [], "test": []})
+    )
+    options = ["--epochs", 1, "--output", tmp_path / "runs", "--split", tmp_path / "mine.json"]
+    ended = command("train", name, data, *where, *options)
+    assert ended.code == 0, ended.err
+    assert "Cases of p1 are learnt from and validated on" in " ".join(ended.err.split())
