@@ -6,7 +6,8 @@
     python Testing/benchmarks/retrain.py cards --cache runs/results_anew
 
 Each model is done once: a run that was killed goes on where it was, inside a training too. Calibrations are made on the
-same cases, by the same map, as those that are there. `models/` stays as it is until `install`.
+same cases, by the same map, as those that are there. `models/` stays as it is until `install`. `--keep-weights` trains
+nothing: where the recipe is what it was, only windows, fitted heads and calibrations are made anew.
 """
 
 from __future__ import annotations
@@ -73,28 +74,44 @@ def source(name: str, output: Path, changes: dict[str, Any]) -> Bundle:
     return Bundle.load(folder)
 
 
+def kept(bundle: Bundle, output: Path) -> dict[str, Any] | None:
+    """Give a model the weights that are shipped; None for a head that is solved for, which windows change."""
+    if bundle.network(weights=False).head.fitted:
+        return None
+    folder = shutil.copytree(bundle.folder, output / bundle.name, dirs_exist_ok=True)
+    (folder / WEIGHTS).parent.mkdir(exist_ok=True)
+    shutil.copy(SHIPPED / bundle.name / WEIGHTS, folder / WEIGHTS)
+    return {"weights": "kept"}
+
+
+def trained(bundle: Bundle, parts: dict[str, list[Case]], options: argparse.Namespace) -> dict[str, Any]:
+    """Train a model and say how it went."""
+    recipe = Recipe.load(bundle, epochs=options.epochs)
+    found = fit(bundle, parts["train"], parts["validation"], options.output, recipe=recipe, progress=told(bundle.name))
+    return {
+        "best_epoch": found.best_epoch,
+        "validation": found.validation,
+        "minutes": round(found.seconds / 60, 1),
+        "volumes": found.volumes.as_json() if found.volumes else None,
+    }
+
+
 def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], options: argparse.Namespace) -> None:
     """Train and calibrate one model, each only if it is not done."""
     done = options.output / "done" / f"{name}.json"
     report = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
     if not report:
         bundle = source(name, options.output, options.recipe)
-        recipe = Recipe.load(bundle, epochs=options.epochs)
-        found = fit(bundle, parts["train"], parts["validation"], options.output, recipe=recipe, progress=told(name))
-        report = {
-            "best_epoch": found.best_epoch,
-            "validation": found.validation,
-            "minutes": round(found.seconds / 60, 1),
-        }
-        report["volumes"] = found.volumes.as_json() if found.volumes else None
+        report = kept(bundle, options.output) if options.keep_weights else None
+        report = report or trained(bundle, parts, options)
         done.parent.mkdir(parents=True, exist_ok=True)
         done.write_text(json.dumps(report, indent=1), encoding="utf-8")
         console.print(f"{name}: {report}")
-    trained = Bundle.load(options.output / name)
-    if not (trained.folder / CALIBRATION).is_file():
+    bundle = Bundle.load(options.output / name)
+    if not (bundle.folder / CALIBRATION).is_file():
         old = json.loads((SHIPPED / name / CALIBRATION).read_text(encoding="utf-8"))
-        found = calibrate(Predictor(trained), calibration, told(name), data=old["data"], by=old["measure"])
-        write_calibration(trained, found)
+        found = calibrate(Predictor(bundle), calibration, told(name), data=old["data"], by=old["measure"])
+        write_calibration(bundle, found)
         console.print(f"{name}: calibrated on {len(calibration)} cases")
 
 
@@ -166,6 +183,7 @@ def main() -> None:
     parser.add_argument(
         "--recipe", type=json.loads, default={}, help="of backbones, such as '{\"match_volumes\": true}'"
     )
+    parser.add_argument("--keep-weights", action="store_true", help="anew only what windows change")
     parser.add_argument("--output", type=Path, default=Path("runs/retrained"))
     parser.add_argument("--cache", type=Path, default=Path("runs/results_anew"), help="of results.py, for the cards")
     parser.add_argument("--threads", type=int, default=2)
