@@ -20,6 +20,9 @@ MEASURES = (
     "error_probability",
 )
 
+FUSED = "fused_uncertainty"
+"""Sum of w_i u_i over fused methods, in nats (`inference.passes.fused`)."""
+
 
 def predictive_entropy(probability: Tensor) -> Tensor:
     """H(E[p]) in nats, `[B, 1, *spatial]` from `[B, C, *spatial]`."""
@@ -77,7 +80,7 @@ def risk_maps(moments: Moments, class_names: Sequence[str]) -> dict[str, Tensor]
 
 def map_info(name: str, classes: int, source: Source) -> MapInfo:
     """Unit and range of a map of `classes` classes, background included."""
-    if name.endswith("entropy") or name == "mutual_information":
+    if name.endswith("entropy") or name in ("mutual_information", FUSED):
         return MapInfo(url=None, unit="nats", range=(0.0, math.log(classes)), source=source)
     top = {"variance": 0.5 * (1 - 1 / classes), "error_probability": 1 - 1 / classes}
     high = 0.25 if name.startswith("variance_") else top.get(name, 1.0)

@@ -87,11 +87,12 @@ def map_infos(
         notes: further ones, by name of the map.
         driven_by: the map that the error probability was read from.
     """
-    own = {} if method else head.extra_maps()
     source: Source = head.source
     if method:
         source = "total" if head.stochastic else PASSES[method].source
     classes = len(bundle.labels) + 1
+    own = PASSES[method].extra_maps(classes) if method else head.extra_maps()
+    own = {name: info.model_copy(update={"source": source}) if method else info for name, info in own.items()}
     found = {name: own.get(name) or map_info(name, classes, source) for name in names}
     notes = dict(notes)
     if without_variances:

@@ -56,7 +56,8 @@ def methods() -> dict[str, Method]:
     for name, passes in PASSES.items():
         options = _options(passes)
         count = passes.count(**options)
-        found[name] = Method(name, "passes", passes.paper, passes.summary, count, list(MEASURES), options)
+        maps = [*MEASURES, *passes.extra_maps(2)]
+        found[name] = Method(name, "passes", passes.paper, passes.summary, count, maps, options)
     return found
 
 

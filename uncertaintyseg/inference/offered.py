@@ -19,6 +19,7 @@ from uncertaintyseg.inference.passes.ranges import PASSES as MOST
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.thresholding import THRESHOLDS
+from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.wire import Method, RunOption
 
 _SAME_RESULT = ("reuse",)
@@ -135,7 +136,8 @@ def _suited(bundle: Bundle, method: Method, others: Iterable[Bundle]) -> Method:
     elif method.name == Fused.name and not _can_run(bundle, MCDropout.name, ()):
         options = [_less(option, MCDropout.name) if option.name == "components" else option for option in options]
     passes = PASSES[method.name].count(**_defaults()[method.name] | own) if own else method.passes
-    return method.model_copy(update={"passes": passes, "options": options})
+    maps = [] if bundle.uncertainty.parts else method.maps  # what parts say by themselves has no merge
+    return method.model_copy(update={"passes": passes, "options": options, "maps": maps})
 
 
 def _less(option: RunOption, choice: str) -> RunOption:
@@ -157,7 +159,8 @@ def _defaults() -> dict[str, dict[str, Any]]:
 def _method(name: str) -> Method:
     known = methods()[name]
     options = [made for option, default in known.options.items() if (made := _option(name, option, default))]
-    return Method(name=name, summary=known.summary, passes=known.passes, options=options)
+    own = [name for name in known.maps if name not in MEASURES]
+    return Method(name=name, summary=known.summary, passes=known.passes, options=options, maps=own)
 
 
 def _option(method: str, name: str, default: Any) -> RunOption | None:

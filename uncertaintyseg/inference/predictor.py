@@ -27,6 +27,7 @@ from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
 from uncertaintyseg.inference.methods import make_passes, options_of
+from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.spread import ShapeKeeper, Spread
@@ -52,7 +53,7 @@ from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
 from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.segmenter import Network
-from uncertaintyseg.wire import Label
+from uncertaintyseg.wire import Label, MapInfo
 
 CROPPED = "uncalibrated: only a region of the scan was looked at, and what is promised is of whole scans"
 _RECALIBRATED = 16
@@ -120,7 +121,14 @@ class Predictor:
     @property
     def drivers(self) -> tuple[str, ...]:
         """Maps of every run that rank voxels: any of them can drive regions, thresholds and promises."""
-        return (*MEASURES, *(() if self.method else self.network.head.extra_maps()))
+        return (*MEASURES, *self.own_maps)
+
+    @property
+    def own_maps(self) -> dict[str, MapInfo]:
+        """Maps of the method's own, or of the head's where there is none."""
+        if self.method:
+            return PASSES[self.method].extra_maps(len(self.bundle.labels) + 1)
+        return self.network.head.extra_maps()
 
     @property
     def calibration(self) -> tuple[Calibration | None, str | None]:
@@ -282,7 +290,7 @@ class Predictor:
 
     def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], asked: Asked) -> bool:
         """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
-        own = 0 if self.method else len(self.network.head.extra_maps())
+        own = len(self.own_maps)
         scalars = 4 * (len(MEASURES) + own + 1) + 2 + (12 if self.threshold else 0)
         boxes = len(labels) + len(average.variances)
         on_disk = (scalars + 4 * boxes) * scan[0].numel() > IN_MEMORY_BYTES
@@ -316,7 +324,7 @@ class Predictor:
             scan.shape[1:],
             features=features,
             kept=features if shapes else 0,
-            own=0 if self.method else len(head.extra_maps()),
+            own=len(self.own_maps),
             scalars=scalars,
             boxes=boxes,
             on_disk=on_disk,

@@ -27,6 +27,7 @@ class LogitEnsemble:
         passes: starts the stream anew; the same passes every time.
         count: of the passes.
         weighting: None counts all passes alike.
+        also: a figure of each pass, from its own moments, of which `beside` is the average by the same weights.
 
     Raises:
         InputError: for no passes; on reading, for passes of different shapes or weights that are not positive.
@@ -36,16 +37,25 @@ class LogitEnsemble:
     """Only what voxels have by themselves is kept, no shapes."""
 
     def __init__(
-        self, passes: Callable[[], Iterator[LogitDistribution]], count: int, weighting: Weighting | None = None
+        self,
+        passes: Callable[[], Iterator[LogitDistribution]],
+        count: int,
+        weighting: Weighting | None = None,
+        also: Callable[[Moments], Tensor] | None = None,
     ) -> None:
         if count < 1:
             raise InputError(f"'passes' is {count}: an ensemble needs at least 1.")
-        self.passes, self.count, self.weighting = passes, count, weighting
+        self.passes, self.count, self.weighting, self.also = passes, count, weighting, also
 
     @property
     def mean(self) -> Tensor:
         """Average of the passes' mean logits, `[B, C, *spatial]`."""
         return self._averages[1]
+
+    @property
+    def beside(self) -> Tensor | None:
+        """Average over the passes of what `also` says of each, `[B, k, *spatial]`; None without it."""
+        return self._averages[2]
 
     def moments(self) -> Moments:
         """Moments of the mixture at each voxel."""
@@ -65,13 +75,13 @@ class LogitEnsemble:
             yield from distribution.sample(times, generator)
 
     @cached_property
-    def _averages(self) -> tuple[Moments, Tensor]:
-        """Moments and mean logits, from one reading of the stream."""
+    def _averages(self) -> tuple[Moments, Tensor, Tensor | None]:
+        """Moments, mean logits and what `also` says, from one reading of the stream."""
         total: Tensor | float = 0.0
         sums: list[Tensor] = []
         for number, distribution in enumerate(self.passes(), start=1):
             moments = distribution.moments()
-            found = [moments.stacked(), distribution.mean]
+            found = [moments.stacked(), distribution.mean, *([self.also(moments)] if self.also else [])]
             if self.weighting is not None:
                 weight = self.weighting(moments)
                 found = [weight * value for value in found]
@@ -90,5 +100,5 @@ class LogitEnsemble:
                     average.add_(value)
         if isinstance(total, Tensor) and not bool(((total > 0) & total.isfinite()).all()):
             raise InputError("the weights of the passes are zero or not finite at some voxel: they must be positive.")
-        stack, mean = (value / total for value in sums)
-        return Moments.unstacked(stack), mean
+        stack, mean, *beside = (value / total for value in sums)
+        return Moments.unstacked(stack), mean, beside[0] if beside else None

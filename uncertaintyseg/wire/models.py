@@ -72,6 +72,7 @@ class Method(Message):
     summary: str = Field(description="What it does, in a line.")
     passes: int = Field(description="How often the network runs, with the options' defaults.")
     options: list[RunOption]
+    maps: list[str] = Field(default_factory=list, description="Those of its own, beside the ones of every run.")
 
 
 class Model(Message):

@@ -20,6 +20,7 @@ TITLES = {
     "error_probability": "Error probability",
     "anomaly": "Anomaly of the label",
     "reader_disagreement": "Disagreement of readers",
+    "fused_uncertainty": "Fused uncertainty",
     "ranking": "Learned ranking of errors",
     "calibration": "Learned calibration",
     "probe_variance": "Variance of the probes",

@@ -13,7 +13,7 @@ from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.inference.passes.ranges import PASSES, Range, check_ranges
 from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
 from uncertaintyseg.segmenter import Network
-from uncertaintyseg.wire import Source
+from uncertaintyseg.wire import MapInfo, Source
 
 
 class Passes(ABC):
@@ -46,6 +46,11 @@ class Passes(ABC):
     def count(cls, **options: Any) -> int:
         """How many passes the method takes with these options."""
         return int(options["passes"])
+
+    @classmethod
+    def extra_maps(cls, classes: int) -> dict[str, MapInfo]:  # noqa: ARG003 - for those that have some
+        """Maps of the method's own, beside those of every distribution; of C classes, background included."""
+        return {}
 
     @property
     def divisor(self) -> int | Sequence[int]:

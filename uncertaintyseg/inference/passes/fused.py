@@ -18,8 +18,10 @@ from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.noise import Noise
 from uncertaintyseg.inference.passes.ranges import SEED, Range, check_ranges
 from uncertaintyseg.inference.passes.tta import Augmented
-from uncertaintyseg.logits import LogitDistribution, LogitEnsemble
+from uncertaintyseg.logits import LogitDistribution, LogitEnsemble, Moments
+from uncertaintyseg.measures import FUSED, map_info, predictive_entropy
 from uncertaintyseg.segmenter import Network
+from uncertaintyseg.wire import MapInfo
 
 Component = Literal["mc_dropout", "dropout_injection", "tta", "noise"]
 COMPONENTS: dict[str, type[Passes]] = {kind.name: kind for kind in (MCDropout, DropoutInjection, Augmented, Noise)}
@@ -28,6 +30,10 @@ COMPONENTS: dict[str, type[Passes]] = {kind.name: kind for kind in (MCDropout, D
 
 class Fused(Passes):
     """Methods averaged by how sure each is at a voxel: their passes first among themselves, then one with the other.
+
+    The map `fused_uncertainty` is the sum of w_i u_i over the methods, u_i the entropy of a method's mean probability
+    in nats and w_i its weight, of which those of a voxel sum to 1 (METHODS 5.1, 5.2). Entropy being concave, it is
+    never above `predictive_entropy`, the entropy of the fused probability, which also counts what methods disagree on.
 
     Args:
         network: as the components need it.
@@ -78,6 +84,11 @@ class Fused(Passes):
         chosen = _options(options["components"], options.get("options") or {}, **shared)
         return sum(COMPONENTS[name].count(**own) for name, own in chosen.items())
 
+    @classmethod
+    def extra_maps(cls, classes: int) -> dict[str, MapInfo]:
+        """`fused_uncertainty`."""
+        return {FUSED: map_info(FUSED, classes, cls.source)}
+
     @property
     def divisor(self) -> int | Sequence[int]:
         """Window sizes must be multiples of this: of what every component needs."""
@@ -88,7 +99,30 @@ class Fused(Passes):
         return self._ensemble.run(image)
 
     def __call__(self, image: Tensor) -> HeadOutput:
-        return HeadOutput(LogitEnsemble(lambda: self.run(image), len(self.methods), self._weigh))
+        fused = LogitEnsemble(lambda: self.run(image), len(self.methods), self._weigh, also=_entropy)
+        return HeadOutput(fused, maps=_Later(FUSED, fused))
+
+
+class _Later(Mapping[str, Tensor]):
+    """The map of a stream that is read when somebody asks for it, and then only once."""
+
+    def __init__(self, name: str, fused: LogitEnsemble) -> None:
+        self._name, self._fused = name, fused
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name != self._name:
+            raise KeyError(name)
+        return self._fused.beside
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._name,))
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _entropy(moments: Moments) -> Tensor:
+    return predictive_entropy(moments.probability)
 
 
 def _options(

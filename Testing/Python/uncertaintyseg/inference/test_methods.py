@@ -145,6 +145,20 @@ def test_members_of_an_ensemble_must_see_the_same(tmp_path):
         predictor_for(one, "ensemble", [folder], options={"models": ["absent"]})
 
 
+def test_the_fused_map_is_one_of_every_prediction_and_is_ranked_with_the_others(tiny_bundle, scan):
+    options = {"components": ["tta", "noise"], "options": {"noise": {"passes": 2}, "tta": {"symmetries": [0]}}}
+    predictor = Predictor(tiny_bundle("low_rank", 3), method="fused", options=options)
+    found = predictor.predict(scan)
+    info, fused = found.map_info["fused_uncertainty"], np.asarray(found.maps["fused_uncertainty"])
+    assert (info.unit, info.source) == ("nats", "total")
+    assert info.range == (0, pytest.approx(np.log(3)))
+    assert fused.max() > 0
+    assert (fused <= np.asarray(found.maps["predictive_entropy"]) + 1e-5).all()
+    assert "fused_uncertainty" in predictor.drivers
+    assert "fused_uncertainty" in methods()["fused"].maps
+    assert "fused_uncertainty" not in methods()["tta"].maps
+
+
 def test_a_crf_and_a_threshold_change_the_label_and_are_recorded(tiny_bundle, scan, tmp_path):
     bundle = tiny_bundle("deterministic", 3)
     plain = Predictor(bundle).predict(scan)

@@ -102,6 +102,11 @@ def test_a_damaged_model_offers_nothing_and_takes_nothing_from_others(tiny_bundl
     assert names(bundle, [damaged]) == names(bundle)
 
 
+def test_maps_of_a_methods_own_are_listed_with_it(tiny_bundle):
+    own = {method.name: method.maps for method in offered_methods(tiny_bundle())}
+    assert own == {name: [] for name in own} | {"fused": ["fused_uncertainty"]}
+
+
 def test_draws_are_offered_where_a_head_has_whole_shapes():
     found = find_bundles()
     assert [option.name for option in run_options(found["hippocampus_low_rank"])][:2] == ["samples", "seed"]

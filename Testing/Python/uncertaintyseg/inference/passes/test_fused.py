@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,9 +41,28 @@ def test_it_is_the_fusion_of_what_each_method_says_alone(name, faithful):
     ]
     with torch.inference_mode():
         wanted = fuse((method(IMAGE).distribution.moments() for method in methods), weighting(name, faithful=faithful))
-        found = fused(IMAGE).distribution.moments()
+        output = fused(IMAGE)
+        found = output.distribution.moments()
     assert torch.allclose(found.stacked(), wanted.moments.stacked(), atol=1e-6)
+    assert list(output.maps) == list(Fused.extra_maps(3)) == ["fused_uncertainty"]
+    assert torch.allclose(output.maps["fused_uncertainty"], wanted.uncertainty, atol=1e-6)
     assert found.variance.max() > 1e-5
+
+
+def test_fused_uncertainty_is_the_weighted_sum_of_the_methods_own_entropies():
+    network = tiny_network()
+    methods = [Augmented(network, **FEW["tta"]), Noise(network, seed=5, **FEW["noise"])]
+    with torch.inference_mode():
+        p = np.stack([method(IMAGE).distribution.moments().probability.double().numpy() for method in methods])
+        fused = Fused(network, components=("tta", "noise"), options={n: FEW[n] for n in ("tta", "noise")}, seed=5)
+        found = fused(IMAGE).maps["fused_uncertainty"][:, 0].numpy()
+    u = -(p * np.log(p)).sum(2)  # nats, of each method
+    weights = 1 / (u / np.log(3) + 1e-3)
+    weights /= weights.sum(0)
+    assert np.allclose(found, (weights * u).sum(0), atol=1e-5)
+    together = (weights[:, :, None] * p).sum(0)
+    assert (found <= -(together * np.log(together)).sum(1) + 1e-5).all()
+    assert found.std() > 1e-3
 
 
 def test_it_counts_the_passes_of_its_components():
