@@ -71,6 +71,16 @@ def train(
         ),
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="closed_form or mc; by default the best there is.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Draws a step, for an objective by samples (mc); by default the recipe's.")
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="The backbone learns with its head, at a smaller learning rate.")
+    ] = False,
+    backbone_rate: Annotated[
+        float | None,
+        typer.Option(help="With --fine-tune: its learning rate as a share of the head's, 0.1 by default."),
+    ] = None,
     match_volumes: Annotated[
         bool | None,
         typer.Option(
@@ -99,7 +109,9 @@ def train(
 
     Example: uncertaintyseg train hippocampus_deterministic DATA --split msd_hippocampus, then
     uncertaintyseg train hippocampus_low_rank DATA --split msd_hippocampus, or any head on any model:
-    uncertaintyseg train hippocampus_deterministic DATA --head laplace --option structure=diagonal
+    uncertaintyseg train hippocampus_deterministic DATA --head laplace --option structure=diagonal. Mixture-of-Bases as
+    its paper trains it: --head mixture_of_bases --option bases=3 --objective expected_ce --estimator mc --samples 5
+    --fine-tune
     """
     bundle = find_bundle(model, *(models or []))
     folders = list(models or [])
@@ -109,6 +121,7 @@ def train(
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.data.splitting import keep_split, training_parts
+        from uncertaintyseg.training.fine_tuning import fine_tuning
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
         from uncertaintyseg.training.variant import with_head
@@ -117,8 +130,9 @@ def train(
             folders.append(bundle.folder.parent)
             bundle = with_head(bundle, head, output, name=name, **read_options(option))
         recipe = Recipe.load(
-            bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, match_volumes=match_volumes
-        )
+            bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, samples=samples,
+            match_volumes=match_volumes, **fine_tuning(bundle, fine_tune, backbone_rate),
+        )  # fmt: skip
         cases = read_cases(data)
         told: list[str] = []
         parts = split or keep_split(data, cases, tell=told.append)

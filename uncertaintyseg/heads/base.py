@@ -68,6 +68,8 @@ class Head(nn.Module, ABC):
     """False where all mass lies on one logit vector."""
     fitted: ClassVar[bool] = False
     """True for a head that `fit` solves for; the others are trained by gradient."""
+    reaches_backbone: ClassVar[bool] = True
+    """False for a head whose loss moves nothing but itself, so that a network cannot learn by it."""
     fuses: ClassVar[bool] = False
     """True for a head that is made to read some of the backbone's taps (its option `taps`)."""
 

@@ -43,7 +43,7 @@ class MixtureOfBases(Head):
         features: channels F entering the head.
         classes: C, background included.
         rank: R, amplitudes at each voxel.
-        bases: M, how many bases are mixed.
+        bases: M, how many bases are mixed; the paper tries 1 to 5. With one the selector has nothing to choose.
         parts: P, cubes on each axis of the window.
         choice: of a cube's bases: "soft" mixes them (the authors' code; METHODS A5), "hard" mixes them in training and
             takes the best one afterwards, "straight_through" takes the best one (eq. 6-7) with the gradient of the mix.
@@ -52,7 +52,7 @@ class MixtureOfBases(Head):
         kl: direction of the first of them, see `kl_to_unit_variance`.
 
     Raises:
-        BundleError: for fewer than one basis or part, or an unknown choice.
+        BundleError: for fewer than one basis, part or amplitude, or an unknown choice.
     """
 
     name = "mixture_of_bases"
@@ -74,8 +74,11 @@ class MixtureOfBases(Head):
         kl: KlDirection = "reverse",
     ) -> None:
         super().__init__(features, classes)
-        if bases < 1 or parts < 1:
-            raise BundleError(f"mixture_of_bases needs at least one basis and one part, not {bases} and {parts}.")
+        for name, value in (("bases", bases), ("parts", parts), ("rank", rank)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BundleError(
+                    f"mixture_of_bases: '{name}' is a whole number from 1 on, not {value} (the paper: 1 to 5 bases)."
+                )
         if choice not in ("soft", "straight_through", "hard"):
             raise BundleError(f"mixture_of_bases: 'choice' is soft, straight_through or hard, not '{choice}'.")
         self.choice, self.noise, self.kl = choice, noise, kl

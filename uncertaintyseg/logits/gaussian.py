@@ -15,8 +15,8 @@ from uncertaintyseg.logits import closed_form, quadrature
 from uncertaintyseg.logits.covariance import ALL, Covariance, Diagonal, Sum
 from uncertaintyseg.logits.marginal import Marginal
 from uncertaintyseg.logits.moments import Moments, most_likely
+from uncertaintyseg.logits.training_nodes import at_enough_nodes
 
-TRAINING_NODES = 16
 _CLOSED_BLOCK = 2**14
 _TAIL_BLOCK = 2**14
 _NODE_BLOCK = 2**20
@@ -161,7 +161,7 @@ class GaussianLogits:
             t = target.flatten(1)
             return (closed_form.expected_softplus(delta, variance) - t * delta).reshape(target.shape)
         delta, cholesky, chosen = self._relative_to_class_0(target)
-        loss = quadrature.expected_logsumexp(delta, cholesky, TRAINING_NODES)
+        loss = at_enough_nodes(quadrature.expected_logsumexp, delta, cholesky)
         own = torch.cat([torch.zeros_like(delta[:1]), delta]).gather(0, chosen)[0]
         return (loss - own).reshape(target.shape)
 
@@ -178,7 +178,7 @@ class GaussianLogits:
             sign = target.flatten(1) * 2 - 1
             return -closed_form.log_expected_sigmoid(sign * delta, variance).reshape(target.shape)
         delta, cholesky, chosen = self._relative_to_class_0(target)
-        log_p = quadrature.log_expected_softmax(delta, cholesky, TRAINING_NODES)
+        log_p = at_enough_nodes(quadrature.log_expected_softmax, delta, cholesky)
         return -log_p.gather(0, chosen)[0].reshape(target.shape)
 
     def _cross_entropy(self, target: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from uncertaintyseg.training.history import History
 from uncertaintyseg.training.loading import as_tensors, reseed
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
+from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer, parameter_groups
 from uncertaintyseg.training.steps import StepLoader
 
 Progress = Callable[[str, float], None]
@@ -203,7 +203,7 @@ def make_trainer(
 ) -> SupervisedTrainer:
     """An engine that takes the recipe's steps; half precision where there is a GPU."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, recipe)
+    optimizer = make_optimizer(parameter_groups(network, recipe), recipe)
     trainer = SupervisedTrainer(
         device=torch.device(device),
         max_epochs=recipe.epochs,

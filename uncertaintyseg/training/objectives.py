@@ -20,6 +20,10 @@ from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.training.region_losses import DiceKind, make_dice, relative_volume_error, weighted_dice
 
 Estimator = Literal["closed_form", "mc"]
+SAMPLES = 5
+"""k of MoB eq. 12 (METHODS 3.1)."""
+_OF_SAMPLES = ("expected_ce", "marginal_nll")
+"""Objectives whose samples may serve the Dice as well."""
 HYBRID = {"cross_entropy": 0.4, "focal": 0.2, "dice": 0.4}
 """Shares of the terms of the hybrid loss (METHODS 6, A50)."""
 
@@ -63,7 +67,7 @@ def ssn_joint_marginal(
 
 
 def sampled_cross_entropy(
-    distribution: GaussianLogits, target: Tensor, samples: int = 5, generator: torch.Generator | None = None
+    distribution: GaussianLogits, target: Tensor, samples: int = SAMPLES, generator: torch.Generator | None = None
 ) -> Tensor:
     """The CE term of MoB eq. 12 by k samples, as the paper trains; kept for fidelity."""
     losses = [_mean(_cross_entropy(logits, target), target) for logits in distribution.sample(samples, generator)]
@@ -71,7 +75,7 @@ def sampled_cross_entropy(
 
 
 def sampled_marginal_nll(
-    distribution: GaussianLogits, target: Tensor, samples: int = 5, generator: torch.Generator | None = None
+    distribution: GaussianLogits, target: Tensor, samples: int = SAMPLES, generator: torch.Generator | None = None
 ) -> Tensor:
     """`marginal_nll` by samples: -ln of the mean over samples of p_t."""
     draws = torch.stack([-_cross_entropy(logits, target) for logits in distribution.sample(samples, generator)])
@@ -172,6 +176,10 @@ class HeadLoss:
         self.generator, self._options = generator, {}
         if self.estimator == "mc":
             self._options = {"generator": generator} | ({"samples": samples} if samples else {})
+        elif samples:
+            raise InputError(
+                f"'samples' are of the estimator 'mc', and '{objective}' is taken in closed form: add --estimator mc."
+            )
         self.dice_weight, self.volume_weight = 0.0 if dice == "none" else dice_weight, volume_weight
         self._dice = make_dice(dice or "soft")
         if objective == "hybrid":
@@ -191,21 +199,44 @@ class HeadLoss:
         if output.terms is not None:
             return dict(output.terms(target, self.generator))
         function = OBJECTIVES[self.objective, self.estimator]
-        terms = {self.objective: function(output.distribution, target[:, 0], **self._options)}
+        distribution, drawn = output.distribution, None
+        if self.estimator == "mc" and self.objective in _OF_SAMPLES:
+            drawn = Draws(distribution, self._options.get("samples", SAMPLES), self.generator)
+            distribution = drawn
+        terms = {self.objective: function(distribution, target[:, 0], **self._options)}
         if self.dice_weight or self.volume_weight:
-            probability, labels = self._probability(output.distribution), target
+            labels = target if known is None else at_known(target, known)
+            found = self._probabilities(output.distribution, drawn)
             if known is not None:
-                probability, labels = at_known(probability, known), at_known(target, known)
+                found = [at_known(probability, known) for probability in found]
             if self.dice_weight:
-                terms["dice"] = self.dice_weight * self._dice(probability, labels)
+                terms["dice"] = self.dice_weight * _average([self._dice(each, labels) for each in found])
             if self.volume_weight:
-                terms["volume"] = self.volume_weight * relative_volume_error(probability, labels)
+                terms["volume"] = self.volume_weight * _average([relative_volume_error(p, labels) for p in found])
         if known is not None and output.penalties_at is not None:
             return terms | dict(output.penalties_at(known))
         return terms | dict(output.penalties)
 
-    @staticmethod
-    def _probability(distribution: GaussianLogits) -> Tensor:
+    def _probabilities(self, distribution: GaussianLogits, drawn: Draws | None) -> list[Tensor]:
+        """Probabilities `[B, C, *spatial]` whose mean Dice counts: one, or those of each draw."""
+        if drawn is not None:
+            found = [logits.softmax(1) for logits in drawn.logits]
+            return found if self.objective == "expected_ce" else [torch.stack(found).mean(0)]
         if distribution.mean.shape[1] <= 2:
-            return distribution.moments().probability
-        return distribution.mean.softmax(1)
+            return [distribution.moments().probability]
+        return [distribution.mean.softmax(1)]
+
+
+class Draws:
+    """Samples of a distribution that are drawn once, for all terms of a loss."""
+
+    def __init__(self, distribution: GaussianLogits, samples: int, generator: torch.Generator | None) -> None:
+        self.mean, self.logits = distribution.mean, list(distribution.sample(samples, generator))
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> list[Tensor]:  # noqa: ARG002
+        """The first draws, differentiable."""
+        return self.logits[:count]
+
+
+def _average(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean()

@@ -20,6 +20,9 @@ class Recipe(BaseModel):
     initial: str | None = Field(None, description="Model whose backbone and output layer a head starts from.")
     warm_start: bool = Field(False, description="Begin with the model's own weights, all of them, instead.")
     backbone: Literal["frozen", "fine-tuned"] = "fine-tuned"
+    backbone_rate: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of the backbone that a head is put on, as a share of the head's."
+    )
     crop: tuple[int, int, int] = Field(description="Training window in voxels.")
     batch_size: int = Field(2, ge=1)
     epochs: int = Field(10, ge=1, description="At most; a head that is fitted instead of trained has none.")
@@ -37,13 +40,17 @@ class Recipe(BaseModel):
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
     validate_every: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    schedule: Literal["poly", "plateau"] = "poly"
+    schedule: Literal["poly", "plateau", "cosine"] = "poly"
+    final_learning_rate: float = Field(0.0, ge=0, description='Where "cosine" ends.')
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description='"sgd" has Nesterov momentum 0.99.')
     weight_decay: float = 1e-5
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
     seed: int = 0
     objective: str | None = None
     estimator: Literal["closed_form", "mc"] | None = None
+    samples: int | None = Field(
+        None, ge=1, description="Draws of an objective by samples; 5 by default, 20 of the joint likelihoods."
+    )
     dice_weight: float = 1.0
     dice: DiceKind | None = Field(None, description="Kind of Dice; soft by default, or what the hybrid objective has.")
     volume_weight: float = Field(0.0, ge=0, description="Of the relative error of the structures' expected volumes.")

@@ -89,4 +89,4 @@ def _loss(network: torch.nn.Module, recipe: Recipe, data: Sequence[dict[str, Any
     if objective == "hybrid" and weights is None:
         weights = class_weights((case["label"] for case in data), head.classes)
     generator = torch.Generator(device).manual_seed(recipe.seed)
-    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, generator=generator, class_weights=weights)
+    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, recipe.samples, generator, weights)

@@ -50,6 +50,7 @@ class SegWithU(Head):
     source = "total"
     stochastic = False
     fuses = True
+    reaches_backbone = False
 
     def __init__(
         self,

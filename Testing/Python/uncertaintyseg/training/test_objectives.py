@@ -197,3 +197,65 @@ def test_a_point_mass_over_many_classes_has_the_cross_entropy_of_torch_and_needs
     assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(mean, truth).item(), rel=1e-5)
     loss.backward()
     assert mean.grad.abs().sum() > 0
+
+
+def dice_by_hand(probability: np.ndarray, labels: np.ndarray) -> float:
+    """1 - the mean over structures of 2 sum p y / (sum p + sum y), sums over the batch."""
+    found = []
+    for c in range(1, probability.shape[1]):
+        p, y = probability[:, c], labels == c
+        found.append(2 * (p * y).sum() / (p.sum() + y.sum()))
+    return 1 - float(np.mean(found))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_by_samples_the_dice_is_that_of_the_samples(classes):
+    """MoB eq. 12: the mean over k draws of cross-entropy and Dice, of the same draws."""
+    loss = HeadLoss("expected_ce", "mc", samples=3, generator=generator())
+    found = loss.parts(HeadOutput(distribution(classes)), target(classes)[:, None])
+    draws = [draw.softmax(1).numpy() for draw in distribution(classes).sample(3, generator())]
+    labels = target(classes).numpy()
+    assert found["dice"].item() == pytest.approx(np.mean([dice_by_hand(p, labels) for p in draws]), abs=1e-4)
+    own = [-np.log(np.take_along_axis(p, labels[:, None], 1)).mean() for p in draws]
+    assert found["expected_ce"].item() == pytest.approx(np.mean(own))
+    loss = HeadLoss("marginal_nll", "mc", samples=3, generator=generator())
+    found = loss.parts(HeadOutput(distribution(classes)), target(classes)[:, None])
+    assert found["dice"].item() == pytest.approx(dice_by_hand(np.mean(draws, 0), labels), abs=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["expected_ce", "marginal_nll"])
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("head", ["diagonal", "single_basis", "mixture_of_bases"])
+def test_the_gradient_of_a_dice_by_samples_reaches_the_variance(objective, classes, head):
+    torch.manual_seed(0)
+    network = make_head(head, features=4, classes=classes)
+    output = network(torch.randn(2, 4, *SHAPE))
+    loss = HeadLoss(objective, "mc", samples=2, generator=generator())
+    loss.parts(output, target(classes)[:, None])["dice"].backward()
+    assert network.log_variance.weight.grad.abs().max() > 0
+    if head != "diagonal":
+        assert network.amplitude.weight.grad.abs().max() > 0
+
+
+def test_in_closed_form_it_does_not_at_three_classes():
+    network = make_head("diagonal", features=4, classes=3)
+    output = network(torch.randn(2, 4, *SHAPE))
+    HeadLoss("expected_ce").parts(output, target(3)[:, None])["dice"].backward()
+    assert network.log_variance.weight.grad is None
+
+
+def test_unlabelled_voxels_are_left_out_of_a_dice_by_samples():
+    labels = target(3)
+    labels[:, :4] = -1
+    loss = HeadLoss("expected_ce", "mc", samples=2, generator=generator())
+    found = loss.parts(HeadOutput(distribution(3)), labels[:, None])
+    draws = [draw.softmax(1).numpy()[:, :, 4:] for draw in distribution(3).sample(2, generator())]
+    joined = [p.swapaxes(0, 1).reshape(1, 3, -1) for p in draws]  # the known voxels of a batch are one row
+    expected = np.mean([dice_by_hand(p, labels[:, 4:].numpy().reshape(1, -1)) for p in joined])
+    assert found["dice"].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_number_of_samples_needs_samples():
+    with pytest.raises(InputError, match="--estimator mc"):
+        HeadLoss("marginal_nll", samples=3)
+    assert HeadLoss("ssn_joint", samples=3)._options["samples"] == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -9,7 +11,7 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer
+from uncertaintyseg.training.schedule import Schedule, clip_gradients, make_optimizer, parameter_groups
 
 
 def recipe(**changes: object) -> Recipe:
@@ -109,3 +111,37 @@ def test_a_step_is_no_longer_than_its_clipped_gradient(largest, moved):
     clip_gradients(trainer, list(network.parameters()), largest)
     trainer.run()
     assert start - network.weight.item() == pytest.approx(moved, abs=1e-5)
+
+
+def test_a_cosine_falls_step_by_step_to_the_rate_it_ends_with():
+    engine, optimizer, _ = setup(schedule="cosine", final_learning_rate=0.03)
+    rates = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rates.append(rate(optimizer)))
+    engine.run(range(5), max_epochs=4)
+    assert rates == pytest.approx([0.03 + 0.035 * (1 + math.cos(math.pi * i / 20)) for i in range(20)])
+    assert rates[0] == 0.1
+    assert rates[10] == pytest.approx(0.065)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_a_backbone_that_is_fine_tuned_learns_slower_all_the_while(schedule):
+    network = nn.ModuleDict({"backbone": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    settings = recipe(schedule=schedule, backbone_rate=0.1)
+    optimizer = make_optimizer(parameter_groups(network, settings), settings)
+    engine = Engine(lambda engine, batch: None)
+    Schedule(engine, optimizer, settings)
+    rates = []
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: rates.append([group["lr"] for group in optimizer.param_groups])
+    )
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.01])
+    engine.run(range(5), max_epochs=4)
+    assert all(slow == pytest.approx(0.1 * fast) for fast, slow in rates)
+    assert optimizer.param_groups[1]["params"] == list(network["backbone"].parameters())
+
+
+def test_a_frozen_backbone_has_no_group():
+    network = nn.ModuleDict({"backbone": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    network["backbone"].requires_grad_(False)
+    (group,) = parameter_groups(network, recipe(backbone_rate=0.1))
+    assert group["params"] == list(network["head"].parameters())
