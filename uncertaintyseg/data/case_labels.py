@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
+from uncertaintyseg.data.images import frames_in, is_picture
 from uncertaintyseg.data.layouts import Case, volumes_in
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.segments import class_ids, read_segments, segments_in
@@ -74,7 +75,7 @@ def _drawn(
     values: Mapping[int, int] | None,
 ) -> MetaTensor:
     """What somebody drew, seen or not."""
-    if case.label.is_dir():
+    if case.label.is_dir() and not is_mask_clip(case):
         return _merged(case, ids, like)
     if segments := segments_in(case.label):
         named = ids if ignore is None else {IGNORE_NAME: IGNORED, **ids}
@@ -83,6 +84,11 @@ def _drawn(
     if values:
         return _renumbered(case, values if ignore is None else {**values, ignore: IGNORED}, like)
     return _numbered(case.label, ids, like, [] if ignore is None else [ignore])
+
+
+def is_mask_clip(case: Case) -> bool:
+    """Whether the label of a case is a folder of frames, not of structures: pictures, and the scan is no single one."""
+    return case.label is not None and not is_picture(case.image) and bool(frames_in(case.label))
 
 
 def _numbered(path: Path, ids: Mapping[str, int], like: MetaTensor | None, ignored: Sequence[int]) -> MetaTensor:

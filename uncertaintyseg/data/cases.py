@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, SCAN_SUFFIXES
 from uncertaintyseg.errors import InputError
 
 _LABEL_ENDING = re.compile(r"[._-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
@@ -19,9 +19,11 @@ class Case:
 
     id: str
     image: Path
-    """A volume, or a folder with one DICOM series; of a scan of several channels the file of the first."""
+    """A volume, or a folder with one DICOM series; of a scan of several channels the file of the first. Or an image, or
+    a clip, which may be a folder of frames."""
     label: Path | None
-    """A label volume; for TotalSegmentator the folder of one binary volume per structure."""
+    """A label volume; for TotalSegmentator the folder of one binary volume per structure. Of an image a mask, of a clip
+    a folder of such."""
     raters: tuple[Path, ...] = ()
     """Label volumes of several people, `raters/<id>_<n>` beside images/, in the order of n."""
     verified: Path | None = None
@@ -71,21 +73,29 @@ class Layout:
 def volumes(folder: Path) -> dict[str, Path]:
     """The volumes of a folder, and the folders in it, by name without ending; hidden ones are passed over.
 
+    Pictures and single DICOM files count where there is no volume: beside volumes they are previews.
+
     Raises:
         InputError: Two have the same name.
     """
     found: dict[str, Path] = {}
     if folder.is_dir():
-        for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-            suffix = suffix_of(path)
+        paths = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        suffixes = SCAN_SUFFIXES if not any(map(_is_volume, paths)) else IMAGE_SUFFIXES
+        for path in paths:
+            suffix = suffix_of(path) if path.name.lower().endswith(suffixes) else ""
             if suffix or path.is_dir():
                 add(found, path.name[: len(path.name) - len(suffix)], path)
     return found
 
 
 def suffix_of(path: Path) -> str:
-    """Its ending, where that is one of a volume's; else nothing."""
-    return next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), "")
+    """Its ending, where that is one of a scan's; else nothing."""
+    return next((s for s in SCAN_SUFFIXES if path.name.lower().endswith(s)), "")
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def add(found: dict[str, Path], case_id: str, path: Path) -> None:

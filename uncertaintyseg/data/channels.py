@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from uncertaintyseg.data.scan import IMAGE_SUFFIXES, count_volumes, read_scan, read_volumes
+from uncertaintyseg.data.scan import IMAGE_SUFFIXES, SCAN_SUFFIXES, count_volumes, read_scan, read_volumes
 from uncertaintyseg.errors import GridError, InputError
 
 _SAME_GRID = 1e-3
@@ -158,7 +158,7 @@ def _as_it_is(file: Path) -> Path:
     if file.exists():
         return file
     stem = file.name[: len(file.name) - len(_suffix(file))]
-    return next((other for suffix in IMAGE_SUFFIXES if (other := file.with_name(stem + suffix)).is_file()), file)
+    return next((other for suffix in SCAN_SUFFIXES if (other := file.with_name(stem + suffix)).is_file()), file)
 
 
 def _beside(path: Path, count: int) -> list[Path]:
@@ -173,9 +173,10 @@ def _beside(path: Path, count: int) -> list[Path]:
 
 
 def _first_channels(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if _suffix(path) and not path.name.startswith("."))
+    """None among pictures alone: these are the frames of a clip, whatever they are called."""
+    found = [path for path in folder.iterdir() if _suffix(path) in IMAGE_SUFFIXES and not path.name.startswith(".")]
     return sorted(path for path in found if path.name[: -len(_suffix(path))].endswith("_0000"))
 
 
 def _suffix(path: Path) -> str:
-    return next((suffix for suffix in IMAGE_SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return next((suffix for suffix in SCAN_SUFFIXES if path.name.lower().endswith(suffix)), "")

@@ -28,8 +28,14 @@ def named(file: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def checked_shape(shape: Collection[int]) -> tuple[int, int, int]:
-    """Return the shape of a 3D volume, without axes of length 1 behind it. Raises `InputError` for any other."""
+    """Return the shape of a 3D volume, without axes of length 1 behind it, of an image with one slice.
+
+    Raises:
+        InputError: for any other.
+    """
     shape = tuple(shape)
+    if len(shape) == 2:
+        shape = (*shape, 1)
     if 0 in shape:
         raise InputError(f"the volume is empty (shape {by(shape)}). Export the scan again.")
     while len(shape) > 3 and shape[-1] == 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
-from uncertaintyseg.data.case_labels import IGNORE_NAME, IGNORED, only_verified, read_case_label
+from uncertaintyseg.data.case_labels import IGNORE_NAME, IGNORED, is_mask_clip, only_verified, read_case_label
 from uncertaintyseg.data.layouts import Case, volumes_in
 from uncertaintyseg.data.segments import Segment, class_ids, read_segments, segments_in
 from uncertaintyseg.errors import InputError
@@ -65,7 +65,7 @@ def read_mapped_label(
     Raises:
         InputError: as `read_case_label`, or a key of the map is no id.
     """
-    if case.label is None or case.label.is_dir():
+    if case.label is None or (case.label.is_dir() and not is_mask_clip(case)):
         if not label_map and case.label is not None:
             volumes = volumes_in(case.label)
             label_map = match_names(volumes, ids)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +25,6 @@ from nibabel.spatialimages import HeaderDataError
 from uncertaintyseg.data.checks import (
     by,
     check_ids,
-    check_thickness,
     check_values,
     check_whole,
     checked_affine,
@@ -32,14 +32,27 @@ from uncertaintyseg.data.checks import (
     named,
 )
 from uncertaintyseg.data.geometry import copy_lattice
+from uncertaintyseg.data.images import (
+    PICTURE_SUFFIXES,
+    Stored,
+    frames_in,
+    is_picture,
+    read_frames,
+    read_mask,
+    read_picture,
+)
 from uncertaintyseg.data.label_grid import Grid, grid_turn
 from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
+from uncertaintyseg.data.time_axis import SPACING_KNOWN, is_clip
 from uncertaintyseg.data.writing import NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Files that count as volumes in a folder; a folder of DICOM slices is a volume too."""
+
+SCAN_SUFFIXES = (*IMAGE_SUFFIXES, *PICTURE_SUFFIXES, ".dcm")
+"""Files that count as scans in a folder: volumes, else pictures and single DICOM files."""
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_LIMIT = 1032  # times smaller than its content is the most that gzip can make a file
@@ -47,21 +60,26 @@ _CHUNK = 2**20
 
 
 def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTensor:
-    """Read one 3D single-channel scan: NIfTI, NRRD, MetaImage, or one DICOM series (its folder, or one enhanced file).
+    """Read one single-channel scan: NIfTI, NRRD, MetaImage, or one DICOM series (its folder, or one enhanced file).
+
+    An image is a scan of one slice: PNG, JPEG, TIFF, an ultrasound DICOM, or a volume of one slice. A clip is a scan
+    whose third axis is time: a folder of frames, a TIFF of several pages, a cine DICOM (`images`, `ultrasound`).
 
     Args:
         path: File or folder.
         volume: Name of one of several volumes in a DICOM series, see `dicom.find_volumes`.
 
     Returns:
-        float32 `[1, X, Y, Z]` with `.affine` (float64 4x4, voxel to RAS+ mm) and `.meta["filename_or_obj"]`.
+        float32 `[1, X, Y, Z]` with `.affine` (float64 4x4, voxel to RAS+ mm) and `.meta["filename_or_obj"]`; images and
+        clips say what they are in `.meta`, see `time_axis`.
 
     Raises:
-        InputError: The file is missing, damaged, not a volume, not 3D, has more than one channel, is empty, one slice
-            thick or constant, holds NaN or infinite voxels, or its affine is singular.
+        InputError: The file is missing, damaged, no scan, has more than one channel, is empty or constant, holds NaN or
+            infinite voxels, its affine is singular, or frames differ in size.
     """
     path = Path(path)
-    return _checked_scan(*unchecked_volume(path, volume), path)
+    array, affine, about = _stored(path, volume)
+    return _checked_scan(array, affine, path, about)
 
 
 def count_volumes(path: Path) -> int:
@@ -99,7 +117,8 @@ def read_label(
     """Read one label volume, optionally onto the grid of its scan.
 
     Args:
-        path: Volume of whole numbers; 0 is the background.
+        path: Volume of whole numbers; 0 is the background. A mask as a picture, or frames of such (`images.read_mask`),
+            has the grid of a scan of its size.
         known_ids: Class ids that may occur besides 0; None accepts any.
         like: The scan it belongs to. Where both share their voxels in another axis order or direction, the label is
             turned to the scan's; any other difference is an error.
@@ -111,7 +130,9 @@ def read_label(
         InputError: As `read_scan`, or values are not class ids, or an id is unknown, or the grids differ.
     """
     path = Path(path)
-    array, affine = unchecked_volume(path)
+    array, affine, about = _stored(path, label=True)
+    if like is not None and SPACING_KNOWN in about and array.shape == tuple(like.shape[1:]):
+        affine = _affine_of(like)  # a picture counts pixels, and nothing else
     with named(path):
         check_whole(array)
         label = torch.from_numpy(array.astype(np.int64, order="C"))
@@ -121,7 +142,7 @@ def read_label(
             grid = Grid(tuple(like.shape[1:]), _affine_of(like), like.meta.get("filename_or_obj", ""))
             turn = grid_turn(affine, tuple(label.shape), grid)
             label, affine = copy_lattice(label[None], turn, grid.shape)[0], grid.affine
-    return _meta_tensor(label, affine, path)
+    return _meta_tensor(label, affine, path, about)
 
 
 def unchecked_volume(path: str | os.PathLike[str], volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -135,19 +156,12 @@ def unchecked_volume(path: str | os.PathLike[str], volume: str | None = None) ->
         float32 `[X, Y, Z]`, in memory in the order in which it was stored, and its float64 4x4 voxel to RAS+ mm.
 
     Raises:
-        InputError: The file is missing, damaged, not a volume, not 3D or empty, or its affine is singular.
+        InputError: The file is missing, damaged, not a volume, not 3D or empty, a clip, or its affine is singular.
     """
-    path = Path(path)
-    files = scan_files(path)
-    if path.is_dir() or is_dicom(path):
-        array, affine = _read_dicom(path, files, volume)
-    elif volume is not None:
-        raise InputError(f"{path}: only of a DICOM series can a volume be chosen by name ({volume!r}).")
-    else:
-        array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
-    with named(path):
-        array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
-    return np.asarray(array, dtype=np.float32), affine
+    array, affine, about = _stored(Path(path), volume)
+    if is_clip(about):
+        raise InputError(f"{path}: a clip of {array.shape[-1]} frames, where a volume in space is needed.")
+    return array, affine
 
 
 def unchecked_volumes(path: Path, count: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -167,14 +181,33 @@ def unchecked_volumes(path: Path, count: int) -> tuple[list[np.ndarray], np.ndar
     return [np.asarray(channels[..., number], dtype=np.float32) for number in range(count)], affine
 
 
-def _checked_scan(array: np.ndarray, affine: np.ndarray, path: Path) -> MetaTensor:
+def _stored(path: Path, volume: str | None = None, *, label: bool = False) -> Stored:
+    """What a file or folder holds, whatever its values are: float32, or the numbers of a mask; of three axes."""
+    files = scan_files(path)
+    frames = frames_in(path)
+    if volume is not None and (frames or not (path.is_dir() or is_dicom(path))):
+        raise InputError(f"{path}: only of a DICOM series can a volume be chosen by name ({volume!r}).")
+    if frames or is_picture(path):
+        array, affine, about = read_mask(path) if label else read_frames(frames) if frames else read_picture(path)
+    elif path.is_dir() or is_dicom(path):
+        array, affine, about = _read_dicom(path, files, volume)
+    else:
+        array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
+        about = {}
+    with named(path):
+        array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
+    return Stored(np.asarray(array, dtype=np.float32), affine, about)
+
+
+def _checked_scan(
+    array: np.ndarray, affine: np.ndarray, path: Path, about: Mapping[str, object] = MappingProxyType({})
+) -> MetaTensor:
     array = np.ascontiguousarray(array)
     low, high = float(array.min()), float(array.max())
     unusable = 0 if np.isfinite([low, high]).all() else int(np.count_nonzero(~np.isfinite(array)))
     with named(path):
-        check_thickness(array.shape)
         check_values(low, high, unusable)
-    return _meta_tensor(torch.from_numpy(array), affine, path)
+    return _meta_tensor(torch.from_numpy(array), affine, path, about)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -227,23 +260,29 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"{path}: {image.GetNumberOfComponentsPerPixel()} channels; give a scan with one channel.")
     affine, dimension = np.eye(4), image.GetDimension()
-    if dimension >= 3:
-        direction = np.reshape(image.GetDirection(), (dimension, dimension))[:3, :3]
-        affine[:3, :3] = direction * image.GetSpacing()[:3]
-        affine[:3, 3] = image.GetOrigin()[:3]
+    axes = min(dimension, 3)  # a flat image lies in the plane of the first two
+    direction = np.reshape(image.GetDirection(), (dimension, dimension))[:axes, :axes]
+    affine[:axes, :axes] = direction * image.GetSpacing()[:axes]
+    affine[:axes, 3] = image.GetOrigin()[:axes]
     return sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine
 
 
-def _read_dicom(path: Path, files: Collection[Path], volume: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _read_dicom(path: Path, files: Collection[Path], volume: str | None) -> Stored:
     from uncertaintyseg.data.dicom import choose_volume, read_headers  # noqa: PLC0415 - pydicom takes a while
     from uncertaintyseg.data.dicom_pixels import read_voxels  # noqa: PLC0415
+    from uncertaintyseg.data.ultrasound import is_flat, read_flat  # noqa: PLC0415
 
     with named(path):
-        stack = choose_volume(read_headers(files), volume)
-        return read_voxels(stack), stack.affine
+        headers = read_headers(files)
+        if is_flat(headers):
+            return read_flat(headers)
+        stack = choose_volume(headers, volume)
+        return Stored(read_voxels(stack), stack.affine, {})
 
 
-def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTensor:
+def _meta_tensor(
+    volume: torch.Tensor, affine: np.ndarray, path: Path, about: Mapping[str, object] = MappingProxyType({})
+) -> MetaTensor:
     return MetaTensor(
         volume[None],
         affine=torch.as_tensor(affine, dtype=torch.float64),
@@ -252,6 +291,7 @@ def _meta_tensor(volume: torch.Tensor, affine: np.ndarray, path: Path) -> MetaTe
             "original_affine": affine.copy(),
             "spatial_shape": np.array(volume.shape),
             "space": "RAS",
+            **about,
         },
     )
 

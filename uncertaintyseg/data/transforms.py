@@ -13,6 +13,7 @@ from monai.transforms import MapTransform, NormalizeIntensity, ScaleIntensityRan
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.time_axis import check_dimensions
 
 
 class ReadCased(MapTransform):
@@ -26,6 +27,7 @@ class ReadCased(MapTransform):
 
     Attributes:
         reading: How labels are read, `ignore` and `values` of `read_case_label`: a model says so in its metadata.
+        dimensions: 3 for models of volumes, 2 for those of images and clips: it says so there too.
 
     Raises:
         InputError: For a file that cannot be used; the message names it.
@@ -35,11 +37,13 @@ class ReadCased(MapTransform):
         super().__init__(("image", "label"), allow_missing_keys=True)
         self.labels, self.channels = dict(labels), channels
         self.reading: dict[str, Any] = {}
+        self.dimensions = 3
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = dict(data)
         if not isinstance(data["image"], MetaTensor):
             data["image"] = read_channels(data["image"], self.channels)
+        check_dimensions(data["image"], self.dimensions)
         if "label" in data:
             data["label"] = read_case_label(labelled_case(data), self.labels, like=data["image"], **self.reading)
         return data

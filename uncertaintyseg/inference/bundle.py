@@ -219,7 +219,7 @@ class Bundle:
     def preprocessing(self) -> Compose:
         """The transform from file paths under "image" (and "label") to tensors on the model's grid.
 
-        Its parts that have a `reading` read labels as the metadata says (`label_reading`).
+        Its parts that have a `reading` read labels as the metadata says (`label_reading`), and take images or volumes.
 
         Raises:
             BundleError: when the configuration makes none, or there is no base to take it from.
@@ -228,7 +228,7 @@ class Bundle:
         found = self._built("preprocessing")
         for transform in getattr(found, "transforms", ()):
             if hasattr(transform, "reading"):
-                transform.reading = self.label_reading
+                transform.reading, transform.dimensions = self.label_reading, self.uncertainty.dimensions
         return found
 
     def network(self, weights: bool = True) -> Segmenter:

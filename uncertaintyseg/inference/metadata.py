@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -41,6 +41,8 @@ class Uncertainty(BaseModel):
         maps: names of the risk maps.
         labels: the structures.
         modality: of the scans it was made for, where its maker says so.
+        dimensions: 3 for a model of volumes; 2 for one of images and clips, which looks at one slice along the third
+            axis at a time, counts that axis in frames, and whose spacing counts pixels where the scan's is unknown.
         ignore: id that marks voxels of a label as not labelled: nothing is learnt from them, and nothing judged there.
         values: class id by number in the label files of the data set it was made for, where that is not the same; 0
             for what is not learnt.
@@ -60,6 +62,7 @@ class Uncertainty(BaseModel):
     maps: list[str]
     labels: list[Label]
     modality: Modality | None = None
+    dimensions: Literal[2, 3] = 3
     ignore: int | None = None
     values: dict[int, int] | None = None
     regions: dict[str, list[int]] | None = None

@@ -18,6 +18,7 @@ from uncertaintyseg.data.channels import Image, channel_files, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.time_axis import check_dimensions
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
@@ -190,6 +191,7 @@ class Predictor:
             progress("reading the scan", 0.0)
             about, channels = self.bundle.uncertainty, self.bundle.channels
             scan = read_channels(image, len(channels), channels)
+            check_dimensions(scan, about.dimensions)
             if not self.force:
                 check_channels(scan, channels, about.channel_ranges, about.modality)
             doubts = scan_doubts(scan, self.bundle.modality)

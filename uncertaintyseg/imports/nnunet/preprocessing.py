@@ -16,6 +16,7 @@ from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.time_axis import check_dimensions
 from uncertaintyseg.data.transforms import labelled_case
 from uncertaintyseg.imports.nnunet.normalization import normalise
 from uncertaintyseg.imports.nnunet.plans import Resampling
@@ -74,6 +75,7 @@ class Preprocess(MapTransform):
         super().__init__(("image", "label"), allow_missing_keys=True)
         self.labels, self.spacing, self.ignore = dict(labels), tuple(spacing), ignore
         self.reading: dict[str, Any] = {}
+        self.dimensions = 3
         self.axes = [2 - axis for axis in transpose]  # stored arrays are z, y, x, ours x, y, z
         self.to_ras, self.schemes, self.masked, self.intensities = to_ras, schemes, masked, intensities
         self.data, self.segmentation = Resampling(**data), Resampling(**segmentation)
@@ -84,6 +86,7 @@ class Preprocess(MapTransform):
         scan = data["image"]
         if not isinstance(scan, MetaTensor):
             scan = read_channels(scan, len(self.schemes))
+        check_dimensions(scan, self.dimensions)
         image, affine = self._turned(scan)
         mask = binary_fill_holes((image != 0).any(0))
         box = find_objects(mask.astype(np.uint8))[0]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from Testing.Python.uncertaintyseg.data.small_volume import AFFINE, itk_ras, oblique, refused, scan_array
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.time_axis import check_dimensions
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
@@ -200,17 +201,24 @@ def test_colours_are_refused(tmp_path):
     refused(tmp_path / "s.nii.gz", "one channel")
 
 
-def test_a_flat_picture_is_refused(tmp_path):
-    sitk.WriteImage(sitk.GetImageFromArray(np.arange(20, dtype=np.uint8).reshape(4, 5)), str(tmp_path / "s.png"))
-    refused(tmp_path / "s.png", "3D", "5 x 4")
-    nib.save(nib.Nifti1Image(scan_array((5, 4)), AFFINE), tmp_path / "s.nii.gz")
-    refused(tmp_path / "s.nii.gz", "3D", "5 x 4")
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii.gz"])
+def test_a_flat_image_is_one_slice_where_itk_has_it(tmp_path, suffix):
+    image = sitk.GetImageFromArray(np.arange(20, dtype=np.uint8).reshape(4, 5))
+    image.SetSpacing((0.5, 2.0))
+    sitk.WriteImage(image, str(tmp_path / f"s{suffix}"))
+    scan = read_scan(tmp_path / f"s{suffix}")
+    assert scan.shape == (1, 5, 4, 1)
+    np.testing.assert_array_equal(scan[0, :, :, 0].numpy(), np.arange(20).reshape(4, 5).T)
+    np.testing.assert_allclose(scan.affine.numpy()[:2, :2], np.diag([-0.5, -2.0]))
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 4), (6, 1, 4), (6, 5, 1)])
-def test_one_slice_is_refused(tmp_path, shape):
+def test_one_slice_is_read_and_refused_by_a_model_of_volumes(tmp_path, shape):
     write_volume(tmp_path / "s.nii.gz", scan_array(shape), AFFINE)
-    refused(tmp_path / "s.nii.gz", "one slice")
+    scan = read_scan(tmp_path / "s.nii.gz")
+    assert scan.shape == (1, *shape)
+    with pytest.raises(InputError, match=r"s\.nii\.gz: one slice thick .* 3D"):
+        check_dimensions(scan, 3)
 
 
 def test_an_empty_volume_is_refused(tmp_path):
@@ -306,4 +314,4 @@ def test_a_folder_without_slices_is_refused(tmp_path):
 
 def test_a_single_dicom_slice_points_to_the_folder(tmp_path):
     dicom_series(tmp_path / "ct", [5])
-    refused(tmp_path / "ct" / "1_0.dcm", "folder of the series")
+    refused(tmp_path / "ct" / "1_0.dcm", "folder of the series", reader=lambda p: check_dimensions(read_scan(p), 3))

@@ -1,0 +1,62 @@
+"""What a scan's axes are: images are scans of one slice, clips are scans whose third axis is time, not space.
+
+Nothing of a clip is linked from frame to frame: no region, no margin, no volume. `is_clip` is the only place that says
+which scans are clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai.data import MetaTensor
+
+from uncertaintyseg.errors import InputError
+
+AXIS, TIME = "axis", "time"
+"""In `meta`, of clips; where it is absent the third axis is space."""
+SPACING_KNOWN = "spacing_known"
+"""In `meta`, False of pictures: their affine counts pixels, not mm. Absent where mm are known."""
+
+
+def is_clip(scan: MetaTensor | Mapping[str, Any]) -> bool:
+    """Whether the third axis of a scan, or of the scan with this `meta`, is time."""
+    return _meta(scan).get(AXIS) == TIME
+
+
+def spacing_known(scan: MetaTensor | Mapping[str, Any]) -> bool:
+    """Whether the affine of a scan, or of the scan with this `meta`, is in mm; else it counts pixels."""
+    return bool(_meta(scan).get(SPACING_KNOWN, True))
+
+
+def check_dimensions(scan: MetaTensor, dimensions: int) -> None:
+    """Whether a model of so many dimensions takes a scan.
+
+    Args:
+        scan: `[channels, X, Y, Z]`.
+        dimensions: 3 for volumes; 2 for images and the frames of clips.
+
+    Raises:
+        InputError: An image or a clip for a 3D model, or a volume for a 2D one.
+    """
+    name, shape = scan.meta.get("filename_or_obj", "the scan"), tuple(scan.shape[1:])
+    size = " x ".join(map(str, shape))
+    if dimensions == 3 and is_clip(scan):
+        raise InputError(
+            f"{name}: a clip of {shape[-1]} frames, whose third axis is time; this model is 3D and looks across it. "
+            "Take a 2D model."
+        )
+    if dimensions == 3 and min(shape) == 1:
+        raise InputError(
+            f"{name}: one slice thick (shape {size}), and this model is 3D. Give the whole volume, for DICOM the "
+            "folder of the series; or take a 2D model."
+        )
+    if dimensions == 2 and shape[-1] != 1 and not is_clip(scan):
+        raise InputError(
+            f"{name}: a volume ({size} voxels), and this model is 2D: it takes images and clips. Take a 3D model, or "
+            "save the slices that you mean as images."
+        )
+
+
+def _meta(scan: MetaTensor | Mapping[str, Any]) -> Mapping[str, Any]:
+    return scan.meta if isinstance(scan, MetaTensor) else scan
