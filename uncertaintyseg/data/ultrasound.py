@@ -58,7 +58,7 @@ def read_flat(headers: Sequence[Dataset]) -> Stored:
 
 
 def _spacing(header: Dataset) -> tuple[float, float] | None:
-    """Mm between columns and between rows; None where nobody says, or regions do not agree."""
+    """Size of a pixel in mm, between columns and between rows; None where nobody says, or regions do not agree."""
     said = [
         (abs(float(region.PhysicalDeltaX)) * 10, abs(float(region.PhysicalDeltaY)) * 10)
         for region in header.get("SequenceOfUltrasoundRegions") or []
@@ -89,8 +89,10 @@ def _grey_frames(header: Dataset) -> np.ndarray:
     if kind in ("YBR_FULL", "YBR_FULL_422"):
         return _luma(pixels)
     if kind != "RGB":
-        raise InputError(f"its PhotometricInterpretation is {kind}; RGB, YBR_FULL, YBR_FULL_422, PALETTE COLOR and grey "
-                         "are read. Export it again, as RGB.")  # fmt: skip
+        raise InputError(
+            f"its PhotometricInterpretation is {kind}; RGB, YBR_FULL, YBR_FULL_422, PALETTE COLOR and grey are read. "
+            "Export it again, as RGB."
+        )
     return np.stack([to_grey(frame) for frame in pixels])
 
 

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixel_data_handlers.util import convert_color_space
@@ -141,8 +142,8 @@ def test_a_palette_is_looked_up(tmp_path):
     table = RNG.integers(0, 256, (3, 4)).astype(np.uint16) * 257
     data = pydicom.dcmread(path)
     for name, values in zip(("Red", "Green", "Blue"), table, strict=True):
-        setattr(data, f"{name}PaletteColorLookupTableDescriptor", [4, 0, 16])
-        setattr(data, f"{name}PaletteColorLookupTableData", values.tobytes())
+        data.add_new(tag_for_keyword(f"{name}PaletteColorLookupTableDescriptor"), "US", [4, 0, 16])
+        data.add_new(tag_for_keyword(f"{name}PaletteColorLookupTableData"), "OW", values.tobytes())
     data.save_as(path)
     wanted = (table.T[GREY[0] // 64] @ LUMA).T
     np.testing.assert_allclose(read_scan(path)[0, :, :, 0].numpy(), wanted, rtol=1e-6)
