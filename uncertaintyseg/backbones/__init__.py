@@ -4,5 +4,6 @@ from uncertaintyseg.backbones.attention_unet import AttentionUNetBackbone
 from uncertaintyseg.backbones.base import Backbone
 from uncertaintyseg.backbones.cut import CutBackbone
 from uncertaintyseg.backbones.dynunet import DynUNetBackbone
+from uncertaintyseg.backbones.slice_wise import SliceWise
 
-__all__ = ["AttentionUNetBackbone", "Backbone", "CutBackbone", "DynUNetBackbone"]
+__all__ = ["AttentionUNetBackbone", "Backbone", "CutBackbone", "DynUNetBackbone", "SliceWise"]

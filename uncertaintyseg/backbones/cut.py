@@ -61,9 +61,9 @@ class CutBackbone(Backbone):
 
 
 def is_readout(module: nn.Module) -> bool:
-    """Whether a module is a 1x1x1 convolution over all its channels."""
+    """Whether a module is a 1x1x1 convolution over all its channels, or, run on slices (`SliceWise`), a 1x1 one."""
     return (
-        isinstance(module, nn.Conv3d)
+        isinstance(module, nn.Conv3d | nn.Conv2d)
         and module.groups == 1
         and all(size == 1 for size in (*module.kernel_size, *module.stride))
         and not any(module.padding)
