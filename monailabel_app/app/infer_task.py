@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from monailabel_app.app.models import Models, describe
 from monailabel_app.app.scores import Scores
@@ -19,10 +20,14 @@ from monailabel_app.jobs.requests import Asked, Requests
 from uncertaintyseg.data.channels import channel_files, files_of_channels
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.cutting import cut_of
 from uncertaintyseg.inference.described import named
 from uncertaintyseg.inference.methods import check_options, ensemble_members, model_with, options_of
 from uncertaintyseg.inference.result_key import result_key
+from uncertaintyseg.inference.run_settings import asked_crf, asked_threshold, crf_settings, threshold_settings
 from uncertaintyseg.inference.shapes import SAMPLES
+from uncertaintyseg.inference.thresholding import FOREGROUND
 
 Voxel = Annotated[int, Field(ge=0, lt=2**31)]
 Span = tuple[Voxel, Voxel]
@@ -48,7 +53,15 @@ class Params(BaseModel):
             return cls.model_validate(values, extra="forbid" if strict else None)
         except ValidationError as error:
             first = error.errors()[0]
-            raise InputError(f"params.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"params.{place}: {first['msg']}{cls._limits(place)}") from error
+
+    @classmethod
+    def _limits(cls, name: str) -> str:
+        """Both ends of a number's range, where it has one."""
+        about = cls.model_json_schema()["properties"].get(name, {})
+        ends = [about.get(end) for end in ("minimum", "maximum")]
+        return "" if None in ends else f"; give a number from {ends[0]:g} to {ends[1]:g}"
 
 
 class CalibrateParams(Params):
@@ -62,7 +75,21 @@ class CalibrateParams(Params):
     )
 
 
-class InferParams(Params):
+RunSettings = create_model(
+    "RunSettings",
+    __base__=Params,
+    **{
+        option.name: (
+            int if option.kind == "integer" else float,
+            Field(option.default, ge=option.low, le=option.high, description=f"{option.text} Needs {option.needs}."),
+        )
+        for option in (*crf_settings(), *threshold_settings())
+    },
+)
+"""The numbers of the CRF and of thresholds, as /info lists them."""
+
+
+class InferParams(RunSettings):
     """How to infer; as `uncertaintyseg predict` takes it."""
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -70,7 +97,15 @@ class InferParams(Params):
     method: str | None = Field(None, description="Passes to run the model with, or the head of another model.")
     options: dict[str, Any] = Field(default_factory=dict, description="Of these passes.")
     crf: bool = Field(False, description="Draw labels of neighbours that look alike together.")
-    threshold: str | None = Field(None, description="How the label is cut from the foreground probability.")
+    threshold: str | None = Field(
+        None,
+        max_length=200,
+        description="How the label is cut from a probability or a map marked: otsu, percentile, mean_std or fixed; or "
+        "as on the command line, such as percentile=95, 0.4 or liver:otsu.",
+    )
+    threshold_of: str = Field(
+        FOREGROUND, max_length=200, description="Foreground, a structure or an uncertainty map. Needs threshold."
+    )
     structures: list[str] | None = Field(None, description="Those that get maps and rows of their own; null for all.")
     roi: tuple[Span, Span, Span] | None = Field(
         None, description="Look there only: first voxel and one after the last of each axis of the scan."
@@ -205,13 +240,21 @@ class BundleInferTask(InferTask):
             others = ensemble_members(bundle, options.pop("models", None), *self._models.folders)
         if method is not None:
             check_options(method, options_of(bundle, method, options))
+        told = params.model_dump()
+        crf, threshold = asked_crf(told), asked_threshold(told)
+        for setting, what in ((crf, "a CRF"), (threshold, "a threshold")):
+            if setting and bundle.uncertainty.parts:
+                raise InputError(f"{bundle.name} is put together from several networks: {what} is not possible.")
+        if threshold:
+            cut_of(bundle, method, threshold)
         check_channels(bundle, image, image_id)
         structures = None
         if params.structures is not None:
             structures = tuple(item.name for item in named(bundle.labels, params.structures))
         asked = {
-            "method": method, "options": options, "others": [other.checksum for other in others], "crf": params.crf,
-            "threshold": params.threshold, "structures": structures, "roi": params.roi,
+            "method": method, "options": options, "others": [other.checksum for other in others],
+            "crf": crf and (True if crf == CRF() else asdict(crf)), "threshold": threshold and str(threshold),
+            "structures": structures, "roi": params.roi,
             "force": params.force,
         }  # fmt: skip
         work = Predict(
@@ -229,8 +272,8 @@ class BundleInferTask(InferTask):
             method=method,
             options=json.dumps(options, sort_keys=True),
             others=tuple(str(other.folder) for other in others),
-            crf=params.crf,
-            threshold=params.threshold,
+            crf=crf,
+            threshold=threshold and str(threshold),
             structures=structures,
             roi=params.roi,
             force=params.force,

@@ -7,12 +7,16 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.warm import release, warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg.errors import TooLargeError
+
+if TYPE_CHECKING:
+    from uncertaintyseg.inference.crf import CRF
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Predict(Work):
     method: str | None = None
     options: str = "{}"
     others: tuple[str, ...] = ()
-    crf: bool = False
+    crf: CRF | None = None
     threshold: str | None = None
     structures: tuple[str, ...] | None = None
     roi: tuple[tuple[int, int], ...] | None = None

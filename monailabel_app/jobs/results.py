@@ -185,7 +185,8 @@ class ResultStore:
         found = Prediction(
             label, np.array(report.affine), maps, risk.maps, risk.structures, risk.provenance, report.case_score, kept
         )
-        known = {"regions": risk.regions, "case_scores": report.case_scores, "driven_by": risk.driven_by}
+        known = {"regions": risk.regions, "case_scores": report.case_scores, "driven_by": risk.driven_by,
+                 "threshold": risk.threshold}  # fmt: skip
         return replace(found, **known), report.labels
 
     def map_bytes(self, key: str, name: str) -> bytes:
@@ -266,6 +267,7 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
         driven_by=prediction.driven_by,
         guarantee=prediction.guarantee,
         guarantee_reason=prediction.guarantee_reason or (None if prediction.guarantee else _UNCALIBRATED),
+        threshold=prediction.threshold,
         provenance=prediction.provenance,
     )
     return Report(

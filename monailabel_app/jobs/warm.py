@@ -13,6 +13,7 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.training.versions import bundle_with
 
 if TYPE_CHECKING:
+    from uncertaintyseg.inference.crf import CRF
     from uncertaintyseg.inference.predictor import Predictor
 
 _MODELS = 4
@@ -27,7 +28,7 @@ def warm_predictor(
     method: str | None = None,
     options: str = "{}",
     others: tuple[str, ...] = (),
-    crf: bool = False,
+    crf: CRF | None = None,
     threshold: str | None = None,
     halvings: int = 0,
 ) -> Predictor:
@@ -40,16 +41,15 @@ def warm_predictor(
         method: passes to run it with.
         options: of these passes, as JSON.
         others: folders of the further members of an ensemble.
-        crf: whether neighbours that look alike are drawn together.
-        threshold: how the label is cut.
+        crf: draws neighbours that look alike together; None: none.
+        threshold: how the label is cut, as `Threshold.read` takes it.
         halvings: how often the model's windows are halved.
 
     Raises:
         BundleError: The bundle cannot be used, or holds no weights with this checksum any more.
         InputError: A method, option or device that does not exist.
     """
-    from uncertaintyseg.inference.crf import CRF  # noqa: PLC0415 - torch belongs to the worker
-    from uncertaintyseg.inference.predictors import load_predictor  # noqa: PLC0415
+    from uncertaintyseg.inference.predictors import load_predictor  # noqa: PLC0415 - torch belongs to the worker
 
     def load() -> Predictor:
         return load_predictor(
@@ -58,7 +58,7 @@ def warm_predictor(
             method=method,
             options=json.loads(options),
             others=[Bundle.load(other) for other in others],
-            crf=CRF() if crf else None,
+            crf=crf,
             threshold=threshold,
             halvings=halvings,
         )

@@ -21,6 +21,7 @@ from uncertaintyseg.errors import InputError
 if TYPE_CHECKING:
     from uncertaintyseg.data.channels import Image
     from uncertaintyseg.inference.bundle import Bundle
+    from uncertaintyseg.inference.crf import CRF
 
 console = Console(stderr=True)
 
@@ -34,9 +35,21 @@ Options = Annotated[
     list[str] | None, typer.Option("--option", help="Setting of the method, such as passes=10; repeatable.")
 ]
 Crf = Annotated[bool, typer.Option("--crf", help="Draw neighbours that look alike together (3D CRF, in mm).")]
+CrfOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--crf-option",
+        help="Setting of the CRF, which it turns on: weight, sigma_mm, sigma_intensity, smoothness, radius_mm, reach "
+        "or iterations, such as weight=10; repeatable.",
+    ),
+]
 Threshold = Annotated[
     str | None,
-    typer.Option(help="otsu, percentile, mean_std or fixed on the foreground; by default the most likely class."),
+    typer.Option(
+        help="Cut the label from the foreground probability: otsu, percentile=95, mean_std=1 or a number such as 0.4; "
+        "from that of one structure: liver:0.4. An uncertainty map is marked: predictive_entropy:otsu. By default the "
+        "most likely class."
+    ),
 ]
 Structures = Annotated[
     str | None, typer.Option(help="Names, with commas between: these alone get maps and rows; by default all do.")
@@ -54,7 +67,18 @@ Delta = Annotated[
 ModelName = Annotated[str, typer.Argument(help="Name as `uncertaintyseg models` prints it.", show_default=False)]
 
 
-def read_options(pairs: list[str] | None) -> dict[str, Any]:
+def read_crf(on: bool, pairs: list[str] | None) -> CRF | None:
+    """The CRF of `--crf` and `--crf-option`s; None without either.
+
+    Raises:
+        InputError: for a setting that it has not, or a value out of its range, which is named.
+    """
+    from uncertaintyseg.inference.run_settings import crf_of
+
+    return crf_of(on or bool(pairs), read_options(pairs, "--crf-option"))
+
+
+def read_options(pairs: list[str] | None, flag: str = "--option") -> dict[str, Any]:
     """Settings given as name=value; a value is JSON where it can be (10, 0.5, true, [1, 2]), else a string.
 
     Raises:
@@ -64,7 +88,9 @@ def read_options(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise InputError(f"--option {pair}: write it as name=value, such as passes=10.")
+            raise InputError(
+                f"{flag} {pair}: write it as name=value, such as {'passes' if flag == '--option' else 'weight'}=10."
+            )
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -14,6 +14,7 @@ from rich.table import Table
 from uncertaintyseg.cli.console import (
     AsJson,
     Crf,
+    CrfOptions,
     Device,
     Method,
     ModelName,
@@ -23,6 +24,7 @@ from uncertaintyseg.cli.console import (
     console,
     print_json,
     progress_bar,
+    read_crf,
     read_options,
     tell,
     tell_ignored,
@@ -50,6 +52,7 @@ def evaluate(
     method: Method = None,
     option: Options = None,
     crf: Crf = False,
+    crf_option: CrfOptions = None,
     threshold: Threshold = None,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw reliability and error detection in.")] = None,
     force: Force = False,
@@ -68,13 +71,12 @@ def evaluate(
     bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
-        from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.predictors import predictor_for
 
         predictor = predictor_for(
-            bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
-            threshold=threshold,
+            bundle, method, folders, options=read_options(option), device=device,
+            crf=read_crf(crf, crf_option), threshold=threshold,
         )  # fmt: skip
         predictor.force = force
         result = measure(predictor, cases_of(bundle, data, cases, "test", told), progress)

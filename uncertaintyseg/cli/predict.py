@@ -13,6 +13,7 @@ from uncertaintyseg.cli.console import (
     Alpha,
     AsJson,
     Crf,
+    CrfOptions,
     Delta,
     Device,
     Method,
@@ -25,6 +26,7 @@ from uncertaintyseg.cli.console import (
     console,
     print_json,
     progress_bar,
+    read_crf,
     read_options,
     read_roi,
     read_structures,
@@ -55,6 +57,7 @@ def predict(
     method: Method = None,
     option: Options = None,
     crf: Crf = False,
+    crf_option: CrfOptions = None,
     threshold: Threshold = None,
     structures: Structures = None,
     roi: Roi = None,
@@ -79,13 +82,12 @@ def predict(
         warn_of_doubts(bundle, scan)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
-        from uncertaintyseg.inference.crf import CRF
         from uncertaintyseg.inference.predictors import predictor_for
         from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
         predictor = predictor_for(
-            bundle, method, folders, options=read_options(option), device=device, crf=CRF() if crf else None,
-            threshold=threshold,
+            bundle, method, folders, options=read_options(option), device=device,
+            crf=read_crf(crf, crf_option), threshold=threshold,
         )  # fmt: skip
         bound, (calibration, _) = ALPHA if alpha is None else alpha, predictor.calibration
         check_bound(bound, delta)
@@ -140,6 +142,8 @@ def _show(prediction: Prediction, case: str, output: Path) -> None:
         console.print(
             f"{region.rank}. {region.structure}, {region.kind}: {region.expected_error_ml:.2f} mL at RAS {where} mm"
         )
+    if prediction.threshold:
+        console.print(prediction.threshold.text, highlight=False)
     promise = prediction.guarantee
     console.print(promise.text if promise else f"Nothing is promised: {prediction.guarantee_reason}")
     console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")

@@ -16,6 +16,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.composite import NAMES, WHOLE_NUMBERS, CompositeGatherer
 from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.cutting import CutOf
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
@@ -25,6 +26,7 @@ from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, Average, Logit
 from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.structures import Drawn
+from uncertaintyseg.wire import MapInfo
 
 _NO_SHAPES = Drawn("none: several networks make this model, and share no noise to draw shapes from")
 
@@ -67,14 +69,15 @@ class CompositePredictor(Predictor):
             if asked:
                 raise InputError(f"{self.bundle.name} is put together from several networks: {what} is not possible.")
         self.device, self.method, self.crf, self.threshold = checked_device(device), method, None, None
+        self._cut = CutOf()
         given: dict[str, Any] = {"method": method, "options": options, "halvings": halvings}
         self._parts = [Predictor(part, self.device, **given) for part in self.bundle.parts]
         first = self._parts[0]  # stands for all where one is needed
         self.options, self.network, self.layout = first.options, first.network, first.layout
 
     @property
-    def drivers(self) -> tuple[str, ...]:
-        return MEASURES
+    def own_maps(self) -> dict[str, MapInfo]:
+        return {}
 
     def _look(self, scan: MetaTensor, asked: Asked, progress: Progress, seconds: dict[str, float]) -> Look:
         ids = [part.labels for part in self.bundle.uncertainty.parts or []]

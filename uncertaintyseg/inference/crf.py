@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.passes.ranges import Range
 from uncertaintyseg.inference.stream.windows import Slab
 from uncertaintyseg.logits import Moments
 from uncertaintyseg.measures import predictive_entropy
@@ -36,13 +38,13 @@ class CRF:
         iterations: of the mean field.
     """
 
-    weight: float = 3.0
-    sigma_mm: float = 3.0
-    sigma_intensity: float = 0.5
-    smoothness: float = 0.0
-    radius_mm: float | None = None
-    reach: int = 3
-    iterations: int = 5
+    weight: Annotated[float, Range(0, 100)] = 3.0
+    sigma_mm: Annotated[float, Range(0.1, 100)] = 3.0
+    sigma_intensity: Annotated[float, Range(0.01, 100)] = 0.5
+    smoothness: Annotated[float, Range(0, 100)] = 0.0
+    radius_mm: Annotated[float | None, Range(0, 100)] = None
+    reach: Annotated[int, Range(1, 10)] = 3
+    iterations: Annotated[int, Range(0, 100)] = 5
 
     def __post_init__(self) -> None:
         for name in ("sigma_mm", "sigma_intensity", "radius_mm"):

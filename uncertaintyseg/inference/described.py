@@ -13,6 +13,7 @@ from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.inference.thresholding import Threshold
 from uncertaintyseg.logits.quadrature import default_nodes
 from uncertaintyseg.measures import map_info
 from uncertaintyseg.review.calibration import MEASURE
@@ -112,10 +113,10 @@ def map_infos(
 
 
 def asked_for(
-    method: str | None, options: Mapping[str, Any], threshold: str | None, crf: CRF | None, **more: Any
+    method: str | None, options: Mapping[str, Any], threshold: Threshold | None, crf: CRF | None, **more: Any
 ) -> dict[str, Any]:
     """What was asked for beyond the model itself."""
-    asked = {"method": method, **options, "threshold": threshold, **more}
+    asked = {"method": method, **options, "threshold": threshold and str(threshold), **more}
     return {k: v for k, v in asked.items() if v is not None} | ({"crf": asdict(crf)} if crf else {})
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.cutting import cuttable
 from uncertaintyseg.inference.methods import fits_beside, methods, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
@@ -17,9 +18,10 @@ from uncertaintyseg.inference.passes.fused import Fused
 from uncertaintyseg.inference.passes.ranges import LISTED, SEED, ranges
 from uncertaintyseg.inference.passes.ranges import PASSES as MOST
 from uncertaintyseg.inference.passes.tta import Augmented
+from uncertaintyseg.inference.run_settings import crf_settings, threshold_settings
 from uncertaintyseg.inference.shapes import SAMPLES
-from uncertaintyseg.inference.thresholding import THRESHOLDS
-from uncertaintyseg.measures import MEASURES
+from uncertaintyseg.inference.thresholding import FOREGROUND, THRESHOLDS
+from uncertaintyseg.measures import FUSED, MEASURES
 from uncertaintyseg.wire import Method, RunOption
 
 _SAME_RESULT = ("reuse",)
@@ -67,11 +69,16 @@ def run_options(bundle: Bundle) -> list[RunOption]:
     """What may be chosen for every run of a model, whatever its method."""
     if bundle.uncertainty.parts:
         return []
+    own = [*cuttable(bundle), *([FUSED] if _can_run(bundle, Fused.name, ()) else [])]
     found = [
         RunOption(name="crf", kind="switch", default=False,
                   text="Draw labels of neighbours that look alike together; variance is 0 after it."),
+        *crf_settings(),
         RunOption(name="threshold", kind="choice", default=None, choices=list(THRESHOLDS),
-                  text="How the label is cut from the foreground probability, in place of the likeliest class."),
+                  text="How the label is cut from a probability, in place of the likeliest class, or a map is marked."),
+        RunOption(name="threshold_of", kind="choice", default=FOREGROUND, choices=own, needs="threshold",
+                  text="Its voxels are labelled by it; of an uncertainty map what is above it is marked instead."),
+        *threshold_settings(),
     ]  # fmt: skip
     if not _is_coherent(bundle.head):
         return found

@@ -18,7 +18,7 @@ from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.review.structures import remaining_error
-from uncertaintyseg.wire import Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
+from uncertaintyseg.wire import Cut, Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
 _PLANES = 16
 """Of a map, checked at once."""
@@ -47,6 +47,7 @@ class Prediction:
             all. None in results of old.
         driven_by: the map that ranks voxels, from which the error probability was read: regions, curve and promise go
             by it.
+        threshold: that was asked for, and where it lies; None without one.
         scratch: keeps the files of maps that are too large for memory.
     """
 
@@ -67,6 +68,7 @@ class Prediction:
     alternative: np.ndarray | None = None
     scratch: Scratch | None = None
     driven_by: str = MEASURE
+    threshold: Cut | None = None
 
     @property
     def valid(self) -> np.ndarray:
@@ -115,6 +117,7 @@ class Prediction:
             "driven_by": self.driven_by,
             "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),
             "guarantee_reason": self.guarantee_reason,
+            "threshold": None if self.threshold is None else self.threshold.model_dump(),
             "case_score": self.case_score,
             "case_scores": self.case_scores,
             "provenance": self.provenance.model_dump(),

@@ -22,6 +22,7 @@ from uncertaintyseg.data.time_axis import check_dimensions
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
+from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.engine import Engine
@@ -45,7 +46,7 @@ from uncertaintyseg.inference.stream import (
     WindowLayout,
     need,
 )
-from uncertaintyseg.inference.thresholding import THRESHOLDS
+from uncertaintyseg.inference.thresholding import Threshold
 from uncertaintyseg.inference.timing import Progress, timed
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.review.calibration import MEASURE, Calibration
@@ -72,8 +73,8 @@ class Predictor:
         others: further bundles of the same task and grid, for the passes "ensemble".
         crf: draws labels of neighbours that look alike together, on the model's grid; it leaves one answer, so variance
             and mutual information are 0 after it.
-        threshold: how the label is cut from the foreground probability (`inference.thresholding`); None takes the most
-            likely class.
+        threshold: how the label is cut from a probability, or an uncertainty map marked (`inference.thresholding`), or
+            the text that says so; None takes the most likely class.
         halvings: how often the windows are halved, where the model's own need more memory than there is.
 
     Raises:
@@ -90,16 +91,15 @@ class Predictor:
         options: Mapping[str, Any] | None = None,
         others: Sequence[Bundle] = (),
         crf: CRF | None = None,
-        threshold: str | None = None,
+        threshold: Threshold | str | None = None,
         halvings: int = 0,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.device = checked_device(device)
         self.method = method
         self.options = options_of(self.bundle, method, options or {}) if method else dict(options or {})
-        self.crf, self.threshold = crf, threshold
-        if threshold is not None and threshold not in THRESHOLDS:
-            raise InputError(f"there is no threshold '{threshold}'; there are {', '.join(THRESHOLDS)}.")
+        self.crf, self.threshold = crf, Threshold.read(threshold) if isinstance(threshold, str) else threshold
+        self._cut = cut_of(self.bundle, method, self.threshold) if self.threshold else CutOf()
         self.network = self.bundle.network().to(self.device)
         self.preprocessing = self.bundle.preprocessing()
         self._spacing = tuple(self.bundle.setting("spacing"))
@@ -134,7 +134,7 @@ class Predictor:
     @property
     def calibration(self) -> tuple[Calibration | None, str | None]:
         """What is known of the error probability on calibration cases; or None, and why that does not hold here."""
-        params = asked_for(self.method, self.options, self.threshold, self.crf)
+        params = asked_for(self.method, self.options, self._label_by, self.crf)
         if params:
             return None, f"uncalibrated: the model was calibrated as it is, not with {', '.join(params)}"
         found, reason = self.bundle.calibration
@@ -143,6 +143,11 @@ class Predictor:
         if found and found.measure not in self.drivers:
             return None, f"uncalibrated: it was calibrated by the map '{found.measure}', which this run does not have"
         return found, reason
+
+    @property
+    def _label_by(self) -> Threshold | None:
+        """The threshold, where it is the label that it cuts."""
+        return None if self._cut.structure is None else self.threshold
 
     def _member(self, other: Bundle) -> Network:
         """The network of another bundle, which must see what this one sees."""
@@ -209,10 +214,13 @@ class Predictor:
                 planes = slice(start, start + _RECALIBRATED)
                 error[planes] = calibration.recalibrated(driving[planes])
             maps = self._named_maps(found, labels)
+            voxel_ml, classes = voxel_volume_ml(scan.affine), len(self.bundle.labels) + 1
+            cut = apply(self.threshold, self._cut, found, maps, self.own_maps, classes, look.store, voxel_ml)
+            notes = look.notes | ({ABOVE: cut.text} if ABOVE in maps else {})
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
             names = {item.name: maps[f"probability_{item.name}"] for item in labels}
-            valid, voxel_ml = maps.get("valid"), voxel_volume_ml(affine)
+            valid = maps.get("valid")
             table = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
             places = regions(label, error, names, labels, affine)
             scores = case_scores(maps, label, spacing_mm(affine), table)
@@ -222,8 +230,8 @@ class Predictor:
         progress("done", 1.0)
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,
-            open_error=bool(self.threshold or calibration or self.bundle.config.get("regions") or look.merged),
-            alone=look.alone, without_variances=not carried, notes=look.notes, driven_by=driven_by,
+            open_error=bool(self._label_by or calibration or self.bundle.config.get("regions") or look.merged),
+            alone=look.alone, without_variances=not carried, notes=notes, driven_by=driven_by,
         )  # fmt: skip
         params = asked_for(
             self.method, self.options, self.threshold, self.crf,
@@ -240,6 +248,7 @@ class Predictor:
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
             case_scores=scores, features=look.features, risk_coverage=curve, guarantee=promise,
             guarantee_reason=reason, alternative=found.alternative, scratch=look.store, driven_by=driven_by,
+            threshold=cut,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -361,7 +370,8 @@ class Predictor:
             average.features = watching is not None
         gatherer = Gatherer(
             scan.shape[1:], grid.planes_axis(plan.axis), [item.id for item in labels], scratch,
-            covered=grid.covered, cut=CUT if scratch.on_disk else 0.0, label_by=self.threshold,
+            covered=grid.covered, cut=CUT if scratch.on_disk else 0.0, label_by=self._label_by,
+            cut_of=self._cut.structure or 0,
         )  # fmt: skip
         for chunk in self.engine.chunks(volume, grid, plan, average, watching, **report):
             gatherer.add(chunk)

@@ -12,6 +12,7 @@ from uncertaintyseg.inference.composite_predictor import CompositePredictor
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.methods import ensemble_members, model_with
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.thresholding import Threshold
 
 
 def load_predictor(bundle: Bundle, device: str = "cpu", **options: Any) -> Predictor:
@@ -27,7 +28,7 @@ def predictor_for(
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
     crf: CRF | None = None,
-    threshold: str | None = None,
+    threshold: Threshold | str | None = None,
 ) -> Predictor:
     """Any method on a model: passes around it, or the model of the same task that has the head `method`.
 

@@ -55,6 +55,7 @@ from uncertaintyseg.wire.models import (
 )
 from uncertaintyseg.wire.results import (
     ConditionResult,
+    Cut,
     Guarantee,
     InferResult,
     Label,
@@ -85,6 +86,7 @@ __all__ = [
     "ConditionResult",
     "Corner",
     "Corrections",
+    "Cut",
     "DicomObject",
     "FinalLabel",
     "Guarantee",

@@ -53,6 +53,27 @@ class Structure(Message):
     flag: str | None = Field(description="Why a person should look at this structure (reasons with '; '), or null.")
 
 
+class Cut(Message):
+    """A threshold that was asked for, and where it lies in this scan."""
+
+    of: str = Field(description="'foreground', a structure (both of the probability), or an uncertainty map.")
+    method: Literal["otsu", "percentile", "mean_std", "fixed"]
+    setting: float | None = Field(description="Percentile, number of standard deviations or value; null for Otsu.")
+    value: float = Field(description="What was found: voxels above it are in.")
+    unit: str = Field(description="'nats' or '1'.")
+    fallback: bool = Field(False, description="Otsu saw no two groups, so that this is the middle of the range.")
+    above_ml: float = Field(description="Volume above it; of a probability, of what is labelled by it.")
+
+    @property
+    def text(self) -> str:
+        """In a sentence, for people."""
+        setting = "" if self.setting is None else f" {self.setting:g}"
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        why = ", for there are no two groups to part" if self.fallback else ""
+        of = self.of.replace("_", " ")
+        return f"Threshold of {of}, {self.method}{setting}: {self.value:.4g}{unit}{why}; {self.above_ml:.2f} mL above."
+
+
 class LabelledStructure(Structure):
     """One row of the structure table of a label that is not the model's."""
 
@@ -170,6 +191,7 @@ class Risk(Message):
     )
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
+    threshold: Cut | None = Field(None, description="Where the threshold that was asked for lies.")
     provenance: Provenance
 
     @property

@@ -15,6 +15,7 @@ from UncertaintySegLib.errors import SceneError, UncertaintySegError
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
+from UncertaintySegLib.logic.summary import threshold
 from UncertaintySegLib.scene import intake_labels
 from UncertaintySegLib.scene.case import CaseScene
 from UncertaintySegLib.server.replies import RISK, Model, Sample
@@ -64,7 +65,7 @@ class Inference:
             self.session.scene.edited = False
             said = _("{case} segmented by {model}.").format(case=self._case, model=model.name)
             run_as = _described(result.provenance.get("params") or {})
-            said = f"{said} {run_as}".strip()
+            said = " ".join(part for part in (said, run_as, threshold(result)) if part)
             fallback = result.provenance.get("fallback")
             self.session.say(
                 _("{said} Not as usual: {fallback}.").format(said=said, fallback=fallback) if fallback else said
@@ -201,7 +202,9 @@ def unasked(session: Session) -> dict[str, Any] | None:
 
 
 def _one(value: Any) -> str:
-    """Return a setting in words; a list as one thing."""
+    """Return a setting in words; a list as one thing, and so are the settings of one part."""
+    if isinstance(value, Mapping):
+        value = [f"{name.replace('_', ' ')} {each}" for name, each in value.items() if each is not None]
     return f"({', '.join(map(str, value))})" if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic import selection as texts
 from UncertaintySegLib.logic import structures
 from UncertaintySegLib.logic.report import Report
-from UncertaintySegLib.logic.summary import KINDS, sentence, spaced
+from UncertaintySegLib.logic.summary import KINDS, sentence, spaced, threshold
 from UncertaintySegLib.server.results import InferResult
 
 LEGEND_WIDTH = 300  # pixels
@@ -72,6 +72,8 @@ def _summary(report: Report) -> str:
     said = [f'<p class="summary"><b>{escape(sentence(report.result, selection))}</b></p>']
     if selection.point is not None:
         said.append(f"<p>{escape(texts.sentence(selection))}</p>")
+    if cut := threshold(report.result):
+        said.append(f'<p class="threshold">{escape(cut)}</p>')
     kind = "" if selection.calibrated else ' class="warning"'
     said.append(f"<p{kind}>{escape(texts.promise(selection))}</p>")
     said.append(f'<p class="note">{escape(texts.footnote(selection))}</p>')

@@ -42,6 +42,10 @@ class RunChoice:
         value = tuple(value) if isinstance(value, list) else value
         return value if value is not None and option.takes(value) else option.default
 
+    def values(self, model: Model) -> dict[str, Any]:
+        """Return what is chosen for the settings of every run, by name."""
+        return {option.name: self.value(model, option) for option in model.run_options}
+
     def structures(self, model: Model) -> list[str]:
         """Return the names of the structures that are wanted, all of them where nobody has chosen."""
         kept = self._of(model).get(_STRUCTURES)
@@ -70,8 +74,11 @@ class RunChoice:
 
     def params(self, model: Model) -> dict[str, Any]:
         """Return what the server is told with a run: what differs from its defaults."""
+        values = self.values(model)
         told = {
-            option.name: value for option in model.run_options if (value := self.value(model, option)) != option.default
+            option.name: values[option.name]
+            for option in model.run_options
+            if values[option.name] != option.default and option.counts(values)
         }
         method = self.method(model)
         if method is not None:

@@ -79,6 +79,19 @@ def sentence(result: InferResult, selection: Selection) -> str:
     return _("{what}; {promise}.").format(what=_what(result), promise=_promise(selection))
 
 
+def threshold(result: InferResult) -> str:
+    """Return where the threshold that was asked for lies, in a sentence; empty where none was."""
+    cut = result.threshold
+    if cut is None:
+        return ""
+    how = cut.method.replace("_", " ") if cut.setting is None else f"{cut.method.replace('_', ' ')} {cut.setting:g}"
+    value = f"{cut.value:.4g}" if cut.unit == "1" else f"{cut.value:.4g} {cut.unit}"
+    if cut.fallback:
+        value = _("{value}, the middle of the range, for there are no two groups to part").format(value=value)
+    text = _("Threshold of {of} ({how}): {value}; {volume} mL are above it.")
+    return text.format(of=spaced(cut.of), how=how, value=value, volume=volume(cut.above_ml))
+
+
 def spaced(name: str) -> str:
     """Return the name of a structure so that it can be broken into lines."""
     return name.replace("_", " ")

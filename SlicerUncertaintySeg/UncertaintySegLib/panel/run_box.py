@@ -39,6 +39,7 @@ class RunBox:
         self._names: list[str] = []
         self._filling = False
         self._problems: dict[RunOption, str] = {}
+        self._rows: list[tuple[RunOption, tuple[qt.QWidget, ...]]] = []
         text_colors.style(ui.optionsLabel, text_colors.ERROR)
         table = ui.structuresTable
         table.setColumnCount(2)
@@ -87,6 +88,7 @@ class RunBox:
             old.deleteLater()
         rows = [*((option, None) for option in model.run_options)]
         rows += [(option, method) for option in method.options] if method else []
+        self._rows = []
         for row, (option, owner) in enumerate(rows):
             widget = option_widgets.make(
                 option,
@@ -98,12 +100,23 @@ class RunBox:
             label.setToolTip(widget.toolTip)
             layout.addWidget(label, row, 0)
             layout.addWidget(widget, row, 1)
+            if owner is None:
+                self._rows.append((option, (label, widget)))
+        self._show_what_counts()
         ui.optionsWidget.setVisible(bool(rows))
         self._problems.clear()
         ui.optionsLabel.setVisible(False)
 
     def _keep(self, option: RunOption, method: Method | None, value: Any) -> None:
         self.choice.choose_value(self._model, option, value, method)
+        self._show_what_counts()
+
+    def _show_what_counts(self) -> None:
+        """Hide the settings that change nothing as the others stand."""
+        values = self.choice.values(self._model)
+        for option, widgets in self._rows:
+            for widget in widgets:
+                widget.setVisible(option.counts(values))
 
     def _complain(self, option: RunOption, problem: str) -> None:
         """Say at the settings what cannot be sent, of the first of them; nothing runs until it is mended."""

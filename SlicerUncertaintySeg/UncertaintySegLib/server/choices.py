@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ class RunOption:
     """One setting.
 
     `default` None is the model's own way; `low` and `high`, of a list each, are allowed themselves; a list has `fewest`
-    to `most` items.
+    to `most` items. `needs` names another setting, or name=choice, without which this one changes nothing.
     """
 
     name: str
@@ -31,6 +32,12 @@ class RunOption:
     fewest: int = 0
     most: int | None = None
     text: str = ""
+    needs: str = ""
+
+    def counts(self, values: Mapping[str, Any]) -> bool:
+        """Whether this setting changes anything beside the values of the others, by name."""
+        name, _equals, choice = self.needs.partition("=")
+        return not name or (values.get(name) == choice if choice else bool(values.get(name)))
 
     def takes(self, value: Any) -> bool:
         """Whether a value can be sent for this setting."""

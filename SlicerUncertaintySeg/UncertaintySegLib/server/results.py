@@ -74,6 +74,26 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A threshold that was asked for, and where it lies in this scan.
+
+    Attributes:
+        of: "foreground", a structure (both of the probability), or an uncertainty map.
+        setting: Percentile, number of standard deviations or value; None for Otsu's method.
+        fallback: Otsu's method saw no two groups, so that it is the middle of the range.
+        above_ml: Volume above it.
+    """
+
+    of: str
+    method: str
+    value: float
+    setting: float | None = None
+    unit: str = "1"
+    fallback: bool = False
+    above_ml: float = 0.0
+
+
+@dataclass(frozen=True)
 class RiskCoveragePoint:
     """What reviewing everything riskier than `threshold` takes, and what stays wrong then.
 
@@ -128,6 +148,7 @@ class InferResult:
         risk_coverage: The curve of this case, by threshold.
         driven_by: Map that regions, curve and guarantee go by; empty: the model's own error probability.
         guarantee: None where none can be given; `guarantee_reason` then says why.
+        threshold: Where the threshold that was asked for lies; None where none was.
         moved, alone, offer: Of a correction: what the clicks moved ("shape", "voxel" or "none"), how many moved only
             their own voxel, and what would help.
     """
@@ -145,6 +166,7 @@ class InferResult:
     driven_by: str = ""
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = None
+    threshold: Cut | None = None
     moved: str = ""
     alone: int = 0
     offer: str | None = None
@@ -178,6 +200,7 @@ def parse_result(data: dict[str, Any]) -> InferResult:
         regions=parse_all(Region, risk.get("regions")),
         risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
         guarantee=_guarantee(risk),
+        threshold=parse(Cut, risk["threshold"]) if risk.get("threshold") else None,
     )
 
 

@@ -60,7 +60,16 @@ METHODS = [
 RUN_OPTIONS = [
     {"name": "seed", "kind": "integer", "default": 0, "low": 0, "high": 2**63 - 1, "text": "Of the draws."},
     {"name": "crf", "kind": "switch", "default": False, "text": "Neighbours together."},
+    {"name": "crf_weight", "kind": "number", "default": 3.0, "low": 0, "high": 100, "needs": "crf"},
     {"name": "threshold", "kind": "choice", "default": None, "choices": ["otsu", "fixed"], "text": "Of the label."},
+    {
+        "name": "threshold_of",
+        "kind": "choice",
+        "default": "foreground",
+        "choices": ["foreground", "variance"],
+        "needs": "threshold",
+    },
+    {"name": "threshold_fixed", "kind": "number", "default": 0.5, "low": 0, "high": 6, "needs": "threshold=fixed"},
 ]
 PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
 

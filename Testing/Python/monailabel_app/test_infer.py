@@ -128,6 +128,49 @@ def test_passes_thresholds_and_a_crf_are_results_of_their_own(server, result, im
     assert len(keys) == 5
 
 
+def test_settings_of_the_crf_and_of_thresholds_are_results_of_their_own_and_the_defaults_are_not(server, image):
+    found = {}
+    for params in (
+        {"crf": True}, {"crf": True, "crf_weight": 3}, {"crf": True, "crf_weight": 10}, {"crf_weight": 10},
+        {"threshold": "percentile"}, {"threshold": "percentile=95"},
+        {"threshold": "percentile", "threshold_fixed": 0.2},
+        {"threshold": "percentile", "threshold_percentile": 80}, {"threshold": "otsu", "threshold_of": "variance"}, {},
+    ):  # fmt: skip
+        job = server.infer(server.model, image, **params)
+        assert job["state"] == "done", job["error"]
+        found[json.dumps(params)] = wire.Risk.model_validate(job["result"]["risk"])
+    plain, same, strong, off, *cuts, marked, nothing = found.values()
+    assert plain.result == same.result != strong.result
+    assert off.result == nothing.result
+    assert strong.provenance.params["crf"]["weight"] == 10
+    assert cuts[0].result == cuts[1].result == cuts[2].result != cuts[3].result
+    assert (cuts[0].threshold.setting, cuts[3].threshold.setting) == (95, 80)
+    assert cuts[3].threshold.value < cuts[0].threshold.value
+    assert "above_threshold" in marked.maps
+    assert marked.threshold.text == marked.maps["above_threshold"].description
+    assert nothing.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"crf": True, "crf_weight": 101}, ("crf_weight", "from 0 to 100")),
+        ({"crf": True, "crf_reach": 0}, ("crf_reach", "from 1 to 10")),
+        ({"threshold": "percentile=120"}, ("percentile", "from 0 to 100")),
+        ({"threshold": "otsu", "threshold_of": "spleen"}, ("spleen", "foreground")),
+        ({"threshold": "variance:0.4"}, ("variance", "from 0 to")),
+    ],
+)
+def test_settings_out_of_range_are_refused_with_the_range_before_anything_runs(server, image, params, words):
+    request = {"kind": "infer", "model": server.model, "image": image, "params": params}
+    for reply in (
+        server.http.post("/uncertainty/v1/jobs", json=request),
+        server.http.post(f"/infer/{server.model}?image={image}", data={"params": json.dumps(params)}),
+    ):
+        assert reply.status_code == 400
+        assert all(word in reply.json()["detail"] for word in words), reply.json()
+
+
 @pytest.mark.parametrize("params", [{"method": "magic"}, {"options": {"count": 3}}])
 def test_a_method_that_does_not_exist_is_named_before_anything_runs(server, image, params):
     request = {"kind": "infer", "model": server.model, "image": image, "params": params}

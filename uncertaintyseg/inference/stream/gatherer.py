@@ -12,7 +12,7 @@ from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.stream.boxes import StructureBoxes
 from uncertaintyseg.inference.stream.grid import Chunk
 from uncertaintyseg.inference.stream.scratch import Scratch
-from uncertaintyseg.inference.thresholding import threshold
+from uncertaintyseg.inference.thresholding import Found, Threshold
 from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.logits import largest
 
@@ -31,12 +31,14 @@ class Gathered(NamedTuple):
         boxes: `probability_<id>` and `variance_<id>`.
         alternative: of each voxel labelled background the likeliest structure, uint8 `[*S]`; 0 where none reaches
             `CUT`.
+        cut: the threshold that the label was cut by.
     """
 
     label: np.ndarray
     maps: dict[str, np.ndarray]
     boxes: dict[str, BoxVolume]
     alternative: np.ndarray
+    cut: Found | None = None
 
 
 class Gatherer:
@@ -49,7 +51,9 @@ class Gatherer:
         scratch: for the arrays.
         covered: whether the model saw all of the scan.
         cut: probabilities below it are left out of the boxes of structures, unless the label is theirs; 0 keeps all.
-        label_by: how the label is cut from the foreground (`inference.thresholding`); None: the likeliest class.
+        label_by: how the label is cut from a probability (`inference.thresholding`); None: the likeliest class.
+        cut_of: id of the structure whose probability that is, which is where it exceeds the threshold while elsewhere
+            the likeliest other class is; 0: of all structures together, the likeliest of them being there.
     """
 
     def __init__(
@@ -61,10 +65,11 @@ class Gatherer:
         *,
         covered: bool = False,
         cut: float = CUT,
-        label_by: str | None = None,
+        label_by: Threshold | None = None,
+        cut_of: int = 0,
     ) -> None:
         self.order = (axis, *(a for a in range(3) if a != axis))
-        self.covered, self.label_by, self._scratch = covered, label_by, scratch
+        self.covered, self.label_by, self.cut_of, self._scratch = covered, label_by, cut_of, scratch
         self._shape = tuple(shape[a] for a in self.order)
         self._arrays: dict[str, np.ndarray] = {}
         self._boxes = [StructureBoxes(c, shape, self.order, scratch, cut) for c in structures]
@@ -82,7 +87,12 @@ class Gatherer:
         structure += 1
         label = torch.where(best > p[0], structure, 0) if chunk.label is None else chunk.label
         found = {name: value for name, value in chunk.maps.items() if not name.startswith("variance_")}
-        if self.label_by:
+        if self.label_by and self.cut_of:
+            others = p.clone()
+            others[self.cut_of] = -1
+            likeliest, other = largest(others)
+            found |= {"foreground": p[self.cut_of], "rest": 1 - likeliest, "structure": other}
+        elif self.label_by:
             found |= {"foreground": 1 - p[0], "rest": 1 - best, "structure": structure}
         elif chunk.label is None:
             found["error_probability"] = 1 - torch.maximum(best, p[0])
@@ -104,14 +114,21 @@ class Gatherer:
     def finish(self) -> Gathered:
         """What was gathered; nothing can be added afterwards."""
         found = dict(self._arrays)
-        label, alternative = found.pop("label"), found.pop("alternative")
+        label, alternative, cut = found.pop("label"), found.pop("alternative"), None
         if self.label_by:
             foreground, rest, structure = (found.pop(name) for name in ("foreground", "rest", "structure"))
-            cut, error = threshold(foreground, self.label_by), self._zeros("error_probability", np.float32)
+            seen = found.get("valid")
+            partly = seen is not None and not seen.all()
+            cut = self.label_by.find(foreground[seen > 0] if partly else foreground)
+            error = self._zeros("error_probability", np.float32)
             for plane in range(len(label)):
-                chosen = foreground[plane] > cut
-                label[plane] = np.where(chosen, structure[plane], 0)
-                error[plane] = np.where(chosen, rest[plane], foreground[plane])
+                chosen = foreground[plane] > cut.value
+                if self.cut_of:
+                    label[plane] = np.where(chosen, self.cut_of, structure[plane])
+                    error[plane] = np.where(chosen, 1 - foreground[plane], rest[plane])
+                else:
+                    label[plane] = np.where(chosen, structure[plane], 0)
+                    error[plane] = np.where(chosen, rest[plane], foreground[plane])
             found["error_probability"] = error
         for plane in range(len(label)):
             alternative[plane][label[plane] > 0] = 0
@@ -119,7 +136,7 @@ class Gatherer:
             del found["valid"]
         boxes = {name: volume for part in self._boxes for name, volume in part.finish().items()}
         turned = {name: self._turned(value) for name, value in found.items()}
-        return Gathered(self._turned(label), turned, boxes, self._turned(alternative))
+        return Gathered(self._turned(label), turned, boxes, self._turned(alternative), cut)
 
     def _zeros(self, name: str, dtype: type) -> np.ndarray:
         return self._scratch.zeros(name, self._shape, dtype)

@@ -100,6 +100,42 @@ def test_a_method_and_settings_are_sent_with_the_run_and_said_with_its_result(ch
     assert "Run with method dropout_injection, passes 7." in chooser.session.state.message
 
 
+def test_settings_that_change_nothing_are_hidden_and_not_sent(chooser):
+    def shown() -> set[str]:
+        names = ("crf_weight", "threshold_of", "threshold_fixed")
+        return {name for name in names if not chooser.option(name).isHidden()}
+
+    assert shown() == set()
+    chooser.option("crf").setChecked(True)
+    assert shown() == {"crf_weight"}
+    chooser.option("crf_weight").setValue(10)
+    chooser.option("threshold").setCurrentIndex(1)
+    assert shown() == {"crf_weight", "threshold_of"}
+    chooser.option("threshold").setCurrentIndex(2)
+    assert shown() == {"crf_weight", "threshold_of", "threshold_fixed"}
+    chooser.option("threshold_fixed").setValue(0.3)
+    chooser.option("threshold_of").setCurrentIndex(1)
+    told = {"crf": True, "crf_weight": 10, "threshold": "fixed", "threshold_of": "variance", "threshold_fixed": 0.3}
+    assert chooser.run() == told
+    chooser.option("crf").setChecked(False)
+    chooser.option("threshold").setCurrentIndex(1)
+    assert shown() == {"threshold_of"}
+    assert chooser.run() == {"threshold": "otsu", "threshold_of": "variance"}
+
+
+def test_where_a_threshold_lies_and_how_the_crf_was_set_is_said_with_the_result(chooser, wire_server):
+    risk = wire_server.job_result["risk"]
+    params = {"crf": {"weight": 10.0, "radius_mm": None}, "threshold": "predictive_entropy:percentile"}
+    cut = {"of": "predictive_entropy", "method": "percentile", "setting": 95, "value": 0.4321, "unit": "nats",
+           "fallback": False, "above_ml": 12.5}  # fmt: skip
+    told = {**risk, "threshold": cut, "provenance": {**risk["provenance"], "params": params}}
+    wire_server.job_result = {**wire_server.job_result, "risk": told}
+    chooser.run()
+    said = chooser.session.state.message
+    assert "crf (weight 10.0)" in said
+    assert "Threshold of predictive entropy (percentile 95): 0.4321 nats; 12.5 mL are above it." in said
+
+
 def test_a_choice_is_remembered_for_each_model_and_forgotten_where_it_is_not_offered_any_more(
     chooser, open_panel, session, wire_server
 ):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.thresholding import threshold
+from uncertaintyseg.inference.thresholding import Threshold, threshold
 
 
 def two_groups(low, high, share, *, spread=0.03, size=20000, seed=0):
@@ -90,3 +90,47 @@ def test_values_that_are_no_probabilities_are_refused(bad):
 def test_methods_and_values_that_make_no_sense_are_refused(method, value, message):
     with pytest.raises(InputError, match=message):
         threshold(np.array([0.1, 0.9]), method, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "again"),
+    [
+        ("otsu", Threshold("otsu"), "otsu"),
+        ("percentile=95", Threshold("percentile", 95), "percentile"),
+        ("percentile=99.5", Threshold("percentile", 99.5), "percentile=99.5"),
+        ("mean_std=-2", Threshold("mean_std", -2), "mean_std=-2.0"),
+        ("0.4", Threshold("fixed", 0.4), "fixed=0.4"),
+        ("left lung:.3", Threshold("fixed", 0.3, "left lung"), "left lung:fixed=0.3"),
+        ("predictive_entropy:1.2", Threshold("fixed", 1.2, "predictive_entropy"), "predictive_entropy:fixed=1.2"),
+        ("variance:otsu", Threshold("otsu", None, "variance"), "variance:otsu"),
+    ],
+)
+def test_what_people_write_is_read_and_has_one_name(text, wanted, again):
+    found = Threshold.read(text)
+    assert (found.method, found.setting, found.of) == (wanted.method, wanted.setting, wanted.of)
+    assert str(found) == again
+    assert Threshold.read(again).setting == found.setting
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("yen", "choose otsu"),
+        ("percentile=x", "no number after '='"),
+        ("otsu=1", "takes no value"),
+        ("1.4", "from 0 to 1;"),
+    ],
+)
+def test_what_people_write_wrongly_is_refused_with_the_way_out(text, message):
+    with pytest.raises(InputError, match=message):
+        Threshold.read(text)
+
+
+@pytest.mark.parametrize("method", ["otsu", "percentile", "mean_std", "fixed"])
+def test_a_map_in_nats_is_cut_as_its_share_of_the_range_would_be(method):
+    values, top = two_groups(0.2, 0.7, 0.3), float(np.log(3))
+    value = {"fixed": (0.4, 0.4 * top)}.get(method, (None, None))
+    share, found = threshold(values, method, value[0]), Threshold(method, value[1], "predictive_entropy")
+    assert found.find(values * top, top).value == pytest.approx(share * top)
+    assert not found.find(values * top, top).fallback
+    assert Threshold().find(np.full(9, 0.2), top) == (pytest.approx(0.5 * top), True)
