@@ -30,6 +30,7 @@ from uncertaintyseg.cli.console import (
     tell_ignored,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
@@ -54,7 +55,19 @@ def evaluate(
     crf: Crf = False,
     crf_option: CrfOptions = None,
     threshold: Threshold = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG file to draw reliability and error detection in.")] = None,
+    ood: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of scans unlike DATA's, no labels needed: how well each risk map tells them, as an AUROC."
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="PNG file to draw reliability and error detection in; with --ood the scores of the cases are drawn in "
+            "<name>_ood.png beside it."
+        ),
+    ] = None,
     force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
@@ -66,20 +79,28 @@ def evaluate(
 
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
     on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
+
+    Scans from elsewhere: uncertaintyseg evaluate hippocampus_low_rank DATA --ood OTHER_DATA --picture figures.png
     """
     folders, told = models or [], []
     bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.inference.evaluation import evaluate as measure
+        from uncertaintyseg.inference.ood import evaluate_with_ood
         from uncertaintyseg.inference.predictors import predictor_for
 
+        others = strangers_to(bundle, data, ood, progress) if ood else None
         predictor = predictor_for(
             bundle, method, folders, options=read_options(option), device=device,
             crf=read_crf(crf, crf_option), threshold=threshold,
         )  # fmt: skip
         predictor.force = force
-        result = measure(predictor, cases_of(bundle, data, cases, "test", told), progress)
+        chosen = cases_of(bundle, data, cases, "test", told)
+        if others is None:
+            result = measure(predictor, chosen, progress)
+        else:
+            result = evaluate_with_ood(predictor, chosen, others, progress)
     tell(*told)
     warn_of_left_out(data, result["unlabelled"])
     for case, message in result["failed"].items():
@@ -88,11 +109,15 @@ def evaluate(
         from uncertaintyseg.cli.pictures import evaluation_picture
 
         evaluation_picture(result, predictor.title, picture)
+        if ood:
+            ood_picture(result, predictor.title, beside(picture, "ood"))
     if as_json:
         print_json(result)
     else:
         _show(result, predictor.title)
-    if result["failed"]:
+        if ood:
+            show_ood(result, predictor.title)
+    if result["failed"] or result.get("ood", result)["failed"]:
         raise typer.Exit(1)
 
 

@@ -31,6 +31,18 @@ def forget_parts(bundle: Bundle) -> None:
     (bundle.folder / SPLIT).unlink(missing_ok=True)
 
 
+def learnt_cases(bundle: Bundle) -> set[str]:
+    """The cases that a model, or the one it is built on, has learnt from, as far as `keep_parts` wrote it."""
+    from uncertaintyseg.data.splitting import read_split
+
+    learnt: set[str] = set()
+    for folder in {part.folder for part in (bundle, bundle.base, *bundle.parts) if part is not None}:
+        if (folder / SPLIT).is_file():
+            parts = read_split(folder / SPLIT)
+            learnt |= {*parts["train"], *parts["validation"]}
+    return learnt
+
+
 def unseen_cases(bundle: Bundle, data: Path, cases: Sequence[Case], part: str, told: list[str]) -> list[Case]:
     """The cases of a part of the split that is kept beside the data or with the model; without one all cases.
 

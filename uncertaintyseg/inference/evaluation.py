@@ -29,6 +29,7 @@ from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.wire import Structure
 
 Progress = Callable[[str, float], None]
+Keep = Callable[[Case, Prediction], None]
 _MEAN_OF_VOXELS = (negative_log_likelihood, brier_score)
 SAMPLES = 16
 """Whole segmentations drawn of a case that several raters drew (METHODS 2.5: at most 20)."""
@@ -48,7 +49,10 @@ class Predicting(Protocol):
 
 
 def evaluate(
-    predictor: Predicting, cases: Sequence[Case], progress: Progress = lambda stage, fraction: None
+    predictor: Predicting,
+    cases: Sequence[Case],
+    progress: Progress = lambda stage, fraction: None,
+    keep: Keep = lambda case, prediction: None,
 ) -> dict[str, Any]:
     """Overlap, coverage of volume intervals, calibration, error detection by each risk map, several raters, and time.
 
@@ -57,6 +61,7 @@ def evaluate(
         cases: of a data set; those with two raters or more also count for `ambiguity`, those without a label are only
             listed.
         progress: called with the case at work and the fraction done.
+        keep: called with each case that was scored and its prediction, which is gone afterwards.
 
     Returns:
         The JSON of `uncertaintyseg evaluate`; docs/metrics.md explains its keys. What is undefined is NaN (null in
@@ -82,6 +87,8 @@ def evaluate(
             scores.add(case, prediction, drawn, seconds)
         except InputError as error:
             failed[case.id] = str(error)
+        else:
+            keep(case, prediction)
     if len(failed) == len(labelled):
         case_id, message = next(iter(failed.items()))
         raise InputError(f"none of {len(failed)} cases can be evaluated. The first, case {case_id}: {message}")
@@ -126,7 +133,7 @@ class _Scores:
         self.model = prediction.provenance.model
         nll, brier = self._said(prediction, reference, known)
         scopes = error_scopes(scan[0].numpy(), reference, spacing)
-        self.detection.update(*_known(known, _risks(prediction.maps, self.ids), own != reference, scopes))
+        self.detection.update(*_known(known, voxel_risks(prediction.maps, self.ids), own != reference, scopes))
         structures = {name: overlap(own == i, reference == i, spacing)._asdict() for name, i in self.ids.items()}
         entropy, classes = prediction.maps["predictive_entropy"], len(self.ids) + 1
         self.rows.append(
@@ -144,6 +151,7 @@ class _Scores:
                 "certainty": certainty(entropy, reference > 0, classes),
                 "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids, self.reading["values"]),
                 "score": prediction.case_score,
+                "foreground_share": _foreground_share(reference, known),
                 "regions": [region.model_dump() for region in prediction.regions],
                 "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
                 "seconds": round(seconds, 4),
@@ -214,7 +222,11 @@ def _intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
     return {key: mean_with_interval([row[key] for row in rows])._asdict() for key in rows[0]}
 
 
-def _risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dict[str, np.ndarray]:
+def _foreground_share(reference: np.ndarray, known: np.ndarray | None) -> float:
+    return np.count_nonzero(reference) / (reference.size if known is None else np.count_nonzero(known))
+
+
+def voxel_risks(maps: Mapping[str, np.ndarray], structures: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The maps that say where the label may be wrong, so not those of single structures."""
     own = {"valid"} | {f"{kind}_{name}" for kind in ("probability", "variance") for name in structures}
     return {name: values for name, values in maps.items() if name not in own}

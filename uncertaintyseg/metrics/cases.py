@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics.arrays import check_finite
-from uncertaintyseg.metrics.intervals import mean_of_defined
+from uncertaintyseg.metrics.intervals import RESAMPLES, Interval, mean_of_defined, percentile_interval
 from uncertaintyseg.metrics.risk_coverage import augrc, aurc, e_aurc, ranking
 
 PATCH = 10
@@ -56,14 +56,28 @@ def case_selection(scores: Sequence[float], dice: Sequence[float]) -> CaseSelect
     )
 
 
-def ood_auroc(inside: Sequence[float], outside: Sequence[float]) -> float:
-    """Chance that a case from elsewhere scores higher than one like the training data, ties counting half.
+def ood_auroc(inside: Sequence[float], outside: Sequence[float], seed: int = 0) -> Interval:
+    """Chance that a case from elsewhere scores higher than one of the data set, ties counting half (METHODS 8).
 
-    NaN where either side has no case.
+    The 95 % percentile bootstrap draws the cases of either side by themselves, with replacement (9999 resamples). It
+    knows nothing of cases that were not there: where all of one side are above the other it is the figure itself.
+
+    Returns:
+        The area as `mean`, and its interval; NaN where either side has no case.
+
+    Raises:
+        InputError: when a score is not finite.
     """
     if not (len(inside) and len(outside)):
-        return math.nan
-    return float(roc_auc_score([0] * len(inside) + [1] * len(outside), [*inside, *outside]))
+        return Interval(math.nan, math.nan, math.nan)
+    low, high = np.asarray(inside, np.float64), np.asarray(outside, np.float64)
+    for scores in (low, high):
+        check_finite("the case score", scores)
+    auroc = float(roc_auc_score([0] * low.size + [1] * high.size, [*low, *high]))
+    ordered = (high > low[:, None]) + 0.5 * (high == low[:, None])
+    random = np.random.default_rng(seed)
+    times = [random.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64) for n in ordered.shape]
+    return percentile_interval(auroc, (times[0] @ ordered * times[1]).sum(1) / ordered.size)
 
 
 def mean_risk(risk: np.ndarray) -> float:

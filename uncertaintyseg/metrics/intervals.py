@@ -10,7 +10,9 @@ import numpy as np
 
 SHARE = 0.95
 """Of one more draw that an interval holds."""
-_RESAMPLES, _TAIL = 9999, (1 - 0.95) / 2
+RESAMPLES = 9999
+"""Of a bootstrap."""
+_TAIL = (1 - 0.95) / 2
 
 
 class Interval(NamedTuple):
@@ -69,9 +71,13 @@ def mean_with_interval(values: Sequence[float], seed: int = 0) -> Interval:
     mean = mean_of_defined(kept)
     if kept.size < 2 or np.ptp(kept) == 0:
         return Interval(mean, mean, mean)
-    drawn = np.random.default_rng(seed).integers(0, kept.size, (_RESAMPLES, kept.size))
-    means = kept[drawn].mean(1)
-    low, high = _quantiles(means, (_TAIL, 1 - _TAIL))
+    drawn = np.random.default_rng(seed).integers(0, kept.size, (RESAMPLES, kept.size))
+    return percentile_interval(mean, kept[drawn].mean(1))
+
+
+def percentile_interval(mean: float, drawn: np.ndarray) -> Interval:
+    """The 95 % interval of a figure from what it is in bootstrap resamples `[n]`."""
+    low, high = _quantiles(drawn, (_TAIL, 1 - _TAIL))
     # Of nearly equal cases rounding can put the ends on the wrong side of the mean.
     return Interval(mean, min(mean, low), max(mean, high))
 

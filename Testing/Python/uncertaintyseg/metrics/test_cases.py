@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import bootstrap, mannwhitneyu
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics.cases import (
@@ -54,12 +55,30 @@ def test_scores_that_do_not_fit_are_refused():
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.lists(st.integers(0, 5), min_size=1, max_size=8))
 def test_ood_auroc_is_the_share_of_pairs_in_order(inside, outside):
     pairs = [(b > a) + (b == a) / 2 for a in inside for b in outside]
-    assert ood_auroc(inside, outside) == pytest.approx(np.mean(pairs))
+    found = ood_auroc(inside, outside)
+    assert found.mean == pytest.approx(np.mean(pairs))
+    assert 0 <= found.lo <= found.mean <= found.hi <= 1
 
 
-def test_ood_auroc_needs_cases_of_both_kinds():
-    assert math.isnan(ood_auroc([], [1]))
-    assert math.isnan(ood_auroc([1], []))
+def test_the_interval_of_an_ood_auroc_is_that_of_scipys_bootstrap():
+    random = np.random.default_rng(3)
+    inside, outside = random.normal(0, 1, 25), random.normal(0.8, 1, 18)
+
+    def area(low, high):
+        return mannwhitneyu(high, low).statistic / (low.size * high.size)
+
+    wanted = bootstrap((inside, outside), area, vectorized=False, method="percentile", n_resamples=3000, rng=random)
+    found = ood_auroc(inside, outside)
+    assert found.mean == pytest.approx(area(inside, outside))
+    assert (found.lo, found.hi) == pytest.approx(tuple(wanted.confidence_interval), abs=0.015)
+    assert ood_auroc(inside, outside) == found
+
+
+def test_an_ood_auroc_needs_finite_scores_of_cases_of_both_kinds():
+    assert all(math.isnan(value) for value in (*ood_auroc([], [1]), *ood_auroc([1], [])))
+    assert ood_auroc([0.1], [0.2]) == (1, 1, 1)
+    with pytest.raises(InputError, match="the case score is NaN"):
+        ood_auroc([0.1, math.nan], [0.2])
 
 
 @pytest.mark.parametrize("shape", [(13, 12, 11), (14, 10, 4), (3, 1, 2), (12, 11)])

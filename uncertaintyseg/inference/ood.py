@@ -1,0 +1,206 @@
+"""Which risk map, summed up how, tells scans that are unlike those of a data set (METHODS 4.3, 4.5, 8)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.evaluation import Predicting, Progress, evaluate, voxel_risks
+from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.metrics.arrays import check_finite
+from uncertaintyseg.metrics.cases import PATCH, foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc
+from uncertaintyseg.metrics.intervals import mean_of_defined
+
+AGGREGATIONS = {
+    "mean": "mean over all voxels",
+    "above_threshold": "mean over the voxels above the threshold",
+    "largest_patch": f"largest mean over {PATCH} x {PATCH} x {PATCH} voxels",
+}
+"""How a map becomes one number a case."""
+Scores = dict[str, dict[str, float]]
+"""Of a case: a number by map and aggregation."""
+
+
+def evaluate_with_ood(
+    predictor: Predicting,
+    cases: Sequence[Case],
+    others: Sequence[Case],
+    progress: Progress = lambda stage, fraction: None,
+) -> dict[str, Any]:
+    """`evaluate`, and for each risk map and aggregation the AUROC of telling other scans from these.
+
+    The threshold of a map is the risk that a share of a case's voxels exceeds, on average over the cases, the share
+    being the foreground's in their labels. Until it is known their maps are kept in a temporary folder: 4 bytes a voxel
+    and map.
+
+    Args:
+        predictor: of the model.
+        cases: what the model is made for; of those with a label the other scans are told.
+        others: scans from elsewhere; their labels are not read.
+        progress: called with the case at work and the fraction done, of `cases` and then of `others`.
+
+    Returns:
+        The JSON of `evaluate`, with `ood` (docs/metrics.md).
+
+    Raises:
+        InputError: as `evaluate`, when none of the other scans can be used, or the temporary folder has no room.
+    """
+    with TemporaryDirectory(prefix="uncertaintyseg_ood_") as folder:
+        inside = _Kept(Path(folder), {item.name for item in predictor.bundle.labels})
+        result = evaluate(predictor, cases, progress, inside.keep)
+        fraction = mean_of_defined(row["foreground_share"] for row in result["cases"])
+        thresholds = inside.thresholds(fraction)
+        rows = inside.rows(thresholds)
+    outside, failed = _scored(predictor, others, thresholds, progress)
+    if not outside:
+        case_id, message = next(iter(failed.items()), ("", "there is none."))
+        raise InputError(f"none of {len(others)} other scans can be used. The first, case {case_id}: {message}")
+    return {
+        **result,
+        "ood": {
+            "n_inside": len(rows),
+            "n_outside": len(outside),
+            "foreground_share": fraction,
+            "patch": PATCH,
+            "maps": _areas(rows, outside, thresholds),
+            "cases": [
+                {"id": case, "outside": other, "scores": scores}
+                for other, side in ((False, rows), (True, outside))
+                for case, scores in side.items()
+            ],
+            "failed": failed,
+        },
+    }
+
+
+def check_strangers(
+    cases: Sequence[Case], others: Sequence[Case], channels: int, progress: Progress = lambda stage, fraction: None
+) -> None:
+    """Refuse other scans that are among the cases: by their voxels, whatever their names and files.
+
+    Args:
+        cases: all of the data set; those that cannot be read are passed over.
+        others: scans from elsewhere.
+        channels: of a scan.
+        progress: called with the case at work and the fraction done.
+
+    Raises:
+        InputError: when a scan is in both.
+    """
+    known: dict[str, str] = {}
+    for number, case in enumerate(cases):
+        progress(f"comparing scans: {case.id}", number / (len(cases) + len(others)))
+        if content := _content(case, channels):
+            known.setdefault(content, case.id)
+    shared = [
+        (case.id, known[content]) for case in others if (content := _content(case, channels)) and content in known
+    ]
+    if shared:
+        other, case_id = shared[0]
+        raise InputError(
+            f"{len(shared)} of the {len(others)} scans of --ood are in DATA too, voxel by voxel, first '{other}' "
+            f"('{case_id}' in DATA): scans cannot be told from themselves. Take them out of one of the two."
+        )
+
+
+def _content(case: Case, channels: int) -> str | None:
+    """Of a scan's voxels and their grid's shape; None where it cannot be read, which is told when it is used."""
+    try:
+        voxels = read_channels(case.image, channels).numpy()
+    except InputError:
+        return None
+    digest = hashlib.blake2b(str(voxels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(voxels))
+    return digest.hexdigest()
+
+
+class _Kept:
+    """Risk maps of the cases of a data set, in files, one array each."""
+
+    def __init__(self, folder: Path, structures: Collection[str]) -> None:
+        self.folder, self.structures = folder, dict.fromkeys(structures, 0)
+        self.files: dict[str, dict[str, Path]] = {}
+        """By map and case."""
+
+    def keep(self, case: Case, prediction: Prediction) -> None:
+        """Write the maps of a case.
+
+        Raises:
+            InputError: when there is no room.
+        """
+        for number, (name, risk) in enumerate(voxel_risks(prediction.maps, self.structures).items()):
+            held = self.files.setdefault(name, {})
+            path = held[case.id] = self.folder / f"{number}_{len(held)}.npy"
+            try:
+                np.save(path, risk)
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder}: no room for the risk maps of {case.id} ({error.strerror}). Name a larger folder "
+                    "in TMPDIR, or evaluate fewer cases with --cases."
+                ) from error
+
+    def thresholds(self, fraction: float) -> dict[str, float]:
+        """By map."""
+        return {name: foreground_threshold(map(_read, held.values()), fraction) for name, held in self.files.items()}
+
+    def rows(self, thresholds: Mapping[str, float]) -> dict[str, Scores]:
+        """The numbers of each case."""
+        found: dict[str, Scores] = {}
+        for name, held in self.files.items():
+            for case, path in held.items():
+                found.setdefault(case, {})[name] = _numbers(_read(path), thresholds[name])
+        return found
+
+
+def _read(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+def _numbers(risk: np.ndarray, threshold: float) -> dict[str, float]:
+    """By aggregation."""
+    return {
+        "mean": mean_risk(risk),
+        "above_threshold": mean_above(risk, threshold),
+        "largest_patch": largest_patch(risk),
+    }
+
+
+def _scored(
+    predictor: Predicting, others: Sequence[Case], thresholds: Mapping[str, float], progress: Progress
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """The numbers of each other scan, and the messages of those that cannot be used."""
+    found: dict[str, Scores] = {}
+    failed: dict[str, str] = {}
+    names = dict.fromkeys((item.name for item in predictor.bundle.labels), 0)
+    for number, case in enumerate(others):
+        progress(f"other scans: {case.id}", number / len(others))
+        try:
+            risks = voxel_risks(predictor.predict(case.image).maps, names)
+            for name, risk in risks.items():
+                check_finite(f"map '{name}'", risk)
+            found[case.id] = {name: _numbers(risk, thresholds[name]) for name, risk in risks.items()}
+        except InputError as error:
+            failed[case.id] = str(error)
+    progress("done", 1.0)
+    return found, failed
+
+
+def _areas(
+    inside: Mapping[str, Scores], outside: Mapping[str, Scores], thresholds: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """AUROC and interval by map and aggregation, and the map's threshold."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, threshold in thresholds.items():
+        found[name] = {"threshold": threshold}
+        for kind in AGGREGATIONS:
+            sides = [[scores[name][kind] for scores in side.values()] for side in (inside, outside)]
+            found[name][kind] = ood_auroc(*sides)._asdict()
+    return found
