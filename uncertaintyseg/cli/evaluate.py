@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from uncertaintyseg.cli.comparison import check_titles, comparison_picture, runs_to_compare, show_comparison
 from uncertaintyseg.cli.console import (
     AsJson,
     Crf,
@@ -61,11 +62,18 @@ def evaluate(
             help="Folder of scans unlike DATA's, no labels needed: how well each risk map tells them, as an AUROC."
         ),
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to compare with on the same cases: a method on MODEL, a model, MODEL:METHOD, or a file that "
+            "--json wrote earlier; repeatable, or with commas between. --option is for MODEL's own --method alone."
+        ),
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="PNG file to draw reliability and error detection in; with --ood the scores of the cases are drawn in "
-            "<name>_ood.png beside it."
+            help="PNG file to draw reliability and error detection in; the scores of --ood and violins of --compare "
+            "are drawn beside it, in <name>_ood.png and <name>_compare.png."
         ),
     ] = None,
     force: Force = False,
@@ -80,45 +88,75 @@ def evaluate(
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
     on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
 
+    Against others: uncertaintyseg evaluate hippocampus_deterministic DATA --compare low_rank,tta --picture figures.png
+
     Scans from elsewhere: uncertaintyseg evaluate hippocampus_low_rank DATA --ood OTHER_DATA --picture figures.png
     """
     folders, told = models or [], []
     bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
+        from uncertaintyseg.inference.comparison import compare as compared
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.ood import evaluate_with_ood
         from uncertaintyseg.inference.predictors import predictor_for
 
         others = strangers_to(bundle, data, ood, progress) if ood else None
-        predictor = predictor_for(
-            bundle, method, folders, options=read_options(option), device=device,
-            crf=read_crf(crf, crf_option), threshold=threshold,
-        )  # fmt: skip
-        predictor.force = force
+        runs, earlier = runs_to_compare(compare or [], bundle, folders)
+        predictors = [
+            predictor_for(
+                its, how, folders, options=given, device=device, crf=read_crf(crf, crf_option), threshold=threshold
+            )
+            for its, how, given in [(bundle, method, read_options(option)), *((*run, {}) for run in runs)]
+        ]
+        check_titles([*(predictor.title for predictor in predictors), *earlier])
         chosen = cases_of(bundle, data, cases, "test", told)
-        if others is None:
-            result = measure(predictor, chosen, progress)
-        else:
-            result = evaluate_with_ood(predictor, chosen, others, progress)
+        results: dict[str, Any] = {}
+        for predictor in predictors:
+            predictor.force = force
+            given = (predictor, chosen)
+            results[predictor.title] = (
+                measure(*given, progress) if others is None else evaluate_with_ood(*given, others, progress)
+            )
+        found = compared(results | earlier) if compare else None
     tell(*told)
+    result = results[predictors[0].title]
     warn_of_left_out(data, result["unlabelled"])
-    for case, message in result["failed"].items():
-        console.print(f"[red]{escape(case)}[/red] was not evaluated: {escape(message)}", highlight=False)
+    for title, one in results.items():
+        for case, message in one["failed"].items():
+            by = f" by {title}" if found else ""
+            console.print(f"[red]{escape(case)}[/red] was not evaluated{by}: {escape(message)}", highlight=False)
     if picture:
-        from uncertaintyseg.cli.pictures import evaluation_picture
-
-        evaluation_picture(result, predictor.title, picture)
-        if ood:
-            ood_picture(result, predictor.title, beside(picture, "ood"))
+        _draw(results, results | earlier, found, picture)
     if as_json:
-        print_json(result)
+        print_json(result | ({"comparison": found, "results": results} if found else {}))
     else:
-        _show(result, predictor.title)
-        if ood:
-            show_ood(result, predictor.title)
-    if result["failed"] or result.get("ood", result)["failed"]:
+        _tell_all(results, found)
+    if any(one["failed"] or one.get("ood", one)["failed"] for one in results.values()):
         raise typer.Exit(1)
+
+
+def _draw(results: dict[str, Any], compared: dict[str, Any], found: dict[str, Any] | None, picture: Path) -> None:
+    """The picture of the first run, and beside it those of the comparison and of scans from elsewhere."""
+    from uncertaintyseg.cli.pictures import evaluation_picture
+
+    title = next(iter(results))
+    evaluation_picture(results[title], title, picture)
+    if found:
+        comparison_picture(found, compared, beside(picture, "compare"))
+    for number, (title, result) in enumerate(results.items(), start=1):
+        if "ood" in result:
+            ood_picture(result, title, beside(picture, "ood" if number == 1 else f"ood_{number}"))
+
+
+def _tell_all(results: dict[str, Any], found: dict[str, Any] | None) -> None:
+    title = next(iter(results))
+    _show(results[title], title)
+    if found:
+        show_comparison(found)
+    for title, result in results.items():
+        if "ood" in result:
+            show_ood(result, title)
 
 
 def _show(result: dict[str, Any], title: str) -> None:

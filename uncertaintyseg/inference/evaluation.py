@@ -15,11 +15,13 @@ from uncertaintyseg.data.case_labels import IGNORED, read_case_label, read_case_
 from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
+from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.calibration import BINS, Calibration, brier_score, certainty, negative_log_likelihood
 from uncertaintyseg.metrics.cases import case_selection
+from uncertaintyseg.metrics.comparing import pooled
 from uncertaintyseg.metrics.error_detection import ErrorDetection, best_map
 from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 from uncertaintyseg.metrics.overlap import TOLERANCE_MM, class_averages, confusion_matrix, overlap
@@ -115,12 +117,14 @@ class _Scores:
         """
         before = copy.deepcopy((self.calibration, self.detection))
         try:
-            self._add(case, prediction, drawn, seconds)
+            self._add(case, prediction, drawn, seconds, before[0])
         except InputError:
             self.calibration, self.detection = before
             raise
 
-    def _add(self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float) -> None:
+    def _add(
+        self, case: Case, prediction: Prediction, drawn: Iterable[np.ndarray], seconds: float, before: Calibration
+    ) -> None:
         scan = first_channel(case.image, self.channels)
         label = read_case_label(case, self.ids, like=scan, **self.reading)
         reference, known, own = label[0].numpy(), None, prediction.label
@@ -136,6 +140,7 @@ class _Scores:
         self.detection.update(*_known(known, voxel_risks(prediction.maps, self.ids), own != reference, scopes))
         structures = {name: overlap(own == i, reference == i, spacing)._asdict() for name, i in self.ids.items()}
         entropy, classes = prediction.maps["predictive_entropy"], len(self.ids) + 1
+        said = self.calibration.top_label.since(before.top_label)
         self.rows.append(
             {
                 "id": case.id,
@@ -146,8 +151,12 @@ class _Scores:
                     row.name: _holds(row, int((reference == row.id).sum()) * millilitre) if known is None else None
                     for row in prediction.structures
                 },
+                "counts": {name: _counts(own == i, reference == i) for name, i in self.ids.items()},
+                "voxels": reference.size if known is None else int(np.count_nonzero(known)),
                 "nll": nll,
                 "brier": brier,
+                "ece": said.expected_error(),
+                "bins": said.sums(),
                 "certainty": certainty(entropy, reference > 0, classes),
                 "ambiguity": _against_raters(case, prediction, drawn, scan, self.ids, self.reading["values"]),
                 "score": prediction.case_score,
@@ -196,6 +205,7 @@ class _Scores:
             "boundary_mm": BOUNDARY_MM,
             "best_map": best_map(detection),
             "case_risk_coverage": case_selection([row["score"] for row in rows], mean_dice)._asdict(),
+            "pooled": pooled(rows, [subject_of(row["id"]) for row in rows]),
             "ambiguity": summary([row["ambiguity"] for row in rows if row["ambiguity"]]),
             "seconds_per_case": round(float(np.mean([row["seconds"] for row in rows])), 4),
             "unmatched": sorted(self.unmatched),
@@ -220,6 +230,12 @@ class _Scores:
 def _intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Mean over cases and interval of each measure."""
     return {key: mean_with_interval([row[key] for row in rows])._asdict() for key in rows[0]}
+
+
+def _counts(label: np.ndarray, reference: np.ndarray) -> dict[str, int]:
+    """Voxels of a structure that are in both, in the label alone, and in the reference alone."""
+    both, mine, theirs = (int(np.count_nonzero(mask)) for mask in (label & reference, label, reference))
+    return {"tp": both, "fp": mine - both, "fn": theirs - both}
 
 
 def _foreground_share(reference: np.ndarray, known: np.ndarray | None) -> float:

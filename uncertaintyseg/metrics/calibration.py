@@ -75,6 +75,21 @@ class Reliability:
         self._hits += np.bincount(index, weights=hit, minlength=size)
         self._confidence += np.bincount(index, weights=confidence, minlength=size)
 
+    def since(self, earlier: Reliability) -> Reliability:
+        """What was added to a copy of this one: the voxels of the last case, where it was made before that."""
+        added = Reliability(self.bins)
+        added._count = self._count - earlier._count
+        added._hits = self._hits - earlier._hits
+        added._confidence = self._confidence - earlier._confidence
+        return added
+
+    def sums(self) -> dict[str, list[float]]:
+        """Of each bin: the voxels, how many were right, and the sum of their confidence; cases add up."""
+        return {
+            name: values.tolist()
+            for name, values in zip(("voxels", "right", "confidence"), self._binned(), strict=True)
+        }
+
     def expected_error(self) -> float:
         """ECE: sum over bins of (share of the voxels) |frequency - mean confidence|; NaN without voxels (METHODS 8)."""
         count, hits, confidence = self._binned()
