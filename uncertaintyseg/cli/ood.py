@@ -98,7 +98,7 @@ def ood_picture(result: Mapping[str, Any], title: str, path: Path) -> None:
     figure.suptitle(f"{title}: {found['n_inside']} cases of DATA, {found['n_outside']} other scans")
     cases = [[case["scores"] for case in found["cases"] if case["outside"] == side] for side in (False, True)]
     panels = figure.subplots(len(maps), len(AGGREGATIONS), squeeze=False)
-    for row, name in zip(panels, maps, strict=True):
+    for number, (row, name) in enumerate(zip(panels, maps, strict=True)):
         for axes, (kind, what) in zip(row, AGGREGATIONS.items(), strict=True):
             sides = [[scores[name][kind] for scores in side] for side in cases]
             boxes = axes.boxplot(sides, widths=0.6, showfliers=False, patch_artist=True)
@@ -111,7 +111,7 @@ def ood_picture(result: Mapping[str, Any], title: str, path: Path) -> None:
             axes.set_ylabel(name, fontsize=8)
             axes.tick_params(labelsize=7)
             axes.locator_params(axis="y", nbins=4)
-            if row is panels[0]:
+            if number == 0:
                 axes.set_title(f"{what}\nAUROC {found['maps'][name][kind]['mean']:.3f}", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120)
