@@ -63,3 +63,9 @@ class Backbone(nn.Module, ABC):
     def tap_module(self, name: str) -> nn.Module:
         """The module whose input is the tap `name`; for backbones that have taps."""
         raise NotImplementedError(f"{type(self).__name__} lists the tap '{name}' and does not say where it is.")
+
+
+def check_dropout(rate: float | None) -> None:
+    """Refuse a rate that is no chance to be dropped, or drops everything."""
+    if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < 1):
+        raise BundleError(f"'dropout' is a chance from 0 to below 1, not {rate}.")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
-from uncertaintyseg.backbones.base import Backbone
+from uncertaintyseg.backbones.base import Backbone, check_dropout
 from uncertaintyseg.errors import BundleError
 
 Sizes = Sequence[int] | int
@@ -28,10 +28,12 @@ class DynUNetBackbone(Backbone):
         kernels: size of the convolutions of each level, 3 by default; 1 along an axis leaves its neighbours alone, as
             thick slices want (nnU-Net).
         strides: how many times smaller than the level above each level is, 1 for the first; 2 by default.
+        dropout: chance with which each channel is dropped behind every convolution while it is trained; what
+            `mc_dropout` leaves on afterwards.
 
     Raises:
         BundleError: for fewer than 3 levels, another number of kernels or strides than levels, kernels that are even,
-            a first stride other than 1, or a stride that its kernel leaves gaps with.
+            a first stride other than 1, a stride that its kernel leaves gaps with, or a dropout that is no chance.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class DynUNetBackbone(Backbone):
         residual: bool = False,
         kernels: Sequence[Sizes] | None = None,
         strides: Sequence[Sizes] | None = None,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
         levels = len(filters)
         sizes = _each(kernels if kernels is not None else [3] * levels, levels, "kernels")
         steps = _each(strides if strides is not None else [1] + [2] * (levels - 1), levels, "strides")
         _check(sizes, steps)
+        check_dropout(dropout)
         self.network = DynUNet(
             spatial_dims=3,
             in_channels=in_channels,
@@ -57,6 +61,7 @@ class DynUNetBackbone(Backbone):
             filters=filters,
             norm_name=("INSTANCE", {"affine": True}),
             res_block=residual,
+            dropout=dropout,
         )
         self.network.output_block = nn.Identity()
         self.in_channels = in_channels

@@ -53,6 +53,13 @@ def train(
         str | None,
         typer.Option(help="Train another head on this model's backbone; a new model, by default <task>_<head>."),
     ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Train this model's network anew with so much dropout (0.2), for --method mc_dropout; a new model, by "
+            "default <task>_dropout_unet."
+        ),
+    ] = None,
     option: Options = None,
     name: Annotated[str | None, typer.Option(help="Name of that new model.")] = None,
     split: Annotated[
@@ -115,8 +122,7 @@ def train(
     """
     bundle = find_bundle(model, *(models or []))
     folders = list(models or [])
-    if (option or name) and not head:
-        raise InputError("--option and --name belong to a new head: add --head.")
+    _check_new(head, dropout, option, name)
     with _going_on(), progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
@@ -124,11 +130,13 @@ def train(
         from uncertaintyseg.training.fine_tuning import fine_tuning
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
-        from uncertaintyseg.training.variant import with_head
+        from uncertaintyseg.training.variant import with_dropout, with_head
 
         if head:
             folders.append(bundle.folder.parent)
             bundle = with_head(bundle, head, output, name=name, **read_options(option))
+        elif dropout is not None:
+            bundle = with_dropout(bundle, dropout, output, name=name)
         recipe = Recipe.load(
             bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, samples=samples,
             match_volumes=match_volumes, **fine_tuning(bundle, fine_tune, backbone_rate),
@@ -187,6 +195,16 @@ def train(
         console.print(escape(report.held.sentence), highlight=False, soft_wrap=True)
     curves = " (curves.png and history.csv show how it went)" if report.epochs else ""
     console.print(f"The model is in {report.bundle.folder}{curves}; use it with --models {output}.")
+
+
+def _check_new(head: str | None, dropout: float | None, option: Sequence[str] | None, name: str | None) -> None:
+    """Refuse settings of a new model where none is made, or of two at once."""
+    if head and dropout is not None:
+        raise InputError("--head and --dropout make different models: train the one with --dropout first.")
+    if option and not head:
+        raise InputError("--option belongs to a new head: add --head.")
+    if name and not head and dropout is None:
+        raise InputError("--name belongs to a new model: add --head or --dropout.")
 
 
 def _shared(training: Sequence[Case], validation: Sequence[Case]) -> list[str]:

@@ -116,6 +116,11 @@ class Head(nn.Module, ABC):
         """
         return logits.softmax(0), None
 
+    @property
+    def recipe(self) -> Mapping[str, object]:
+        """Settings of a fit (`training.recipe`) that its authors publish and that differ from the usual ones."""
+        return {}
+
     def extra_maps(self) -> dict[str, MapInfo]:
         """The maps of its own: unit, range (values are clamped into it) and source."""
         return {}

@@ -47,7 +47,7 @@ class Keeper:
 
     def take(self, scores: dict[str, float], by_structure: list[float], trainer: Engine) -> float:
         """Look at the validation scores of the trainer's current epoch; returns the one that counts."""
-        score = scores["dice"] if self.measure == "dice" else -scores["nll"]
+        score = scores["dice"] if self.measure == "dice" else -scores[self.measure]
         if score > self.state["score"]:
             self.state = {
                 "score": score, "epoch": trainer.state.epoch, "waited": 0, "best": scores, "by_structure": by_structure,

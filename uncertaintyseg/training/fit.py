@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from uncertaintyseg.training.beside import keep_shift, score_beside
 from uncertaintyseg.training.case_cache import Held, Wanted, hold
 from uncertaintyseg.training.deep import supervised
 from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_epochs
+from uncertaintyseg.training.held_out_loss import held_out_loss
 from uncertaintyseg.training.history import CURVES, TABLE
 from uncertaintyseg.training.loading import read_labelled, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
@@ -140,12 +142,18 @@ def fit(
         fitted = keep_shift(Bundle.load(target.folder), shift)
         return FitReport(fitted, 0, scores | found, 0, time.perf_counter() - started, shift=shift)
 
-    learner, loss = supervised(network, make_loss(network, recipe, cases), recipe)
+    objective = make_loss(network, recipe, cases)
+    learner, loss = supervised(network, objective, recipe)
     trainer = make_trainer(
         learner, recipe, device, training_loader(target, cases, recipe, threads=loader_threads(device)), loss
     )
-    keeper = Keeper(network, target, "dice" if recipe.stage == "backbone" else "nll", recipe.patience)
-    run_epochs(trainer, make_evaluator(target, network, device, held_out), keeper, recipe, checkpoint, progress)
+    measure = recipe.best or ("dice" if recipe.stage == "backbone" else "nll")
+    keeper = Keeper(network, target, measure, recipe.patience)
+    evaluator = make_evaluator(target, network, device, held_out)
+    if measure == "validation_loss":
+        layout = WindowLayout.of(target, network.divisor)
+        evaluator.scores.beside[measure] = partial(held_out_loss, network, objective, layout, held_out, device)
+    run_epochs(trainer, evaluator, keeper, recipe, checkpoint, progress)
     if not keeper.state["epoch"]:
         raise InputError(
             f"{bundle.name}: the loss or the validation score stopped being a number before any weights were kept: "

@@ -23,7 +23,7 @@ class History:
     Args:
         folder: of the model, in which `history.csv` and `curves.png` are kept.
         structures: names of classes 1, 2, ...
-        measure: the score that chooses the epoch, "dice" or "nll".
+        measure: the score that chooses the epoch, "dice", "nll" or "validation_loss".
     """
 
     def __init__(self, folder: Path, structures: list[str], measure: str) -> None:
@@ -44,6 +44,7 @@ class History:
         """Write the table, one row an epoch; what was not measured is left empty."""
         text = io.StringIO()
         columns = ["epoch", "loss", "learning_rate", "seconds", "dice", "nll", *(f"dice {n}" for n in self.structures)]
+        columns += ["validation_loss"] if self.measure == "validation_loss" else []
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in self.rows:

@@ -37,6 +37,9 @@ class Recipe(BaseModel):
         "structure.",
     )
     deep_supervision: bool = Field(False, description="The inner stages of a backbone are held to the labels too.")
+    best: Literal["dice", "nll", "validation_loss"] | None = Field(
+        None, description="What chooses the epoch, and ends the fit; by default Dice for a backbone, NLL for a head."
+    )
     patience: int = Field(10, ge=1, description="Validations without progress before it stops.")
     validate_every: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

@@ -49,6 +49,7 @@ class Scores:
     """Mean Dice of the structures and mean NLL of the voxels, over cases.
 
     Attributes:
+        beside: further scores by name, computed with these.
         by_structure: after `compute`, the mean Dice of each structure over the cases that hold it; NaN where none does.
     """
 
@@ -56,6 +57,7 @@ class Scores:
         self._dice = DiceMetric(include_background=False, num_classes=classes)
         self._nll: list[Tensor] = []
         self.by_structure: list[float] = []
+        self.beside: dict[str, Callable[[], float]] = {}
 
     def update(self, probability: Tensor, target: Tensor) -> None:
         """Add cases: E[p] `[B, C, *spatial]`, class indices or `IGNORED` `[B, 1, *spatial]`."""
@@ -76,7 +78,7 @@ class Scores:
         scores = {"dice": float(self._dice.aggregate()), "nll": float(torch.cat(self._nll).mean())}
         self._dice.reset()
         self._nll = []
-        return scores
+        return scores | {name: score() for name, score in self.beside.items()}
 
 
 def make_evaluator(bundle: Bundle, network: Segmenter, device: str, cases: CacheDataset) -> SupervisedEvaluator:

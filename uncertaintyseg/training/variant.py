@@ -24,6 +24,7 @@ _SHARED = ("crop", "batch_size", "steps_per_epoch", "foreground", "seed")
 """Of a recipe, what the data asks for, whatever is trained."""
 _ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 """A list of plain values, which a person reads on one line."""
+_WITH_DROPOUT = ("DynUNetBackbone", "AttentionUNetBackbone")
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 """Settings of a head on a backbone that stays as it is."""
 FULL_UP_TO = 16
@@ -79,10 +80,49 @@ def with_head(
 
     shared = {key: training["recipe"][key] for key in _SHARED if key in training["recipe"]}
     start = {"stage": "head", "initial": bundle.name, "backbone": "frozen"}
-    training["recipe"] = start | shared | ({} if built.fitted else HEAD_RECIPE)
+    training["recipe"] = start | shared | ({} if built.fitted else HEAD_RECIPE | dict(built.recipe))
 
     target = Path(folder).resolve() / name
     _check_place(bundle, target, metadata["uncertainty"].get("base"))
+    for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
+        _write(target / part, config, fixed=part == INFERENCE)
+    return Bundle.load(target)
+
+
+def with_dropout(bundle: Bundle, rate: float, folder: str | os.PathLike[str], *, name: str | None = None) -> Bundle:
+    """Write a bundle like `bundle`, whose network has dropout behind its convolutions, ready for `training.fit`.
+
+    It is trained from the start by the other's recipe: the Dropout U-Net that `mc_dropout` is published with.
+
+    Args:
+        bundle: a model whose recipe trains a whole network.
+        rate: chance of dropping.
+        folder: folder of models to write to.
+        name: of the new model; `<task>_dropout_unet` by default.
+
+    Raises:
+        BundleError: for a model without a network of ours to train.
+        InputError: for a rate that is none, or a folder that cannot be written or holds another model of that name.
+    """
+    if not 0 < rate < 1:
+        raise InputError(f"--dropout {rate:g}: it is a chance above 0 and below 1, such as 0.2.")
+    inference, metadata, training = (_read(bundle.folder / part) for part in (INFERENCE, METADATA, TRAINING))
+    backbone = inference["network_def"].get("backbone")
+    target = backbone.get("_target_", "") if isinstance(backbone, dict) else ""
+    if target.rpartition(".")[2] not in _WITH_DROPOUT or (training.get("recipe") or {}).get("stage") != "backbone":
+        raise BundleError(
+            f"--dropout trains a whole DynUNet or Attention U-Net, and '{bundle.name}' is none that is trained here "
+            "from the start: name such a model (hippocampus_deterministic, or one made by plan)."
+        )
+    inference["network_def"]["backbone"] = backbone | {"dropout": rate}
+    name = name or f"{bundle.task}_dropout_unet"
+    metadata |= {
+        "name": name,
+        "description": f"{bundle.task.capitalize()}: trained with dropout {rate:g} behind its convolutions.",
+        "references": ["Gal and Ghahramani 2016, Dropout as a Bayesian approximation"],
+    }
+    target = Path(folder).resolve() / name
+    _check_place(bundle, target, None)
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
         _write(target / part, config, fixed=part == INFERENCE)
     return Bundle.load(target)

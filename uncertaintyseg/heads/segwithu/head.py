@@ -19,6 +19,20 @@ from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.measures import margin_risk, predictive_entropy
 from uncertaintyseg.wire import MapInfo
 
+FAITHFUL_RECIPE = {
+    "epochs": 100,
+    "patience": 10,
+    "validate_every": 1,
+    "best": "validation_loss",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "final_learning_rate": 3e-4,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "clip": 12.0,
+}
+"""How its authors train it (METHODS 7.4)."""
+
 
 class SegWithU(Head):
     """Logits eta / sqrt(1 + U_cal), and U_rnk, from probes on the features of a frozen network (METHODS 7.2).
@@ -35,7 +49,8 @@ class SegWithU(Head):
             the last features and there is nothing to fuse.
         rank: R, number of probes.
         width: channels of the fused features.
-        faithful: exactly the authors' code, with its sign patterns and its fusion at full resolution. Otherwise taps
+        faithful: exactly the authors' code, with its sign patterns and its fusion at full resolution, and a new model's
+            recipe is theirs (`FAITHFUL_RECIPE`). Otherwise taps
             are added up on the finest one's grid, signs are balanced (none with two classes), and there is no offset
             e_b of the ranking, on which no term of the loss depends (METHODS 7.6).
         weights: of the loss's terms, where they differ from `losses.WEIGHTS`.
@@ -69,6 +84,7 @@ class SegWithU(Head):
         if unknown:
             raise BundleError(f"SegWithU has no loss term '{unknown[0]}'; 'weights' knows {', '.join(losses.WEIGHTS)}.")
         self.weights = losses.WEIGHTS | dict(weights or {})
+        self.faithful = faithful
         self.mean.requires_grad_(False)
         self.fusion = Fusion(taps, features, width, faithful) if taps else None
         width = width if taps else features
@@ -82,6 +98,10 @@ class SegWithU(Head):
     @property
     def taps(self) -> tuple[str, ...]:
         return tuple(self.fusion.taps) if self.fusion else ()
+
+    @property
+    def recipe(self) -> Mapping[str, object]:
+        return FAITHFUL_RECIPE if self.faithful else {}
 
     def extra_maps(self) -> dict[str, MapInfo]:
         return {

@@ -129,3 +129,30 @@ def test_it_is_trained_and_predicts(windows, tmp_path, spatial_dims):
     assert prediction.label.any()
     assert all(np.isfinite(values).all() for values in prediction.maps.values())
     assert report.validation["dice"] > 0.2
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_taps_are_what_enters_the_steps_up(spatial_dims):
+    network, image = backbone(spatial_dims), torch.randn(2, 1, 8, 12, 4)
+    assert list(network.taps.items()) == [("up_0", 12), ("up_1", 8)]
+    features, taps = network.tapped(image, ("up_0", "up_1"))
+    torch.testing.assert_close(features, network(image))
+    coarse = (4, 6, 4) if spatial_dims == 2 else (4, 6, 2)
+    assert taps["up_0"].shape == (2, 12, *coarse)
+    assert taps["up_1"].shape == (2, 8, 8, 12, 4)
+    if spatial_dims == 3:  # the last step up makes the features of its tap
+        torch.testing.assert_close(network.tap_module("up_1")(taps["up_1"]), features)
+
+
+def test_segwithu_goes_on_an_attention_unet():
+    torch.manual_seed(0)
+    taps = {"up_0": 12}
+    network = Segmenter(backbone(), "segwithu", 3, taps=taps).eval()
+    output = network(torch.randn(1, 1, 8, 8, 8))
+    assert output.maps["ranking"].shape == (1, 1, 8, 8, 8)
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, "much"])
+def test_a_dropout_that_is_no_chance_is_refused(rate):
+    with pytest.raises(BundleError, match="dropout"):
+        AttentionUNetBackbone(filters=(4, 6, 8), dropout=rate)
