@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from uncertaintyseg.cli.console import progress_bar
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.errors import UncertaintySegError
 
@@ -19,16 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.count < 1 or options.seed < 0:
         parser.error("--count must be at least 1 and --seed at least 0")
-
-    def progress(case_id: str, fraction: float) -> None:
-        print(f"\r{case_id} {fraction:4.0%}", end="", file=sys.stderr, flush=True)
-
     try:
-        ids = write_phantoms(options.folder, options.count, options.seed, progress)
+        with progress_bar() as progress:
+            ids = write_phantoms(options.folder, options.count, options.seed, progress)
     except UncertaintySegError as error:
-        print(f"\n{error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
-    print(f"\n{len(ids)} cases in {options.folder.resolve()}", file=sys.stderr)
+    print(f"{len(ids)} cases in {options.folder.resolve()}", file=sys.stderr)
     return 0
 
 

@@ -26,13 +26,14 @@ def load(name):
     return module
 
 
-fetch, make_phantoms = load("fetch"), load("make_phantoms")
+fetch, make_phantoms, make_ultrasound = (load(name) for name in ("fetch", "make_phantoms", "make_ultrasound"))
 
 
 def test_make_phantoms_runs_as_a_script(tmp_path):
     command = [sys.executable, SCRIPTS / "make_phantoms.py", tmp_path / "p", "--count", "2"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert "2 cases" in done.stderr
+    assert "\r" not in done.stderr
     assert [case.id for case in read_cases(tmp_path / "p")] == ["phantom_000", "phantom_001"]
 
 
@@ -46,6 +47,31 @@ def test_make_phantoms_refuses_senseless_numbers(tmp_path, arguments):
 def test_make_phantoms_says_when_it_cannot_write(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert make_phantoms.main([str(tmp_path / "file"), "--count", "1"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_make_ultrasound_runs_as_a_script_and_draws_no_bar_into_a_file(tmp_path):
+    command = [sys.executable, SCRIPTS / "make_ultrasound.py", tmp_path / "p", "--count", "2", "--size", "64"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    assert done.stderr.splitlines() == [f"2 cases in {(tmp_path / 'p').resolve()}"]
+    assert sorted(path.name for path in (tmp_path / "p" / "images").iterdir()) == [
+        "fetus_000.nii.gz",
+        "fetus_001.nii.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--count", "0"], ["--seed", "-1"], ["--pathology", "2"], ["--size", "9"], ["--shift", "sideways"]]
+)
+def test_make_ultrasound_refuses_senseless_numbers(tmp_path, arguments):
+    with pytest.raises(SystemExit) as caught:
+        make_ultrasound.main([str(tmp_path), *arguments])
+    assert caught.value.code == 2
+
+
+def test_make_ultrasound_says_when_it_cannot_write(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert make_ultrasound.main([str(tmp_path / "file"), "--count", "1", "--size", "64"]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
