@@ -24,6 +24,7 @@ from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.enclosing import Box, Lasso, outside
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.regions import regions
+from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.wire import MapInfo
 
@@ -194,6 +195,8 @@ class Corrected:
         error = maps["error_probability"]
         voxel_ml = voxel_volume_ml(base.affine)
         table = structure_table(self.label, names, error, case.labels, voxel_ml, drawn)
+        if any(row.shape for row in base.structures):
+            table = with_shapes(table, self.label, base.affine)
         score = entropy_near_foreground(maps["predictive_entropy"], self.label, spacing_mm(base.affine))
         places = regions(self.label, error, names, case.labels, base.affine)
         self.seconds["review"] = time.perf_counter() - started

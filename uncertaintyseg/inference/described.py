@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from uncertaintyseg import NUMBERS, __version__
+from uncertaintyseg.data.channels import Image, channel_files
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.bundle import Bundle
@@ -143,3 +144,11 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )
+
+
+def files_of(image: Image, names: Sequence[str]) -> dict[str, str]:
+    """Name of the file of each channel, where there are several; where one file holds all, of that."""
+    if len(names) == 1:
+        return {}
+    files = channel_files(image, len(names))
+    return {name: files[number % len(files)].name for number, name in enumerate(names)}

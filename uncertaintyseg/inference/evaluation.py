@@ -162,6 +162,7 @@ class _Scores:
                 "score": prediction.case_score,
                 "foreground_share": _foreground_share(reference, known),
                 "regions": [region.model_dump() for region in prediction.regions],
+                "threshold": prediction.threshold and prediction.threshold.value,
                 "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
                 "seconds": round(seconds, 4),
             }

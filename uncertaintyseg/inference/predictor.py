@@ -14,16 +14,16 @@ from monai.data import MetaTensor
 
 from uncertaintyseg.active.acquisition import case_scores
 from uncertaintyseg.data.channel_checks import check_channels
-from uncertaintyseg.data.channels import Image, channel_files, read_channels
+from uncertaintyseg.data.channels import Image, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.time_axis import check_dimensions
+from uncertaintyseg.data.time_axis import check_dimensions, is_clip, spacing_known
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
-from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, map_infos, named, provenance
+from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, files_of, map_infos, named, provenance
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
@@ -53,6 +53,7 @@ from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
+from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Label, MapInfo
@@ -219,9 +220,9 @@ class Predictor:
             notes = look.notes | ({ABOVE: cut.text} if ABOVE in maps else {})
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
-            names = {item.name: maps[f"probability_{item.name}"] for item in labels}
-            valid = maps.get("valid")
-            table = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
+            names, valid = {item.name: maps[f"probability_{item.name}"] for item in labels}, maps.get("valid")
+            rows = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
+            table = rows if is_clip(scan) or not spacing_known(scan) else with_shapes(rows, label, affine)
             places = regions(label, error, names, labels, affine)
             scores = case_scores(maps, label, spacing_mm(affine), table)
             whole = calibration if box is None else None  # what it promises is of whole scans
@@ -242,7 +243,7 @@ class Predictor:
             params=params, samples=spread.drawn.count or None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
             warnings=[f"the scan {doubt}" for doubt in doubts],
-            channels=_channels(image, channels),
+            channels=files_of(image, channels),
         )  # fmt: skip
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
@@ -385,14 +386,6 @@ class Predictor:
                 if f"{measure}_{item.id}" in found.boxes:
                     maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
         return maps | {name: value for name, value in found.maps.items() if name not in maps}
-
-
-def _channels(image: Image, names: Sequence[str]) -> dict[str, str]:
-    """Name of the file of each channel, where there are several; where one file holds all, of that."""
-    if len(names) == 1:
-        return {}
-    files = channel_files(image, len(names))
-    return {name: files[number % len(files)].name for number, name in enumerate(names)}
 
 
 def sized(scan: MetaTensor) -> str:

@@ -15,6 +15,7 @@ from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import doubted_difference, label_error, review_label
+from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.wire import Label, MapInfo, Source
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -91,6 +92,8 @@ def reviewed(
             row.model_copy(update={"expected_dice": own.expected_dice, "dice_method": own.dice_method})
             for row, own in as_drawn
         ]
+    if any(row.shape for row in base.structures):
+        structures = with_shapes(structures, label if valid is None else np.where(valid > 0, label, 0), base.affine)
     seconds = {"review": round(time.perf_counter() - started, 4)}
     return replace(
         base,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.wire import Label, Structure
+from uncertaintyseg.wire import Label, Shape, Structure
 
 Point = tuple[float, float, float]
+Row = TypeVar("Row", bound=Structure)
 
 
 @dataclass(frozen=True)
@@ -65,48 +67,57 @@ def shape_features(label: np.ndarray, affine: np.ndarray, structures: Sequence[L
     if label.ndim != 3:
         raise InputError(f"shape features need a volume; this label has {label.ndim} axes. A slice is [X, Y, 1].")
     affine = np.asarray(affine, dtype=np.float64)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    volume = label.astype(np.uint32)
-    if 1 in label.shape:
-        thin = max(axis for axis in range(3) if label.shape[axis] == 1)
-        volume = volume.squeeze(thin)
-        del spacing[thin]
-    image = sitk.GetImageFromArray(volume.T)
-    image.SetSpacing(spacing)  # its place and direction would change nothing of what is asked of ITK
-    measured = sitk.LabelShapeStatisticsImageFilter()
-    measured.ComputePerimeterOn()
-    measured.Execute(image)
-    present = set(measured.GetLabels())
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    return [
-        _row(item, label == item.id, affine, measured, voxel_ml) if item.id in present else ShapeRow(item.name, item.id)
-        for item in structures
-    ]
+    thin = max((axis for axis in range(3) if label.shape[axis] == 1), default=None)
+    boxes = ndimage.find_objects(label, max((item.id for item in structures), default=0))
+    rows = []
+    for item in structures:
+        box = boxes[item.id - 1]
+        rows.append(ShapeRow(item.name, item.id) if box is None else _row(item, label, box, affine, thin))
+    return rows
+
+
+def with_shapes(rows: Sequence[Row], label: np.ndarray, affine: np.ndarray) -> list[Row]:
+    """Rows of a structure table with the shapes that their structures have in a label; arguments as there."""
+    shapes = []
+    for row in shape_features(label, affine, rows):
+        about = {name: value for name, value in asdict(row).items() if name in Shape.model_fields}
+        shapes.append(None if row.flag else Shape(**about))
+    return [row.model_copy(update={"shape": shape}) for row, shape in zip(rows, shapes, strict=True)]
 
 
 def _row(
-    item: Label | Structure,
-    inside: np.ndarray,
-    affine: np.ndarray,
-    measured: sitk.LabelShapeStatisticsImageFilter,
-    voxel_ml: float,
+    item: Label | Structure, label: np.ndarray, box: tuple[slice, ...], affine: np.ndarray, thin: int | None
 ) -> ShapeRow:
-    voxels = np.argwhere(inside)
-    first, last = voxels.min(0), voxels.max(0)
+    """A row from the box around a structure, with a voxel of what lies around it."""
+    corner = [max(part.start - 1, 0) for part in box]
+    inside = label[tuple(slice(low, part.stop + 1) for low, part in zip(corner, box, strict=True))] == item.id
+    spacing, image = np.linalg.norm(affine[:3, :3], axis=0).tolist(), inside.astype(np.uint8)
+    if thin is not None:
+        image = image.squeeze(thin)
+        del spacing[thin]
+    whole = sitk.GetImageFromArray(image.T)
+    whole.SetSpacing(spacing)  # its place and direction would change nothing of what is asked of ITK
+    measured = sitk.LabelShapeStatisticsImageFilter()
+    measured.ComputePerimeterOn()
+    measured.Execute(whole)
+    first = np.array([part.start for part in box])
+    last = np.array([part.stop - 1 for part in box])
     corners = np.stack(np.meshgrid(*zip(first - 0.5, last + 0.5, strict=True), indexing="ij"), -1).reshape(-1, 3)
     corners_mm = _place(affine, corners)
-    moments = measured.GetPrincipalMoments(item.id)  # the least first
-    flat = len(moments) == 2
+    moments = measured.GetPrincipalMoments(1)  # the least first
+    voxels = np.count_nonzero(inside)
+    planes = (inside.sum(tuple(a for a in range(3) if a != axis)) for axis in range(3))
+    middle = [low + (count @ np.arange(len(count))) / voxels for low, count in zip(corner, planes, strict=True)]
     return ShapeRow(
         name=item.name,
         id=item.id,
-        volume_ml=len(voxels) * voxel_ml,
+        volume_ml=voxels * abs(float(np.linalg.det(affine[:3, :3]))) / 1000,
         components=int(ndimage.label(inside)[1]),
-        area_mm2=measured.GetPhysicalSize(item.id) if flat else None,
-        surface_mm2=None if flat else measured.GetPerimeter(item.id),
+        area_mm2=None if thin is None else measured.GetPhysicalSize(1),
+        surface_mm2=measured.GetPerimeter(1) if thin is None else None,
         eccentricity=float(np.sqrt(1 - moments[0] / moments[-1])) if moments[-1] > 0 else None,
         elongation=float(np.sqrt(moments[-1] / moments[-2])) if moments[-2] > 1e-9 * moments[-1] else None,
-        centroid_mm=_point(_place(affine, voxels.mean(0))),
+        centroid_mm=_point(_place(affine, np.array(middle))),
         box_ijk=(tuple(int(i) for i in first), tuple(int(i) for i in last)),
         box_mm=(_point(corners_mm.min(0)), _point(corners_mm.max(0))),
         flag=None,

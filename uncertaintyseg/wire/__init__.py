@@ -68,6 +68,7 @@ from uncertaintyseg.wire.results import (
     Region,
     Risk,
     RiskCoveragePoint,
+    Shape,
     Structure,
 )
 
@@ -125,6 +126,7 @@ __all__ = [
     "RiskCoveragePoint",
     "RunOption",
     "SamplesRequest",
+    "Shape",
     "Source",
     "Structure",
     "StructureChange",

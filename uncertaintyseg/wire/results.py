@@ -29,6 +29,23 @@ class MapInfo(Message):
     description: str | None = Field(None, description="What it shows, where its name alone does not say so.")
 
 
+class Shape(Message):
+    """Size, place and form of a structure in a label; null is what one of this dimension or so few voxels has not."""
+
+    components: int = Field(description="Pieces that touch by no face.")
+    area_mm2: float | None = Field(None, description="In a volume of one slice.")
+    surface_mm2: float | None = Field(None, description="Of its surface, in a volume.")
+    eccentricity: float | None = Field(
+        None, description="sqrt(1 - least / largest principal moment): 0 for a ball, near 1 for a line or a sheet."
+    )
+    elongation: float | None = Field(None, description="Ratio of the two longest axes.")
+    centroid_mm: tuple[float, float, float] = Field(description="Mean of its voxels, RAS.")
+    box_ijk: tuple[tuple[int, int, int], tuple[int, int, int]] = Field(description="First and last voxel.")
+    box_mm: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
+        description="Lowest and highest RAS coordinates of that box, voxels' extent included."
+    )
+
+
 class Structure(Message):
     """One row of the structure table."""
 
@@ -51,6 +68,9 @@ class Structure(Message):
         None, description="Volume expected to be wrongly in or out of the structure; null in reports of old."
     )
     flag: str | None = Field(description="Why a person should look at this structure (reasons with '; '), or null.")
+    shape: Shape | None = Field(
+        None, description="Null for one that was not found, in a clip, without a known spacing, and in reports of old."
+    )
 
 
 class Cut(Message):

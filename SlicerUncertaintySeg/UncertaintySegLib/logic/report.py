@@ -98,6 +98,11 @@ def table_file(report: Report) -> bytes:
     """Return the table of structures as CSV, UTF-8 with the mark that spreadsheets look for."""
     text = io.StringIO(newline="")
     headings, rows = structures.table(report.result.structures)
+    names, known = structures.shapes(report.result.structures)
+    if known:
+        by_name = {row[0]: row[1:] for row in known}
+        headings = [*headings, *names[1:]]
+        rows = [[*row, *by_name.get(row[0], [""] * (len(names) - 1))] for row in rows]
     csv.writer(text).writerows([headings, *rows])
     return text.getvalue().encode("utf-8-sig")
 

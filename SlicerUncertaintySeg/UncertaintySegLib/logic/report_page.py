@@ -50,6 +50,7 @@ def html(report: Report) -> str:
             _summary(report),
             _regions(report),
             _structures(report.result),
+            _shapes(report.result),
             _provenance(report),
         )
     )
@@ -125,6 +126,24 @@ def _structures(result: InferResult) -> str:
     title = escape(_("Structures, those with the most expected to be wrong first"))
     return (
         f'<h2>{title}</h2><table class="grid structures" width="100%" cellspacing="0">'
+        f"<thead><tr>{head}</tr></thead>{body}</table>"
+    )
+
+
+def _shapes(result: InferResult) -> str:
+    headings, rows = structures.shapes(result.structures)
+    if not rows:
+        return ""
+    numbers = (100 - _NAME_PERCENT) // (len(headings) - 1)
+    head = "".join(
+        f'<th width="{numbers if place else _NAME_PERCENT}%">{escape(text)}</th>' for place, text in enumerate(headings)
+    )
+    body = "".join(
+        f"<tr>{''.join(_cell(place, text, len(row)) for place, text in enumerate(row))}</tr>" for row in rows
+    )
+    title = escape(_("Shapes of what is labelled"))
+    return (
+        f'<h2>{title}</h2><table class="grid shapes" width="100%" cellspacing="0">'
         f"<thead><tr>{head}</tr></thead>{body}</table>"
     )
 

@@ -158,6 +158,30 @@ def table(structures: Sequence[Structure]) -> tuple[list[str], list[list[str]]]:
     return [*headings, _("Look because")], rows
 
 
+def shapes(structures: Sequence[Structure]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the rows of the structures' shapes, the worst structure first.
+
+    No rows where no shape is known, as from servers of old.
+    """
+    flat = any(row.shape is not None and row.shape.area_mm2 is not None for row in structures)
+    headings = [_("Structure"), _("Pieces"), _("Area, mm2") if flat else _("Surface, mm2"), _("Eccentricity")]
+    headings += [_("Elongation"), _("Centre, RAS mm"), _("Box from, RAS mm"), _("Box to, RAS mm")]
+    rows = []
+    for row in worst_first(structures):
+        shape = row.shape
+        if shape is not None:
+            extent = shape.area_mm2 if flat else shape.surface_mm2
+            numbers = ((extent, 1), (shape.eccentricity, 3), (shape.elongation, 2))
+            form = ["" if value is None else f"{value:.{digits}f}" for value, digits in numbers]
+            places = [_place(point) for point in (shape.centroid_mm, *shape.box_mm)]
+            rows.append([row.name, str(shape.components), *form, *places])
+    return headings, rows
+
+
+def _place(point: tuple[float, float, float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in point)
+
+
 def ordered(structures: Sequence[Structure], column: Column, descending: bool) -> list[Structure]:
     """Return the structures sorted by a column, those without a value last."""
     known = [row for row in structures if not _is_unknown(column.key(row))]
@@ -170,6 +194,9 @@ def tooltip(structure: Structure) -> str:
     label = _("{name}, label {number}").format(name=structure.name, number=structure.id)
     said = ((column.title, column.text(structure)) for column in columns([structure])[1:])
     numbers = [_("{what}: {number}").format(what=what, number=number) for what, number in said if number != _UNKNOWN]
+    headings, rows = shapes([structure])
+    form = zip(headings[1:], rows[0][1:]) if rows else ()
+    numbers += [_("{what}: {number}").format(what=what, number=number) for what, number in form if number]
     parts = [label, structure.flag or "", *numbers, structure.interval_method]
     if structure.dice_method:
         parts.append(_("Dice: {method}").format(method=structure.dice_method))

@@ -27,6 +27,29 @@ class MapInfo:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """Size, place and form of a structure; None is what one of this dimension or so few voxels has not.
+
+    Attributes:
+        components: Pieces that touch by no face.
+        area_mm2, surface_mm2: Of a structure in one slice, and of the surface of one in a volume.
+        eccentricity: 0 for a ball, near 1 for a line or a sheet.
+        elongation: Ratio of the two longest axes.
+        centroid_mm: Mean of its voxels, RAS.
+        box_ijk, box_mm: First and last voxel of the box around it, and its lowest and highest RAS coordinates.
+    """
+
+    components: int
+    centroid_mm: tuple[float, float, float]
+    box_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
+    box_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
+    area_mm2: float | None = None
+    surface_mm2: float | None = None
+    eccentricity: float | None = None
+    elongation: float | None = None
+
+
+@dataclass(frozen=True)
 class Structure:
     """One row of the structure table. Volumes are in mL.
 
@@ -37,6 +60,7 @@ class Structure:
         excess_error_ml: What of it the model would do better; only of labels that are not the model's.
         anomaly_score: How far such a label is from the model's own, relative to its size.
         flag: Why a person should look at it, or None.
+        shape: None for one that was not found, and from servers of old.
     """
 
     name: str
@@ -51,6 +75,7 @@ class Structure:
     excess_error_ml: float | None = None
     anomaly_score: float | None = None
     flag: str | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -195,13 +220,17 @@ def parse_result(data: dict[str, Any]) -> InferResult:
             for name, entry in risk["maps"].items()
         },
         driven_by=driver,
-        structures=parse_all(Structure, risk["structures"]),
+        structures=tuple(_structure(row) for row in risk["structures"]),
         provenance=risk["provenance"],
         regions=parse_all(Region, risk.get("regions")),
         risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
         guarantee=_guarantee(risk),
         threshold=parse(Cut, risk["threshold"]) if risk.get("threshold") else None,
     )
+
+
+def _structure(row: dict[str, Any]) -> Structure:
+    return parse(Structure, row, shape=parse(Shape, row["shape"]) if row.get("shape") else None)
 
 
 @tolerant

@@ -33,6 +33,16 @@ STRUCTURES = [
         "expected_dice": 0.953,
         "dice_method": "mean over 79 drawn shapes",
         "flag": None,
+        "shape": {
+            "components": 2,
+            "area_mm2": None,
+            "surface_mm2": 3210.52,
+            "eccentricity": 0.8123,
+            "elongation": 1.4321,
+            "centroid_mm": [12.34, -5.6, 7.0],
+            "box_ijk": [[3, 4, 5], [12, 13, 14]],
+            "box_mm": [[1.5, -20.0, 0.0], [25.5, 10.0, 15.0]],
+        },
     },
     {
         "name": "lesion",

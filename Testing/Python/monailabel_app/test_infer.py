@@ -11,6 +11,7 @@ import pytest
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
 from uncertaintyseg import wire
+from uncertaintyseg.review.shape_features import shape_features
 
 
 @pytest.fixture
@@ -100,6 +101,19 @@ def test_a_result_that_is_there_ends_the_job_before_it_begins(server, result, im
     job = server.state(server.job(kind="infer", model=server.model, image=image))
     assert job["state"] == "done"
     assert job["result"]["risk"]["result"] == result.risk.result
+
+
+def test_the_shapes_of_what_is_labelled_come_with_the_result(server, result):
+    label = nifti(server.http.get(result.label).content)
+    wanted = shape_features(np.asarray(label.dataobj, np.uint8), label.affine, result.labels)
+    assert any(row.flag is None for row in wanted)
+    for row in wanted:
+        shape = next(structure.shape for structure in result.risk.structures if structure.id == row.id)
+        assert (shape is None) == (row.flag == "absent")
+        if shape:
+            assert (shape.components, shape.box_ijk) == (row.components, row.box_ijk)
+            assert shape.centroid_mm == pytest.approx(row.centroid_mm, abs=1e-3)
+            assert shape.surface_mm2 == pytest.approx(row.surface_mm2, rel=1e-4)
 
 
 def test_another_seed_is_another_result(server, result, image):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import dataclasses
 import io
 import re
@@ -18,11 +19,14 @@ pytest.importorskip("PySide6")
 from Testing.Python.SlicerUncertaintySeg.conftest import riskiest_place
 from Testing.Python.SlicerUncertaintySeg.review_curve import GUARANTEE
 from UncertaintySegLib.panel.report_section import ReportSection
-from UncertaintySegLib.server.results import Region, Structure
+from UncertaintySegLib.server.results import Region, Shape, Structure
 
 STRUCTURES = (
     Structure("organ", 1, 17.214, (16.1, 18.42), "64 samples", 0.042, 0.953, expected_error_ml=0.9),
     Structure("lesion <b>&", 2, 0.52, None, "none", 0.213, None, flag="mean risk above 0.2"),
+)
+SHAPE = Shape(
+    2, (12.34, -5.6, 7.0), ((3, 4, 5), (12, 13, 14)), ((1.5, -20.0, 0.0), (25.5, 10.0, 15.0)), eccentricity=0.8123
 )
 PROVENANCE = {"model": "phantom_low_rank", "head": "low_rank", "weights_checksum": "ab12cd", "seed": 3}
 
@@ -183,3 +187,16 @@ def test_many_structures_with_long_names_fill_whole_pages(section, show_result, 
     assert table.count(long) == 60
     assert table.index(f"{long} 59") < table.index(f"{long} 0<"), "the worst come first"
     assert written(tmp_path, ".pdf")[0].read_bytes().startswith(b"%PDF")
+
+
+def test_shapes_are_in_the_page_and_in_the_table_file(section, show_result, tmp_path):
+    show_result(structures=(dataclasses.replace(STRUCTURES[0], shape=SHAPE), STRUCTURES[1]))
+    click(section.ui.reportButton)
+    page = written(tmp_path, ".html")[0].read_text(encoding="utf-8")
+    assert "Shapes of what is labelled" in page
+    assert "12.3, -5.6, 7.0" in page
+    rows = list(csv.reader(written(tmp_path, ".csv")[0].read_text(encoding="utf-8-sig").splitlines()))
+    organ, lesion = (next(row for row in rows if row[0] == name) for name in ("organ", "lesion <b>&"))
+    place = rows[0].index("Eccentricity")
+    assert (organ[place], lesion[place]) == ("0.812", "")
+    assert len({len(row) for row in rows}) == 1

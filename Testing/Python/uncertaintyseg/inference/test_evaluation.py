@@ -102,6 +102,14 @@ def test_scores_agree_with_their_definitions(predictor, data):
     assert result["seconds_per_case"] == pytest.approx(np.mean([c["seconds"] for c in result["cases"]]), abs=1e-3)
 
 
+def test_the_threshold_of_each_case_is_told(predictor, data):
+    assert [case["threshold"] for case in evaluate(predictor, read_cases(data))["cases"]] == [None, None]
+    cut = Predictor(predictor.bundle, threshold="percentile=70")
+    for case in evaluate(cut, read_cases(data))["cases"]:
+        p = predictor.predict(data / "images" / f"{case['id']}.nii.gz").maps["probability_organ"]
+        assert case["threshold"] == pytest.approx(np.percentile(p, 70), abs=1e-6)
+
+
 def test_the_coverage_of_volume_intervals_is_a_share_of_the_cases(predictor, data, tmp_path):
     assert evaluate(predictor, read_cases(data))["structures"]["organ"]["volume_95_coverage"] is None
     coherent = Predictor(tiny.write_threshold_bundle(tmp_path / "models", "low_rank", rank=2))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.review.shape_features import ShapeRow, shape_features
-from uncertaintyseg.wire import Label
+from uncertaintyseg.review.shape_features import ShapeRow, shape_features, with_shapes
+from uncertaintyseg.wire import Label, Structure
 
 LABELS = [Label(id=i, name=name, rgb=(i, i, i), snomed=None) for i, name in ((1, "organ"), (2, "lesion"))]
 SPACING = np.array([1.0, 0.8, 1.5])
@@ -112,3 +113,33 @@ def test_a_line_is_as_eccentric_as_can_be_and_has_no_second_axis():
 def test_what_is_no_volume_is_refused():
     with pytest.raises(InputError, match=r"has 2 axes\. A slice is \[X, Y, 1\]"):
         shape_features(np.zeros((4, 4), int), np.eye(4), LABELS)
+
+
+def test_rows_of_a_structure_table_get_the_shapes_of_what_is_there():
+    about = {"volume_ml": 0, "volume_ml_95": None, "interval_method": "", "mean_risk": None, "expected_dice": None}
+    rows = [Structure(name=item.name, id=item.id, flag=None, **about) for item in LABELS]
+    label, affine = ellipsoid((18, 12, 9)), oblique()
+    organ, lesion = with_shapes(rows, label, affine)
+    assert lesion == rows[1]
+    assert lesion.shape is None
+    found = features(label, affine)
+    assert organ.shape.model_dump() == {name: getattr(found, name) for name in type(organ.shape).model_fields}
+    assert organ.model_copy(update={"shape": None}) == rows[0]
+
+
+@pytest.mark.parametrize("at", [(0, 0, 0), (7, 11, 3), (12, 15, 9)], ids=["a corner", "inside", "the other corner"])
+def test_what_lies_around_a_structure_changes_nothing_of_its_shape(at):
+    body = ellipsoid((5, 4, 6), shape=(12, 13, 11))
+    label = np.zeros((24, 28, 20), np.uint8)
+    label[tuple(slice(first, first + size) for first, size in zip(at, body.shape, strict=True))] = body
+    around = np.where(label == 0, 2, label)
+    image = sitk.GetImageFromArray(label.T)
+    image.SetSpacing(SPACING.tolist())
+    whole = sitk.LabelShapeStatisticsImageFilter()
+    whole.ComputePerimeterOn()
+    whole.Execute(image)
+    for each in (label, around):
+        row = features(each, np.diag([*SPACING, 1.0]))
+        assert row.surface_mm2 == pytest.approx(whole.GetPerimeter(1))
+        np.testing.assert_allclose(row.centroid_mm, whole.GetCentroid(1))
+        assert row.elongation == pytest.approx(whole.GetElongation(1))

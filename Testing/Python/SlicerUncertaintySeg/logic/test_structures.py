@@ -1,0 +1,50 @@
+"""What the structure table, the report and its CSV say of the shapes of structures."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from Testing.Python.SlicerUncertaintySeg import wire_answers
+
+LABELS = [{"id": 1, "name": "organ", "rgb": [1, 2, 3]}, {"id": 2, "name": "lesion", "rgb": [3, 2, 1]}]
+
+
+@pytest.fixture
+def answer(host):
+    return copy.deepcopy(wire_answers.result("ab" * 32, LABELS, []))
+
+
+def parsed(answer):
+    from UncertaintySegLib.server.results import parse_result
+
+    return parse_result(answer).structures
+
+
+def test_shapes_have_a_table_of_their_own_and_structures_without_one_no_row(answer):
+    from UncertaintySegLib.logic import structures
+
+    headings, rows = structures.shapes(parsed(answer))
+    assert headings[:4] == ["Structure", "Pieces", "Surface, mm2", "Eccentricity"]
+    place = ["12.3, -5.6, 7.0", "1.5, -20.0, 0.0", "25.5, 10.0, 15.0"]
+    assert rows == [["organ", "2", "3210.5", "0.812", "1.43", *place]]
+    organ, lesion = parsed(answer)
+    assert "Eccentricity: 0.812" in structures.tooltip(organ)
+    assert "Eccentricity" not in structures.tooltip(lesion)
+
+
+def test_one_slice_has_areas(answer):
+    from UncertaintySegLib.logic import structures
+
+    answer["risk"]["structures"][0]["shape"] |= {"area_mm2": 120.0, "surface_mm2": None, "elongation": None}
+    headings, rows = structures.shapes(parsed(answer))
+    assert headings[2] == "Area, mm2"
+    assert rows[0][2:5] == ["120.0", "0.812", ""]
+
+
+def test_a_server_of_old_tells_no_shapes(answer):
+    from UncertaintySegLib.logic import structures
+
+    del answer["risk"]["structures"][0]["shape"]
+    assert structures.shapes(parsed(answer))[1] == []
