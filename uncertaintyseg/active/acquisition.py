@@ -42,6 +42,9 @@ def case_scores(
     label: np.ndarray,
     spacing: Sequence[float],
     structures: Sequence[Structure],
+    *,
+    clip: bool = False,
+    voxel_ml: float | None = None,
 ) -> dict[str, float]:
     """Every measure in `ACQUISITIONS` that the model gives, `FOREGROUND` and the entropy around each structure found.
 
@@ -50,17 +53,20 @@ def case_scores(
         label: predicted class ids `[*S]`.
         spacing: of the voxels in mm.
         structures: the structure table; without intervals there is no `volume_interval`.
+        clip: the third axis is time.
+        voxel_ml: how large a voxel counts, where that is not its volume in mL.
     """
     names = {row.id: row.name for row in structures}
     measured = {name: maps[name] for name in ("predictive_entropy", "mutual_information", "variance")}
-    near, around = means_near(measured, label, spacing, NEAR_MM, of_each="predictive_entropy")
+    near, around = means_near(measured, label, spacing, NEAR_MM, of_each="predictive_entropy", clip=clip)
     scores = near | {"mean_entropy": float(maps["predictive_entropy"].mean(dtype=np.float64))}
     losses = [1 - row.expected_dice for row in structures if row.expected_dice is not None]
     scores["expected_dice_loss"] = float(np.mean(losses)) if losses else 0.0
     widths = [_relative_width(*row.volume_ml_95) for row in structures if row.volume_ml_95 is not None]
     if widths:
         scores["volume_interval"] = float(np.mean(widths))
-    scores[FOREGROUND] = float(np.count_nonzero(label) * np.prod(spacing) / 1000)
+    voxels = np.count_nonzero(label)
+    scores[FOREGROUND] = float(voxels * np.prod(spacing) / 1000 if voxel_ml is None else voxels * voxel_ml)
     return scores | {of_structure(names[i]): mean for i, mean in around.items() if i in names}
 
 

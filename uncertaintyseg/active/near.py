@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from uncertaintyseg.metrics.arrays import check_shapes
+from uncertaintyseg.metrics.frames import apart
 
 Box = tuple[slice, ...]
 SLAB = 1 << 22
@@ -22,17 +23,19 @@ def means_near(
     near_mm: float,
     *,
     of_each: str | None = None,
+    clip: bool = False,
 ) -> tuple[dict[str, float], dict[int, float]]:
     """Means of maps near the foreground, and of the map `of_each` near each structure by class id.
 
     Both a slab of planes at a time, each with as many planes around it as are near. Where nothing is labelled the means
-    are over the volume.
+    are over the volume. In a clip, whose third axis is time, only what lies in the same frame is near.
 
     Raises:
         InputError: for a map of another shape than the label's.
     """
     for name, values in maps.items():
         check_shapes(f"the map '{name}'", values.shape, label.shape)
+    spacing = apart(spacing, clip=clip)
     reach = [int(np.ceil(near_mm / step)) for step in spacing]
     whole: dict[str, _Mean] = {name: _Mean() for name in maps}
     each: dict[int, _Mean] = {}

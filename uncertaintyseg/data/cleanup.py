@@ -17,6 +17,7 @@ def clean_up(
     closing_mm: float = 0.0,
     smallest_ml: float = 0.0,
     largest_only: bool = False,
+    clip: bool = False,
 ) -> np.ndarray:
     """Close gaps, then drop small components, then keep the largest one, structure by structure in order of their ids.
 
@@ -29,18 +30,21 @@ def clean_up(
         closing_mm: radius of the ball that closes gaps; 0 leaves them.
         smallest_ml: components below this volume become background.
         largest_only: keep only the largest component (of equal ones the first).
+        clip: the third axis is time, which nothing goes on along: anything but leaving the label as it is, is refused.
 
     Returns:
         A cleaned copy.
 
     Raises:
-        InputError: for a spacing that does not fit the label, or a negative size.
+        InputError: for a spacing that does not fit the label, a negative size, or a clip to clean.
     """
     if len(spacing_mm) != label.ndim or not all(0 < side < np.inf for side in spacing_mm):
         raise InputError(f"a label with {label.ndim} axes needs as many positive voxel sizes, not {list(spacing_mm)}.")
     for name, value in (("closing_mm", closing_mm), ("smallest_ml", smallest_ml)):
         if not 0 <= value < np.inf:
             raise InputError(f"'{name}' is a size of 0 or more, not {value}.")
+    if clip and (closing_mm or smallest_ml or largest_only):
+        raise InputError("a clip's third axis is time: clean its frames as images.")
     cleaned = label.copy()
     for class_id in np.unique(label[label != 0]):
         if closing_mm:

@@ -7,10 +7,14 @@ which scans are clips.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 from monai.data import MetaTensor
+from numpy.typing import ArrayLike
 
+from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.errors import InputError
 
 AXIS, TIME = "axis", "time"
@@ -27,6 +31,39 @@ def is_clip(scan: MetaTensor | Mapping[str, Any]) -> bool:
 def spacing_known(scan: MetaTensor | Mapping[str, Any]) -> bool:
     """Whether the affine of a scan, or of the scan with this `meta`, is in mm; else it counts pixels."""
     return bool(_meta(scan).get(SPACING_KNOWN, True))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What sizes are counted in: volumes of volumes, areas of images, areas a frame of clips.
+
+    Attributes:
+        unit: "mL"; "mm2" of images and clips; "px", pixels, where their spacing is unknown.
+        voxel: what a voxel adds to a size; of a clip to the mean area of its frames.
+        place: how large a voxel is where it lies, so of a clip in its frame.
+        clip: whether the third axis is time.
+    """
+
+    unit: Literal["mL", "mm2", "px"]
+    voxel: float
+    place: float
+    clip: bool = False
+
+    @classmethod
+    def of_volume(cls, affine: ArrayLike) -> Measure:
+        """That of a volume on a grid."""
+        size = voxel_volume_ml(affine)
+        return cls("mL", size, size)
+
+    @classmethod
+    def of(cls, scan: MetaTensor, affine: ArrayLike | None = None) -> Measure:
+        """That of a scan `[channels, X, Y, Z]`, or of another grid, 4x4, that holds the same slices."""
+        grid = scan.affine.numpy() if affine is None else affine
+        clip = is_clip(scan)
+        if scan.shape[-1] > 1 and not clip:
+            return cls.of_volume(grid)
+        area = float(np.prod(spacing_mm(grid)[:2]))
+        return cls("mm2" if spacing_known(scan) else "px", area / scan.shape[-1], area, clip)
 
 
 def check_dimensions(scan: MetaTensor, dimensions: int) -> None:

@@ -92,7 +92,11 @@ def audit(
             failed[case.id] = str(error)
             continue
         review, judged = audited.review, set(audited.structures)
-        rows += [{"case": case.id} | row.model_dump() for row in review.structures if row.name in judged]
+        rows += [
+            {"case": case.id, "size_unit": audited.prediction.measure.unit} | row.model_dump()
+            for row in review.structures
+            if row.name in judged
+        ]
         places += [{"case": case.id} | place.model_dump() for place in review.regions if place.structure in judged]
         unmatched |= set(audited.unmatched)
         if count := int(np.count_nonzero(audited.label == IGNORED)):
@@ -141,7 +145,7 @@ def review_prediction(predictor: Predictor, prediction: Prediction, label: np.nd
         label: in the model's class ids on the scan's grid, `[X, Y, Z]`; what is `IGNORED` there counts nowhere.
     """
     labels, maps = predictor.bundle.labels, prediction.maps
-    known = label != IGNORED
+    known, sizes = label != IGNORED, prediction.measure
     names = {item.name: maps[f"probability_{item.name}"] for item in labels}
     return review_label(
         label,
@@ -151,6 +155,9 @@ def review_prediction(predictor: Predictor, prediction: Prediction, label: np.nd
         own=prediction.label,
         valid=maps.get("valid"),
         known=None if known.all() else known,
+        clip=sizes.clip,
+        voxel_ml=sizes.voxel,
+        place_ml=sizes.place,
     )
 
 

@@ -18,6 +18,7 @@ from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.inference.label_shift import read_shift
 from uncertaintyseg.inference.metadata import Uncertainty
 from uncertaintyseg.inference.weights import load_weights, save_weights
+from uncertaintyseg.metrics.frames import apart
 from uncertaintyseg.wire import Label, LabelShift, Modality
 
 if TYPE_CHECKING:
@@ -103,6 +104,16 @@ class Bundle:
     def label_reading(self) -> dict[str, Any]:
         """How a label of its data set is read: `ignore` and `values` of `data.case_labels.read_case_label`."""
         return {"ignore": self.uncertainty.ignore, "values": self.uncertainty.values}
+
+    @property
+    def flat(self) -> bool:
+        """Whether it looks at images and frames, one slice at a time."""
+        return self.uncertainty.dimensions == 2
+
+    @property
+    def reach(self) -> tuple[float, ...]:
+        """Spacing of its grid in mm for what links voxels; of a flat model slices are too far apart for any link."""
+        return apart(self.setting("spacing"), clip=self.flat)
 
     @cached_property
     def channels(self) -> list[str]:

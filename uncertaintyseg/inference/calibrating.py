@@ -11,7 +11,6 @@ import numpy as np
 from uncertaintyseg import __version__
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label
 from uncertaintyseg.data.channels import first_channel
-from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
@@ -131,7 +130,7 @@ def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collecti
         raise InputError(f"case {case.id}: none of the voxels of {case.label} has a verdict: leave the case out.")
     if not known.all():
         risks, wrong = {name: risk[known] for name, risk in risks.items()}, wrong[known]
-    return Judged(case.id, risks, wrong, voxels, voxels * voxel_volume_ml(prediction.affine))
+    return Judged(case.id, risks, wrong, voxels, voxels * prediction.measure.voxel)
 
 
 def _tallied(found: Judged, by: str, limits: tuple[float, float]) -> TalliedCase:

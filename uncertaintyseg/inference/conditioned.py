@@ -62,12 +62,14 @@ class ConditionedCase:
             drives, the error probability stays on its scale.
 
     Raises:
-        InputError: The inference was made for some of the structures only.
+        InputError: The inference was made for some of the structures only, or of an image or a clip.
     """
 
     def __init__(
         self, head: Head, base: Prediction, labels: Sequence[Label], calibration: Calibration | None = None
     ) -> None:
+        if base.measure.unit != "mL":
+            raise InputError("clicks move shapes in volumes; this result is of an image or a clip: edit its label.")
         self.head, self.base, self.labels = head, base, labels
         same = calibration is not None and calibration.checksum == base.provenance.calibration
         self.calibration = calibration if same else None

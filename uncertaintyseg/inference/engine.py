@@ -118,7 +118,7 @@ class Engine:
             slabs = keeper.watching(slabs)
         if self.crf:
             with timed(seconds, "crf"):
-                part, spacing = image[(slice(None), *plan.covered)], self.bundle.setting("spacing")
+                part, spacing = image[(slice(None), *plan.covered)], self.bundle.reach
                 slabs = iter([drawn_together(slabs, self.crf, part, spacing, average.variances)])
             seconds["crf"] -= seconds["network"]
         yield from onto_grid(slabs, grid, average)

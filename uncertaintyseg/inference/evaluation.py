@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 
 from uncertaintyseg.data.case_labels import IGNORED, read_case_label, read_case_raters
 from uncertaintyseg.data.channels import first_channel
-from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
+from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
@@ -133,22 +133,26 @@ class _Scores:
             if not known.any():
                 raise InputError(f"{case.label}: none of its voxels has a verdict, so there is nothing to judge by.")
             reference, own = np.where(known, reference, 0), np.where(known, own, 0)
-        spacing, millilitre = spacing_mm(prediction.affine), voxel_volume_ml(prediction.affine)
+        spacing, sizes = spacing_mm(prediction.affine), prediction.measure
+        linked: dict[str, Any] = {"clip": sizes.clip, "voxel_ml": sizes.voxel if sizes.unit != "mL" else None}
         self.model = prediction.provenance.model
         nll, brier = self._said(prediction, reference, known)
-        scopes = error_scopes(scan[0].numpy(), reference, spacing)
+        scopes = error_scopes(scan[0].numpy(), reference, spacing, clip=sizes.clip)
         self.detection.update(*_known(known, voxel_risks(prediction.maps, self.ids), own != reference, scopes))
-        structures = {name: overlap(own == i, reference == i, spacing)._asdict() for name, i in self.ids.items()}
+        structures = {
+            name: overlap(own == i, reference == i, spacing, **linked)._asdict() for name, i in self.ids.items()
+        }
         entropy, classes = prediction.maps["predictive_entropy"], len(self.ids) + 1
         said = self.calibration.top_label.since(before.top_label)
         self.rows.append(
             {
                 "id": case.id,
+                "size_unit": sizes.unit,
                 "dice": {name: row["dice"] for name, row in structures.items()},
                 "structures": structures,
                 "classes": class_averages(confusion_matrix(*_known(known, own, reference), classes)),
                 "in_volume_95": {
-                    row.name: _holds(row, int((reference == row.id).sum()) * millilitre) if known is None else None
+                    row.name: _holds(row, int((reference == row.id).sum()) * sizes.voxel) if known is None else None
                     for row in prediction.structures
                 },
                 "counts": {name: _counts(own == i, reference == i) for name, i in self.ids.items()},
@@ -271,7 +275,7 @@ def _against_raters(
         return None
     raters = (label[0].numpy() for label in read_case_raters(case, ids, like=scan, values=values))
     intervals = {row.id: row.volume_ml_95 for row in prediction.structures}
-    voxel = voxel_volume_ml(prediction.affine)
+    voxel = prediction.measure.voxel
     return rater_scores(drawn, raters, len(ids) + 1, prediction.maps, intervals, voxel)._asdict()
 
 

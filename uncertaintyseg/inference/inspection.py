@@ -17,8 +17,10 @@ from uncertaintyseg.data.cleanup import clean_up
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.time_axis import TIME
 from uncertaintyseg.data.writing import encode_map, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.metrics.frames import refuse_clip
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.shape_features import ShapeRow, shape_features
@@ -36,6 +38,7 @@ class _Report(BaseModel):
 
     structures: list[Structure]
     provenance: _Made = Field(default_factory=_Made)
+    axis: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def inspect(
     """
     folder = Path(folder)
     report = _read_report(folder / "report.json")
-    structures = report.structures
+    structures, clip = report.structures, report.axis == TIME
+    refuse_clip(clip, "shape to look at again")
     ids = [item.id for item in structures]
     predicted = read_label(folder / "label.nii.gz", ids)
     affine = np.asarray(predicted.affine, dtype=np.float64)

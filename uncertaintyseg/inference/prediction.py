@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.time_axis import TIME, Measure
 from uncertaintyseg.data.writing import encode_map, map_steps, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
@@ -48,6 +48,7 @@ class Prediction:
         driven_by: the map that ranks voxels, from which the error probability was read: regions, curve and promise go
             by it.
         threshold: that was asked for, and where it lies; None without one.
+        sizes: what its sizes, those called `ml` too, are counted in; None: mL, as of any volume.
         scratch: keeps the files of maps that are too large for memory.
     """
 
@@ -69,6 +70,12 @@ class Prediction:
     scratch: Scratch | None = None
     driven_by: str = MEASURE
     threshold: Cut | None = None
+    sizes: Measure | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What its sizes are counted in."""
+        return Measure.of_volume(self.affine) if self.sizes is None else self.sizes
 
     @property
     def valid(self) -> np.ndarray:
@@ -78,7 +85,7 @@ class Prediction:
     @property
     def remaining_error_ml(self) -> float:
         """Volume expected to be wrong, see `review.structures.remaining_error`."""
-        return round(remaining_error(self.maps["error_probability"]) * voxel_volume_ml(self.affine), 4)
+        return round(remaining_error(self.maps["error_probability"]) * self.measure.voxel, 4)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -90,7 +97,9 @@ class Prediction:
 
         The label has the names of its structures, which count wherever a command reads it.
 
-        The report lists structures and regions by what is expected to be wrong (`review.order`).
+        Sizes in the report are in `size_unit`, also those of fields that end in `_ml`: areas of images, and of clips
+        (`axis` is "time") the mean area of a frame. It lists structures and regions by what is expected to be wrong
+        (`review.order`).
 
         Stored error probabilities are never below the ones they stand for.
 
@@ -113,6 +122,8 @@ class Prediction:
             "structures": [row.model_dump() for row in worst_first(self.structures)],
             "regions": [region.model_dump() for region in worst_first(self.regions)],
             "remaining_error_ml": self.remaining_error_ml,
+            "size_unit": self.measure.unit,
+            "axis": TIME if self.measure.clip else None,
             "risk_coverage": [point.model_dump() for point in self.risk_coverage],
             "driven_by": self.driven_by,
             "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),

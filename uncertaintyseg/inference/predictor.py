@@ -16,9 +16,9 @@ from uncertaintyseg.active.acquisition import case_scores
 from uncertaintyseg.data.channel_checks import check_channels
 from uncertaintyseg.data.channels import Image, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
-from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
+from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.time_axis import check_dimensions, is_clip, spacing_known
+from uncertaintyseg.data.time_axis import Measure, check_dimensions, spacing_known
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
@@ -108,7 +108,7 @@ class Predictor:
         runner: Network = self.network
         if method:
             members = [self._member(other) for other in others]
-            runner = make_passes(method, self.network, spacing=self._spacing, options=self.options, others=members)
+            runner = make_passes(method, self.network, spacing=self.bundle.reach, options=self.options, others=members)
             self.options |= {"models": [other.name for other in others]} if others else {}
         self.engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
 
@@ -215,19 +215,21 @@ class Predictor:
                 planes = slice(start, start + _RECALIBRATED)
                 error[planes] = calibration.recalibrated(driving[planes])
             maps = self._named_maps(found, labels)
-            voxel_ml, classes = voxel_volume_ml(scan.affine), len(self.bundle.labels) + 1
+            sizes, valid, classes = Measure.of(scan), maps.get("valid"), len(self.bundle.labels) + 1
+            voxel_ml, clip = sizes.voxel, sizes.clip
             cut = apply(self.threshold, self._cut, found, maps, self.own_maps, classes, look.store, voxel_ml)
             notes = look.notes | ({ABOVE: cut.text} if ABOVE in maps else {})
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
-            names, valid = {item.name: maps[f"probability_{item.name}"] for item in labels}, maps.get("valid")
-            rows = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid)
-            table = rows if is_clip(scan) or not spacing_known(scan) else with_shapes(rows, label, affine)
-            places = regions(label, error, names, labels, affine)
-            scores = case_scores(maps, label, spacing_mm(affine), table)
+            names = {item.name: maps[f"probability_{item.name}"] for item in labels}
+            rows = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid, clip=clip)
+            table = rows if clip or not spacing_known(scan) else with_shapes(rows, label, affine)
+            places = regions(label, error, names, labels, affine, clip=clip, voxel_ml=sizes.place)
+            foreground = {"clip": clip, "voxel_ml": voxel_ml if self.bundle.flat else None}
+            scores = case_scores(maps, label, spacing_mm(affine), table, **foreground)
             whole = calibration if box is None else None  # what it promises is of whole scans
             promise, reason = promised(whole, CROPPED if whole is not calibration else uncalibrated, alpha, delta)
-            curve = review_curve(error, voxel_ml, whole, also=promise and promise.threshold, valid=valid)
+            curve = review_curve(error, voxel_ml, whole, also=promise and promise.threshold, valid=valid, clip=clip)
         progress("done", 1.0)
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,
@@ -242,14 +244,12 @@ class Predictor:
             self.bundle, self.network.head, seconds,
             params=params, samples=spread.drawn.count or None, seed=seed, window=self.layout.window,
             overlap=self.layout.overlap, device=self.device, calibration=calibration and calibration.checksum,
-            warnings=[f"the scan {doubt}" for doubt in doubts],
-            channels=files_of(image, channels),
+            warnings=[f"the scan {doubt}" for doubt in doubts], channels=files_of(image, channels),
         )  # fmt: skip
         return Prediction(
             label, affine, maps, info, table, made, scores["predictive_entropy"], spread.state, regions=places,
-            case_scores=scores, features=look.features, risk_coverage=curve, guarantee=promise,
-            guarantee_reason=reason, alternative=found.alternative, scratch=look.store, driven_by=driven_by,
-            threshold=cut,
+            case_scores=scores, features=look.features, risk_coverage=curve, guarantee=promise, guarantee_reason=reason,
+            alternative=found.alternative, scratch=look.store, driven_by=driven_by, threshold=cut, sizes=sizes,
         )  # fmt: skip
 
     def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -351,7 +351,7 @@ class Predictor:
             return Spread(None, Drawn(keeper))
         generator, labels = torch.Generator(self.device).manual_seed(asked.seed), self.bundle.labels
         head, grids = self.network.head, (volume.affine, label, scan.affine)
-        return keeper.spread(head, labels, *grids, asked.samples, generator)
+        return keeper.spread(head, labels, *grids, asked.samples, generator, Measure.of(scan, volume.affine).voxel)
 
     def _gathered(
         self,

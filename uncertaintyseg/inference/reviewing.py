@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.overlap import class_voxels
@@ -80,10 +79,12 @@ def reviewed(
     gone &= seen & ~right
     if gone.any():
         error[gone] = np.maximum(error[gone], label_error(label, probabilities, labels)[gone])
+    sizes = base.measure
     found = review_label(
-        label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid, right=right
-    )
-    curve = review_curve(found.error_probability, voxel_volume_ml(base.affine), None, valid=valid)
+        label, probabilities, labels, base.affine, own=base.label, error_probability=error, valid=valid, right=right,
+        clip=sizes.clip, voxel_ml=sizes.voxel, place_ml=sizes.place,
+    )  # fmt: skip
+    curve = review_curve(found.error_probability, sizes.voxel, None, valid=valid, clip=sizes.clip)
     structures = found.structures
     if not right.any() and not differs.any():  # the model's own label: what was drawn for it holds still
         said = {row.id: row for row in base.structures}

@@ -76,6 +76,7 @@ class ShapeKeeper:
         scan_affine: ArrayLike,
         samples: int,
         generator: torch.Generator,
+        voxel_ml: float | None = None,
     ) -> Spread:
         """Volume intervals and Dice from coherent samples, or the reason why there are none.
 
@@ -87,6 +88,7 @@ class ShapeKeeper:
             scan_affine: of that grid, 4x4.
             samples: whole segmentations to draw; fewer in a large region, but as many as an interval needs.
             generator: of the draws, on the network's device.
+            voxel_ml: how large a voxel of the model's grid counts, where that is not its volume in mL.
         """
         state = InferenceState.around_foreground(self._features, self._possible, affine, self._within)
         if state is None:
@@ -98,6 +100,5 @@ class ShapeKeeper:
         count = min(samples, max(_DRAWN // voxels, FEWEST))
         draws = state.labels(head, count, generator)
         own = state.label_here(label, scan_affine).to(generator.device)
-        return Spread(
-            state, shape_spread(draws, own, labels, voxel_volume_ml(affine), source=f"from the {head.name} head")
-        )
+        size = voxel_volume_ml(affine) if voxel_ml is None else voxel_ml
+        return Spread(state, shape_spread(draws, own, labels, size, source=f"from the {head.name} head"))

@@ -85,9 +85,14 @@ def mean_risk(risk: np.ndarray) -> float:
     return float(risk.mean(dtype=np.float64))
 
 
-def largest_patch(risk: np.ndarray, side: int = PATCH) -> float:
-    """Largest mean risk of a patch of `side` voxels along each axis (all of a shorter one), wholly in the volume."""
+def largest_patch(risk: np.ndarray, side: int = PATCH, *, clip: bool = False) -> float:
+    """Largest mean risk of a patch of `side` voxels along each axis (all of a shorter one), wholly in the volume.
+
+    In a clip, whose third axis is time, wholly in a frame.
+    """
     size = [min(side, n) for n in risk.shape]
+    if clip:
+        size[2] = 1
     smooth = uniform_filter(risk.astype(np.float64), size, mode="nearest")
     whole = tuple(slice(k // 2, k // 2 + n - k + 1) for k, n in zip(size, risk.shape, strict=True))
     return float(smooth[whole].max())

@@ -28,6 +28,7 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics.arrays import blocks, bounding_box, check_shapes
+from uncertaintyseg.metrics.frames import frames
 from uncertaintyseg.metrics.intervals import mean_of_defined
 
 TOLERANCE_MM = 1.0
@@ -61,7 +62,13 @@ def dice(label: np.ndarray, reference: np.ndarray) -> float:
 
 
 def overlap(
-    label: np.ndarray, reference: np.ndarray, spacing: Sequence[float], tolerance_mm: float = TOLERANCE_MM
+    label: np.ndarray,
+    reference: np.ndarray,
+    spacing: Sequence[float],
+    tolerance_mm: float = TOLERANCE_MM,
+    *,
+    clip: bool = False,
+    voxel_ml: float | None = None,
 ) -> Overlap:
     """Every measure of agreement between two masks; the module says what an empty one gives.
 
@@ -73,6 +80,8 @@ def overlap(
         reference: bool `[*S]`.
         spacing: voxel size along each axis in mm; the axes are taken as perpendicular.
         tolerance_mm: of surface Dice.
+        clip: the third axis is time: distances are means over the frames that have them.
+        voxel_ml: how large a voxel counts, where that is not its volume in mL.
 
     Raises:
         InputError: when the shapes differ, or `spacing` is not a positive number an axis.
@@ -82,7 +91,11 @@ def overlap(
         raise InputError(f"spacing {tuple(spacing)}: give one positive voxel size in mm for each of {label.ndim} axes.")
     both, mine, theirs = (int(np.count_nonzero(mask)) for mask in (label & reference, label, reference))
     either = mine + theirs - both
-    hd95, surface = _surfaces(label, reference, spacing, tolerance_mm)
+    pairs = list(frames(label, reference)) if clip else [(label, reference)]
+    found = [_surfaces(*pair, spacing, tolerance_mm) for pair in pairs]
+    hd95, surface = (mean_of_defined(values) for values in zip(*found, strict=True)) if clip else found[0]
+    # In this order: another rounds differently.
+    volume = abs(mine - theirs) * float(np.prod(spacing)) / 1000 if voxel_ml is None else abs(mine - theirs) * voxel_ml
     dsc = _ratio(2 * both, mine + theirs)
     return Overlap(
         dice=dsc,
@@ -93,7 +106,7 @@ def overlap(
         accuracy=_ratio(label.size - either + both, label.size),
         hd95_mm=hd95,
         surface_dice=surface,
-        absolute_volume_error_ml=abs(mine - theirs) * float(np.prod(spacing)) / 1000,
+        absolute_volume_error_ml=volume,
         relative_volume_error=_ratio(mine - theirs, theirs),
     )
 

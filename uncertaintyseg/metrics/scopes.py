@@ -8,25 +8,31 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
 from uncertaintyseg.metrics.arrays import bounding_box, check_shapes
+from uncertaintyseg.metrics.frames import by_frame
 
 BOUNDARY_MM = 3.0
 _DARK = 0.1
 _CROP = 0.05
 
 
-def error_scopes(image: np.ndarray, reference: np.ndarray, spacing: Sequence[float]) -> dict[str, np.ndarray | None]:
+def error_scopes(
+    image: np.ndarray, reference: np.ndarray, spacing: Sequence[float], *, clip: bool = False
+) -> dict[str, np.ndarray | None]:
     """The scopes `all` (None: every voxel), `body` (with all of the reference) and `boundary`; no model changes them.
 
     Args:
         image: `[*S]`.
         reference: class ids `[*S]`.
         spacing: voxel size along each axis in mm.
+        clip: the third axis is time: of each frame alone.
 
     Raises:
         InputError: when the shapes differ.
     """
     check_shapes("the image", image.shape, reference.shape)
-    return {"all": None, "body": body_mask(image) | (reference > 0), "boundary": boundary_band(reference, spacing)}
+    body = by_frame(body_mask, image, clip=clip) | (reference > 0)
+    boundary = by_frame(lambda frame: boundary_band(frame, spacing), reference, clip=clip)
+    return {"all": None, "body": body, "boundary": boundary}
 
 
 def body_mask(image: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ def review_curve(
     *,
     also: float | None = None,
     valid: np.ndarray | None = None,
+    clip: bool = False,
 ) -> list[RiskCoveragePoint]:
     """The risk-coverage curve at one case, from much review to none, in even steps of the expected error.
 
@@ -36,6 +37,7 @@ def review_curve(
         calibration: of the model, if it holds for this error probability.
         also: a threshold to include, such as a guarantee's.
         valid: bool `[X, Y, Z]`, where the model saw the scan; None is everywhere.
+        clip: the third axis is time: pieces lie in a frame each.
 
     Raises:
         InputError: for arrays of different shapes.
@@ -45,7 +47,7 @@ def review_curve(
     voxels = error_probability.size if valid is None else max(int(np.count_nonzero(valid)), 1)
     points = []
     for index, (threshold, found) in enumerate(
-        zip(thresholds, pieces_above(error_probability, thresholds), strict=True)
+        zip(thresholds, pieces_above(error_probability, thresholds, clip=clip), strict=True)
     ):
         left = {} if bands is None else dict(zip(("expected_error", "lo", "hi"), bands[index], strict=True))
         points.append(

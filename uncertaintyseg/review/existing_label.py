@@ -44,6 +44,9 @@ def review_label(
     right: np.ndarray | None = None,
     known: np.ndarray | None = None,
     limit: int = 20,
+    clip: bool = False,
+    voxel_ml: float | None = None,
+    place_ml: float | None = None,
 ) -> LabelReview:
     """Structure table and regions of a label, with the errors that a model expects in it.
 
@@ -58,6 +61,9 @@ def review_label(
         right: bool `[X, Y, Z]`, where a person found the label right: no error is expected there.
         known: bool `[X, Y, Z]`, where the label says what a voxel is; the others count nowhere. None: everywhere.
         limit: regions at most.
+        clip: the third axis is time (`metrics.frames`).
+        voxel_ml: how large a voxel counts in the table, where that is not its volume in mL.
+        place_ml: the same of regions.
     """
     if known is not None:  # as if there were nothing, on either side
         label, own = np.where(known, label, 0), None if own is None else np.where(known, own, 0)
@@ -66,8 +72,10 @@ def review_label(
     error = label_error(seen, probabilities, labels) if error_probability is None else error_probability
     if right is not None and error_probability is None:
         error[right] = 0
-    voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000
-    table = rows_with_agreement(seen, probabilities, error, labels, voxel_ml, NOT_DRAWN, valid=valid, right=right)
+    voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000 if voxel_ml is None else voxel_ml
+    table = rows_with_agreement(
+        seen, probabilities, error, labels, voxel_ml, NOT_DRAWN, valid=valid, right=right, clip=clip
+    )
     scores = [None] * size_of([item.id for item in labels]) if own is None else _anomalies(own, seen, labels)
     rows = [
         LabelledStructure(
@@ -75,7 +83,8 @@ def review_label(
         )
         for row, said in table
     ]
-    return LabelReview(rows, regions(seen, error, probabilities, labels, affine, limit=limit), error)
+    places = regions(seen, error, probabilities, labels, affine, limit=limit, clip=clip, voxel_ml=place_ml)
+    return LabelReview(rows, places, error)
 
 
 def doubted_difference(

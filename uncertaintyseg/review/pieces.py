@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from uncertaintyseg.metrics.frames import frames
 from uncertaintyseg.review.boxes import box_of, slabs
 
 
@@ -21,8 +22,11 @@ class Above(NamedTuple):
     """Connected by faces."""
 
 
-def pieces_above(values: np.ndarray, thresholds: Sequence[float]) -> list[Above]:
-    """Voxels and pieces of a map `[*S]` above each threshold."""
+def pieces_above(values: np.ndarray, thresholds: Sequence[float], *, clip: bool = False) -> list[Above]:
+    """Voxels and pieces of a map `[*S]` above each threshold; of a clip the pieces of each frame."""
+    if clip:
+        found = [pieces_above(frame, thresholds) for (frame,) in frames(values)]
+        return [Above(*np.sum(each, axis=0).tolist()) for each in zip(*found, strict=True)]
     counters = [_Counter(values.shape[1:]) for _ in thresholds]
     for box in slabs(values.shape):
         part = values[box]

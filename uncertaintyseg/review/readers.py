@@ -44,13 +44,22 @@ class Disagreement(NamedTuple):
     regions: list[Region]
 
 
-def disagreement(readers: Sequence[np.ndarray], labels: Sequence[Label], affine: np.ndarray) -> Disagreement:
+def disagreement(
+    readers: Sequence[np.ndarray],
+    labels: Sequence[Label],
+    affine: np.ndarray,
+    *,
+    clip: bool = False,
+    voxel_ml: float | None = None,
+) -> Disagreement:
     """Compare the labels of two readers or more, which may lie on disk: memory does not grow with their number.
 
     Args:
         readers: class ids `[X, Y, Z]` of each; arrays or memory maps.
         labels: all structures that occur.
         affine: 4x4, voxel to RAS+ mm.
+        clip: the third axis is time: regions lie in a frame each.
+        voxel_ml: how large a voxel counts, where that is not its volume in mL.
 
     Raises:
         InputError: fewer than two readers or more than `MOST`, or labels of different shapes.
@@ -72,8 +81,8 @@ def disagreement(readers: Sequence[np.ndarray], labels: Sequence[Label], affine:
             chosen[slab][differ], instead[slab][differ] = _most_frequent(stack[:, differ])
     pairs = len(readers) * (len(readers) - 1) // 2
     chance = (steps / np.float32(pairs)).astype(np.float16)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    places = regions(chosen, chance, {}, labels, affine, alternative=instead)
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000 if voxel_ml is None else voxel_ml
+    places = regions(chosen, chance, {}, labels, affine, alternative=instead, clip=clip, voxel_ml=voxel_ml)
     return Disagreement(steps, 0.5 / pairs, int(np.count_nonzero(steps)) * voxel_ml, places)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from uncertaintyseg.metrics.arrays import check_shapes
+from uncertaintyseg.metrics.frames import frames
 from uncertaintyseg.review.boxes import Box, islands, moved, parts, slabs
 from uncertaintyseg.wire import Label, Region
 
@@ -53,6 +54,8 @@ def regions(
     *,
     alternative: np.ndarray | None = None,
     limit: int = 20,
+    clip: bool = False,
+    voxel_ml: float | None = None,
 ) -> list[Region]:
     """The places where most wrong volume is expected, over all structures.
 
@@ -75,12 +78,18 @@ def regions(
         alternative: the structure that each background voxel most likely is instead, `[X, Y, Z]`, 0 for none; where
             it is not known it is found in the probabilities.
         limit: regions at most.
+        clip: the third axis is time: regions lie in a frame each, and no structure goes on in another.
+        voxel_ml: how large a voxel counts, where that is not its volume in mL, such as the area of a pixel.
 
     Raises:
         InputError: for an error probability of another shape than the label's.
     """
     check_shapes("the error probability", error_probability.shape, label.shape)
     affine = np.asarray(affine, dtype=np.float64)
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000 if voxel_ml is None else voxel_ml
+    if clip:
+        given = label, error_probability, probabilities, labels, affine
+        return _of_frames(*given, alternative=alternative, limit=limit, voxel_ml=voxel_ml)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     owner = _owners(label, error_probability, probabilities, labels, alternative)
     order = count()  # of equal ones the first comes first
@@ -94,8 +103,33 @@ def regions(
         for part in cut:
             heapq.heappush(heap, (-part.expected, next(order), part))
         if not cut:
-            found.append(_region(len(found) + 1, piece, voxels, label, affine, spacing))
+            found.append(_region(len(found) + 1, piece, voxels, label, affine, spacing, voxel_ml))
     return found
+
+
+def _of_frames(
+    label: np.ndarray,
+    error: np.ndarray,
+    probabilities: Mapping[str, np.ndarray],
+    labels: Sequence[Label],
+    affine: np.ndarray,
+    *,
+    alternative: np.ndarray | None,
+    limit: int,
+    voxel_ml: float,
+) -> list[Region]:
+    """The regions of each frame of a clip, the worst of all first."""
+    found: list[Region] = []
+    extra = [] if alternative is None else [alternative]
+    for number, (own, wrong, *rest) in enumerate(frames(label, error, *probabilities.values(), *extra)):
+        place, instead = affine.copy(), rest.pop() if extra else None
+        place[:3, 3] += number * affine[:3, 2]
+        named = dict(zip(probabilities, rest, strict=True))
+        for region in regions(own, wrong, named, labels, place, alternative=instead, limit=limit, voxel_ml=voxel_ml):
+            ends = tuple((*end[:2], end[2] + number) for end in region.bounding_box)
+            found.append(region.model_copy(update={"ijk": (*region.ijk[:2], number), "bounding_box": ends}))
+    worst = sorted(found, key=lambda region: -region.expected_error_ml)[:limit]
+    return [region.model_copy(update={"rank": rank}) for rank, region in enumerate(worst, start=1)]
 
 
 def _owners(
@@ -184,11 +218,16 @@ def _length(piece: _Piece, spacing: np.ndarray) -> float:
 
 
 def _region(
-    rank: int, piece: _Piece, voxels: _Voxels, label: np.ndarray, affine: np.ndarray, spacing: np.ndarray
+    rank: int,
+    piece: _Piece,
+    voxels: _Voxels,
+    label: np.ndarray,
+    affine: np.ndarray,
+    spacing: np.ndarray,
+    voxel_ml: float,
 ) -> Region:
     first = [part.start for part in piece.box]
     ijk = np.add(first, _place(voxels.error, int(np.abs(affine[2, :3] / spacing).argmax())))
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     return Region(
         rank=rank,
         structure=piece.structure.name,

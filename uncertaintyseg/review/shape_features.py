@@ -11,6 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.metrics.frames import refuse_clip
 from uncertaintyseg.wire import Label, Shape, Structure
 
 Point = tuple[float, float, float]
@@ -51,7 +52,9 @@ class ShapeRow:
     flag: str | None = "absent"
 
 
-def shape_features(label: np.ndarray, affine: np.ndarray, structures: Sequence[Label | Structure]) -> list[ShapeRow]:
+def shape_features(
+    label: np.ndarray, affine: np.ndarray, structures: Sequence[Label | Structure], *, clip: bool = False
+) -> list[ShapeRow]:
     """A row for every structure of a model, also those that were not found.
 
     Moments and surface take the axes of the grid for orthogonal, as ITK does.
@@ -60,10 +63,12 @@ def shape_features(label: np.ndarray, affine: np.ndarray, structures: Sequence[L
         label: class ids `[X, Y, Z]`; one slice (an axis of length 1) is measured in two dimensions.
         affine: 4x4, voxel to RAS+ mm.
         structures: their names and ids.
+        clip: the third axis is time, so that there is no shape in space.
 
     Raises:
-        InputError: for a label that is no volume.
+        InputError: for a label that is no volume, or a clip.
     """
+    refuse_clip(clip, "shape to measure")
     if label.ndim != 3:
         raise InputError(f"shape features need a volume; this label has {label.ndim} axes. A slice is [X, Y, 1].")
     affine = np.asarray(affine, dtype=np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from uncertaintyseg.metrics.arrays import check_shapes
+from uncertaintyseg.metrics.frames import neighbours
 from uncertaintyseg.review.agreement import POSSIBLE, Agreement, agreement, counts, size_of
 from uncertaintyseg.review.boxes import slabs
 from uncertaintyseg.wire import Label, Structure
@@ -52,6 +53,7 @@ def structure_table(
     drawn: Drawn,
     *,
     valid: np.ndarray | None = None,
+    clip: bool = False,
 ) -> list[Structure]:
     """Rows for every structure of a model, also those that were not found.
 
@@ -66,12 +68,13 @@ def structure_table(
         drawn: whole segmentations. The expected Dice is the mean over them; without, it is the ratio of expectations
             under voxel probabilities, as of voxels that err independently.
         valid: where the model saw the scan, `[*S]`; None is everywhere.
+        clip: the third axis is time: its ends are no edge of the scan.
 
     Raises:
         InputError: for arrays of different shapes.
     """
     given = label, probabilities, error_probability, labels, voxel_ml, drawn
-    return [row for row, _ in rows_with_agreement(*given, valid=valid)]
+    return [row for row, _ in rows_with_agreement(*given, valid=valid, clip=clip)]
 
 
 def rows_with_agreement(
@@ -84,6 +87,7 @@ def rows_with_agreement(
     *,
     valid: np.ndarray | None = None,
     right: np.ndarray | None = None,
+    clip: bool = False,
 ) -> Iterator[tuple[Structure, Agreement]]:
     """Each row of `structure_table`, and what it was made from.
 
@@ -96,7 +100,7 @@ def rows_with_agreement(
         if values is not None:
             check_shapes(what, values.shape, label.shape)
     found = counts(label, error_probability, right, size_of([item.id for item in labels]))
-    cut_off = _at_face(label) | _outside(label, valid)
+    cut_off = _at_face(label, clip) | _outside(label, valid, clip)
     for item in labels:
         said = agreement(label, item.id, probabilities[item.name], found, right)
         interval = None if drawn.limits is None else tuple(round(limit, 4) for limit in drawn.limits[item.id])
@@ -140,13 +144,14 @@ def _reasons(
         yield "reaches the edge of the scan"
 
 
-def _at_face(label: np.ndarray) -> set[int]:
+def _at_face(label: np.ndarray, clip: bool) -> set[int]:
     """Class ids at the faces of the scan."""
-    faces = (label.take([0, -1], axis) for axis in range(label.ndim) if label.shape[axis] > 1)
+    axes = range(2 if clip else label.ndim)
+    faces = (label.take([0, -1], axis) for axis in axes if label.shape[axis] > 1)
     return {int(class_id) for face in faces for class_id in np.unique(face)}
 
 
-def _outside(label: np.ndarray, valid: np.ndarray | None) -> set[int]:
+def _outside(label: np.ndarray, valid: np.ndarray | None, clip: bool) -> set[int]:
     """Class ids that leave the part of the scan that the model saw, or touch its edge."""
     found: set[int] = set()
     for slab in () if valid is None else slabs(label.shape):
@@ -155,6 +160,7 @@ def _outside(label: np.ndarray, valid: np.ndarray | None) -> set[int]:
         seen = np.asarray(valid[(slice(first - before, last + 1), *slab[1:])]) > 0
         beyond = last + 1 - first + before - len(seen)
         edges = [(1 - before, beyond), *[(0, 0)] * (label.ndim - 1)]
-        inner = binary_erosion(np.pad(seen, edges, constant_values=True), border_value=1)[1:-1]
+        seen = np.pad(seen, edges, constant_values=True)
+        inner = binary_erosion(seen, neighbours(clip=clip), border_value=1)[1:-1]
         found |= {int(class_id) for class_id in np.unique(label[slab][~inner])}
     return found

@@ -28,7 +28,15 @@ class Difference(NamedTuple):
     regions: list[Region]
 
 
-def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], affine: np.ndarray) -> Difference:
+def difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    labels: Sequence[Label],
+    affine: np.ndarray,
+    *,
+    clip: bool = False,
+    voxel_ml: float | None = None,
+) -> Difference:
     """Compare two labels.
 
     Args:
@@ -36,6 +44,8 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         second: the same, of another one.
         labels: the structures that are known; others are called after their number.
         affine: 4x4, voxel to RAS+ mm.
+        clip: the third axis is time: regions lie in a frame each.
+        voxel_ml: how large a voxel counts, where that is not its volume in mL.
 
     Raises:
         InputError: for labels of different shapes.
@@ -49,7 +59,7 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
     both = confusion_matrix(rows[second], rows[first], max(len(ids), 1))
     sizes = dict(zip(ids.tolist(), zip(both.sum(1).tolist(), both.sum(0).tolist(), strict=True), strict=True))
     shared = dict(zip(ids.tolist(), np.diag(both).tolist(), strict=True))
-    ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000 if voxel_ml is None else voxel_ml
     changes = [
         StructureChange(
             id=label.id,
@@ -60,5 +70,9 @@ def difference(first: np.ndarray, second: np.ndarray, labels: Sequence[Label], a
         )
         for label in named
     ]
-    places = regions(first, first != second, {}, named, affine, alternative=second) if named else []
+    places = (
+        regions(first, first != second, {}, named, affine, alternative=second, clip=clip, voxel_ml=voxel_ml)
+        if named
+        else []
+    )
     return Difference(int(both.sum() - np.trace(both)), changes, places)
