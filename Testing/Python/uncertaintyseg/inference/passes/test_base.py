@@ -57,7 +57,7 @@ def test_the_answer_is_a_distribution_on_the_grid_of_the_image(name):
     assert torch.allclose(moments.probability.sum(1), torch.ones(1, 8, 8, 8), atol=1e-5)
     assert moments.variance.max() > 0
     assert not moments.probability.requires_grad
-    assert not output.maps
+    assert set(output.maps) == ({"fused_uncertainty"} if name == "fused" else set())
     assert not output.distribution.coherent
 
 

@@ -10,7 +10,7 @@ import torch
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.stream import CUT, Chunk, Gatherer, Scratch
-from uncertaintyseg.inference.thresholding import threshold
+from uncertaintyseg.inference.thresholding import Threshold, threshold
 
 SHAPE, CLASSES = (7, 10, 6), 5
 
@@ -102,7 +102,7 @@ def test_a_label_of_its_own_is_kept_and_its_error_is_the_rest():
 
 def test_a_threshold_on_the_foreground_cuts_the_label():
     p = probabilities()
-    found = gathered(p, 1, 3, Scratch(), covered=True, label_by="percentile")
+    found = gathered(p, 1, 3, Scratch(), covered=True, label_by=Threshold("percentile"))
     foreground = 1 - p[0].numpy()
     label = np.where(foreground > threshold(foreground, "percentile"), p[1:].argmax(0).numpy() + 1, 0)
     assert np.array_equal(found.label, label)
