@@ -75,21 +75,24 @@ def earlier_result(path: Path) -> dict[str, Any]:
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:
-    """Figures of each run, and the tests between them, on stderr."""
+    """Figures of each run, called A, B, ... for the width of a terminal, and the tests between them, on stderr."""
     count = f"{len(found['cases'])} cases of {found['subjects']} subjects"
+    letters = {title: _letter(number) for number, title in enumerate(found["pooled"])}
+    for title, letter in letters.items():
+        console.print(f"[bold]{letter}[/bold]  {escape(title)}", highlight=False)
     table = Table("measure", "structure", "run", "over cases, 95 %", "pooled", title=f"The same {count}")
     for measure, structures in found["measures"].items():
         for structure, runs in structures.items():
             for title, figure in runs.items():
                 table.add_row(
-                    measure, structure, title, "{mean:.4f}, {lo:.4f} to {hi:.4f}".format(**figure),
+                    measure, structure, letters[title], "{mean:.4f}, {lo:.4f} to {hi:.4f}".format(**figure),
                     _pooled(found["pooled"][title], measure, structure),
                 )  # fmt: skip
     console.print(table)
-    tests = Table("measure", "structure", "b", "minus a", "difference, 95 %", "p", "Holm", title="Wilcoxon, paired")
+    tests = Table("measure", "structure", "runs", "difference, 95 %", "p", "Holm", title="Wilcoxon, paired")
     for test in found["tests"]:
         tests.add_row(
-            test["measure"], test["structure"], test["b"], test["a"],
+            test["measure"], test["structure"], f"{letters[test['b']]} - {letters[test['a']]}",
             "{mean:+.4f}, {lo:+.4f} to {hi:+.4f}".format(**test["difference"]),
             f"{test['p']:.2g}", f"{test['p_holm']:.2g}", style="bold" * (test["p_holm"] < 0.05),
         )  # fmt: skip
@@ -98,6 +101,11 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         for title, message in reasons.items():
             text = f"{case} counts for none, for {title} lacks it: {message}"
             console.print(f"[yellow]Left out:[/yellow] {escape(text)}", highlight=False)
+
+
+def _letter(number: int) -> str:
+    """A, B, ..., Z, A1, B1, ..."""
+    return chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
 
 
 def _pooled(pot: Mapping[str, Any], measure: str, structure: str) -> str:
