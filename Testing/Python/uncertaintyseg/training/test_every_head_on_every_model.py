@@ -48,12 +48,11 @@ MODELS: dict[str, Callable[[Path], Bundle]] = {
     **{head: ours(head) for head in ("deterministic", "low_rank", "laplace", "segwithu", "temperature")},
     "laplace on low_rank": ours("laplace", base="low_rank"),
     "dropout with blocks": ours("dropout", blocks=1, passes=2),
-    "no taps": ours("deterministic", backbone=ATTENTION),
+    "attention": ours("deterministic", backbone=ATTENTION),
     "imported": imported,
 }
 REFUSED = {
     **{("dropout with blocks", head): "take a model without such layers" for head in HEADS},
-    ("no taps", "segwithu"): r"hands out none.*--option taps=\{\}",
 }
 
 

@@ -348,7 +348,7 @@ def test_a_device_that_is_not_there_is_refused(backbone, cases, tmp_path):
         ({"speed": 1}, r"train\.json: 'recipe\.speed'"),
         ({"objective": "nonsense"}, "there is no objective 'nonsense'"),
         ({"estimator": "magic"}, r"train\.json: 'recipe\.estimator'"),
-        ({"schedule": "cosine"}, r"train\.json: 'recipe\.schedule'"),
+        ({"schedule": "stairs"}, r"train\.json: 'recipe\.schedule'"),
         ({"optimizer": "lion"}, r"train\.json: 'recipe\.optimizer'"),
         ({"steps_per_epoch": 0}, r"train\.json: 'recipe\.steps_per_epoch'"),
         ({"foreground": 1.5}, r"train\.json: 'recipe\.foreground'"),
