@@ -10,6 +10,7 @@ from monai.networks.nets.attentionunet import AttentionLayer
 from torch import Tensor, nn
 
 from uncertaintyseg.backbones.base import Backbone, check_dropout
+from uncertaintyseg.backbones.slice_wise import as_slices, as_volumes
 from uncertaintyseg.errors import BundleError
 
 
@@ -66,21 +67,16 @@ class AttentionUNetBackbone(Backbone):
         """Image `[B, in_channels, H, W, D]` to features `[B, features, H, W, D]`."""
         if self.spatial_dims == 3:
             return self.network(image)
-        return _stacked(self.network(image.movedim(-1, 1).flatten(0, 1)), image.shape[0])
+        return as_volumes(self.network(as_slices(image)), image.shape[0])
 
     def tapped(self, image: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The last features and the named taps; in two dimensions taps are as deep as the image."""
         features, found = super().tapped(image, names)
         if self.spatial_dims == 2:
-            found = {name: _stacked(tap, image.shape[0]) for name, tap in found.items()}
+            found = {name: as_volumes(tap, image.shape[0]) for name, tap in found.items()}
         return features, found
 
     def tap_module(self, name: str) -> nn.Module:
         """The module whose input is the tap `name`."""
         layers = [module for module in self.network.modules() if isinstance(module, AttentionLayer)]  # the finest first
         return layers[len(self.taps) - 1 - int(name.removeprefix("up_"))].merge
-
-
-def _stacked(slices: Tensor, batch: int) -> Tensor:
-    """Maps of slices `[B * D, C, H, W]` as those of volumes `[B, C, H, W, D]`."""
-    return slices.unflatten(0, (batch, -1)).movedim(1, -1)

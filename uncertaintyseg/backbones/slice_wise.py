@@ -22,7 +22,17 @@ class SliceWise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Image `[B, channels, H, W, D]` to what the network says of it, `[B, F, H, W, D]`."""
-        found = self.network(image.movedim(-1, 1).flatten(0, 1))
-        several = isinstance(found, list | tuple)
-        unfolded = [part.unflatten(0, (image.shape[0], -1)).movedim(1, -1) for part in (found if several else [found])]
-        return unfolded if several else unfolded[0]
+        found, batch = self.network(as_slices(image)), image.shape[0]
+        return (
+            [as_volumes(part, batch) for part in found] if isinstance(found, list | tuple) else as_volumes(found, batch)
+        )
+
+
+def as_slices(volumes: Tensor) -> Tensor:
+    """Volumes `[B, C, H, W, D]` as a batch of slices `[B * D, C, H, W]`."""
+    return volumes.movedim(-1, 1).flatten(0, 1)
+
+
+def as_volumes(slices: Tensor, batch: int) -> Tensor:
+    """A batch of slices `[B * D, C, H, W]` as volumes `[B, C, H, W, D]`."""
+    return slices.unflatten(0, (batch, -1)).movedim(1, -1)

@@ -23,7 +23,8 @@ def held_out_loss(
 ) -> float:
     """Mean over cases of the mean over their windows; windows without a labelled voxel do not count.
 
-    The network is in evaluation mode, draws are the same at every call, and no gradient is taken.
+    The network is in evaluation mode and no gradient is taken. Draws are the same at every call, and leave those of the
+    training as they were.
 
     Args:
         network: it is left in evaluation mode.
@@ -33,7 +34,7 @@ def held_out_loss(
         device: of the network.
     """
     network.eval()
-    found = []
+    found, before = [], loss.generator.get_state()
     loss.generator.manual_seed(_SEED)
     network.head.training = True  # itself alone, so that it brings its penalties or its own loss
     try:
@@ -47,6 +48,7 @@ def held_out_loss(
                 found += [sum(windows) / len(windows)] if windows else []
     finally:
         network.head.training = False
+        loss.generator.set_state(before)
     return sum(found) / len(found) if found else float("nan")
 
 

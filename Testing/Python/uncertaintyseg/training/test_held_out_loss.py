@@ -61,6 +61,13 @@ def test_all_terms_of_a_head_with_a_loss_of_its_own_count_and_it_repeats():
     assert found == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-5)
 
 
+def test_the_draws_of_the_training_go_on_as_if_nobody_had_validated():
+    sampled = HeadLoss("marginal_nll", "mc", generator=torch.Generator().manual_seed(3))
+    before = sampled.generator.get_state()
+    held_out_loss(network("diagonal"), sampled, WindowLayout((8, 8, 8), 0.0), [case((8, 8, 8))], "cpu")
+    assert torch.equal(sampled.generator.get_state(), before)
+
+
 def test_a_small_case_is_padded_with_voxels_that_do_not_count():
     one = network("diagonal")
     layout = WindowLayout((8, 8, 8), 0.0, "sliding")
