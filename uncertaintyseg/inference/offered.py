@@ -80,7 +80,8 @@ def run_options(bundle: Bundle) -> list[RunOption]:
                   text="Its voxels are labelled by it; of an uncertainty map what is above it is marked instead."),
         *threshold_settings(),
     ]  # fmt: skip
-    if not _is_coherent(bundle.head):
+    definition = bundle.config.get("network_def")
+    if not _is_coherent(bundle.head, definition.get("noise") if isinstance(definition, dict) else None):
         return found
     return [
         RunOption(name="samples", kind="integer", default=SAMPLES, low=2, high=MOST,
@@ -107,8 +108,8 @@ def origin_of(bundle: Bundle) -> str | None:
 
 
 @cache
-def _is_coherent(head: str) -> bool:
-    return make_head(head, features=4, classes=2).coherent
+def _is_coherent(head: str, noise: str | None) -> bool:
+    return make_head(head, features=4, classes=2, **({"noise": noise} if noise else {})).coherent
 
 
 def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundles
 from uncertaintyseg.inference.methods import check_options, ensemble_members
@@ -119,3 +120,10 @@ def test_where_a_model_comes_from_is_told(tiny_bundle):
     about = {"source": "nnunet", "folder": "Dataset004", "trainer": "nnUNetTrainer", "trusted": False}
     imported = replace(bundle, uncertainty=bundle.uncertainty.model_copy(update={"origin": about}))
     assert origin_of(imported) == "Imported from nnU-Net (folder Dataset004, trainer nnUNetTrainer)."
+
+
+def test_shapes_are_offered_by_what_a_model_shares_and_not_by_its_kind_of_head(tmp_path):
+    alone = Bundle.load(tiny.write_bundle(tmp_path, "mixture_of_bases"))
+    together = Bundle.load(tiny.write_bundle(tmp_path / "shared", "mixture_of_bases", noise="volume"))
+    assert "samples" not in [option.name for option in run_options(alone)]
+    assert [option.name for option in run_options(together)][:2] == ["samples", "seed"]
