@@ -223,15 +223,20 @@ def test_a_case_without_a_label_says_where_to_put_it(tmp_path):
         read_case_label(Case("a", tmp_path / "a.nii.gz", None), {"organ": 1})
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("msd_hippocampus", (110, 20, 40, 30)), ("phantom", (60, 10, 20, 10))])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("msd_hippocampus", (110, 20, 40, 30)), ("phantom", (60, 10, 20, 10)), ("ultrasound", (180, 30, 40, 50))],
+)
 def test_committed_splits_have_the_promised_sizes_and_share_no_case(name, sizes):
     split = read_split(name)
     assert tuple(len(split[part]) for part in ("train", "validation", "calibration", "test")) == sizes
     assert len({case for part in split.values() for case in part}) == sum(sizes)
 
 
-def test_the_phantom_split_names_the_hundred_phantoms():
-    assert sorted(chain(*read_split("phantom").values())) == [f"phantom_{i:03d}" for i in range(100)]
+@pytest.mark.parametrize(("name", "ids"), [("phantom", "phantom_{:03d}"), ("ultrasound", "fetus_{:03d}")])
+def test_the_splits_of_phantoms_name_what_the_scripts_write(name, ids):
+    cases = sorted(chain(*read_split(name).values()))
+    assert cases == [ids.format(i) for i in range(len(cases))]
 
 
 def test_the_hippocampus_split_is_one_seeded_shuffle():
