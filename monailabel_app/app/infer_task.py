@@ -146,7 +146,7 @@ class BundleInferTask(InferTask):
         super().__init__(
             type=InferType.SEGMENTATION,
             labels={label.name: label.id for label in bundle.labels},
-            dimension=3,
+            dimension=bundle.uncertainty.dimensions,
             description=bundle.description,
         )
         self.bundle = bundle

@@ -159,6 +159,7 @@ def describe(bundle: Bundle, others: Iterable[Bundle] = ()) -> wire.Model:
         description=bundle.description,
         task=bundle.task,
         head=bundle.head,
+        dimensions=bundle.uncertainty.dimensions,
         modality=bundle.modality,
         checksum=bundle.checksum,
         labels=bundle.labels,

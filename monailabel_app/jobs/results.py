@@ -25,6 +25,7 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.maps import encoded_map, read_maps, write_maps
 from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, without_digest
 from uncertaintyseg import wire
+from uncertaintyseg.data.time_axis import TIME, Measure
 from uncertaintyseg.data.writing import encode_map, write_volume
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.order import worst_first
@@ -182,12 +183,14 @@ class ResultStore:
         except FileNotFoundError as error:  # evicted under us
             raise gone(key) from error
         risk = report.risk
+        known = risk.size_unit != "px"
+        sizes = Measure.on(report.affine, label.shape[-1], clip=risk.axis == TIME, known=known)
         found = Prediction(
             label, np.array(report.affine), maps, risk.maps, risk.structures, risk.provenance, report.case_score, kept
         )
-        known = {"regions": risk.regions, "case_scores": report.case_scores, "driven_by": risk.driven_by,
-                 "threshold": risk.threshold}  # fmt: skip
-        return replace(found, **known), report.labels
+        more = {"regions": risk.regions, "case_scores": report.case_scores, "driven_by": risk.driven_by,
+                 "threshold": risk.threshold, "sizes": sizes}  # fmt: skip
+        return replace(found, **more), report.labels
 
     def map_bytes(self, key: str, name: str) -> bytes:
         """Return one map as compressed NIfTI; it is encoded when first asked for.
@@ -258,6 +261,9 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
     maps = {name: info.model_copy(update=own.get(name)) for name, info in prediction.map_info.items()}
     risk = wire.Risk(
         result=key,
+        size_unit=prediction.measure.unit,
+        axis=prediction.axis,
+        spacing_mm=prediction.spacing_mm,
         maps=maps,
         structures=worst_first(prediction.structures),
         regions=worst_first(prediction.regions),
@@ -268,6 +274,7 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
         guarantee=prediction.guarantee,
         guarantee_reason=prediction.guarantee_reason or (None if prediction.guarantee else _UNCALIBRATED),
         threshold=prediction.threshold,
+        frames=prediction.frames,
         provenance=prediction.provenance,
     )
     return Report(

@@ -20,7 +20,6 @@ from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, withou
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg import NUMBERS, wire
-from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import StorageError
 
@@ -35,10 +34,12 @@ class _Table(BaseModel):
 
     Attributes:
         volumes_ml: of each, by structure.
+        size_unit: what they are counted in.
         files: the volumes beside it.
     """
 
     volumes_ml: list[dict[str, float]]
+    size_unit: wire.SizeUnit = "mL"
     files: Seal
 
 
@@ -68,7 +69,7 @@ class Draw(Work):
         prediction, labels = store.prediction(self.result)
         predictor = warm_predictor(self.bundle, self.checksum, self.device)
         folder = Path(tempfile.mkdtemp(prefix=".samples-", dir=store.root))
-        voxel_ml, drawn = voxel_volume_ml(prediction.affine), []
+        voxel_ml, drawn = prediction.measure.voxel, []
         try:
             for number, label in enumerate(predictor.samples(prediction, self.count, self.seed)):
                 report("drawing plausible segmentations", (number + 1) / (self.count + 1))
@@ -78,7 +79,8 @@ class Draw(Work):
             order = sorted(range(self.count), key=lambda number: sum(drawn[number].values()))
             for place, number in enumerate(order):
                 (folder / f"{number}.drawn.nii.gz").rename(folder / f"{place}.nii.gz")
-            table = _Table(volumes_ml=[drawn[number] for number in order], files=sealed(folder))
+            volumes, unit = [drawn[number] for number in order], prediction.measure.unit
+            table = _Table(volumes_ml=volumes, size_unit=unit, files=sealed(folder))
             (folder / _TABLE).write_bytes(with_digest(table.model_dump_json().encode()))
             _publish(folder, store, self.result, f"{self.seed}-{self.count}")
         finally:
@@ -123,7 +125,8 @@ def stored_samples(store: ResultStore, key: str, seed: int, count: int) -> wire.
         samples=[
             wire.PlausibleLabel(url=f"{ROUTE}/{key}/samples/{name}-{place}.nii.gz", seed=seed, volumes_ml=row)
             for place, row in enumerate(table.volumes_ml)
-        ]
+        ],
+        size_unit=table.size_unit,
     )
 
 

@@ -24,6 +24,7 @@ from uncertaintyseg.cli.console import (
 )
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.wire import shown_unit
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.audit import CaseAudit
@@ -119,13 +120,16 @@ def _write_tables(result: dict[str, Any], folder: Path) -> None:
 def _show(result: dict[str, Any], top: int) -> None:
     title = f"{result['n']} labels against {result['model']}, by {result['by']}"
     case, structure = (Column(name, no_wrap=True) for name in ("case", "structure"))
-    table = Table("", case, structure, "mL", "error", "excess", "Dice", "look at it because", title=title)
+    unit = "/".join(sorted({shown_unit(row["size_unit"]) for row in result["structures"]}))
+    table = Table("", case, structure, unit, "error", "excess", "Dice", "look at it because", title=title)
     for row in result["structures"][:top]:
         dice = "-" if row["expected_dice"] is None else f"{row['expected_dice']:.3f}"
         figures = (f"{row[key]:.2f}" for key in ("volume_ml", "expected_error_ml", "excess_error_ml"))
         table.add_row(str(row["rank"]), row["case"], row["name"], *figures, dice, row["flag"] or "")
     console.print(table)
-    console.print("Error and its excess over the model's own best guess are expected mL, the Dice is the expected one.")
+    console.print(
+        f"Error and its excess over the model's own best guess are expected {unit}, the Dice is the expected one."
+    )
     places = Table("", "case", "structure", "kind", "error", "RAS mm", title="Worst places, by expected error")
     for row in result["regions"][: min(top, 10)]:
         where = "{:.0f}, {:.0f}, {:.0f}".format(*row["ras_mm"])

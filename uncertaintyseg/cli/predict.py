@@ -35,7 +35,7 @@ from uncertaintyseg.cli.console import (
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.review.order import worst_first
-from uncertaintyseg.wire import Structure
+from uncertaintyseg.wire import Region, Structure, shown_unit
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.prediction import Prediction
@@ -115,9 +115,10 @@ def _of_many(progress: Progress, case: str, number: int, count: int) -> Progress
 
 
 def _show(prediction: Prediction, case: str, output: Path) -> None:
+    unit = shown_unit(prediction.measure.unit)
     table = Table(
         Column("structure", no_wrap=True),
-        "volume mL",
+        f"size, {unit}",
         "95 % interval",
         "mean risk",
         "expected Dice",
@@ -134,19 +135,23 @@ def _show(prediction: Prediction, case: str, output: Path) -> None:
     if len(rows) < len(prediction.structures):
         missed = sum(row.expected_error_ml or 0.0 for row in prediction.structures if row not in rows)
         console.print(
-            f"{len(prediction.structures) - len(rows)} structures not found, {missed:.2f} mL expected to be missed of "
-            "them; --json has them all."
+            f"{len(prediction.structures) - len(rows)} structures not found, {missed:.2f} {unit} expected to be missed "
+            "of them; --json has them all."
         )
     for region in prediction.regions[:3]:
-        where = "{:.0f}, {:.0f}, {:.0f}".format(*region.ras_mm)
-        console.print(
-            f"{region.rank}. {region.structure}, {region.kind}: {region.expected_error_ml:.2f} mL at RAS {where} mm"
-        )
+        wrong = f"{region.expected_error_ml:.2f} {unit}"
+        console.print(f"{region.rank}. {region.structure}, {region.kind}: {wrong} at {_where(region)}")
     if prediction.threshold:
         console.print(prediction.threshold.text, highlight=False)
     promise = prediction.guarantee
     console.print(promise.text if promise else f"Nothing is promised: {prediction.guarantee_reason}")
     console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")
+
+
+def _where(region: Region) -> str:
+    if region.frame is not None:
+        return f"pixel {region.ijk[0]}, {region.ijk[1]} of frame {region.frame}"
+    return "RAS {:.0f}, {:.0f}, {:.0f} mm".format(*region.ras_mm)
 
 
 def _methods(row: Structure) -> Iterator[str]:

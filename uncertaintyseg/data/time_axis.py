@@ -59,11 +59,15 @@ class Measure:
     def of(cls, scan: MetaTensor, affine: ArrayLike | None = None) -> Measure:
         """That of a scan `[channels, X, Y, Z]`, or of another grid, 4x4, that holds the same slices."""
         grid = scan.affine.numpy() if affine is None else affine
-        clip = is_clip(scan)
-        if scan.shape[-1] > 1 and not clip:
-            return cls.of_volume(grid)
-        area = float(np.prod(spacing_mm(grid)[:2]))
-        return cls("mm2" if spacing_known(scan) else "px", area / scan.shape[-1], area, clip)
+        return cls.on(grid, scan.shape[-1], clip=is_clip(scan), known=spacing_known(scan))
+
+    @classmethod
+    def on(cls, affine: ArrayLike, slices: int, *, clip: bool, known: bool) -> Measure:
+        """That of a grid, 4x4, with so many slices or frames, whose spacing is known or not."""
+        if slices > 1 and not clip:
+            return cls.of_volume(affine)
+        area = float(np.prod(spacing_mm(affine)[:2]))
+        return cls("mm2" if known else "px", area / slices, area, clip)
 
 
 def check_dimensions(scan: MetaTensor, dimensions: int) -> None:

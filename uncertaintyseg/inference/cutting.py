@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uncertaintyseg.data.time_axis import Measure
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.passes import PASSES
@@ -72,7 +73,7 @@ def apply(
     own: Mapping[str, MapInfo],
     classes: int,
     store: Scratch,
-    voxel_ml: float,
+    sizes: Measure,
 ) -> Cut | None:
     """Say where a threshold lies; one of an uncertainty map is found here, and what is above it is one more map.
 
@@ -84,7 +85,7 @@ def apply(
         own: maps of the run's own.
         classes: background included.
         store: for that map.
-        voxel_ml: volume of a voxel.
+        sizes: what they are counted in.
     """
     if threshold is None:
         return None
@@ -105,5 +106,6 @@ def apply(
         value=cut.value,
         fallback=cut.fallback,
         unit=unit,
-        above_ml=round(sum(map(np.count_nonzero, inside)) * voxel_ml, 4),
+        above_ml=round(sum(map(np.count_nonzero, inside)) * sizes.voxel, 4),
+        size_unit=sizes.unit,
     )

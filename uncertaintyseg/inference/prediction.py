@@ -6,20 +6,24 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.time_axis import TIME, Measure
 from uncertaintyseg.data.writing import encode_map, map_steps, write_bytes, write_volume
 from uncertaintyseg.inference.state import InferenceState
 from uncertaintyseg.inference.stream.scratch import Scratch
 from uncertaintyseg.inference.volumes import BoxVolume
 from uncertaintyseg.review.calibration import MEASURE
+from uncertaintyseg.review.frame_curves import frame_curves
 from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.review.structures import remaining_error
-from uncertaintyseg.wire import Cut, Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
+from uncertaintyseg.wire import Cut, FrameCurves, Guarantee, MapInfo, Provenance, Region, RiskCoveragePoint, Structure
 
+_OF_ONE = ("probability_", "variance_")
+"""What maps of single structures are called; `valid` is no uncertainty."""
 _PLANES = 16
 """Of a map, checked at once."""
 
@@ -78,6 +82,26 @@ class Prediction:
         return Measure.of_volume(self.affine) if self.sizes is None else self.sizes
 
     @property
+    def axis(self) -> Literal["time"] | None:
+        """What the third axis of a clip is: "time"; None where it is space."""
+        return TIME if self.measure.clip else None
+
+    @property
+    def spacing_mm(self) -> tuple[float, ...] | None:
+        """Of the scan along each axis but time; None where it is unknown."""
+        axes = 2 if self.measure.clip else 3
+        return None if self.measure.unit == "px" else tuple(spacing_mm(self.affine)[:axes])
+
+    @property
+    def frames(self) -> FrameCurves | None:
+        """Of a clip, its areas and its maps of all structures over time; None of anything else."""
+        if not self.measure.clip:
+            return None
+        names = {row.id: row.name for row in self.structures}
+        whole = {name: values for name, values in self.maps.items() if not name.startswith(_OF_ONE) and name != "valid"}
+        return frame_curves(self.label, whole, names, self.measure.place)
+
+    @property
     def valid(self) -> np.ndarray:
         """Where the model saw the scan, bool `[*S]`; elsewhere the maps are 0 and say nothing."""
         return self.maps["valid"] > 0 if "valid" in self.maps else np.ones(self.label.shape, bool)
@@ -98,8 +122,8 @@ class Prediction:
         The label has the names of its structures, which count wherever a command reads it.
 
         Sizes in the report are in `size_unit`, also those of fields that end in `_ml`: areas of images, and of clips
-        (`axis` is "time") the mean area of a frame. It lists structures and regions by what is expected to be wrong
-        (`review.order`).
+        (`axis` is "time") the mean area of a frame; `frames` has those of each, and its uncertainty. It lists
+        structures and regions by what is expected to be wrong (`review.order`).
 
         Stored error probabilities are never below the ones they stand for.
 
@@ -123,7 +147,9 @@ class Prediction:
             "regions": [region.model_dump() for region in worst_first(self.regions)],
             "remaining_error_ml": self.remaining_error_ml,
             "size_unit": self.measure.unit,
-            "axis": TIME if self.measure.clip else None,
+            "axis": self.axis,
+            "spacing_mm": self.spacing_mm,
+            "frames": None if (curves := self.frames) is None else curves.model_dump(),
             "risk_coverage": [point.model_dump() for point in self.risk_coverage],
             "driven_by": self.driven_by,
             "guarantee": None if self.guarantee is None else self.guarantee.model_dump(),

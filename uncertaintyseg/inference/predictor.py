@@ -217,7 +217,7 @@ class Predictor:
             maps = self._named_maps(found, labels)
             sizes, valid, classes = Measure.of(scan), maps.get("valid"), len(self.bundle.labels) + 1
             voxel_ml, clip = sizes.voxel, sizes.clip
-            cut = apply(self.threshold, self._cut, found, maps, self.own_maps, classes, look.store, voxel_ml)
+            cut = apply(self.threshold, self._cut, found, maps, self.own_maps, classes, look.store, sizes)
             notes = look.notes | ({ABOVE: cut.text} if ABOVE in maps else {})
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):

@@ -127,7 +127,9 @@ def _of_frames(
         named = dict(zip(probabilities, rest, strict=True))
         for region in regions(own, wrong, named, labels, place, alternative=instead, limit=limit, voxel_ml=voxel_ml):
             ends = tuple((*end[:2], end[2] + number) for end in region.bounding_box)
-            found.append(region.model_copy(update={"ijk": (*region.ijk[:2], number), "bounding_box": ends}))
+            found.append(
+                region.model_copy(update={"ijk": (*region.ijk[:2], number), "frame": number, "bounding_box": ends})
+            )
     worst = sorted(found, key=lambda region: -region.expected_error_ml)[:limit]
     return [region.model_copy(update={"rank": rank}) for rank, region in enumerate(worst, start=1)]
 

@@ -1,12 +1,25 @@
 """The JSON that leaves the library: command line, server and clients all speak these models.
 
-Names of maps are the same everywhere (files, JSON, scene nodes). Higher is riskier. Volumes are in mL,
-positions in mm (RAS), entropies in nats, probabilities in [0, 1].
+Names of maps are the same everywhere (files, JSON, scene nodes). Higher is riskier. Volumes are in mL
+unless `size_unit` says otherwise, positions in mm (RAS), entropies in nats, probabilities in [0, 1].
 """
 
 from __future__ import annotations
 
-from uncertaintyseg.wire.base import MEASURE, Box, Corner, Index, JobKind, JobState, Modality, Source, Voxel
+from uncertaintyseg.wire.base import (
+    MEASURE,
+    Axis,
+    Box,
+    Corner,
+    Index,
+    JobKind,
+    JobState,
+    Modality,
+    Sized,
+    SizeUnit,
+    Source,
+    Voxel,
+)
 from uncertaintyseg.wire.cases import (
     ArchiveState,
     Backup,
@@ -56,6 +69,7 @@ from uncertaintyseg.wire.models import (
 from uncertaintyseg.wire.results import (
     ConditionResult,
     Cut,
+    FrameCurves,
     Guarantee,
     InferResult,
     Label,
@@ -70,11 +84,13 @@ from uncertaintyseg.wire.results import (
     RiskCoveragePoint,
     Shape,
     Structure,
+    shown_unit,
 )
 
 __all__ = [
     "MEASURE",
     "ArchiveState",
+    "Axis",
     "Backup",
     "Box",
     "BoxCorrection",
@@ -90,6 +106,7 @@ __all__ = [
     "Cut",
     "DicomObject",
     "FinalLabel",
+    "FrameCurves",
     "Guarantee",
     "Index",
     "InferResult",
@@ -127,6 +144,8 @@ __all__ = [
     "RunOption",
     "SamplesRequest",
     "Shape",
+    "SizeUnit",
+    "Sized",
     "Source",
     "Structure",
     "StructureChange",
@@ -136,4 +155,5 @@ __all__ = [
     "VersionComparison",
     "VersionList",
     "Voxel",
+    "shown_unit",
 ]

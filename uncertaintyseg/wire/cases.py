@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from uncertaintyseg.wire.base import Box, Message
+from uncertaintyseg.wire.base import Axis, Box, Message, Sized
 from uncertaintyseg.wire.results import MapInfo, Region
 
 
@@ -72,6 +72,7 @@ class CaseRow(Message):
     reason: str = Field(description="Where it stands, in words.")
     looked_at: LookedAt | None = Field(None, description="Before its final label was saved; null where nobody said.")
     final: FinalLabel | None = Field(None, description="Null without a final label.")
+    axis: Axis | None = Field(None, description="'time': a clip, by what is known of the scan; null elsewhere.")
 
 
 class CaseList(Message):
@@ -117,20 +118,20 @@ class StructureChange(Message):
     name: str
     dice: float = Field(description="Of the two.")
     voxels: tuple[int, int] = Field(description="In the one, and in the other.")
-    ml: tuple[float, float] = Field(description="The same, mL.")
+    ml: tuple[float, float] = Field(description="The same, in the comparison's `size_unit`.")
 
 
-class VersionComparison(Message):
+class VersionComparison(Sized):
     """Answer of GET /uncertainty/v1/cases/{image}/versions/{number}/compare."""
 
     version: int
     to: int
     voxels_changed: int
-    changed_ml: float = Field(description="The same, mL.")
+    changed_ml: float = Field(description="The same, in `size_unit`.")
     structures: list[StructureChange]
     regions: list[Region] = Field(
         description="Where they differ, the largest first. As seen from the one, 'missed' is what it lacks of the "
-        "other, 'extra' what only it has; `expected_error_ml` is the volume that differs."
+        "other, 'extra' what only it has; `expected_error_ml` is the size of what differs."
     )
 
 
@@ -142,14 +143,14 @@ class Reading(Message):
     time: float = Field(description="Seconds since 1970.")
 
 
-class Readings(Message):
+class Readings(Sized):
     """Answer of GET /uncertainty/v1/cases/{image}/readers."""
 
     readers: list[Reading] = Field(description="Whose labels are compared, by name.")
     left_out: dict[str, str] = Field(description="Readers whose label cannot be compared, and why.")
     reason: str | None = Field(None, description="Why nothing is compared, or null.")
     maps: dict[str, MapInfo] = Field(default_factory=dict, description="`reader_disagreement`, or none.")
-    differing_ml: float | None = Field(None, description="Volume on which they do not all agree.")
+    differing_ml: float | None = Field(None, description="Size of that on which they do not all agree.")
     regions: list[Region] = Field(
         default_factory=list,
         description="Where they disagree, worst first. `expected_error_ml` is what two of them, drawn at random, label "

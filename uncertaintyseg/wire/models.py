@@ -83,6 +83,9 @@ class Model(Message):
     description: str
     task: str
     head: str
+    dimensions: Literal[2, 3] = Field(
+        3, description="3: it takes volumes; 2: images, and clips frame by frame. Each refuses the other's."
+    )
     modality: Modality | None = Field(None, description="What it was trained on; null where nobody has said.")
     checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
     labels: list[Label]

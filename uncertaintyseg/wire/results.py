@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from uncertaintyseg.wire.base import MEASURE, Message, Source
+from uncertaintyseg.wire.base import MEASURE, Message, Sized, SizeUnit, Source
 
 
 class Label(Message):
@@ -51,7 +51,7 @@ class Structure(Message):
 
     name: str
     id: int
-    volume_ml: float
+    volume_ml: float = Field(description="In the result's `size_unit`, as all that ends in `_ml`.")
     volume_ml_95: tuple[float, float] | None = Field(description="95 % interval of the volume, or null.")
     interval_method: str = Field(description="How the interval was made, or why there is none.")
     interval_coverage: float | None = Field(
@@ -82,7 +82,8 @@ class Cut(Message):
     value: float = Field(description="What was found: voxels above it are in.")
     unit: str = Field(description="'nats' or '1'.")
     fallback: bool = Field(False, description="Otsu saw no two groups, so that this is the middle of the range.")
-    above_ml: float = Field(description="Volume above it; of a probability, of what is labelled by it.")
+    above_ml: float = Field(description="Size of what is above it; of a probability, of what is labelled by it.")
+    size_unit: SizeUnit = Field("mL", description="Of that size, see `Sized`.")
 
     @property
     def text(self) -> str:
@@ -91,7 +92,13 @@ class Cut(Message):
         unit = "" if self.unit == "1" else f" {self.unit}"
         why = ", for there are no two groups to part" if self.fallback else ""
         of = self.of.replace("_", " ")
-        return f"Threshold of {of}, {self.method}{setting}: {self.value:.4g}{unit}{why}; {self.above_ml:.2f} mL above."
+        above = f"{self.above_ml:.2f} {shown_unit(self.size_unit)} above"
+        return f"Threshold of {of}, {self.method}{setting}: {self.value:.4g}{unit}{why}; {above}."
+
+
+def shown_unit(unit: SizeUnit) -> str:
+    """A unit of sizes for people."""
+    return {"mm2": "mm²", "px": "pixels"}.get(unit, unit)
 
 
 class LabelledStructure(Structure):
@@ -110,6 +117,7 @@ class Region(Message):
     structure: str
     ras_mm: tuple[float, float, float] = Field(description="Where to look.")
     ijk: tuple[int, int, int] = Field(description="The same voxel, in the slice with most of the expected error.")
+    frame: int | None = Field(None, description="Of a clip: the frame that it lies in, from 0; null elsewhere.")
     bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]] = Field(description="First and last voxel.")
     volume_ml: float
     expected_error_ml: float = Field(description="Sum of error probability x volume of a voxel.")
@@ -186,10 +194,21 @@ class Provenance(Message):
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 
-class Risk(Message):
+class FrameCurves(Message):
+    """A clip over time: one number a frame, in order."""
+
+    area: dict[str, list[float]] = Field(description="Of each structure, in the result's `size_unit`.")
+    expected_error: list[float] = Field(description="Area expected to be wrong, in the same unit.")
+    uncertainty: dict[str, list[float]] = Field(description="Mean over the frame of each map of all structures.")
+
+
+class Risk(Sized):
     """The object a reviewer needs beside the label."""
 
     result: str = Field(description="Key of the cached result.")
+    spacing_mm: tuple[float, ...] | None = Field(
+        None, description="Of the scan along each axis but time; null where it is unknown, and in results of old."
+    )
     maps: dict[str, MapInfo] = Field(
         description="All that can be fetched, those of single structures too; of these the volumes are made when asked "
         "for."
@@ -212,6 +231,7 @@ class Risk(Message):
     guarantee: Guarantee | None = None
     guarantee_reason: str | None = Field(None, description="Why no guarantee can be given.")
     threshold: Cut | None = Field(None, description="Where the threshold that was asked for lies.")
+    frames: FrameCurves | None = Field(None, description="Of a clip: areas and uncertainty over time.")
     provenance: Provenance
 
     @property
@@ -251,3 +271,4 @@ class PlausibleLabels(Message):
     """Whole segmentations, the smallest first."""
 
     samples: list[PlausibleLabel]
+    size_unit: SizeUnit = Field("mL", description="Of `volumes_ml`, see `Sized`.")

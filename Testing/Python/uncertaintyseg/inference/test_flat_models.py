@@ -76,6 +76,33 @@ def test_a_result_is_saved_on_the_pictures_grid(trained, data, tmp_path):
     np.testing.assert_array_equal(found.affine, np.diag([-1, -1, 1, 1]))
 
 
+def test_a_clip_is_told_over_time_and_what_is_unknown_stays_unknown(trained, data, tmp_path):
+    found = trained.predict(data / "images" / "clip")
+    report = found.save(tmp_path / "out")
+    assert (report["axis"], report["size_unit"], report["spacing_mm"]) == ("time", "px", None)
+    assert report["frames"]["area"]["organ"] == (found.label == 1).sum((0, 1)).tolist()
+    rows = {row["name"]: row for row in report["structures"]}
+    assert rows["organ"]["volume_ml"] == pytest.approx(np.mean(report["frames"]["area"]["organ"]), abs=1e-3)
+    assert np.sum(report["frames"]["expected_error"]) / 3 == pytest.approx(report["remaining_error_ml"], abs=1e-3)
+    for name, values in report["frames"]["uncertainty"].items():
+        assert values == pytest.approx(np.asarray(found.maps[name]).mean((0, 1), dtype=np.float64), abs=1e-6), name
+    assert "error_probability" in report["frames"]["uncertainty"]
+    assert [region["frame"] for region in report["regions"]] == [region["ijk"][2] for region in report["regions"]]
+    image = trained.predict(data / "images" / "case_0.png")
+    assert (image.axis, image.spacing_mm, image.frames) == (None, None, None)
+    assert {region.frame for region in image.regions} <= {None}
+
+
+def test_a_threshold_says_in_which_unit_it_found_what(trained, data, tmp_path):
+    cut = Predictor(trained.bundle, threshold="organ:0.3")
+    pixels = cut.predict(data / "images" / "case_0.png")
+    assert pixels.threshold.above_ml == (pixels.label == 1).sum()
+    assert pixels.threshold.text.endswith(" pixels above.")
+    values = flat.frame(0)[0].T[..., None].astype(np.float32)
+    write_volume(tmp_path / "s.nii.gz", values, np.diag([-0.5, -0.5, 5.0, 1.0]))
+    assert cut.predict(tmp_path / "s.nii.gz").threshold.text.endswith(" mm² above.")
+
+
 def test_one_thick_slice_in_nifti_is_an_image_too(trained, data, tmp_path):
     values = flat.frame(0)[0].T[..., None].astype(np.float32)
     write_volume(tmp_path / "s.nii.gz", values, np.diag([-1.0, -1.0, 5.0, 1.0]))

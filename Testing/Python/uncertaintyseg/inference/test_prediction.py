@@ -48,8 +48,11 @@ def test_the_report_is_json_with_absolute_paths(prediction, tmp_path, monkeypatc
     assert report.keys() == {
         "label", "maps", "structures", "regions", "remaining_error_ml", "risk_coverage", "driven_by", "guarantee",
         "guarantee_reason", "case_score", "case_scores", "provenance", "seconds", "threshold", "size_unit", "axis",
+        "spacing_mm", "frames",
     }  # fmt: skip
     assert (report["threshold"], report["size_unit"], report["axis"]) == (None, "mL", None)
+    assert report["spacing_mm"] == pytest.approx(np.linalg.norm(prediction.affine[:3, :3], axis=0))
+    assert report["frames"] is None
     assert report["regions"] == [region.model_dump() for region in prediction.regions]
     assert report["case_scores"]["predictive_entropy"] == report["case_score"]
     assert {row["name"] for row in report["structures"]} == {"organ", "lesion"}
