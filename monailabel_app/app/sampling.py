@@ -20,7 +20,8 @@ from monailabel_app.app.stopping import stopping_hint
 from uncertaintyseg import NUMBERS
 from uncertaintyseg.active.acquisition import ACQUISITIONS
 from uncertaintyseg.active.candidates import Candidate, Choice, Pool
-from uncertaintyseg.active.strategies import STRATEGIES
+from uncertaintyseg.active.strategies import STRATEGIES, check_suits
+from uncertaintyseg.errors import InputError
 
 _LABELS_A_ROUND = 5
 """As in `uncertaintyseg simulate`: what fades with the rounds there fades with the labels here."""
@@ -61,8 +62,8 @@ class Sampling(Strategy):
         self._scores, self._tasks, self._assignments = scores, tasks, assignments
 
     def info(self) -> dict[str, Any]:
-        """Describe the strategy, and name the scores that it reads: a score job makes them."""
-        return {**super().info(), "reads": list(self._strategy.reads)}
+        """Describe the strategy, and name the scores that it reads: a score job makes them, some of a head's map."""
+        return {**super().info(), "reads": list(self._strategy.reads), "map": self._strategy.map}
 
     def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
         """Serve images without a final label that nobody else has; those the annotator skipped come last.
@@ -77,7 +78,7 @@ class Sampling(Strategy):
 
         Raises:
             NotFoundError: No such model, or no such image to skip.
-            InputError: A field is wrong.
+            InputError: A field is wrong, or the model makes no such map as the strategy reads.
         """
         asked, annotator = SampleParams.read(request), request["annotator"]
         with datastore.transaction():  # two people who ask at once must not get the same
@@ -156,7 +157,13 @@ class Sampling(Strategy):
         """What the model in the request said, else the one that has scored most of these images."""
         if not self._strategy.reads and model is None:
             return None, {}
-        tasks = {model: find_task(self._tasks, model)} if model else self._tasks
+        if model is not None:
+            tasks = {model: find_task(self._tasks, model)}
+            check_suits(self.name, model, tasks[model].bundle.maps)
+        else:
+            tasks = {name: task for name, task in self._tasks.items() if self._strategy.suits(task.bundle.maps)}
+            if not tasks:
+                raise InputError(f"{self.name}: no model here makes the map '{self._strategy.map}' that it reads.")
         by_model = {name: self._scores.all_of(name, task.checksum) for name, task in tasks.items()}
         return max(by_model.items(), key=lambda item: len(item[1].keys() & set(images)))
 

@@ -14,12 +14,22 @@ NEAR_MM = 3.0
 FOREGROUND = "foreground_ml"
 """Key of the predicted foreground among the scores of a case: no measure of doubt, but what strategies draw by."""
 
+RANKING = "ranking"
+"""The map by which SegWithU ranks voxels (METHODS 7.2)."""
+
 
 class Acquisition(NamedTuple):
-    """One measure of doubt about a case."""
+    """One measure of doubt about a case.
+
+    Attributes:
+        unit: of the score.
+        summary: for people.
+        map: a map that only some heads make, without which there is no such score.
+    """
 
     unit: str
     summary: str
+    map: str | None = None
 
 
 ACQUISITIONS: dict[str, Acquisition] = {
@@ -27,6 +37,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "mean_entropy": Acquisition("nats", "mean predictive entropy of the volume; grows with the size of the structures"),
     "mutual_information": Acquisition("nats", "mean mutual information within 3 mm of the foreground"),
     "variance": Acquisition("1", "mean variance of the probabilities within 3 mm of the foreground"),
+    "risk_ranking": Acquisition("1", "mean of SegWithU's ranking within 3 mm of the foreground", RANKING),
     "expected_dice_loss": Acquisition("1", "1 - Dice that the model itself expects, a mean over the structures"),
     "volume_interval": Acquisition("1", "width of the 95 % volume interval / its middle, a mean over the structures"),
 }
@@ -49,7 +60,8 @@ def case_scores(
     """Every measure in `ACQUISITIONS` that the model gives, `FOREGROUND` and the entropy around each structure found.
 
     Args:
-        maps: predictive_entropy, mutual_information and variance, `[*S]`.
+        maps: predictive_entropy, mutual_information and variance, `[*S]`; without a SegWithU head's ranking there is no
+            `risk_ranking`.
         label: predicted class ids `[*S]`.
         spacing: of the voxels in mm.
         structures: the structure table; without intervals there is no `volume_interval`.
@@ -58,6 +70,8 @@ def case_scores(
     """
     names = {row.id: row.name for row in structures}
     measured = {name: maps[name] for name in ("predictive_entropy", "mutual_information", "variance")}
+    if RANKING in maps:
+        measured["risk_ranking"] = maps[RANKING]
     near, around = means_near(measured, label, spacing, NEAR_MM, of_each="predictive_entropy", clip=clip)
     scores = near | {"mean_entropy": float(maps["predictive_entropy"].mean(dtype=np.float64))}
     losses = [1 - row.expected_dice for row in structures if row.expected_dice is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
@@ -27,11 +28,17 @@ class Strategy:
         choose: `Choose`.
         reads: what it needs to know of a case before it does better than names in order: a measure, "features", or
             nothing.
+        map: a map that only some heads make, without which no case has that measure.
     """
 
     summary: str
     choose: Choose
     reads: tuple[str, ...] = ()
+    map: str | None = None
+
+    def suits(self, maps: Collection[str]) -> bool:
+        """Whether a model that makes these maps gives what it reads."""
+        return self.map is None or self.map in maps
 
 
 def find_strategy(name: str) -> Strategy:
@@ -39,6 +46,15 @@ def find_strategy(name: str) -> Strategy:
     if name not in STRATEGIES:
         raise InputError(f"there is no strategy '{name}'; there are {', '.join(STRATEGIES)}.")
     return STRATEGIES[name]
+
+
+def check_suits(name: str, model: str, maps: Collection[str]) -> None:
+    """Raise `InputError` where a strategy reads a map that a model does not make."""
+    if not STRATEGIES[name].suits(maps):
+        raise InputError(
+            f"{name} reads the map '{STRATEGIES[name].map}', which '{model}' does not make: choose a model with a "
+            "segwithu head, or another strategy."
+        )
 
 
 def _choose_random(pool: Pool, count: int) -> list[Choice]:
@@ -66,7 +82,7 @@ def _choose_by_foreground(pool: Pool, count: int) -> list[Choice]:
 
 def _highest(measure: str) -> Choose:
     """The cases with the highest scores by one measure."""
-    unit, summary = ACQUISITIONS[measure]
+    unit, summary, _ = ACQUISITIONS[measure]
     unit = "" if unit == "1" else f" {unit}"
 
     def choose(pool: Pool, count: int) -> list[Choice]:
@@ -117,7 +133,10 @@ def _perturbed(pool: Pool, measure: str, exponent: float) -> list[Candidate]:
 STRATEGIES: dict[str, Strategy] = {
     "random": Strategy("any case", _choose_random),
     BASELINE: Strategy("any case, by the volume of its predicted foreground", _choose_by_foreground, (FOREGROUND,)),
-    **{name: Strategy(f"highest {what.summary}", _highest(name), (name,)) for name, what in ACQUISITIONS.items()},
+    **{
+        name: Strategy(f"highest {what.summary}", _highest(name), (name,), what.map)
+        for name, what in ACQUISITIONS.items()
+    },
     "diversity": Strategy(
         "the case farthest from all labelled ones in the network's features (greedy k-center)",
         choose_diverse,

@@ -26,7 +26,9 @@ def simulate(
     model: Annotated[
         str, typer.Option(help="Whose network is trained, from random weights.")
     ] = "hippocampus_deterministic",
-    strategies: Annotated[str, typer.Option(help="Names with commas between them, or all.")] = _DEFAULT,
+    strategies: Annotated[
+        str, typer.Option(help="Names with commas between them, or all that the model gives scores for.")
+    ] = _DEFAULT,
     seeds: Annotated[int, typer.Option(min=1, help="Start sets, each the same for all strategies.")] = 3,
     rounds: Annotated[int, typer.Option(min=1, help="How often labels are asked for.")] = 5,
     start: Annotated[int, typer.Option(min=1, help="Labels to start from.")] = 5,
@@ -59,16 +61,18 @@ def simulate(
     bundle = find_bundle(model, *(models or []))
     with progress_bar() as progress:
         progress("loading", 0.0)
-        from uncertaintyseg.active.strategies import STRATEGIES, find_strategy
+        from uncertaintyseg.active.strategies import STRATEGIES, check_suits, find_strategy
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.device import checked_device
         from uncertaintyseg.simulation import loop, report
         from uncertaintyseg.simulation.settings import Settings, configs_of, parts_for_simulation
         from uncertaintyseg.training.recipe import Recipe
 
-        names = list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",")]
+        fitting = [name for name, strategy in STRATEGIES.items() if strategy.suits(bundle.maps)]
+        names = fitting if strategies == "all" else [name.strip() for name in strategies.split(",")]
         for name in names:
             find_strategy(name)
+            check_suits(name, bundle.name, bundle.maps)
         cases, told = read_cases(data), []
         pool, test = parts_for_simulation(cases, split or _kept(data, cases, told))
         if start >= len(pool):

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError
+from uncertaintyseg.heads import HeadOutput
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.weights import load_weights
+from uncertaintyseg.logits import GaussianLogits
+from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
@@ -58,6 +62,7 @@ def learn(
         load_weights(network, start_from)
     patches = recipe.foreground is not None
     data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None, voxels=patches))
+    network.head.mean.requires_grad_(True)  # also where the head takes it as it is: nobody has trained it before
     loss = _loss(network, recipe, data, device)
     optimizer = make_optimizer(list(network.parameters()), recipe.model_copy(update={"learning_rate": learning_rate}))
     network.train()
@@ -66,7 +71,7 @@ def learn(
             group["lr"] = learning_rate * (1 - step / steps) ** 0.9
         image, label = as_tensors(batch, torch.device(device))
         optimizer.zero_grad()
-        loss(network(image), label).backward()
+        _step_loss(network, image, label, loss).backward()
         if recipe.clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimizer.step()
@@ -80,6 +85,17 @@ def _batches(loader: DataLoader | StepLoader, seed: int) -> Iterator[dict[str, A
         reseed(loader, 1000 * seed + epoch)
         yield from loader
         epoch += 1
+
+
+def _step_loss(network: Segmenter, image: Tensor, label: Tensor, loss: HeadLoss) -> Tensor:
+    """The head's loss; where that reaches nothing but the head, beside it that of the output layer, for the network."""
+    features, taps = network.extract(image)
+    if network.head.reaches_backbone:
+        return loss(network.read(features, taps), label)
+    layer = network.head.mean.requires_grad_(False)
+    own = loss(network.read(features, taps), label)
+    layer.requires_grad_(True)
+    return own + HeadLoss("marginal_nll")(HeadOutput(GaussianLogits(layer(features.float()))), label)
 
 
 def _loss(network: torch.nn.Module, recipe: Recipe, data: Sequence[dict[str, Any]], device: str) -> HeadLoss:

@@ -75,7 +75,7 @@ def test_an_answer_says_where_it_comes_from(server, scores):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [name for name, strategy in STRATEGIES.items() if strategy.map is None])
 def test_every_strategy_serves_as_many_different_images_as_asked_for_up_to_all(server, scores, strategy):
     for count in (2, 100):
         answer = next_sample(server, strategy, model=server.baseline, count=count, seed=3)
@@ -85,6 +85,13 @@ def test_every_strategy_serves_as_many_different_images_as_asked_for_up_to_all(s
         assert all(sample["reason"] and sample["provenance"]["strategy"] == strategy for sample in answer["samples"])
         again = next_sample(server, strategy, model=server.baseline, k=count, seed=3)
         assert [sample["id"] for sample in again["samples"]] == served
+
+
+def test_a_strategy_that_reads_a_map_asks_for_a_model_that_makes_it(server):
+    asked = server.http.post("/activelearning/risk_ranking", json={"model": server.baseline, "lease_minutes": 0})
+    assert (asked.status_code, "reads the map 'ranking'" in asked.text) == (400, True)
+    answer = next_sample(server, "risk_ranking", peek=True)
+    assert server.http.get("/info/").json()["models"][answer["model"]]["head"] == "segwithu"
 
 
 def test_the_server_offers_all_strategies_and_says_which_scores_they_read(server):

@@ -73,7 +73,8 @@ def example(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
     rng = np.random.default_rng(seed)
     label = np.zeros((12, 11, 10), np.uint8)
     label[3:6, 3:6, 3:6], label[7:9, 3:6, 3:6] = 1, 2
-    return {name: rng.random(label.shape) for name in ("predictive_entropy", "mutual_information", "variance")}, label
+    names = ("predictive_entropy", "mutual_information", "variance", "ranking")
+    return {name: rng.random(label.shape) for name in names}, label
 
 
 def test_every_measure_is_what_it_says():
@@ -84,6 +85,7 @@ def test_every_measure_is_what_it_says():
     assert set(scores) == {*ACQUISITIONS, FOREGROUND, of_structure("organ"), of_structure("lesion")}
     for name in ("predictive_entropy", "mutual_information", "variance"):
         assert scores[name] == pytest.approx(brute_force(maps[name], label, spacing, NEAR_MM))
+    assert scores["risk_ranking"] == pytest.approx(brute_force(maps["ranking"], label, spacing, NEAR_MM))
     assert scores["mean_entropy"] == pytest.approx(maps["predictive_entropy"].mean())
     assert scores["expected_dice_loss"] == pytest.approx(0.3)
     assert scores["volume_interval"] == pytest.approx((2 / 2 + 0) / 2)
@@ -94,10 +96,11 @@ def test_every_measure_is_what_it_says():
 
 def test_what_a_model_does_not_give_has_no_score():
     maps, label = example()
+    del maps["ranking"]
     scores = case_scores(
         maps, label * (label == 1), (1, 1, 1), [row("organ", 1, 0.9, None), row("lesion", 2, None, None)]
     )
-    assert "volume_interval" not in scores
+    assert not scores.keys() & {"volume_interval", "risk_ranking"}
     assert of_structure("lesion") not in scores
     assert scores["expected_dice_loss"] == pytest.approx(0.1)
 

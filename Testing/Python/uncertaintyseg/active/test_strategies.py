@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from uncertaintyseg.active.acquisition import ACQUISITIONS, FOREGROUND
 from uncertaintyseg.active.candidates import Candidate, Choice, Pool
-from uncertaintyseg.active.strategies import BASELINE, STRATEGIES, find_strategy, power
+from uncertaintyseg.active.strategies import BASELINE, STRATEGIES, check_suits, find_strategy, power
 from uncertaintyseg.errors import InputError
 
 
@@ -62,6 +62,15 @@ def test_a_measure_serves_its_highest_scores_and_then_the_cases_nobody_looked_at
     assert choices[0].score == 0.9
     assert choices[0].reason.endswith("rank 1 of 4")
     assert choices[-1].score is None
+
+
+def test_a_strategy_that_reads_the_map_of_a_head_suits_models_with_that_head_alone():
+    assert [name for name, strategy in STRATEGIES.items() if not strategy.suits({"predictive_entropy"})] == [
+        "risk_ranking"
+    ]
+    check_suits("risk_ranking", "hippocampus_segwithu", {"predictive_entropy", "ranking"})
+    with pytest.raises(InputError, match="'ranking', which 'hippocampus_low_rank' does not make"):
+        check_suits("risk_ranking", "hippocampus_low_rank", {"predictive_entropy"})
 
 
 def test_random_draws_every_case_alike():

@@ -34,6 +34,7 @@ def test_it_writes_figures_and_curves_and_a_second_call_only_reads_them(command,
     ("options", "message"),
     [
         (["--strategies", "random,best"], "no strategy 'best'"),
+        (["--strategies", "random,risk_ranking"], "choose a model with a segwithu head"),
         (["--start", 5], "leaves nothing to choose"),
         (["--split", "msd_hippocampus"], "without a label in DATA"),
         (["--strategies", "random", "--device", "warp"], "device 'warp'"),

@@ -54,6 +54,8 @@ def expected_scores(predictor: Predictor, found: Prediction) -> dict[str, float]
     entropy = maps["predictive_entropy"]
     scores |= {of_structure(row.name): entropy[near(label == row.id, found)].mean() for row in present}
     scores["mean_entropy"] = entropy.mean()
+    if "ranking" in maps:
+        scores["risk_ranking"] = maps["ranking"][foreground].mean()
     scores[FOREGROUND] = (label > 0).sum() * np.prod(spacing_mm(found.affine)) / 1000
     if found.state is None:
         both = {row.name: (label == row.id, maps[f"probability_{row.name}"].astype(float)) for row in found.structures}
@@ -73,7 +75,8 @@ def test_every_score_of_a_case_is_what_its_page_says(tiny_bundle, scan, head, op
     found = predictor.predict(scan, samples=SAMPLES)
     expected = expected_scores(predictor, found)
     assert found.case_scores == pytest.approx(expected, rel=2e-3, abs=6e-5)  # the table has four digits
-    assert expected.keys() >= ACQUISITIONS.keys() - {"volume_interval"}
+    assert expected.keys() >= ACQUISITIONS.keys() - {"volume_interval", "risk_ranking"}
+    assert ("risk_ranking" in expected) == (head == "segwithu")
     assert (found.state is not None) == predictor.network.head.coherent
     sure = (head, options) == ("laplace", {})  # its posterior has no width before it is fitted
     assert (found.case_scores["expected_dice_loss"] == pytest.approx(0, abs=5e-3)) == sure

@@ -58,3 +58,13 @@ def test_heads_are_trained_with_the_backbone(learnt, head, options):
 def test_a_head_that_is_fitted_afterwards_is_refused(learnt):
     with pytest.raises(BundleError, match="fitted to a trained network"):
         learnt("one", "laplace")
+
+
+def test_beside_probes_that_leave_the_network_alone_it_learns_all_the_same(learnt, windows):
+    """SegWithU takes the network as it is: by its loss alone the probes would learn what a blind network gets wrong."""
+    cases, options = read_cases(windows)[:2], {"head_options": {"taps": {"up_0": 16}}}
+    first, last = (learnt(str(steps), "segwithu", steps=steps, **options) for steps in (1, 40))
+    before, after = (evaluate(Predictor(bundle), cases)["nll"] for bundle in (first, last))
+    assert after < 0.7 * before
+    probes = [load_file(bundle.weights)["head.probes.vector.weight"] for bundle in (first, last)]
+    assert not np.array_equal(*probes)
