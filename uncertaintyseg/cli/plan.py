@@ -40,7 +40,9 @@ def plan(
         str | None,
         typer.Option(help="What voxel values mean, where the files do not say: 1=liver,5=tumour; background, ignore."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out the cases that cannot be used.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out the cases that cannot be used; train does so too.")
+    ] = False,
     page: Annotated[
         Path | None, typer.Option(help="Where to write the page of what was found and chosen; beside the model.")
     ] = None,
@@ -123,7 +125,8 @@ def plan(
         print_json(
             {
                 "model": bundle.name, "folder": str(bundle.folder), "page": str(written),
-                "cases": len(fingerprint.cases), "plan": plan_json(made), "problems": problems, "next": nexts,
+                "cases": len(fingerprint.cases), "left_out": list(fingerprint.left_out), "plan": plan_json(made),
+                "problems": problems, "next": nexts,
             }
         )  # fmt: skip
         return
@@ -176,7 +179,8 @@ def _usable(fingerprint: Fingerprint, skip_bad: bool) -> Fingerprint:
     """
     if skip_bad and fingerprint.bad:
         console.print(
-            f"[yellow]Left out:[/yellow] {len(fingerprint.bad)} cases: {escape(', '.join(fingerprint.bad[:20]))}",
+            f"[yellow]Left out,[/yellow] here and by train: {len(fingerprint.bad)} cases: "
+            f"{escape(', '.join(fingerprint.bad[:20]))}",
             highlight=False,
         )
         fingerprint = fingerprint.without(fingerprint.bad)

@@ -63,9 +63,11 @@ def simulate(
         progress("loading", 0.0)
         from uncertaintyseg.active.strategies import STRATEGIES, check_suits, find_strategy
         from uncertaintyseg.data.layouts import read_cases
+        from uncertaintyseg.data.layouts.channel_count import check_channel_count
         from uncertaintyseg.inference.device import checked_device
         from uncertaintyseg.simulation import loop, report
         from uncertaintyseg.simulation.settings import Settings, configs_of, parts_for_simulation
+        from uncertaintyseg.training.left_out import without_left_out
         from uncertaintyseg.training.recipe import Recipe
 
         fitting = [name for name, strategy in STRATEGIES.items() if strategy.suits(bundle.maps)]
@@ -73,7 +75,10 @@ def simulate(
         for name in names:
             find_strategy(name)
             check_suits(name, bundle.name, bundle.maps)
-        cases, told = read_cases(data), []
+        told: list[str] = []
+        check_channel_count(data, bundle.channels)
+        cases, left_out = without_left_out(bundle, read_cases(data))
+        told += [f"Left out, as by the plan: {', '.join(left_out)}."] if left_out else []
         pool, test = parts_for_simulation(cases, split or _kept(data, cases, told))
         if start >= len(pool):
             raise InputError(f"--start {start} leaves nothing to choose: the pool has {len(pool)} cases.")

@@ -25,10 +25,11 @@ from uncertaintyseg.cli.console import (
 )
 from uncertaintyseg.cli.parts import forget_parts, keep_parts
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundle
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
+    from uncertaintyseg.training.fit import FitReport
     from uncertaintyseg.training.volume_matching import VolumeMatch
 
 _SHOWN = 10
@@ -82,8 +83,13 @@ def train(
         int | None, typer.Option(min=1, help="Draws a step, for an objective by samples (mc); by default the recipe's.")
     ] = None,
     fine_tune: Annotated[
-        bool, typer.Option("--fine-tune", help="The backbone learns with its head, at a smaller learning rate.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--fine-tune/--no-fine-tune",
+            help="The backbone learns with its head, at a smaller learning rate, or stays; by default as in the "
+            "model's train.json, which keeps it.",
+        ),
+    ] = None,
     backbone_rate: Annotated[
         float | None,
         typer.Option(help="With --fine-tune: its learning rate as a share of the head's, 0.1 by default."),
@@ -126,23 +132,30 @@ def train(
     with _going_on(), progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
+        from uncertaintyseg.data.layouts.channel_count import check_channel_count
         from uncertaintyseg.data.splitting import keep_split, training_parts
-        from uncertaintyseg.training.fine_tuning import fine_tuning
+        from uncertaintyseg.training.fine_tuning import check_trained, fine_tuning, keep_in_recipe
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
         from uncertaintyseg.training.variant import with_dropout, with_head
 
+        told: list[str] = []
+        check_channel_count(data, bundle.channels)
+        check_trained(
+            head or bundle.head,
+            {"--epochs": epochs, "--objective": objective, "--estimator": estimator, "--samples": samples},
+        )
         if head:
             folders.append(bundle.folder.parent)
-            bundle = with_head(bundle, head, output, name=name, **read_options(option))
+            bundle = with_head(bundle, head, output, name=name, tell=told.append, **read_options(option))
         elif dropout is not None:
-            bundle = with_dropout(bundle, dropout, output, name=name)
+            bundle = with_dropout(bundle, dropout, output, name=name, tell=told.append)
+        tuning = fine_tuning(bundle, fine_tune, backbone_rate)
         recipe = Recipe.load(
             bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, samples=samples,
-            match_volumes=match_volumes, **fine_tuning(bundle, fine_tune, backbone_rate),
+            match_volumes=match_volumes, **tuning,
         )  # fmt: skip
-        cases = read_cases(data)
-        told: list[str] = []
+        cases = _without(read_cases(data), bundle, told) if split is None else read_cases(data)
         parts = split or keep_split(data, cases, tell=told.append)
         training, validation = training_parts(cases, parts)
         told += _shared(training, validation) if split else []
@@ -151,6 +164,7 @@ def train(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             cache=cache, cache_folder=cache_folder, progress=progress,
         )  # fmt: skip
+        keep_in_recipe(report.bundle, tuning)
     tell(*told)
     if split is None:
         keep_parts(report.bundle, parts)
@@ -174,6 +188,11 @@ def train(
             }
         )
         return
+    _show(report, output)
+
+
+def _show(report: FitReport, output: Path) -> None:
+    """What a fit ended with, in sentences."""
     scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
     how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
     console.print(f"{report.bundle.name}: {how} ({scores}).")
@@ -205,6 +224,20 @@ def _check_new(head: str | None, dropout: float | None, option: Sequence[str] | 
         raise InputError("--option belongs to a new head: add --head.")
     if name and not head and dropout is None:
         raise InputError("--name belongs to a new model: add --head or --dropout.")
+
+
+def _without(cases: Sequence[Case], bundle: Bundle, told: list[str]) -> list[Case]:
+    """The cases without those that the model's plan left out."""
+    from uncertaintyseg.training.left_out import without_left_out
+
+    left, out = without_left_out(bundle, cases)
+    if out:
+        more = f" and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
+        told.append(
+            f"Left out, as by the plan: {', '.join(out[:_SHOWN])}{more}. Once they are mended, take them from "
+            f"'left_out' in {bundle.folder / TRAINING}."
+        )
+    return left
 
 
 def _shared(training: Sequence[Case], validation: Sequence[Case]) -> list[str]:

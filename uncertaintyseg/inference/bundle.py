@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +36,8 @@ INFERENCE = Path("configs") / "inference.json"
 TRAINING = Path("configs") / "train.json"
 CALIBRATION = Path("calibration.json")
 SHIFT = Path("label_shift.json")
+_ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+"""A list of plain values, which a person reads on one line."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +308,11 @@ def read_config(path: Path) -> ConfigParser:
     except ValueError as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     return parser
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as JSON, with lists of plain values on one line."""
+    return _ROW.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(config, indent=4)) + "\n"
 
 
 def shipped_models() -> Path:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from uncertaintyseg import __version__
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, Uncertainty
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, Uncertainty, config_text
 from uncertaintyseg.inference.new_model import write_new_model
 from uncertaintyseg.inference.own_models import checked_name
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.planning.fingerprint import Fingerprint
 from uncertaintyseg.planning.intensities import transforms
 from uncertaintyseg.planning.plan import Plan
+from uncertaintyseg.training.left_out import LEFT_OUT
 from uncertaintyseg.wire import Label
 
 CARD = Path("docs") / "README.md"
 PLAN = Path("configs") / "plan.json"
-_ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
-"""A list of plain values, which a person reads on one line."""
 _TURN, _THICK_TURN = 0.25, 0.05
 """Radians: about an axis, and about one that would turn the image out of thick slices."""
 _THICK = 2.0
@@ -100,10 +97,9 @@ def write_files(folder: Path, plan: Plan, fingerprint: Fingerprint) -> None:
     """The files of a model into a folder that nobody looks at yet."""
     name = model_name(plan.task)
     configs = {METADATA: _metadata(name, plan, fingerprint), INFERENCE: _inference(plan, fingerprint)}
-    configs |= {TRAINING: _training(plan), PLAN: plan_json(plan)}
+    configs |= {TRAINING: _training(plan, fingerprint), PLAN: plan_json(plan)}
     for part, config in configs.items():
-        text = _ROW.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(config, indent=4)) + "\n"
-        write_bytes(folder / part, text.encode())
+        write_bytes(folder / part, config_text(config).encode())
     write_bytes(folder / CARD, _card(name, plan, fingerprint).encode())
 
 
@@ -229,8 +225,9 @@ def _inference(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _training(plan: Plan) -> dict[str, Any]:
-    return {
+def _training(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
+    left_out = {LEFT_OUT: list(fingerprint.left_out)} if fingerprint.left_out else {}
+    return left_out | {
         "imports": ["$import torch"],
         "bundle_root": ".",
         "dataset_dir": "",

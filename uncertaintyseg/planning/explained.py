@@ -16,6 +16,7 @@ from uncertaintyseg.training.patches import on_structures
 if TYPE_CHECKING:
     from uncertaintyseg.planning.plan import Plan
 
+_SHOWN = 10
 _ASKED = "you asked for it"
 
 
@@ -25,8 +26,16 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
     def choice(name: str, value: str, why: str, flag: str | None, asked: object = None) -> Choice:
         return Choice(name, value, _ASKED if asked is not None else why, flag)
 
+    left_out = []
+    if fingerprint.left_out:
+        names = listed(list(fingerprint.left_out[:_SHOWN])) + ("" if len(fingerprint.left_out) <= _SHOWN else ", ...")
+        left_out.append(
+            Choice("cases", f"{len(fingerprint.cases)}, without {len(fingerprint.left_out)}",
+                   f"{names} cannot be used; train leaves them out too", "--skip-bad")
+        )  # fmt: skip
     device = "processor" if plan.budget.device == "cpu" else "GPU"
     return [
+        *left_out,
         choice("target spacing", f"{sizes(plan.spacing)} mm", _of_spacing(plan, fingerprint), "--spacing",
                given.spacing),
         Choice(

@@ -70,6 +70,8 @@ class Fingerprint:
     """That it took."""
     measured: list[Problem]
     """Those of the problems that were found in a case by itself."""
+    left_out: tuple[str, ...] = ()
+    """Ids of cases that are not counted, sorted."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -105,7 +107,8 @@ class Fingerprint:
         dataset = replace(self.dataset, cases=[case for case in self.dataset.cases if case.id not in ids])
         cases = [case for case in self.cases if case.id not in ids]
         measured = [problem for problem in self.measured if problem.case_id not in ids]
-        return merge(dataset, cases, measured, self.seconds)
+        left_out = tuple(sorted({*self.left_out, *ids}))
+        return replace(merge(dataset, cases, measured, self.seconds), left_out=left_out)
 
 
 def take_fingerprint(

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.heads.laplace import LaplaceHead
-from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle, shipped_models, user_models
+from uncertaintyseg.inference.bundle import (
+    INFERENCE,
+    METADATA,
+    TRAINING,
+    Bundle,
+    config_text,
+    shipped_models,
+    user_models,
+)
 from uncertaintyseg.inference.derived import BACKBONE, PREPROCESSING
 from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.segmenter import Segmenter
@@ -22,8 +30,6 @@ _OF_PLAIN_LOGITS = ("average", "mirrors")
 _KEPT = ("_target_", "backbone", "head", "classes")
 _SHARED = ("crop", "batch_size", "steps_per_epoch", "foreground", "seed")
 """Of a recipe, what the data asks for, whatever is trained."""
-_ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
-"""A list of plain values, which a person reads on one line."""
 _WITH_DROPOUT = ("DynUNetBackbone", "AttentionUNetBackbone")
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 """Settings of a head on a backbone that stays as it is."""
@@ -32,7 +38,13 @@ FULL_UP_TO = 16
 
 
 def with_head(
-    bundle: Bundle, head: str, folder: str | os.PathLike[str], *, name: str | None = None, **options: Any
+    bundle: Bundle,
+    head: str,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+    **options: Any,
 ) -> Bundle:
     """Write a bundle like `bundle`, with another head on its backbone, ready for `training.fit`.
 
@@ -44,12 +56,13 @@ def with_head(
         head: name of a registered head.
         folder: folder of models to write to.
         name: of the new model; `<task>_<head>` by default.
+        tell: called with a sentence where that model is there already with another train.json, which stays.
         options: of the head.
 
     Raises:
         BundleError: for an unknown head, options it cannot take, a bundle without a recipe, or one whose network or
             output layer the head cannot stand on.
-        InputError: when the folder cannot be written, or holds a model of that name with other settings.
+        InputError: when the folder cannot be written, or holds a model of that name with other settings, or on another.
     """
     inference, metadata, training = (_read(bundle.folder / part) for part in (INFERENCE, METADATA, TRAINING))
     network, options = _checked(bundle, inference), dict(options)
@@ -84,12 +97,20 @@ def with_head(
 
     target = Path(folder).resolve() / name
     _check_place(bundle, target, metadata["uncertainty"].get("base"))
+    training = _kept(target / TRAINING, training, tell)
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
         _write(target / part, config, fixed=part == INFERENCE)
     return Bundle.load(target)
 
 
-def with_dropout(bundle: Bundle, rate: float, folder: str | os.PathLike[str], *, name: str | None = None) -> Bundle:
+def with_dropout(
+    bundle: Bundle,
+    rate: float,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Bundle:
     """Write a bundle like `bundle`, whose network has dropout behind its convolutions, ready for `training.fit`.
 
     It is trained from the start by the other's recipe: the Dropout U-Net that `mc_dropout` is published with.
@@ -99,6 +120,7 @@ def with_dropout(bundle: Bundle, rate: float, folder: str | os.PathLike[str], *,
         rate: chance of dropping.
         folder: folder of models to write to.
         name: of the new model; `<task>_dropout_unet` by default.
+        tell: as of `with_head`.
 
     Raises:
         BundleError: for a model without a network of ours to train.
@@ -123,6 +145,7 @@ def with_dropout(bundle: Bundle, rate: float, folder: str | os.PathLike[str], *,
     }
     target = Path(folder).resolve() / name
     _check_place(bundle, target, None)
+    training = _kept(target / TRAINING, training, tell)
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
         _write(target / part, config, fixed=part == INFERENCE)
     return Bundle.load(target)
@@ -138,6 +161,32 @@ def _check_place(bundle: Bundle, target: Path, base: dict[str, str] | None) -> N
             f"a model in {target.parent} would not find '{bundle.name}', whose network it uses: write it beside that, "
             f"with --output {bundle.folder.parent}."
         )
+
+
+def _kept(path: Path, new: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """The train.json that is there already, which somebody may have edited; else a new one.
+
+    Raises:
+        InputError: the one that is there starts from another model, or is no JSON.
+    """
+    if not path.is_file():
+        return new
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        recipe = dict(there["recipe"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: no train.json of ours ({error}): mend it, or delete it for a new one.") from error
+    start, wanted = (one.get("initial") for one in (recipe, new["recipe"]))
+    if start != wanted:
+        raise InputError(
+            f"{path}: this head starts from '{start}', not from '{wanted}': choose another --name or --output, or "
+            "delete the file."
+        )
+    if there != new:
+        keys = {key for key in recipe.keys() | new["recipe"].keys() if recipe.get(key) != new["recipe"].get(key)}
+        which = f"its {', '.join(sorted(keys))}" if keys else "what it says beside the recipe"
+        tell(f"{path} is kept, though {which} differs from a new one's; delete it for a new one.")
+    return there
 
 
 def _checked(bundle: Bundle, inference: dict[str, Any]) -> Segmenter:
@@ -178,7 +227,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, config: dict[str, Any], *, fixed: bool) -> None:
-    text = _ROW.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(config, indent=4)) + "\n"
+    text = config_text(config)
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return

@@ -125,3 +125,17 @@ def test_channels_in_one_file_are_a_data_set_too(command, pair, files, tmp_path)
     report = command("predict", *pair, data / "imagesTr" / "a.nii.gz", "--output", tmp_path / "out", "--json").json
     assert report["provenance"]["channels"] == {"T1": "a.nii.gz", "CT": "a.nii.gz"}
     assert agrees(tmp_path / "out", truth)
+
+
+def test_a_model_of_one_channel_does_not_learn_from_the_first_of_two(command, models, pair, files, tmp_path):
+    (tmp_path / "data" / "labels").mkdir(parents=True)
+    for case in ("a", "b"):
+        (t1, _), truth = tiny.write_two_channels(tmp_path / "data" / "images", case)
+        write_volume(tmp_path / "data" / "labels" / f"{case}.nii.gz", truth.astype(np.uint8), nib.load(t1).affine)
+    for program in ("train", "simulate"):
+        name, *where = models()
+        model = (name,) if program == "train" else ()
+        named = () if program == "train" else ("--model", name)
+        ended = command(program, *model, tmp_path / "data", *named, *where, "--output", tmp_path / "runs")
+        assert "2 channels (channel 1, channel 2), and this model takes 1 (image)" in ended.message
+    assert not (tmp_path / "runs").exists()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.training.recipe import Recipe
 
 FAITHFUL = ("--objective", "expected_ce", "--estimator", "mc", "--samples", "2", "--epochs", "2")
 MIXTURE = ("--head", "mixture_of_bases", "--option", "parts=2", "--option", "rank=2")
@@ -31,6 +32,9 @@ def test_the_whole_network_learns_the_backbone_slower(command, models, windows, 
     still, slow, fast = (moved(report["folder"], base) for report in (frozen, tuned, same))
     assert still < 1e-3  # as weights are kept in half precision
     assert still < slow < fast
+    assert [Recipe.load(Bundle.load(report["folder"])).backbone_rate for report in (frozen, tuned, same)] == [1, 0.1, 1]
+    assert Recipe.load(Bundle.load(frozen["folder"])).backbone == "frozen"
+    assert Recipe.load(Bundle.load(tuned["folder"])).backbone == "fine-tuned"
     assert all(torch.isfinite(p).all() for p in Bundle.load(tuned["folder"]).network().parameters())
 
 
@@ -39,6 +43,9 @@ def test_the_whole_network_learns_the_backbone_slower(command, models, windows, 
     [
         (("--fine-tune",), "is trained anyway"),
         (("--head", "laplace", "--fine-tune"), "is fitted, not trained"),
+        (("--head", "laplace", "--epochs", "3"), "--epochs: the head 'laplace' is fitted to a trained network"),
+        (("--head", "temperature", "--objective", "hybrid"), "--objective: the head 'temperature' is fitted"),
+        (("--no-fine-tune",), "--no-fine-tune: all of"),
         (("--head", "segwithu", "--fine-tune"), "a network that stays as it is"),
         (("--head", "diagonal", "--backbone-rate", "0.5"), "belongs to --fine-tune"),
         (("--head", "diagonal", "--fine-tune", "--backbone-rate", "0"), "a share above 0"),

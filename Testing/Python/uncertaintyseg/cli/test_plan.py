@@ -12,9 +12,13 @@ import pytest
 from Testing.Python.uncertaintyseg import tiny
 from Testing.Python.uncertaintyseg.planning import small_cases
 from uncertaintyseg.cli.plan import _page
+from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.planning.fingerprint import take_fingerprint
 from uncertaintyseg.planning.plan import make_plan
+from uncertaintyseg.training.left_out import without_left_out
+from uncertaintyseg.training.variant import with_head
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +90,21 @@ def test_a_bad_case_is_named_and_may_be_left_out(command, tmp_path):
     path = tmp_path / "data" / "labels" / "case_2.nii.gz"
     image = nib.load(path)
     nib.Nifti1Image(np.asarray(image.dataobj)[:-2], image.affine).to_filename(path)
-    plan = ("plan", "bad", tmp_path / "data", *SMALL, "--no-trial", "--output", tmp_path / "runs")
+    plan = ("plan", "bad", tmp_path / "data", *SMALL, "--steps", 2, "--no-trial", "--output", tmp_path / "runs")
     message = command(*plan).err.splitlines()[-1]
     assert "case case_2" in message
     assert "--skip-bad" in message
     ended = command(*plan, "--skip-bad", "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)["cases"] == 3
+    assert (ended.json["cases"], ended.json["left_out"]) == (3, ["case_2"])
+    where = ("--models", tmp_path / "runs", "--output", tmp_path / "runs")
+    trained = command("train", "bad_deterministic", tmp_path / "data", *where, "--epochs", 1)
+    assert trained.code == 0, trained.err
+    assert "Left out, as by the plan: case_2." in " ".join(trained.err.split())
+    parts = json.loads((tmp_path / "data" / "uncertaintyseg_split.json").read_text(encoding="utf-8"))
+    assert sorted(case for ids in parts.values() for case in ids) == ["case_0", "case_1", "case_3"]
+    head = with_head(Bundle.load(tmp_path / "runs" / "bad_deterministic"), "diagonal", tmp_path / "runs")
+    assert without_left_out(head, read_cases(tmp_path / "data"))[1] == ["case_2"]
 
 
 def test_a_page_that_cannot_be_written_leaves_a_model_that_is_whole_and_says_so(tmp_path):

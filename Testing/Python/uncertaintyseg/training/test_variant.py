@@ -64,6 +64,21 @@ def test_making_it_again_changes_nothing_and_other_settings_need_another_name(tr
         with_head(trained, "low_rank", tmp_path / "runs", rank=3)
 
 
+def test_what_somebody_changed_in_its_train_json_stays_and_is_told(trained, tmp_path):
+    made, told = with_head(trained, "low_rank", tmp_path / "runs", rank=2), []
+    path = made.folder / TRAINING
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["recipe"]["epochs"] = 77
+    path.write_text(json.dumps(config), encoding="utf-8")
+    again = with_head(trained, "low_rank", tmp_path / "runs", rank=2, tell=told.append)
+    assert Recipe.load(again).epochs == 77
+    assert told == [f"{path} is kept, though its epochs differs from a new one's; delete it for a new one."]
+    config["recipe"]["initial"] = "tiny_other"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match="starts from 'tiny_other', not from 'tiny_deterministic': choose another"):
+        with_head(trained, "low_rank", tmp_path / "runs", rank=2)
+
+
 @pytest.mark.parametrize(("head", "options"), [("nonsense", {}), ("diagonal", {"rank": 2})])
 def test_a_head_or_option_that_does_not_exist_writes_nothing(head, options, trained, tmp_path):
     with pytest.raises(BundleError, match=head):
