@@ -19,6 +19,7 @@ near skull and the gain of a machine. Free of any rights.
   raters/ID_1..3.nii.gz what three people drew: the second draws outside of the truth, the third inside
   cases.csv             age, ellipse of the skull and its circumference, areas, pathology and grade, the machine
   frames.csv            with --clips: the same of every frame
+  dataset.json          with --clips: says that the third axis of these volumes is time
 """
 EXAMPLES = """
 examples:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from uncertaintyseg.data.cases import Facts
+from uncertaintyseg.data.time_axis import AXIS, DESCRIPTION
 from uncertaintyseg.errors import InputError
 
-NAME = "dataset.json"
+NAME = DESCRIPTION
 _BACKGROUND, _IGNORE = "background", "ignore"
 _MOST_VALUE = 65535  # of a label
 _MR_WORDS = ("mr", "t1", "t2", "flair", "dwi", "adc", "swi", "pd", "dce")
@@ -48,7 +49,8 @@ def read_description(folder: Path) -> Description:
         return Description()
     said = _read(path)
     channels = _channels(path, said)
-    names, regions, ignore = _labels(path, said)
+    axis_alone = AXIS in said and "labels" not in said
+    names, regions, ignore = ({}, {}, None) if axis_alone else _labels(path, said)
     facts = Facts(names, regions, channels, _modality(channels), ignore)
     return Description(facts, "channel_names" in said, _files(path, said))
 

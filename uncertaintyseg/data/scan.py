@@ -44,7 +44,7 @@ from uncertaintyseg.data.images import (
 from uncertaintyseg.data.label_grid import Grid, grid_turn
 from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
-from uncertaintyseg.data.time_axis import SPACING_KNOWN, is_clip
+from uncertaintyseg.data.time_axis import SPACING_KNOWN, axis_said_beside, is_clip
 from uncertaintyseg.data.writing import NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
@@ -63,7 +63,8 @@ def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTe
     """Read one single-channel scan: NIfTI, NRRD, MetaImage, or one DICOM series (its folder, or one enhanced file).
 
     An image is a scan of one slice: PNG, JPEG, TIFF, an ultrasound DICOM, or a volume of one slice. A clip is a scan
-    whose third axis is time: a folder of frames, a TIFF of several pages, a cine DICOM (`images`, `ultrasound`).
+    whose third axis is time: a folder of frames, a TIFF of several pages, a cine DICOM (`images`, `ultrasound`), or a
+    volume whose data set says so (`time_axis.axis_said_beside`).
 
     Args:
         path: File or folder.
@@ -193,7 +194,7 @@ def _stored(path: Path, volume: str | None = None, *, label: bool = False) -> St
         array, affine, about = _read_dicom(path, files, volume)
     else:
         array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
-        about = {}
+        about = axis_said_beside(path) if array.ndim > 2 and array.shape[2] > 1 else {}
     with named(path):
         array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
     return Stored(np.asarray(array, dtype=np.float32), affine, about)

@@ -6,8 +6,10 @@ which scans are clips.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +19,37 @@ from numpy.typing import ArrayLike
 from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
 from uncertaintyseg.errors import InputError
 
+DESCRIPTION = "dataset.json"
+"""File that says what a data set is."""
+_SPACE = "space"
 AXIS, TIME = "axis", "time"
 """In `meta`, of clips; where it is absent the third axis is space."""
 SPACING_KNOWN = "spacing_known"
 """In `meta`, False of pictures: their affine counts pixels, not mm. Absent where mm are known."""
+
+
+def axis_said_beside(path: Path) -> dict[str, str]:
+    """What `meta` says of a volume's axes by the `DESCRIPTION` beside it or one folder above: a clip's, or nothing.
+
+    A file of a volume cannot tell time from space: `"axis": "time"` there says that the third axis of the NIfTI, NRRD
+    and MetaImage files is time.
+
+    Raises:
+        InputError: It names another axis.
+    """
+    described = next((file for folder in path.absolute().parents[:2] if (file := folder / DESCRIPTION).is_file()), None)
+    if described is None:
+        return {}
+    try:
+        said = json.loads(described.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):  # whoever needs names tells
+        return {}
+    axis = said.get(AXIS) if isinstance(said, dict) else None
+    if axis not in (None, TIME, _SPACE):
+        raise InputError(
+            f'{described}: "{AXIS}" is "{TIME}" where the third axis is time, else "{_SPACE}"; it is {axis!r}.'
+        )
+    return {AXIS: TIME} if axis == TIME else {}
 
 
 def is_clip(scan: MetaTensor | Mapping[str, Any]) -> bool:

@@ -119,7 +119,13 @@ class CRF:
 
 @torch.inference_mode()
 def drawn_together(
-    slabs: Iterable[Slab], crf: CRF, image: Tensor, spacing: Sequence[float], variances: Sequence[int]
+    slabs: Iterable[Slab],
+    crf: CRF,
+    image: Tensor,
+    spacing: Sequence[float],
+    variances: Sequence[int],
+    *,
+    flat: bool = False,
 ) -> Slab:
     """All planes of a model's grid after a CRF, as those of an answer that is certain.
 
@@ -132,12 +138,16 @@ def drawn_together(
         image: `[channels, *]`, the planes of the slabs.
         spacing: of its voxels, mm.
         variances: ids of the classes whose own variance is carried.
+        flat: each slice of the last axis is an image, or a frame, by itself: its contrast, how unsure the model is
+            elsewhere in it and its neighbours are all that counts.
     """
     found = list(slabs)
     first = found[0]
     whole = {name: torch.cat([slab.values[name] for slab in found], 1) for name in first.values}
     p = whole["probability"].movedim(1, first.axis + 1)[None]
-    moments = Moments.of_probability(crf(p, image.to(p)[None], spacing, predictive_entropy(p)))
+    image = image.to(p)[None]
+    refined = _by_slice(crf, p, image, spacing) if flat else crf(p, image, spacing, predictive_entropy(p))
+    moments = Moments.of_probability(refined)
     drawn = {
         "probability": moments.probability[0],
         "squares": moments.second_moment[0].sum(0, keepdim=True),
@@ -146,6 +156,15 @@ def drawn_together(
     }
     planes_first = {name: value.movedim(first.axis + 1, 1) for name, value in drawn.items()}
     return first._replace(values=whole | planes_first)
+
+
+def _by_slice(crf: CRF, probability: Tensor, image: Tensor, spacing: Sequence[float]) -> Tensor:
+    """A CRF in each slice of the last axis."""
+    slices = (
+        (probability[..., number].contiguous(), image[..., number].contiguous())
+        for number in range(probability.shape[-1])
+    )
+    return torch.stack([crf(p, look, spacing[:2], predictive_entropy(p)) for p, look in slices], -1)
 
 
 def unary_energy(probability: Tensor, share: Tensor) -> Tensor:

@@ -119,6 +119,7 @@ class Engine:
         if self.crf:
             with timed(seconds, "crf"):
                 part, spacing = image[(slice(None), *plan.covered)], self.bundle.reach
-                slabs = iter([drawn_together(slabs, self.crf, part, spacing, average.variances)])
+                flat = self.bundle.flat
+                slabs = iter([drawn_together(slabs, self.crf, part, spacing, average.variances, flat=flat)])
             seconds["crf"] -= seconds["network"]
         yield from onto_grid(slabs, grid, average)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from uncertaintyseg.data.time_axis import AXIS, DESCRIPTION, TIME
 from uncertaintyseg.data.ultrasound_phantom.phantom import LABELS, UltrasoundPhantom, make_ultrasound
 from uncertaintyseg.data.writing import write_bytes, write_volume
 
@@ -23,6 +25,7 @@ COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 Row = dict[str, object]
 _NAMES = {value: name for name, value in LABELS.items()}
+_DESCRIBED = {AXIS: TIME, "channel_names": {"0": "US"}, "labels": {"background": 0} | LABELS}
 
 
 def write_ultrasound(
@@ -40,8 +43,8 @@ def write_ultrasound(
 ) -> list[str]:
     """Write `images/`, `labels/` (the truth), `raters/<id>_<n>.nii.gz` and `cases.csv`; of clips `frames.csv` too.
 
-    An image is `[X, Y, 1]`, a clip `[X, Y, 16]` with time as its third axis. Case `i` depends on `seed` and `i` only:
-    a longer run begins with the cases of a shorter one.
+    An image is `[X, Y, 1]`, a clip `[X, Y, 16]` with time as its third axis, as `dataset.json` says then. Case `i`
+    depends on `seed` and `i` only: a longer run begins with the cases of a shorter one.
 
     Lengths in the tables are mm, areas mm2; places are from the centre of the first pixel, x to the right and y
     downwards, the angle of the long axis from x to y. A clip's row in `cases.csv` is that of the frame nearest to the
@@ -77,6 +80,7 @@ def write_ultrasound(
                 progress(case_id, len(rows) / count)
     write_bytes(folder / "cases.csv", _table([next(row for row in frames if row["middle"]) for frames in rows]))
     if clips:
+        write_bytes(folder / DESCRIPTION, json.dumps(_DESCRIBED, indent=1).encode())
         write_bytes(folder / "frames.csv", _table([row for frames in rows for row in frames]))
     return ids
 

@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from Testing.Python.uncertaintyseg.data.small_volume import refused
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.dataset_json import read_description
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_label, read_scan
 from uncertaintyseg.data.time_axis import check_dimensions, is_clip, spacing_known
@@ -244,3 +246,38 @@ def test_pictures_beside_volumes_are_previews(tmp_path):
     save(tmp_path / "images" / "a.png", GREY)
     (case,) = read_cases(tmp_path)
     assert case.image.name == "a.nii.gz"
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_a_volume_whose_data_set_says_so_is_a_clip(tmp_path, ending):
+    values = np.random.default_rng(2).random((5, 7, 4)).astype(np.float32)
+    folder = tmp_path / "images"
+    volume, image = folder / f"sweep{ending}", folder / "image.nii.gz"
+    write_volume(folder / "sweep.nii.gz", values, np.diag([0.5, 0.5, 1, 1]))
+    sitk.WriteImage(sitk.ReadImage(str(folder / "sweep.nii.gz")), str(volume))
+    write_volume(image, values[..., :1], np.eye(4))
+    assert not is_clip(read_scan(volume))
+    described = tmp_path / "dataset.json"
+    described.write_text(json.dumps({"axis": "time"}), encoding="utf-8")
+    scan = read_scan(volume)
+    assert is_clip(scan)
+    assert spacing_known(scan)
+    assert not is_clip(read_scan(image))  # one slice, and no time
+    check_dimensions(scan, 2)
+    with pytest.raises(InputError, match="a clip of 4 frames"):
+        check_dimensions(scan, 3)
+    described.write_text(json.dumps({"axis": "space"}), encoding="utf-8")
+    assert not is_clip(read_scan(volume))
+    described.write_text(json.dumps({"axis": "depth"}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"dataset\.json.*'depth'"):
+        read_scan(volume)
+    described.write_text("{", encoding="utf-8")
+    assert not is_clip(read_scan(volume))
+
+
+def test_a_dataset_json_may_say_nothing_but_what_the_third_axis_is(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps({"axis": "time"}), encoding="utf-8")
+    assert not read_description(tmp_path).facts.names
+    (tmp_path / "dataset.json").write_text(json.dumps({"name": "sweeps"}), encoding="utf-8")
+    with pytest.raises(InputError, match="labels"):
+        read_description(tmp_path)

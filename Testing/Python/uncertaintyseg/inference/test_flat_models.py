@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.audit import audit
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.training.fit import fit
@@ -50,6 +52,25 @@ def test_a_frame_of_a_clip_is_answered_as_the_frame_alone_bit_for_bit(tmp_path, 
         np.testing.assert_array_equal(clip.label[..., number], alone.label[..., 0])
         for name, values in alone.maps.items():
             np.testing.assert_array_equal(clip.maps[name][:, :, number : number + 1], values[:, :, :1], err_msg=name)
+
+
+def test_a_crf_in_a_clip_draws_each_frame_as_it_draws_the_frame_alone(trained, tmp_path):
+    """Contrast and doubt are those of the frame, also where another has five times its contrast."""
+    pictures = [
+        flat.write_png(tmp_path / f"{seed}.png", (flat.frame(seed)[0] * gain).astype(np.uint8))
+        for seed, gain in zip(FRAMES, (1.0, 0.2, 0.6), strict=True)
+    ]
+    (tmp_path / "clip").mkdir()
+    for picture in pictures:
+        shutil.copy(picture, tmp_path / "clip")
+    predictor = Predictor(trained.bundle.folder, crf=CRF(weight=5, sigma_mm=2.0, iterations=3))
+    clip, plain = (made.predict(tmp_path / "clip") for made in (predictor, trained))
+    for number, picture in enumerate(pictures):
+        alone = predictor.predict(picture)
+        np.testing.assert_array_equal(clip.label[..., number], alone.label[..., 0])
+        for name, values in alone.maps.items():
+            np.testing.assert_array_equal(clip.maps[name][:, :, number : number + 1], values[:, :, :1], err_msg=name)
+    assert (clip.maps["predictive_entropy"] != plain.maps["predictive_entropy"]).any()
 
 
 def test_training_on_pictures_learns_what_is_drawn(trained, data):

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uncertaintyseg.data.ultrasound_phantom import make_ultrasound, write_ultrasound
+from uncertaintyseg.data.dataset import read_dataset
+from uncertaintyseg.data.scan import read_label, read_scan
+from uncertaintyseg.data.time_axis import is_clip
+from uncertaintyseg.data.ultrasound_phantom import LABELS, make_ultrasound, write_ultrasound
 from uncertaintyseg.data.ultrasound_phantom.writing import COLOURS
 from uncertaintyseg.errors import InputError
 
@@ -104,6 +107,12 @@ def test_clips_have_a_row_for_every_frame(tmp_path):
     assert [int(row["frame"]) for row in frames] == list(range(16))
     assert cases == [row for row in frames if row["middle"] == "1"]
     assert len(list((tmp_path / "png" / "images" / "sweep_000").iterdir())) == 16
+    scan = read_scan(tmp_path / "images" / "sweep_000.nii.gz")
+    assert is_clip(scan)
+    assert is_clip(read_label(tmp_path / "labels" / "sweep_000.nii.gz", like=scan))
+    found = read_dataset(tmp_path)
+    assert [label.name for label in found.labels] == list(LABELS)
+    assert (found.layout, found.channels, [case.id for case in found.cases]) == ("own", ["US"], ["sweep_000"])
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
