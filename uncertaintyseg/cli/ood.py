@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uncertaintyseg.cli.console import console
-from uncertaintyseg.cli.parts import learnt_cases
+from uncertaintyseg.cli.parts import learnt_cases, shipped_scans_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 
@@ -25,8 +25,8 @@ Progress = Callable[[str, float], None]
 def strangers_to(bundle: Bundle, data: Path, other: Path, progress: Progress) -> list[Case]:
     """The scans of a folder, which must be unlike those of DATA and no case that the model has learnt from.
 
-    A case that a training of the model names is refused, unless DATA holds one of that name too: then the scan is a
-    changed one, for it is not the same voxel by voxel.
+    Those of shipped models are known by their voxels. A case that a training here names is refused too, unless DATA
+    holds one of that name as well: then the scan is a changed one, for it is not the same voxel by voxel.
 
     Args:
         bundle: the model.
@@ -43,7 +43,7 @@ def strangers_to(bundle: Bundle, data: Path, other: Path, progress: Progress) ->
     if data.resolve() == other.resolve():
         raise InputError(f"--ood {other} is DATA itself: name a folder with scans of another kind.")
     cases, others = read_cases(data), read_cases(other)
-    check_strangers(cases, others, len(bundle.channels), progress)
+    check_strangers(cases, others, len(bundle.channels), progress, learnt=shipped_scans_of(bundle))
     learnt = learnt_cases(bundle) - {case.id for case in cases}
     seen = [case.id for case in others if case.id in learnt]
     if seen:

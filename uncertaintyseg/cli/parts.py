@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SPLIT = "split.json"
 """In a model's folder: the split that was drawn for its training, which may lie beside no data."""
+LEARNT = "learnt.json"
+"""In a model's folder: ids of the cases that it has learnt from and was validated on."""
 ALL = "all"
 """What --cases says for every case."""
 
@@ -31,8 +33,15 @@ def forget_parts(bundle: Bundle) -> None:
     (bundle.folder / SPLIT).unlink(missing_ok=True)
 
 
+def keep_learnt(bundle: Bundle, cases: Iterable[Case]) -> None:
+    """Write into a model's folder which cases it has learnt from and was validated on, by whatever split."""
+    from uncertaintyseg.data.writing import write_bytes
+
+    write_bytes(bundle.folder / LEARNT, json.dumps(sorted(case.id for case in cases), indent=1).encode())
+
+
 def learnt_cases(bundle: Bundle) -> set[str]:
-    """The cases that a model, or the one it is built on, has learnt from, as far as `keep_parts` wrote it."""
+    """The cases that a model, or the one it is built on, has learnt from, as far as its training wrote them down."""
     from uncertaintyseg.data.splitting import read_split
 
     learnt: set[str] = set()
@@ -40,7 +49,23 @@ def learnt_cases(bundle: Bundle) -> set[str]:
         if (folder / SPLIT).is_file():
             parts = read_split(folder / SPLIT)
             learnt |= {*parts["train"], *parts["validation"]}
+        if (folder / LEARNT).is_file():
+            learnt |= set(json.loads((folder / LEARNT).read_text(encoding="utf-8")))
     return learnt
+
+
+def shipped_scans_of(bundle: Bundle) -> dict[str, str]:
+    """Scans that a shipped model has learnt from: case id by content. So has a head that was put on one of its task.
+
+    None of a network that was trained here as a whole.
+    """
+    from uncertaintyseg.data.splitting import shipped_scans
+    from uncertaintyseg.inference.bundle import TRAINING
+
+    trained_here = any((bundle.folder / name).is_file() for name in (SPLIT, LEARNT))
+    path = bundle.folder / TRAINING
+    recipe = json.loads(path.read_text(encoding="utf-8")).get("recipe", {}) if path.is_file() else {}
+    return {} if trained_here and recipe.get("stage") == "backbone" else shipped_scans(bundle.task)
 
 
 def unseen_cases(bundle: Bundle, data: Path, cases: Sequence[Case], part: str, told: list[str]) -> list[Case]:

@@ -23,7 +23,7 @@ from uncertaintyseg.cli.console import (
     tell,
     warn_of_left_out,
 )
-from uncertaintyseg.cli.parts import forget_parts, keep_parts
+from uncertaintyseg.cli.parts import forget_parts, keep_learnt, keep_parts
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundle
 
@@ -165,6 +165,7 @@ def train(
             cache=cache, cache_folder=cache_folder, progress=progress,
         )  # fmt: skip
         keep_in_recipe(report.bundle, tuning)
+    keep_learnt(report.bundle, [*training, *validation])
     tell(*told)
     if split is None:
         keep_parts(report.bundle, parts)

@@ -61,6 +61,16 @@ def read_split(name_or_path: str | os.PathLike[str]) -> dict[str, list[str]]:
     return split
 
 
+def shipped_scans(task: str) -> dict[str, str]:
+    """The scans that the shipped models of a task have learnt from and were validated on: case id by `content_of`."""
+    found: dict[str, str] = {}
+    for path in sorted((_SPLITS / "scans").glob("*.json")):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        if said["task"] == task:
+            found |= {content: case_id for case_id, content in said["scans"].items()}
+    return found
+
+
 def subject_of(case_id: str) -> str:
     """The subject that a case is of, where its id says so: patient001 of patient001_frame12, sub-01 of sub-01_ses-02.
 

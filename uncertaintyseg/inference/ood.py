@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,36 +83,48 @@ def evaluate_with_ood(
 
 
 def check_strangers(
-    cases: Sequence[Case], others: Sequence[Case], channels: int, progress: Progress = lambda stage, fraction: None
+    cases: Sequence[Case],
+    others: Sequence[Case],
+    channels: int,
+    progress: Progress = lambda stage, fraction: None,
+    *,
+    learnt: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Refuse other scans that are among the cases: by their voxels, whatever their names and files.
+    """Refuse other scans that are among the cases, or that were learnt from: by voxels, whatever their names and files.
 
     Args:
         cases: all of the data set; those that cannot be read are passed over.
         others: scans from elsewhere.
         channels: of a scan.
         progress: called with the case at work and the fraction done.
+        learnt: case ids of scans that the model has learnt from, by `content_of`.
 
     Raises:
-        InputError: when a scan is in both.
+        InputError: when a scan is in both, or was learnt from.
     """
     known: dict[str, str] = {}
     for number, case in enumerate(cases):
         progress(f"comparing scans: {case.id}", number / (len(cases) + len(others)))
-        if content := _content(case, channels):
+        if content := content_of(case, channels):
             known.setdefault(content, case.id)
-    shared = [
-        (case.id, known[content]) for case in others if (content := _content(case, channels)) and content in known
-    ]
+    contents = {case.id: content_of(case, channels) for case in others}
+    shared = [(case_id, known[content]) for case_id, content in contents.items() if content in known]
     if shared:
         other, case_id = shared[0]
         raise InputError(
             f"{len(shared)} of the {len(others)} scans of --ood are in DATA too, voxel by voxel, first '{other}' "
             f"('{case_id}' in DATA): scans cannot be told from themselves. Take them out of one of the two."
         )
+    seen = [(case_id, learnt[content]) for case_id, content in contents.items() if content in learnt]
+    if seen:
+        other, case_id = seen[0]
+        raise InputError(
+            f"the model has learnt from {len(seen)} of the {len(others)} scans of --ood, by their voxels, first "
+            f"'{other}' ('{case_id}' when it was trained): they are no strangers to it. Leave them out."
+        )
 
 
-def _content(case: Case, channels: int) -> str | None:
+def content_of(case: Case, channels: int) -> str | None:
     """Of a scan's voxels and their grid's shape; None where it cannot be read, which is told when it is used."""
     try:
         voxels = read_channels(case.image, channels).numpy()
