@@ -110,6 +110,11 @@ class InferParams(RunSettings):
     roi: tuple[Span, Span, Span] | None = Field(
         None, description="Look there only: first voxel and one after the last of each axis of the scan."
     )
+    anomaly: str | None = Field(
+        None,
+        max_length=200,
+        description="Structure whose expected mismatch is one more map: the chance to be on its wrong side.",
+    )
     force: bool = Field(False, description="Take the channels of a scan as they are where they look swapped.")
 
 
@@ -251,11 +256,13 @@ class BundleInferTask(InferTask):
         structures = None
         if params.structures is not None:
             structures = tuple(item.name for item in named(bundle.labels, params.structures))
+        if params.anomaly:
+            named(named(bundle.labels, structures), [params.anomaly])
         asked = {
             "method": method, "options": options, "others": [other.checksum for other in others],
             "crf": crf and (True if crf == CRF() else asdict(crf)), "threshold": threshold and str(threshold),
             "structures": structures, "roi": params.roi,
-            "force": params.force,
+            "force": params.force, "anomaly": params.anomaly,
         }  # fmt: skip
         work = Predict(
             key=result_key(
@@ -277,6 +284,7 @@ class BundleInferTask(InferTask):
             structures=structures,
             roi=params.roi,
             force=params.force,
+            anomaly=params.anomaly or None,
         )  # fmt: skip
         return Step(image_id, work)
 

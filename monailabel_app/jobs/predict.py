@@ -44,6 +44,7 @@ class Predict(Work):
     structures: tuple[str, ...] | None = None
     roi: tuple[tuple[int, int], ...] | None = None
     force: bool = False
+    anomaly: str | None = None
 
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
@@ -84,6 +85,7 @@ class Predict(Work):
             samples=self.samples,
             structures=self.structures,
             region=self.roi,
+            anomaly=self.anomaly,
             progress=report,
         )
         key = self.key

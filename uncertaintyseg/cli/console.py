@@ -88,9 +88,8 @@ def read_options(pairs: list[str] | None, flag: str = "--option") -> dict[str, A
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise InputError(
-                f"{flag} {pair}: write it as name=value, such as {'passes' if flag == '--option' else 'weight'}=10."
-            )
+            example = {"--option": "passes", "--set": "patience"}.get(flag, "weight")
+            raise InputError(f"{flag} {pair}: write it as name=value, such as {example}=10.")
         try:
             found[name] = json.loads(value)
         except ValueError:

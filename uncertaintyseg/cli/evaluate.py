@@ -31,6 +31,7 @@ from uncertaintyseg.cli.console import (
     tell_ignored,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.features import FeatureTable
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.scan_arguments import Force
@@ -76,6 +77,13 @@ def evaluate(
             "are drawn beside it, in <name>_ood.png and <name>_compare.png."
         ),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file for size, eccentricity, centroid, box and (of images) circumference of each structure of "
+            "each case; histograms of the sizes are drawn beside it, in <name>_sizes.png."
+        ),
+    ] = None,
     force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
@@ -111,12 +119,14 @@ def evaluate(
         ]
         check_titles([*(predictor.title for predictor in predictors), *earlier])
         chosen = cases_of(bundle, data, cases, "test", told)
+        shapes = FeatureTable(bundle, features)
         results: dict[str, Any] = {}
         for predictor in predictors:
             predictor.force = force
+            keep = shapes.add if features and not results else shapes.leave
             given = (predictor, chosen)
             results[predictor.title] = (
-                measure(*given, progress) if others is None else evaluate_with_ood(*given, others, progress)
+                measure(*given, progress, keep) if others is None else evaluate_with_ood(*given, others, progress, keep)
             )
         found = compared(results | earlier) if compare else None
     tell(*told)
@@ -128,6 +138,7 @@ def evaluate(
             console.print(f"[red]{escape(case)}[/red] was not evaluated{by}: {escape(message)}", highlight=False)
     if picture:
         _draw(results, results | earlier, found, picture)
+    shapes.write()
     if as_json:
         print_json(result | ({"comparison": found, "results": results} if found else {}))
     else:
@@ -168,6 +179,9 @@ def _show(result: dict[str, Any], title: str) -> None:
         figures = [f"{row[key]['mean']:.{digits}f}" for key, digits in (("hd95_mm", 1), ("surface_dice", 3))]
         table.add_row(name, f"{row['dice']['mean']:.3f}", interval, *figures)
     console.print(table)
+    console.print(_classes(result))
+    for name, row in result["circumference"].items():
+        console.print(_circumference(name, row), highlight=False)
     errors = Table(
         "map", "AUROC", "AP", "AURC x 1000", title=f"Errors within {result['boundary_mm']:g} mm of the border"
     )
@@ -183,6 +197,27 @@ def _show(result: dict[str, Any], title: str) -> None:
     tell_ignored({row["id"]: row["ignored_voxels"] for row in result["cases"]})
     figures = "NLL {nll:.4f} nats, Brier {brier:.4f}, ECE {ece:.4f}, {seconds_per_case:.2f} s a case"
     console.print(figures.format(**result))
+
+
+def _classes(result: dict[str, Any]) -> Table:
+    """Overlap of each structure, and over all of them: voxels pooled (micro) and a mean over structures (macro)."""
+    measures = ("dice", "iou", "precision", "recall")
+    table = Table("class", "Dice", "IoU", "precision", "recall", title="Means over cases")
+    rows = {name: [row[key]["mean"] for key in measures] for name, row in result["structures"].items()}
+    rows |= {kind: [result["classes"][f"{kind}_{key}"]["mean"] for key in measures] for kind in ("micro", "macro")}
+    for number, (name, values) in enumerate(rows.items(), start=1):
+        table.add_row(name, *(f"{value:.3f}" for value in values), end_section=number == len(result["structures"]))
+    return table
+
+
+def _circumference(name: str, row: dict[str, Any]) -> str:
+    if not row["n"]:
+        return f"{name}: no circumference on both sides."
+    held = "" if row["coverage_95"] is None else f"; its 95 % interval held in {row['coverage_95']:.0%}"
+    return (
+        f"{name}: circumference off by {row['absolute_error']['mean']:.2f} {row['unit']} "
+        f"({row['error']['mean']:+.2f}){held}, {row['n']} cases."
+    )
 
 
 def cases_of(bundle: Bundle, data: Path, choice: str | None, part: str, told: list[str]) -> list[Case]:

@@ -14,6 +14,7 @@ from uncertaintyseg.cli.console import AsJson, console, print_json
 from uncertaintyseg.errors import InputError
 
 if TYPE_CHECKING:
+    from uncertaintyseg.inference.ellipses import MeasuredEllipse
     from uncertaintyseg.inference.inspection import Inspection
 
 
@@ -42,6 +43,8 @@ def inspect(
 
     The expected anomaly is the volume that the model expects to be wrong, relative to what it predicted: 0 is sure.
     With a reference, what is wrong is counted too. Both are drawn as heat maps (NIfTI) and in inspection.png.
+    In an image each structure's outer border gets an ellipse and its circumference, such as that of a head, with the
+    interval from the border of probability 0.975 to that of 0.025; without a known spacing it is in pixels.
 
     Example: uncertaintyseg inspect prediction --reference label.nii.gz
     """
@@ -61,6 +64,7 @@ def inspect(
         print_json(
             {
                 "structures": found.table(),
+                "size_unit": found.size_unit,
                 "expected_errors": found.expected_errors,
                 "files": [str(path) for path in files],
                 "picture": str(picture),
@@ -81,19 +85,35 @@ def _place(channel: str, names: Sequence[str]) -> int:
 
 def _show(found: Inspection) -> None:
     flat = any(row.area_mm2 is not None for row in found.shapes)
-    size = "area mm2" if flat else "surface mm2"
-    columns = ["structure", "mL", size, "pieces", "ecc.", "centre, RAS mm", "anomaly expected"]
+    unknown = found.size_unit == "px"
+    size = ("area px" if unknown else "area mm2") if flat else "surface mm2"
+    where = "centre, px" if unknown else "centre, RAS mm"
+    columns = ["structure", *([] if flat else ["mL"]), size, "pieces", "ecc.", where, "anomaly expected"]
     table = Table(*columns, *(["counted"] if found.reference is not None else []))
     for row in found.shapes:
         place = row.flag if row.centroid_mm is None else "{:.0f}, {:.0f}, {:.0f}".format(*row.centroid_mm)
         extent = row.area_mm2 if flat else row.surface_mm2
         anomaly = found.anomalies[row.name]
         scores = [anomaly.expected, *([anomaly.against_reference] if found.reference is not None else [])]
-        table.add_row(
-            row.name, f"{row.volume_ml:.2f}", _figure(extent, 0), str(row.components), _figure(row.eccentricity, 2),
-            place, *(_figure(score, 3) for score in scores),
-        )  # fmt: skip
+        volume = [] if flat else [f"{row.volume_ml:.2f}"]
+        form = [_figure(extent, 0), str(row.components), _figure(row.eccentricity, 2), place]
+        table.add_row(row.name, *volume, *form, *(_figure(score, 3) for score in scores))
     console.print(table)
+    for name, ellipse in found.ellipses.items():
+        console.print(f"{name}: {_around(ellipse)}", highlight=False)
+
+
+def _around(ellipse: MeasuredEllipse) -> str:
+    """The circumference, in a sentence."""
+    own = ellipse.found
+    if own is None:
+        return f"no circumference: {ellipse.reason}"
+    text = f"circumference {own.circumference:.1f} {own.unit}"
+    if own.circumference_95:
+        text += " (95 %: {:.1f} to {:.1f})".format(*own.circumference_95)
+    if ellipse.error is not None:
+        text += f", {ellipse.error:+.1f} {own.unit} against the reference's {ellipse.reference:.1f}"
+    return f"{text} (its spacing is unknown)" if own.unit == "px" else text
 
 
 def _figure(value: float | None, digits: int) -> str:

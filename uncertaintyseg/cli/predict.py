@@ -61,6 +61,10 @@ def predict(
     threshold: Threshold = None,
     structures: Structures = None,
     roi: Roi = None,
+    anomaly: Annotated[
+        str | None,
+        typer.Option(help="Structure: one more map, the chance that a voxel is on the wrong side of it (a heat map)."),
+    ] = None,
     alpha: Alpha = None,
     delta: Delta = None,
     force: Force = False,
@@ -98,7 +102,7 @@ def predict(
         for number, (case, scan) in enumerate(scans.items()):
             prediction = predictor.predict(
                 scan, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
-                alpha=bound, delta=delta, progress=_of_many(progress, case, number, len(scans)),
+                alpha=bound, delta=delta, anomaly=anomaly, progress=_of_many(progress, case, number, len(scans)),
             )  # fmt: skip
             reports[case] = prediction.save(output / case)
             if not as_json:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -101,6 +101,22 @@ def train(
             help="Afterwards move the borders until the validation cases' volumes are right; by default the recipe's.",
         ),
     ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A structure, by name, whose cases (or slices) are drawn three times as often; repeatable. For "
+            "structures that many cases lack."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of the recipe in train.json, such as schedule=plateau, patience=20, "
+            "focal_alpha=[1,1,4,2] or cross_entropy_weights=inverse_frequency; repeatable.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from a fit that was killed.")] = True,
     cache: Annotated[
         Literal["auto", "memory", "disk", "none"],
@@ -125,6 +141,9 @@ def train(
     uncertaintyseg train hippocampus_deterministic DATA --head laplace --option structure=diagonal. Mixture-of-Bases as
     its paper trains it: --head mixture_of_bases --option bases=3 --objective expected_ce --estimator mc --samples 5
     --fine-tune
+
+    The hybrid loss of cross-entropy, focal loss and Dice, by class weights: uncertaintyseg train
+    ultrasound_attention_unet DATA --split ultrasound --set focal_alpha=[1,1,4,2] --balance "cavum septi pellucidi"
     """
     bundle = find_bundle(model, *(models or []))
     folders = list(models or [])
@@ -134,6 +153,7 @@ def train(
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.data.layouts.channel_count import check_channel_count
         from uncertaintyseg.data.splitting import keep_split, training_parts
+        from uncertaintyseg.training.chosen import chosen_settings
         from uncertaintyseg.training.fine_tuning import check_trained, fine_tuning, keep_in_recipe
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
@@ -141,20 +161,20 @@ def train(
 
         told: list[str] = []
         check_channel_count(data, bundle.channels)
-        check_trained(
-            head or bundle.head,
-            {"--epochs": epochs, "--objective": objective, "--estimator": estimator, "--samples": samples},
-        )
+        whole = {"--epochs": epochs, "--objective": objective, "--estimator": estimator, "--samples": samples}
+        check_trained(head or bundle.head, whole | {"--set": settings or None, "--balance": balance or None})
         if head:
             folders.append(bundle.folder.parent)
             bundle = with_head(bundle, head, output, name=name, tell=told.append, **read_options(option))
         elif dropout is not None:
             bundle = with_dropout(bundle, dropout, output, name=name, tell=told.append)
         tuning = fine_tuning(bundle, fine_tune, backbone_rate)
-        recipe = Recipe.load(
-            bundle, epochs=epochs, seed=seed, objective=objective, estimator=estimator, samples=samples,
-            match_volumes=match_volumes, **tuning,
-        )  # fmt: skip
+        flags = {
+            "epochs": epochs, "seed": seed, "objective": objective, "estimator": estimator, "samples": samples,
+            "match_volumes": match_volumes, **tuning,
+        }  # fmt: skip
+        chosen = chosen_settings(bundle, read_options(settings, "--set"), balance or [])
+        recipe = Recipe.load(bundle, **chosen, **_not_twice(chosen, flags))
         cases = _without(read_cases(data), bundle, told) if split is None else read_cases(data)
         parts = split or keep_split(data, cases, tell=told.append)
         training, validation = training_parts(cases, parts)
@@ -164,7 +184,7 @@ def train(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             cache=cache, cache_folder=cache_folder, progress=progress,
         )  # fmt: skip
-        keep_in_recipe(report.bundle, tuning)
+        keep_in_recipe(report.bundle, tuning | chosen)
     keep_learnt(report.bundle, [*training, *validation])
     tell(*told)
     if split is None:
@@ -239,6 +259,14 @@ def _without(cases: Sequence[Case], bundle: Bundle, told: list[str]) -> list[Cas
             f"'left_out' in {bundle.folder / TRAINING}."
         )
     return left
+
+
+def _not_twice(chosen: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given; refuses what both say."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    if twice := sorted(given.keys() & chosen):
+        raise InputError(f"--set {twice[0]}: another option says that already; leave out one of the two.")
+    return given
 
 
 def _shared(training: Sequence[Case], validation: Sequence[Case]) -> list[str]:

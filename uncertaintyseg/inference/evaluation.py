@@ -18,6 +18,7 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.ellipses import circumferences, mean_circumferences
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.calibration import BINS, Calibration, brier_score, certainty, negative_log_likelihood
 from uncertaintyseg.metrics.cases import case_selection
@@ -155,6 +156,9 @@ class _Scores:
                     row.name: _holds(row, int((reference == row.id).sum()) * sizes.voxel) if known is None else None
                     for row in prediction.structures
                 },
+                "circumference": circumferences(
+                    prediction.structures, None if known is not None else reference, prediction.affine
+                ),
                 "counts": {name: _counts(own == i, reference == i) for name, i in self.ids.items()},
                 "voxels": reference.size if known is None else int(np.count_nonzero(known)),
                 "nll": nll,
@@ -197,6 +201,7 @@ class _Scores:
             "n": len(rows),
             "structures": {name: self._structure(name) for name in self.ids},
             "classes": _intervals([row["classes"] for row in rows]),
+            "circumference": mean_circumferences([row["circumference"] for row in rows]),
             "surface_tolerance_mm": TOLERANCE_MM,
             "nll": float(np.mean([row["nll"] for row in rows])),
             "brier": float(np.mean([row["brier"] for row in rows])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +20,7 @@ from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.time_axis import TIME
 from uncertaintyseg.data.writing import encode_map, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.ellipses import MeasuredEllipse, compared_ellipse
 from uncertaintyseg.metrics.frames import refuse_clip
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
 from uncertaintyseg.review.existing_label import label_error
@@ -39,6 +40,7 @@ class _Report(BaseModel):
     structures: list[Structure]
     provenance: _Made = Field(default_factory=_Made)
     axis: str | None = None
+    size_unit: Literal["mL", "mm2", "px"] = "mL"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Inspection:
         error_probability: 1 - p[label] `[X, Y, Z]`.
         reference: class ids `[X, Y, Z]`, where one was given.
         shapes: the feature table.
+        ellipses: of each structure by name, in an image; empty for a volume.
+        size_unit: "mL" of volumes, "mm2" of images, "px" where lengths called mm count pixels.
         anomalies: scores of each structure by name.
         expected_errors: expected number of wrong voxels, sum of 1 - p[label], relative to the predicted foreground; NaN
             without any.
@@ -88,6 +92,8 @@ class Inspection:
     heat: dict[str, np.ndarray]
     mismatches: dict[str, np.ndarray]
     channels: dict[str, str] = field(default_factory=dict)
+    ellipses: dict[str, MeasuredEllipse] = field(default_factory=dict)
+    size_unit: str = "mL"
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write `anomaly_<structure>.nii.gz` (`mismatch_<structure>.nii.gz`, `label_clean.nii.gz`); returns the paths.
@@ -110,7 +116,12 @@ class Inspection:
 
     def table(self) -> list[dict[str, Any]]:
         """The structures' features and scores, for JSON."""
-        return [asdict(row) | {"anomaly": asdict(self.anomalies[row.name])} for row in self.shapes]
+        return [
+            asdict(row)
+            | {"anomaly": asdict(self.anomalies[row.name])}
+            | ({"ellipse": self.ellipses[row.name].as_json()} if self.ellipses else {})
+            for row in self.shapes
+        ]
 
 
 def inspect(
@@ -169,9 +180,14 @@ def inspect(
     foreground = np.count_nonzero(label)
     expected = float(error.sum(dtype=np.float64)) / foreground if foreground else float("nan")
     shapes = shape_features(label, affine, structures)
+    ellipses = {}
+    if report.size_unit != "mL" and label.shape[2] == 1:
+        unit = "px" if report.size_unit == "px" else "mm"
+        masks = {item.name: (label == item.id, None if truth is None else truth == item.id) for item in structures}
+        ellipses = {n: compared_ellipse(*masks[n], probabilities[n], affine, unit) for n in masks}
     return Inspection(
         label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong,
-        report.provenance.channels,
+        report.provenance.channels, ellipses, report.size_unit,
     )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from uncertaintyseg.inference.spread import Spread
 from uncertaintyseg.inference.stream import Gathered, Scratch
+from uncertaintyseg.measures import MEASURES
 from uncertaintyseg.wire import Label
 
 
@@ -55,3 +56,13 @@ class Look(NamedTuple):
     alone: bool
     merged: bool = False
     notes: Mapping[str, str] = {}
+
+
+def named_maps(found: Gathered, labels: Sequence[Label]) -> dict[str, Any]:
+    """All maps in their order, those of structures under their names."""
+    maps: dict[str, Any] = {name: found.maps[name] for name in MEASURES}
+    for item in labels:
+        for measure in ("probability", "variance"):
+            if f"{measure}_{item.id}" in found.boxes:
+                maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
+    return maps | {name: value for name, value in found.maps.items() if name not in maps}

@@ -79,6 +79,8 @@ def run_options(bundle: Bundle) -> list[RunOption]:
         RunOption(name="threshold_of", kind="choice", default=FOREGROUND, choices=own, needs="threshold",
                   text="Its voxels are labelled by it; of an uncertainty map what is above it is marked instead."),
         *threshold_settings(),
+        RunOption(name="anomaly", kind="choice", default=None, choices=[label.name for label in bundle.labels],
+                  text="One more map: the chance that a voxel is on the wrong side of this structure."),
     ]  # fmt: skip
     definition = bundle.config.get("network_def")
     if not _is_coherent(bundle.head, definition.get("noise") if isinstance(definition, dict) else None):

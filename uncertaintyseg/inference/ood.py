@@ -14,7 +14,7 @@ import numpy as np
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.evaluation import Predicting, Progress, evaluate, voxel_risks
+from uncertaintyseg.inference.evaluation import Keep, Predicting, Progress, evaluate, voxel_risks
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.arrays import check_finite
 from uncertaintyseg.metrics.cases import PATCH, foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc
@@ -35,6 +35,7 @@ def evaluate_with_ood(
     cases: Sequence[Case],
     others: Sequence[Case],
     progress: Progress = lambda stage, fraction: None,
+    keep: Keep = lambda case, prediction: None,
 ) -> dict[str, Any]:
     """`evaluate`, and for each risk map and aggregation the AUROC of telling other scans from these.
 
@@ -47,6 +48,7 @@ def evaluate_with_ood(
         cases: what the model is made for; of those with a label the other scans are told.
         others: scans from elsewhere; their labels are not read.
         progress: called with the case at work and the fraction done, of `cases` and then of `others`.
+        keep: as of `evaluate`.
 
     Returns:
         The JSON of `evaluate`, with `ood` (docs/metrics.md).
@@ -56,7 +58,12 @@ def evaluate_with_ood(
     """
     with TemporaryDirectory(prefix="uncertaintyseg_ood_") as folder:
         inside = _Kept(Path(folder), {item.name for item in predictor.bundle.labels})
-        result = evaluate(predictor, cases, progress, inside.keep)
+
+        def both(case: Case, prediction: Prediction) -> None:
+            inside.keep(case, prediction)
+            keep(case, prediction)
+
+        result = evaluate(predictor, cases, progress, both)
         fraction = mean_of_defined(row["foreground_share"] for row in result["cases"])
         thresholds = inside.thresholds(fraction)
         rows = inside.rows(thresholds)

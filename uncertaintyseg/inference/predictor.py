@@ -18,16 +18,18 @@ from uncertaintyseg.data.channels import Image, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.time_axis import Measure, check_dimensions, spacing_known
+from uncertaintyseg.data.time_axis import Measure, check_dimensions
 from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.inference.anomalies import MISMATCH, mismatch_map, mismatch_note
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, files_of, map_infos, named, provenance
 from uncertaintyseg.inference.device import checked_device
+from uncertaintyseg.inference.ellipses import with_forms
 from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
-from uncertaintyseg.inference.looking import Asked, Look
+from uncertaintyseg.inference.looking import Asked, Look, named_maps
 from uncertaintyseg.inference.methods import make_passes, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
@@ -53,7 +55,6 @@ from uncertaintyseg.review.calibration import MEASURE, Calibration
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.promise import ALPHA, promised
 from uncertaintyseg.review.regions import regions
-from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.review.structures import Drawn, structure_table
 from uncertaintyseg.segmenter import Network
 from uncertaintyseg.wire import Label, MapInfo
@@ -170,6 +171,7 @@ class Predictor:
         scratch: str | os.PathLike[str] | None = None,
         alpha: float = ALPHA,
         delta: float | None = None,
+        anomaly: str | None = None,
         progress: Progress = lambda stage, fraction: None,
     ) -> Prediction:
         """Segment one scan. Same seed and device: the same result, bit for bit.
@@ -185,6 +187,7 @@ class Predictor:
             scratch: folder for the maps of large scans, which stays; None: a temporary one that goes with the result.
             alpha: bound to promise, as of `review.promise.guarantee`.
             delta: None: on average; else with confidence 1 - delta.
+            anomaly: structure whose expected mismatch becomes one more map (`anomalies.mismatch_map`).
             progress: called with a stage and the fraction done.
 
         Raises:
@@ -193,6 +196,7 @@ class Predictor:
         """
         seconds: dict[str, float] = {}
         labels = named(self.bundle.labels, structures)
+        doubted = named(labels, [anomaly]) if anomaly else []
         with timed(seconds, "read"):
             progress("reading the scan", 0.0)
             about, channels = self.bundle.uncertainty, self.bundle.channels
@@ -214,16 +218,19 @@ class Predictor:
             for start in range(0, len(error) if calibration else 0, _RECALIBRATED):
                 planes = slice(start, start + _RECALIBRATED)
                 error[planes] = calibration.recalibrated(driving[planes])
-            maps = self._named_maps(found, labels)
+            maps = named_maps(found, labels)
             sizes, valid, classes = Measure.of(scan), maps.get("valid"), len(self.bundle.labels) + 1
             voxel_ml, clip = sizes.voxel, sizes.clip
             cut = apply(self.threshold, self._cut, found, maps, self.own_maps, classes, look.store, sizes)
-            notes = look.notes | ({ABOVE: cut.text} if ABOVE in maps else {})
+            notes = dict(look.notes) | ({ABOVE: cut.text} if ABOVE in maps else {})
+            if doubted:
+                maps[MISMATCH] = mismatch_map(doubted[0], found.label, maps, look.store)
+                notes[MISMATCH] = mismatch_note(doubted[0])
         affine, label = np.asarray(scan.affine, dtype=np.float64), found.label
         with timed(seconds, "review"):
             names = {item.name: maps[f"probability_{item.name}"] for item in labels}
             rows = structure_table(label, names, error, labels, voxel_ml, spread.drawn, valid=valid, clip=clip)
-            table = rows if clip or not spacing_known(scan) else with_shapes(rows, label, affine)
+            table = with_forms(rows, label, affine, sizes, names)
             places = regions(label, error, names, labels, affine, clip=clip, voxel_ml=sizes.place)
             foreground = {"clip": clip, "voxel_ml": voxel_ml if self.bundle.flat else None}
             scores = case_scores(maps, label, spacing_mm(affine), table, **foreground)
@@ -239,6 +246,7 @@ class Predictor:
         params = asked_for(
             self.method, self.options, self.threshold, self.crf,
             structures=structures and list(structures), region=region and [list(part) for part in region],
+            anomaly=anomaly,
         )  # fmt: skip
         made = provenance(
             self.bundle, self.network.head, seconds,
@@ -377,15 +385,6 @@ class Predictor:
         for chunk in self.engine.chunks(volume, grid, plan, average, watching, **report):
             gatherer.add(chunk)
         return gatherer.finish(), keeper
-
-    def _named_maps(self, found: Gathered, labels: Sequence[Label]) -> dict[str, Any]:
-        """All maps in their order, those of structures under their names."""
-        maps: dict[str, Any] = {name: found.maps[name] for name in MEASURES}
-        for item in labels:
-            for measure in ("probability", "variance"):
-                if f"{measure}_{item.id}" in found.boxes:
-                    maps[f"{measure}_{item.name}"] = found.boxes[f"{measure}_{item.id}"]
-        return maps | {name: value for name, value in found.maps.items() if name not in maps}
 
 
 def sized(scan: MetaTensor) -> str:

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.ellipses import with_forms
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.overlap import class_voxels
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.coverage import review_curve
 from uncertaintyseg.review.existing_label import doubted_difference, label_error, review_label
-from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.wire import Label, MapInfo, Source
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -93,8 +93,9 @@ def reviewed(
             row.model_copy(update={"expected_dice": own.expected_dice, "dice_method": own.dice_method})
             for row, own in as_drawn
         ]
-    if any(row.shape for row in base.structures):
-        structures = with_shapes(structures, label if valid is None else np.where(valid > 0, label, 0), base.affine)
+    if any(row.shape or row.ellipse for row in base.structures):
+        seen_label = label if valid is None else np.where(valid > 0, label, 0)
+        structures = with_forms(structures, seen_label, base.affine, sizes)
     seconds = {"review": round(time.perf_counter() - started, 4)}
     return replace(
         base,

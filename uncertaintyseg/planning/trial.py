@@ -26,8 +26,9 @@ from uncertaintyseg.planning.steps import Steps
 from uncertaintyseg.startup import import_monai_lightly
 from uncertaintyseg.training.deep import supervised
 from uncertaintyseg.training.epochs import make_trainer
-from uncertaintyseg.training.fit import loader_threads, make_loss
+from uncertaintyseg.training.fit import loader_threads
 from uncertaintyseg.training.loading import reseed, training_loader
+from uncertaintyseg.training.loss import make_loss
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.steps import AHEAD
 

@@ -33,6 +33,12 @@ class Agreement(NamedTuple):
     """
 
     @property
+    def anomaly(self) -> float | None:
+        """E|Y XOR L| / |L|, see `anomaly.expected_anomaly`; None where nothing is labelled."""
+        wrong = max(self.expected + self.labelled - 2 * self.overlap, 0.0)
+        return wrong / self.labelled if self.labelled else None
+
+    @property
     def dice(self) -> float | None:
         """2 E|Y and L| / (E|Y| + |L|); None where both are empty.
 

@@ -76,10 +76,14 @@ def review_label(
     table = rows_with_agreement(
         seen, probabilities, error, labels, voxel_ml, NOT_DRAWN, valid=valid, right=right, clip=clip
     )
-    scores = [None] * size_of([item.id for item in labels]) if own is None else _anomalies(own, seen, labels)
+    unknown = [(None, None)] * size_of([item.id for item in labels])
+    scores = unknown if own is None else _anomalies(own, seen, labels)
     rows = [
         LabelledStructure(
-            **row.model_dump(), excess_error_ml=round(said.excess * voxel_ml, 4), anomaly_score=scores[row.id]
+            **row.model_dump(),
+            excess_error_ml=round(said.excess * voxel_ml, 4),
+            anomaly_score=scores[row.id][0],
+            anomaly_symmetric=scores[row.id][1],
         )
         for row, said in table
     ]
@@ -148,11 +152,12 @@ def _error_in(
     return error
 
 
-def _anomalies(own: np.ndarray, label: np.ndarray, labels: Sequence[Label]) -> list[float | None]:
-    """By class id: |own XOR label| / |label|, see `anomaly.anomaly_score`; None where the label is empty."""
+def _anomalies(own: np.ndarray, label: np.ndarray, labels: Sequence[Label]) -> list[tuple[float | None, float | None]]:
+    """By class id `anomaly.anomaly_score` in both modes, with the label as reference; None where it is not defined."""
     pairs = confusion_matrix(own, label, max(size_of([item.id for item in labels]), int(label.max()) + 1))
     both, mine, theirs = pairs.diagonal(), pairs.sum(0), pairs.sum(1)
+    wrong = mine + theirs - 2 * both
     return [
-        round(int(wrong) / int(size), 4) if size else None
-        for wrong, size in zip(mine + theirs - 2 * both, theirs, strict=True)
+        tuple(round(int(count) / float(size), 4) if size else None for size in sizes)
+        for count, *sizes in zip(wrong, theirs, (mine + theirs) / 2, strict=True)
     ]

@@ -119,6 +119,7 @@ def rows_with_agreement(
             expected_dice=None if dice is None else round(dice, 4),
             dice_method=dice_method,
             expected_error_ml=round(said.error * voxel_ml, 4),
+            expected_anomaly=None if said.anomaly is None else round(said.anomaly, 4),
             flag="; ".join(reasons) or None,
         )
         yield row, said

@@ -34,10 +34,9 @@ from uncertaintyseg.training.epochs import Keeper, Progress, make_trainer, run_e
 from uncertaintyseg.training.held_out_loss import held_out_loss
 from uncertaintyseg.training.history import CURVES, TABLE
 from uncertaintyseg.training.loading import read_labelled, training_loader
-from uncertaintyseg.training.objectives import HeadLoss
+from uncertaintyseg.training.loss import make_loss
 from uncertaintyseg.training.posterior import LabelledVolumes, fit_posterior
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.sampling import checked_weights, class_weights
 from uncertaintyseg.training.validation import make_evaluator
 from uncertaintyseg.training.volume_matching import VolumeMatch, check_matching, match_volumes
 from uncertaintyseg.wire import LabelShift
@@ -279,36 +278,6 @@ def _copy_initial(network: Segmenter, initial: Bundle) -> None:
         parts.append((network.head.mean, start.head.mean, "output layer"))
     for own, other, name in parts:
         copy_weights(own, other, f"the {name} of '{initial.name}'")
-
-
-def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> HeadLoss:
-    """The recipe's loss of a network's output.
-
-    Args:
-        network: whose head says what it learns by, where the recipe does not.
-        recipe: settings.
-        cases: with "label" `[1, *spatial]` each; class weights are counted there.
-
-    Raises:
-        InputError: for class weights of another number, or an objective that does not exist.
-        BundleError: for an objective that the head cannot learn by.
-    """
-    classes = network.head.classes
-    weights = recipe.class_weights and checked_weights(recipe.class_weights, classes)
-    objective = recipe.objective or network.head.objective
-    if objective == "hybrid" and weights is None:
-        weights = class_weights((case["label"] for case in cases), classes)
-    generator = torch.Generator(next(network.parameters()).device).manual_seed(recipe.seed)
-    return HeadLoss(
-        objective,
-        recipe.estimator,
-        recipe.dice_weight,
-        recipe.samples,
-        generator,
-        class_weights=weights,
-        dice=recipe.dice,
-        volume_weight=recipe.volume_weight,
-    )
 
 
 def loader_threads(device: str) -> int:

@@ -7,8 +7,8 @@ were without them. A window, or a batch, of nothing else has the loss 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -82,14 +82,35 @@ def sampled_marginal_nll(
     return _mean(-(draws.logsumexp(0) - math.log(samples)), target)
 
 
-def cross_entropy_and_focal(distribution: GaussianLogits, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """0.4 cross-entropy + 0.2 focal loss of E[p], means over voxels: the hybrid loss without its Dice (METHODS 6).
+def cross_entropy_and_focal(
+    distribution: GaussianLogits,
+    target: Tensor,
+    gamma: float = 2.0,
+    weights: Sequence[float] | None = None,
+    alpha: Sequence[float] | None = None,
+) -> Tensor:
+    """0.4 cross-entropy + 0.2 focal loss of E[p]: the hybrid loss without its Dice (METHODS 6).
 
-    The thesis weights the focal loss by an alpha that it does not give; here it has none (METHODS A53).
+    Args:
+        distribution: over logits.
+        target: class indices, or `IGNORED`.
+        gamma: of the focal loss, a mean over voxels of alpha_t (1 - p_t)^gamma (-ln p_t) for the true class t (Lin et
+            al. 2017).
+        weights: of the cross-entropy, one a class: sum w_t (-ln p_t) / sum w_t over voxels. None: all alike.
+        alpha: of the focal loss, one a class; None: 1. The thesis gives neither these nor gamma (METHODS A53).
     """
-    nll = distribution.negative_log_likelihood(_filled(target))
+    labels = _filled(target)
+    nll = distribution.negative_log_likelihood(labels)
     wrong = -torch.expm1(-nll.clamp_min(0))  # 1 - p of the true class; fixed nodes may round p to just above 1
-    return HYBRID["cross_entropy"] * _mean(nll, target) + HYBRID["focal"] * _mean(wrong**gamma * nll, target)
+    focal = wrong**gamma * nll
+    if alpha is not None:
+        focal = nll.new_tensor(alpha)[labels] * focal
+    if weights is None:
+        plain = _mean(nll, target)
+    else:
+        each = nll.new_tensor(weights)[labels]
+        plain = _mean(each * nll, target) / _mean(each, target).clamp_min(1e-12)
+    return HYBRID["cross_entropy"] * plain + HYBRID["focal"] * _mean(focal, target)
 
 
 def known_voxels(target: Tensor) -> Tensor | None:
@@ -151,6 +172,7 @@ class HeadLoss:
         class_weights: w_c of the Dice of "hybrid", one a class; all equal by default.
         dice: kind of Dice (`region_losses.make_dice`); None: soft Dice, or what "hybrid" brings.
         volume_weight: of the error of the structures' expected volumes (`region_losses.relative_volume_error`).
+        hybrid: what else there is to say of "hybrid": `gamma`, `weights` and `alpha` of `cross_entropy_and_focal`.
 
     Raises:
         InputError: for a combination that does not exist.
@@ -166,6 +188,7 @@ class HeadLoss:
         class_weights: Sequence[float] | None = None,
         dice: DiceKind | None = None,
         volume_weight: float = 0.0,
+        hybrid: Mapping[str, Any] | None = None,
     ) -> None:
         names = [estimator] if estimator else ["closed_form", "mc"]
         found = [(objective, name) for name in names if (objective, name) in OBJECTIVES]
@@ -180,6 +203,9 @@ class HeadLoss:
             raise InputError(
                 f"'samples' are of the estimator 'mc', and '{objective}' is taken in closed form: add --estimator mc."
             )
+        if hybrid and objective != "hybrid":
+            raise InputError(f"class weights and focal loss are of the objective 'hybrid', not of '{objective}'.")
+        self._options |= hybrid or {}
         self.dice_weight, self.volume_weight = 0.0 if dice == "none" else dice_weight, volume_weight
         self._dice = make_dice(dice or "soft")
         if objective == "hybrid":

@@ -10,6 +10,9 @@ from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 from uncertaintyseg.training.region_losses import DiceKind
 
+ClassWeights = list[float] | Literal["inverse_frequency"]
+"""One a class, the background first, or as 1 / frequency in the training labels."""
+
 
 class Recipe(BaseModel):
     """Settings of one fit; defaults suit small volumes on a CPU."""
@@ -63,6 +66,13 @@ class Recipe(BaseModel):
     class_weights: list[float] | None = Field(
         None, description="Of the hybrid objective's Dice, the background first; ~ 1 / frequency by default."
     )
+    cross_entropy_weights: ClassWeights | None = Field(
+        None, description='Of the hybrid objective\'s cross-entropy, or "inverse_frequency"; all alike by default.'
+    )
+    focal_alpha: ClassWeights | None = Field(
+        None, description='Of the hybrid objective\'s focal loss, or "inverse_frequency"; 1 by default.'
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="Of the hybrid objective's focal loss.")
     rare_labels: list[int] = Field([], description="Classes whose cases (or slices) are drawn more often.")
     rare_weight: float = Field(3.0, gt=0, description="How many times as often.")
     slices: bool = Field(False, description="Train on slices along the last axis, not on volumes.")

@@ -29,15 +29,15 @@ def class_weights(labels: Iterable[Tensor], classes: int) -> list[float]:
     return (weights / weights.mean()).tolist()
 
 
-def checked_weights(weights: Sequence[float], classes: int) -> list[float]:
-    """The weights themselves, if there is a positive one for every class.
+def checked_weights(weights: Sequence[float], classes: int, field: str = "class_weights") -> list[float]:
+    """The weights themselves, if there is a positive one for every class; `field` of the recipe has them.
 
     Raises:
         InputError: if not.
     """
     if len(weights) != classes or not all(0 < weight < float("inf") for weight in weights):
         raise InputError(
-            f"'recipe.class_weights' needs {classes} positive numbers, one a class with the background first, "
+            f"'recipe.{field}' needs {classes} positive numbers, one a class with the background first, "
             f"not {list(weights)}."
         )
     return list(weights)

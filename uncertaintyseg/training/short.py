@@ -18,9 +18,9 @@ from uncertaintyseg.inference.weights import load_weights
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
+from uncertaintyseg.training.loss import make_loss
 from uncertaintyseg.training.objectives import HeadLoss
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.sampling import class_weights
 from uncertaintyseg.training.schedule import make_optimizer
 from uncertaintyseg.training.steps import StepLoader
 
@@ -63,7 +63,7 @@ def learn(
     patches = recipe.foreground is not None
     data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None, voxels=patches))
     network.head.mean.requires_grad_(True)  # also where the head takes it as it is: nobody has trained it before
-    loss = _loss(network, recipe, data, device)
+    loss = make_loss(network, recipe, data)
     optimizer = make_optimizer(list(network.parameters()), recipe.model_copy(update={"learning_rate": learning_rate}))
     network.train()
     for step, batch in zip(range(steps), _batches(training_loader(bundle, data, recipe), seed), strict=False):
@@ -96,13 +96,3 @@ def _step_loss(network: Segmenter, image: Tensor, label: Tensor, loss: HeadLoss)
     own = loss(network.read(features, taps), label)
     layer.requires_grad_(True)
     return own + HeadLoss("marginal_nll")(HeadOutput(GaussianLogits(layer(features.float()))), label)
-
-
-def _loss(network: torch.nn.Module, recipe: Recipe, data: Sequence[dict[str, Any]], device: str) -> HeadLoss:
-    head = network.head
-    objective = recipe.objective or head.objective
-    weights = recipe.class_weights
-    if objective == "hybrid" and weights is None:
-        weights = class_weights((case["label"] for case in data), head.classes)
-    generator = torch.Generator(device).manual_seed(recipe.seed)
-    return HeadLoss(objective, recipe.estimator, recipe.dice_weight, recipe.samples, generator, weights)

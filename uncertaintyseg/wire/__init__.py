@@ -69,6 +69,7 @@ from uncertaintyseg.wire.models import (
 from uncertaintyseg.wire.results import (
     ConditionResult,
     Cut,
+    FittedEllipse,
     FrameCurves,
     Guarantee,
     InferResult,
@@ -106,6 +107,7 @@ __all__ = [
     "Cut",
     "DicomObject",
     "FinalLabel",
+    "FittedEllipse",
     "FrameCurves",
     "Guarantee",
     "Index",

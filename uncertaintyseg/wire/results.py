@@ -46,6 +46,21 @@ class Shape(Message):
     )
 
 
+class FittedEllipse(Message):
+    """The ellipse that fits the outer border of a structure in an image best (direct least squares)."""
+
+    circumference: float
+    circumference_95: tuple[float, float] | None = Field(
+        None,
+        description="From the ellipse of the border at probability 0.975 to that at 0.025, as if all of it moved "
+        "together; null where nothing is so sure, and for labels that are not the model's.",
+    )
+    long_axis: float
+    short_axis: float
+    angle_degrees: float = Field(description="Of the long axis, from the first axis of the scan to the second.")
+    unit: Literal["mm", "px"] = Field(description="Of the lengths; 'px' where the spacing is unknown.")
+
+
 class Structure(Message):
     """One row of the structure table."""
 
@@ -67,9 +82,17 @@ class Structure(Message):
     expected_error_ml: float | None = Field(
         None, description="Volume expected to be wrongly in or out of the structure; null in reports of old."
     )
+    expected_anomaly: float | None = Field(
+        None,
+        description="Expected number of voxels on the wrong side of the structure, relative to its size; null for one "
+        "that was not found, and in reports of old.",
+    )
     flag: str | None = Field(description="Why a person should look at this structure (reasons with '; '), or null.")
     shape: Shape | None = Field(
         None, description="Null for one that was not found, in a clip, without a known spacing, and in reports of old."
+    )
+    ellipse: FittedEllipse | None = Field(
+        None, description="In an image; null for a structure whose border has too few points, and in reports of old."
     )
 
 
@@ -107,6 +130,9 @@ class LabelledStructure(Structure):
     excess_error_ml: float = Field(description="Expected error beyond that of the model's own best guess.")
     anomaly_score: float | None = Field(
         None, description="Where it differs from the model's own label, relative to its size; null when it is empty."
+    )
+    anomaly_symmetric: float | None = Field(
+        None, description="The same relative to the mean size of both, 0 to 2; null when both are empty."
     )
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from uncertaintyseg.data.ellipse import circumference
+
 AGES = (18.0, 32.0)
 """Weeks of gestation that are drawn."""
 PATHOLOGIES = ("ventriculomegaly", "absent_cavum", "asymmetry")
@@ -66,15 +68,6 @@ def head_circumference(age: float) -> tuple[float, float]:
     mean = -28.2849 + 1.69267 * age**2 - 0.397485 * age**2 * log
     sd = 1.98735 + 0.0136772 * age**3 - 0.00726264 * age**3 * log + 0.000976253 * age**3 * log**2
     return float(mean), float(sd)
-
-
-def circumference(a: float, b: float) -> float:
-    """Circumference of an ellipse by Ramanujan's second formula, in the unit of its semi-axes.
-
-    S. Ramanujan, Modular equations and approximations to pi. Quart J Math 45:350-372 (1914).
-    """
-    h = ((a - b) / (a + b)) ** 2
-    return float(np.pi * (a + b) * (1 + 3 * h / (10 + np.sqrt(4 - 3 * h))))
 
 
 def draw_sizes(rng: np.random.Generator) -> Sizes:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from uncertaintyseg.data.ultrasound_phantom.growth import Sizes, circumference
+from uncertaintyseg.data.ellipse import Ellipse, fit_ellipse
+from uncertaintyseg.data.ultrasound_phantom.growth import Sizes
 
 _CAVUM_AT = 0.40  # of the long semi-axis
 _ATRIUM = 0.42  # where a ventricle is widest, as a share of its length
@@ -62,22 +63,6 @@ class Pose:
         c, s = np.cos(self.angle), np.sin(self.angle)
         along = self.facing * u
         return self.x + c * along - s * v, self.y + s * along + c * v
-
-
-@dataclass(frozen=True)
-class Ellipse:
-    """Outer border of the skull in the picture, in `Pose`'s coordinates: mm and radians."""
-
-    x: float
-    y: float
-    long: float
-    short: float
-    angle: float
-
-    @property
-    def circumference(self) -> float:
-        """In mm."""
-        return circumference(self.long, self.short)
 
 
 @dataclass(frozen=True)
@@ -149,7 +134,7 @@ class Head:
         return distance - radius, t
 
     def ellipse(self, pose: Pose) -> Ellipse:
-        """The skull's outer border; of a bent head the ellipse that fits the border best (algebraic least squares)."""
+        """The skull's outer border in the picture, as `Pose` has it; of a bent head the ellipse that fits it best."""
         s = self.sizes
         if self.bend is None:
             return Ellipse(pose.x, pose.y, s.long, s.short, pose.angle)
@@ -168,32 +153,6 @@ def oval(u: np.ndarray, v: np.ndarray, a: float, b: float) -> np.ndarray:
     k0 = np.hypot(u / a, v / b)
     k1 = np.hypot(u / a**2, v / b**2)
     return k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-6))
-
-
-def fit_ellipse(x: np.ndarray, y: np.ndarray) -> Ellipse:
-    """Fit an ellipse to five points or more of a border by direct least squares.
-
-    Halir R, Flusser J. Numerically stable direct least squares fitting of ellipses. WSCG (1998). scikit-image has it
-    under names that change from version to version.
-    """
-    mx, my, scale = x.mean(), y.mean(), x.std() + y.std()
-    x, y = (x - mx) / scale, (y - my) / scale
-    square, line = np.stack([x * x, x * y, y * y], -1), np.stack([x, y, np.ones_like(x)], -1)
-    back = -np.linalg.solve(line.T @ line, line.T @ square)
-    reduced = square.T @ square + square.T @ line @ back
-    constraint = np.array([[0, 0, 2], [0, -1, 0], [2, 0, 0]])
-    vectors = np.real(np.linalg.eig(np.linalg.solve(constraint, reduced))[1])
-    best = vectors[:, np.argmax(4 * vectors[0] * vectors[2] - vectors[1] ** 2)]
-    a, b, c = best
-    d, e, f = back @ best
-    centre = np.linalg.solve([[2 * a, b], [b, 2 * c]], [-d, -e])
-    level = -(f + (d * centre[0] + e * centre[1]) / 2)
-    values, axes = np.linalg.eigh(np.array([[a, b / 2], [b / 2, c]]) / level)  # the long axis first
-    angle = (np.arctan2(axes[1, 0], axes[0, 0]) + np.pi / 2) % np.pi - np.pi / 2
-    long, short = scale / np.sqrt(values)
-    return Ellipse(
-        float(mx + scale * centre[0]), float(my + scale * centre[1]), float(long), float(short), float(angle)
-    )
 
 
 def _profile(t: np.ndarray) -> np.ndarray:

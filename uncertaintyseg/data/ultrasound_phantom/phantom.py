@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from uncertaintyseg.data.ellipse import Ellipse
 from uncertaintyseg.data.ultrasound_phantom.growth import Sizes, draw_pathology, draw_sizes
-from uncertaintyseg.data.ultrasound_phantom.head import Bend, Ellipse, Head, Pose
+from uncertaintyseg.data.ultrasound_phantom.head import Bend, Head, Pose
 from uncertaintyseg.data.ultrasound_phantom.scanner import (
     Beams,
     Probe,

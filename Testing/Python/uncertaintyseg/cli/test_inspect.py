@@ -45,7 +45,7 @@ def reference(phantoms) -> Path:
 
 def test_json_holds_shapes_scores_and_paths(command, prediction, reference):
     found = command("inspect", prediction, "--reference", reference, "--json").json
-    assert found.keys() == {"structures", "expected_errors", "files", "picture"}
+    assert found.keys() == {"structures", "size_unit", "expected_errors", "files", "picture"}
     assert {row["name"] for row in found["structures"]} == {"organ", "lesion"}
     label, truth = values(prediction / "label.nii.gz"), values(reference)
     affine = nib.load(reference).affine

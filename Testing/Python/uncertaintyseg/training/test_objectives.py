@@ -10,6 +10,7 @@ import scipy
 import torch
 from monai.losses import DiceLoss, FocalLoss
 
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HeadOutput, make_head
 from uncertaintyseg.logits import Diagonal, GaussianLogits, LowRank, Sum
@@ -124,6 +125,29 @@ def test_the_focal_term_is_that_of_monai_summed_over_classes(classes):
     plain = torch.nn.functional.cross_entropy(mean, target(classes))
     found = cross_entropy_and_focal(GaussianLogits(mean), target(classes))
     assert found.item() == pytest.approx((0.4 * plain + 0.2 * focal).item(), rel=1e-4)
+
+
+def test_cross_entropy_and_focal_loss_take_a_weight_for_each_class():
+    mean = 2 * torch.randn(2, 3, *SHAPE, generator=generator(1), dtype=torch.float64)
+    labels = target(3)
+    labels[0, :2] = IGNORED
+    weights, alpha, gamma = [0.5, 1.0, 3.0], [0.1, 0.4, 2.0], 1.5
+    known = (labels != IGNORED).numpy()
+    true = labels.numpy()[known]
+    own = np.moveaxis(scipy.special.softmax(mean.numpy(), axis=1), 1, -1)[known][np.arange(true.size), true]
+    nll, w, a = -np.log(own), np.array(weights)[true], np.array(alpha)[true]
+    wanted = 0.4 * (w * nll).sum() / w.sum() + 0.2 * (a * (1 - own) ** gamma * nll).mean()
+    hybrid = {"weights": weights, "alpha": alpha, "gamma": gamma}
+    parts = HeadLoss("hybrid", hybrid=hybrid).parts(HeadOutput(GaussianLogits(mean)), labels[:, None])
+    assert parts["hybrid"].item() == pytest.approx(wanted, rel=1e-6)
+    plain = torch.nn.functional.cross_entropy(mean, labels, torch.tensor(weights).double(), ignore_index=IGNORED)
+    without = cross_entropy_and_focal(GaussianLogits(mean), labels, weights=weights, alpha=[0, 0, 0])
+    assert without.item() == pytest.approx(0.4 * plain.item())
+
+
+def test_class_weights_are_refused_by_other_objectives():
+    with pytest.raises(InputError, match="of the objective 'hybrid', not of 'marginal_nll'"):
+        HeadLoss("marginal_nll", hybrid={"alpha": [1, 1]})
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uncertaintyseg.data.ultrasound_phantom.growth import draw_sizes
-from uncertaintyseg.data.ultrasound_phantom.head import Bend, Head, Pose, fit_ellipse, oval
+from uncertaintyseg.data.ultrasound_phantom.head import Bend, Head, Pose, oval
 
 
 @pytest.fixture
@@ -61,14 +61,6 @@ def test_planes_beside_the_middle_are_smaller_and_lose_the_cavum(head):
     assert head.at(0.0).sizes == head.sizes
     u, v = grid()
     assert not (aside.cavum(u, v) < 0).any()
-
-
-def test_an_ellipse_is_found_again():
-    pose = Pose(4.0, 60.0, 0.3, 1)
-    turn = np.linspace(0, 2 * np.pi, 100, endpoint=False)
-    found = fit_ellipse(*pose.into_picture(45 * np.cos(turn), 35 * np.sin(turn)))
-    assert (found.x, found.y) == pytest.approx((4, 60))
-    assert (found.long, found.short, found.angle) == pytest.approx((45, 35, 0.3))
 
 
 def test_a_bent_head_has_the_ellipse_of_its_bent_border(head):

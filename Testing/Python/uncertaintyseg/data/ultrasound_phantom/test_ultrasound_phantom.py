@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, label
 
+from uncertaintyseg.data.ellipse import circumference
 from uncertaintyseg.data.ultrasound_phantom import make_ultrasound
-from uncertaintyseg.data.ultrasound_phantom.growth import circumference
 from uncertaintyseg.errors import InputError
 
 BRAIN, CAVUM, VENTRICLES = 1, 2, 3
