@@ -31,7 +31,6 @@ from uncertaintyseg.cli.console import (
     tell_ignored,
     warn_of_left_out,
 )
-from uncertaintyseg.cli.features import FeatureTable
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.scan_arguments import Force
@@ -104,6 +103,7 @@ def evaluate(
     bundle = find_bundle(model, *folders)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
+        from uncertaintyseg.cli.features import FeatureTable
         from uncertaintyseg.inference.comparison import compare as compared
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.ood import evaluate_with_ood

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uncertaintyseg.cli.console import tell
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.writing import write_bytes
+from uncertaintyseg.inference.ellipses import with_forms
+from uncertaintyseg.review.shape_features import shape_features
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
@@ -44,11 +48,6 @@ class FeatureTable:
         Raises:
             InputError: for a clip, which has no shape in space.
         """
-        from uncertaintyseg.data.case_labels import IGNORED, read_case_label
-        from uncertaintyseg.data.channels import first_channel
-        from uncertaintyseg.inference.ellipses import with_forms
-        from uncertaintyseg.review.shape_features import shape_features
-
         ids = {item.name: item.id for item in self.bundle.labels}
         scan = first_channel(case.image, len(self.bundle.channels))
         reference = read_case_label(case, ids, like=scan, **self.bundle.label_reading)[0].numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,7 +25,7 @@ from uncertaintyseg.metrics.frames import refuse_clip
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
 from uncertaintyseg.review.existing_label import label_error
 from uncertaintyseg.review.shape_features import ShapeRow, shape_features
-from uncertaintyseg.wire import Structure
+from uncertaintyseg.wire import SizeUnit, Structure
 
 
 class _Made(BaseModel):
@@ -40,7 +40,7 @@ class _Report(BaseModel):
     structures: list[Structure]
     provenance: _Made = Field(default_factory=_Made)
     axis: str | None = None
-    size_unit: Literal["mL", "mm2", "px"] = "mL"
+    size_unit: SizeUnit = "mL"
 
 
 @dataclass(frozen=True)

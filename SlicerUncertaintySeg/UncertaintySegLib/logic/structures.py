@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.order import worst_first
-from UncertaintySegLib.server.results import Structure
+from UncertaintySegLib.server.results import FittedEllipse, Shape, Structure
 
 FEW = 12
 """So many structures are seen at a glance; more can be filtered."""
@@ -112,6 +112,13 @@ _COLUMNS = (
         is_spare=True,
     ),
 )
+_EXPECTED_ANOMALY = Column(
+    _("Expected\nanomaly"),
+    _("Voxels expected on the wrong side of the structure's border, relative to its size: 0 is sure."),
+    lambda row: _number(row.expected_anomaly),
+    lambda row: row.expected_anomaly,
+    is_spare=True,
+)
 _REVIEW_COLUMNS = (
     Column(
         _("Excess,\nmL"),
@@ -131,7 +138,8 @@ _REVIEW_COLUMNS = (
 def columns(structures: Sequence[Structure]) -> tuple[Column, ...]:
     """Return the columns that these structures fill."""
     reviewed = any(row.excess_error_ml is not None or row.anomaly_score is not None for row in structures)
-    found = _COLUMNS + _REVIEW_COLUMNS if reviewed else _COLUMNS
+    expected = (_EXPECTED_ANOMALY,) if any(row.expected_anomaly is not None for row in structures) else ()
+    found = _COLUMNS + expected + (_REVIEW_COLUMNS if reviewed else ())
     if any(row.volume_ml_95 is not None for row in structures):
         return found
     return tuple(_VOLUME if column is _INTERVAL else column for column in found)
@@ -159,23 +167,36 @@ def table(structures: Sequence[Structure]) -> tuple[list[str], list[list[str]]]:
 
 
 def shapes(structures: Sequence[Structure]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and the rows of the structures' shapes, the worst structure first.
+    """Return the headings and the rows of the structures' shapes, the worst structure first; in images with ellipses.
 
     No rows where no shape is known, as from servers of old.
     """
     flat = any(row.shape is not None and row.shape.area_mm2 is not None for row in structures)
     headings = [_("Structure"), _("Pieces"), _("Area, mm2") if flat else _("Surface, mm2"), _("Eccentricity")]
     headings += [_("Elongation"), _("Centre, RAS mm"), _("Box from, RAS mm"), _("Box to, RAS mm")]
+    ellipses = [row.ellipse for row in structures if row.ellipse is not None]
+    if ellipses:
+        headings.append(_("Circumference, {unit} [95 %]").format(unit=ellipses[0].unit))
     rows = []
     for row in worst_first(structures):
-        shape = row.shape
-        if shape is not None:
-            extent = shape.area_mm2 if flat else shape.surface_mm2
-            numbers = ((extent, 1), (shape.eccentricity, 3), (shape.elongation, 2))
-            form = ["" if value is None else f"{value:.{digits}f}" for value, digits in numbers]
-            places = [_place(point) for point in (shape.centroid_mm, *shape.box_mm)]
-            rows.append([row.name, str(shape.components), *form, *places])
+        if row.shape is not None or row.ellipse is not None:
+            form = [""] * 7 if row.shape is None else _form(row.shape, flat)
+            rows.append([row.name, *form, *([_circumference(row.ellipse)] if ellipses else [])])
     return headings, rows
+
+
+def _form(shape: Shape, flat: bool) -> list[str]:
+    extent = shape.area_mm2 if flat else shape.surface_mm2
+    numbers = ((extent, 1), (shape.eccentricity, 3), (shape.elongation, 2))
+    form = ["" if value is None else f"{value:.{digits}f}" for value, digits in numbers]
+    return [str(shape.components), *form, *(_place(point) for point in (shape.centroid_mm, *shape.box_mm))]
+
+
+def _circumference(ellipse: FittedEllipse | None) -> str:
+    if ellipse is None:
+        return ""
+    interval = "" if ellipse.circumference_95 is None else " [{:.1f}, {:.1f}]".format(*ellipse.circumference_95)
+    return f"{ellipse.circumference:.1f}{interval}"
 
 
 def _place(point: tuple[float, float, float]) -> str:

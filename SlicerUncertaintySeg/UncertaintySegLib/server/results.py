@@ -50,6 +50,24 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class FittedEllipse:
+    """The ellipse that fits the border of a structure in an image.
+
+    Attributes:
+        circumference, circumference_95: Its length, and the 95 % interval, or None.
+        long_axis, short_axis, angle_degrees: Of the ellipse.
+        unit: "mm", or "px" where the spacing is unknown.
+    """
+
+    circumference: float
+    long_axis: float
+    short_axis: float
+    angle_degrees: float
+    unit: str
+    circumference_95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Structure:
     """One row of the structure table. Volumes are in mL.
 
@@ -59,8 +77,10 @@ class Structure:
         expected_error_ml: What is expected to be wrongly in or out of the structure.
         excess_error_ml: What of it the model would do better; only of labels that are not the model's.
         anomaly_score: How far such a label is from the model's own, relative to its size.
+        expected_anomaly: Voxels expected on the wrong side of the structure, relative to its size.
         flag: Why a person should look at it, or None.
         shape: None for one that was not found, and from servers of old.
+        ellipse: Of a structure in an image.
     """
 
     name: str
@@ -74,8 +94,10 @@ class Structure:
     expected_error_ml: float | None = None
     excess_error_ml: float | None = None
     anomaly_score: float | None = None
+    expected_anomaly: float | None = None
     flag: str | None = None
     shape: Shape | None = None
+    ellipse: FittedEllipse | None = None
 
 
 @dataclass(frozen=True)
@@ -230,7 +252,13 @@ def parse_result(data: dict[str, Any]) -> InferResult:
 
 
 def _structure(row: dict[str, Any]) -> Structure:
-    return parse(Structure, row, shape=parse(Shape, row["shape"]) if row.get("shape") else None)
+    shape, ellipse = row.get("shape"), row.get("ellipse")
+    return parse(
+        Structure,
+        row,
+        shape=parse(Shape, shape) if shape else None,
+        ellipse=parse(FittedEllipse, ellipse) if ellipse else None,
+    )
 
 
 @tolerant

@@ -65,7 +65,8 @@ def test_the_models_own_label_has_the_risk_that_the_result_had(server, base, lab
     assert left > 0
     assert same["risk"]["remaining_error_ml"] == pytest.approx(left, rel=ROUNDED)
     assert same_regions(same["risk"]["regions"], base["risk"]["regions"])
-    assert [row["anomaly_score"] for row in same["risk"]["structures"]] == [0] * len(base["labels"])
+    for score in ("anomaly_score", "anomaly_symmetric"):
+        assert [row[score] for row in same["risk"]["structures"]] == [0] * len(base["labels"])
     assert not read(server, same["risk"]["maps"]["anomaly"]["url"]).any()
     error = [read(server, result["risk"]["maps"]["error_probability"]["url"]) for result in (same, base)]
     assert np.array_equal(*error)

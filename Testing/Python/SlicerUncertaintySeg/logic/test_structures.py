@@ -48,3 +48,43 @@ def test_a_server_of_old_tells_no_shapes(answer):
 
     del answer["risk"]["structures"][0]["shape"]
     assert structures.shapes(parsed(answer))[1] == []
+
+
+ELLIPSE = {
+    "circumference": 281.44, "circumference_95": [276.02, 288.97], "long_axis": 98.1, "short_axis": 80.2,
+    "angle_degrees": 12.0, "unit": "mm",
+}  # fmt: skip
+
+
+def test_the_circumference_of_an_image_has_its_interval_and_its_unit(answer):
+    from UncertaintySegLib.logic import structures
+
+    organ, lesion = answer["risk"]["structures"]
+    organ["ellipse"] = dict(ELLIPSE)
+    lesion["ellipse"] = ELLIPSE | {"circumference_95": None}
+    headings, rows = structures.shapes(parsed(answer))
+    assert headings[-1] == "Circumference, mm [95 %]"
+    by_name = {row[0]: row for row in rows}
+    assert by_name["organ"][-1] == "281.4 [276.0, 289.0]"
+    assert by_name["lesion"] == ["lesion", *[""] * 7, "281.4"]
+    assert "Circumference, mm [95 %]: 281.4 [276.0, 289.0]" in structures.tooltip(parsed(answer)[0])
+
+
+def test_pixels_are_called_pixels(answer):
+    from UncertaintySegLib.logic import structures
+
+    answer["risk"]["structures"][0] |= {"ellipse": ELLIPSE | {"unit": "px"}, "shape": None}
+    headings, rows = structures.shapes(parsed(answer))
+    assert headings[-1] == "Circumference, px [95 %]"
+    assert len(rows[0]) == len(headings)
+
+
+def test_expected_anomalies_have_a_column_where_they_are_known(answer):
+    from UncertaintySegLib.logic import structures
+
+    assert "Expected anomaly" not in structures.table(parsed(answer))[0]
+    answer["risk"]["structures"][0]["expected_anomaly"] = 0.1234
+    headings, rows = structures.table(parsed(answer))
+    place = headings.index("Expected anomaly")
+    assert {row[0]: row[place] for row in rows} == {"organ": "0.123", "lesion": ""}
+    assert "Expected anomaly: 0.123" in structures.tooltip(parsed(answer)[0])

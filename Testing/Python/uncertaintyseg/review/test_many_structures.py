@@ -113,6 +113,8 @@ def test_every_row(label, p, probabilities, decided):
         assert row.expected_dice == pytest.approx(2 * q[inside].sum() / (q.sum() + inside.sum()), abs=1e-4)
         xor = (inside ^ (own == row.id)).sum()
         assert row.anomaly_score == (round(xor / inside.sum(), 4) if inside.any() else None)
+        sizes = inside.sum() + (own == row.id).sum()
+        assert row.anomaly_symmetric == (round(2 * xor / sizes, 4) if sizes else None)
         faces = [inside.take([0, -1], axis).any() for axis in range(3)]
         assert ("edge of the scan" in (row.flag or "")) == (inside.any() and any(faces))
 
