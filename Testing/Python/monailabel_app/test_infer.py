@@ -165,24 +165,25 @@ def test_settings_of_the_crf_and_of_thresholds_are_results_of_their_own_and_the_
     assert nothing.threshold is None
 
 
-def test_the_expected_mismatch_of_a_structure_is_a_map_of_a_result_of_its_own(server, image):
-    plain, asked = (server.infer(server.model, image, **params) for params in ({}, {"anomaly": "organ"}))
+def test_the_expected_mismatch_of_a_structure_is_a_map_of_a_result_of_its_own(server, image, result):
+    name = result.labels[0].name
+    plain, asked = (server.infer(server.model, image, **params) for params in ({}, {"anomaly": name}))
     assert asked["state"] == "done", asked["error"]
     plain, found = (wire.Risk.model_validate(job["result"]["risk"]) for job in (plain, asked))
     assert found.result != plain.result
     assert found.maps.keys() - plain.maps.keys() == {"expected_mismatch"}
-    assert "wrong side of organ" in found.maps["expected_mismatch"].description
-    organ = next(row for row in found.structures if row.name == "organ")
+    assert f"wrong side of {name}" in found.maps["expected_mismatch"].description
+    own = next(row for row in found.structures if row.name == name)
     heat = server.volume(found.maps["expected_mismatch"].url).get_fdata()
-    size = np.count_nonzero(server.volume(asked["result"]["label"]).get_fdata() == organ.id)
-    assert organ.expected_anomaly == pytest.approx(heat.sum() / size, rel=0.02)
-    assert organ == next(row for row in plain.structures if row.name == "organ")
+    size = np.count_nonzero(server.volume(asked["result"]["label"]).get_fdata() == own.id)
+    assert own.expected_anomaly == pytest.approx(heat.sum() / size, rel=0.02)
+    assert own == next(row for row in plain.structures if row.name == name)
 
 
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"anomaly": "spleen"}, ("spleen", "organ")),
+        ({"anomaly": "spleen"}, ("no structure 'spleen'",)),
         ({"crf": True, "crf_weight": 101}, ("crf_weight", "from 0 to 100")),
         ({"crf": True, "crf_reach": 0}, ("crf_reach", "from 1 to 10")),
         ({"threshold": "percentile=120"}, ("percentile", "from 0 to 100")),
