@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Cases:
     def _ask(self, image: str, opened: Callable[[], None]) -> None:
         def done(answer: dict[str, Any]) -> None:
             row = parse_case({"id": image, "status": "", **(answer.get("row") or {})})
-            sample = Sample(image, row.score, row.reason)
+            sample = Sample(image, row.score, row.reason, axis=row.axis)
             label = Path(answer["label"]) if answer.get("label") else None
             self.session.open_case(sample, Path(answer["scan"]), label)
             opened()
@@ -193,6 +194,8 @@ class Cases:
 
     def _open_next(self, answer: dict[str, Any]) -> None:
         sample = parse_sample(answer["sample"])
+        known = next((row.axis for row in self.rows if row.id == sample.id), "")
+        sample = replace(sample, axis=sample.axis or known)
         self.session.open_case(sample, Path(answer["scan"]))
         self.remember(sample.id)
         self.session.say(_("{case} opened.").format(case=sample.id))

@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.file_lock import FileLock
 from UncertaintySegLib.scene import segments
+from UncertaintySegLib.server.sizes import ML
 
 _NOTES, _LOCK = "draft.json", "lock"
 _KEPT = 2  # label files: one that is being sent must not vanish when the next is written
@@ -35,9 +36,9 @@ class Draft:
         model, result: What the label was made from; empty where nothing was.
         provenance: Of that result.
         seconds_open: How long somebody has worked on it.
-        corrections, decisions, seen, seconds_active, seconds_counted, error_before_ml: As in `State`.
+        corrections, decisions, seen, seconds_active, seconds_counted, error_before_ml, size_unit: As in `State`.
         changed_voxels: How many differ from the label that the case began with.
-        model_ml: Volumes in the model's last answer, by label id as text.
+        model_ml: Sizes in the model's last answer, by label id as text.
         saved: When, in seconds since 1970.
         params: What the server is told with the label, where it was submitted but could not be sent; else None.
         folder: Where it is; never written to disk.
@@ -57,6 +58,7 @@ class Draft:
     seconds_active: float = 0.0
     seconds_counted: float = 0.0
     error_before_ml: float | None = None
+    size_unit: str = ML
     changed_voxels: int = 0
     model_ml: dict[str, float] = field(default_factory=dict)
     saved: float = 0.0

@@ -45,11 +45,12 @@ class Editing:
 
     Attributes:
         confined: Whether only the uncertain part may be edited.
-        uncertain_ml, uncertain_share: How much that is, in mL and of the scan (0 to 1); None where no map tells.
+        uncertain_ml, uncertain_share: How much that is, in the unit of the case, and of the scan (0 to 1); None
+            where no map tells.
         ids: The label as it was after the last edit, `[K, J, I]`; None without one.
         touched: Somebody draws: call `settle` when the stroke has ended.
         earlier_voxels: How many had changed already when the case began with a draft.
-        model_ml: Volumes in the model's last answer, by label id.
+        model_ml: Sizes in the model's last answer, by label id.
         edited: The label is another one now: its risk is out of date, and so is its draft.
         redrawn: The label is another one now, by a click or an undo; the risk that is shown is of that one.
         changed: Anything of the above is another one now.
@@ -97,8 +98,8 @@ class Editing:
         return self.earlier_voxels + int(np.count_nonzero(self.ids != self._first))
 
     def volume_ml(self, voxels: int) -> float:
-        """Return the volume of so many voxels of the scan."""
-        return voxels * masks.voxel_ml(self.session.scene.scan)
+        """Return the size of so many voxels of the scan."""
+        return voxels * masks.voxel_size(self.session.scene.scan, self.session.state.size_unit)
 
     def follow(self) -> None:
         """Take what is drawn now for what there is to edit."""
@@ -178,7 +179,7 @@ class Editing:
                 editing.free(self.session.scene.segmentation)
         else:
             # What was drawn by hand is certain now, but whoever drew it may want to mend it.
-            self._mask = editing.grown(risky) | (self.ids != self._first)
+            self._mask = editing.grown(risky, self.session.scene.is_clip) | (self.ids != self._first)
             voxels = int(np.count_nonzero(self._mask))
             self.uncertain_ml, self.uncertain_share = self.volume_ml(voxels), voxels / self._mask.size
             self._show_mask()
@@ -203,18 +204,18 @@ class Editing:
         self.changed.emit()
 
     def structure_ml(self, label_id: int) -> float:
-        """Return the volume of a structure as it is drawn now."""
+        """Return the size of a structure as it is drawn now."""
         return self.volume_ml(int(np.count_nonzero(self.ids == label_id)))
 
     def losses(self, kept: float) -> list[Loss]:
-        """Return the structures that have less than the share `kept` of their volume in the model's answer.
+        """Return the structures that have less than the share `kept` of their size in the model's answer.
 
         A label that came from elsewhere is compared with how it was at first: the model's differs from the start.
         """
-        scan = self.session.scene.scan
+        scan, unit = self.session.scene.scan, self.session.state.size_unit
         is_models = self.session.state.trusted == "edits" and bool(self.model_ml)
-        before = self.model_ml if is_models else masks.volumes_ml(self._first, scan)
-        now = masks.volumes_ml(self.ids, scan)
+        before = self.model_ml if is_models else masks.sizes(self._first, scan, unit)
+        now = masks.sizes(self.ids, scan, unit)
         found = [
             Loss(entry.label_id, entry.name, before.get(entry.label_id, 0.0), now.get(entry.label_id, 0.0))
             for entry in self._segments

@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic import fitting, settings
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import threshold
@@ -107,8 +107,8 @@ class Inference:
         if session.state.sample is None or session.scene.scan is None or session.scene.scan.GetScene() is None:
             session.fail(_("The scan is no longer in the scene: take the case again."))
             return
-        if session.obstacle:
-            session.fail(session.obstacle)
+        if session.obstacle or fitting.unfit([model], session.scene):
+            session.fail(session.obstacle or fitting.unfit([model], session.scene))
             return
         sample = session.state.sample
         try:

@@ -13,8 +13,9 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.leases import lease_arguments
 from UncertaintySegLib.logic.session import Session
-from UncertaintySegLib.scene import intake, nodes
+from UncertaintySegLib.scene import flat, intake, nodes
 from UncertaintySegLib.server.replies import Sample
+from UncertaintySegLib.server.sizes import TIME
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -67,7 +68,8 @@ class Intake:
                 raise SceneError(text.format(case=answer["image"]))
             session.case_leaving.emit()
             session.scene.use_scan(answer["image"], volume)
-            session.enter_case(Sample(answer["image"], reason=_("It came from the scene.")))
+            axis = TIME if flat.is_clip(volume) else ""
+            session.enter_case(Sample(answer["image"], reason=_("It came from the scene."), axis=axis))
             self.opened(answer["image"])
             session.say(_("{case} is on the server: run a model on it.").format(case=answer["image"]))
 
@@ -77,6 +79,8 @@ class Intake:
 
         stage = _("Uploading {volume}").format(volume=volume.GetName())
         arguments = {"file": str(files[0]), "image": image, **lease_arguments(session)}
+        if flat.is_flat(volume):
+            arguments |= {"axis": TIME if flat.is_clip(volume) else "", "spacing_known": flat.spacing_known(volume)}
         if files[1:]:
             arguments["channels"] = [str(file) for file in files[1:]]
         session.ask("upload_scan", arguments, done, stage=stage, failed=failed)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.structures import volume
+from UncertaintySegLib.server.sizes import ML
 
 ASKED = 0.5
 """Of a structure's volume in the model's answer, or in somebody else's label at first: below it the person is asked."""
@@ -18,7 +20,7 @@ _LINES = 12
 
 @dataclass(frozen=True)
 class Loss:
-    """One structure: its label id and name, and its volume in mL, before and as drawn now."""
+    """One structure: its label id and name, and its size, before and as drawn now."""
 
     label_id: int
     name: str
@@ -26,15 +28,20 @@ class Loss:
     now_ml: float
 
 
-def question(case: str, losses: Sequence[Loss]) -> str:
+def question(case: str, losses: Sequence[Loss], unit: str = ML) -> str:
     """Return what to ask before a label is sent; one question for all structures, those that lost most first."""
-    empty, less = _("{name}: {before} mL, now empty"), _("{name}: {before} mL, now {now} mL")
+    empty, less = _("{name}: {before} {unit}, now empty"), _("{name}: {before} {unit}, now {now} {unit}")
+    known = {"unit": sizes.shown(unit)}
     worst = sorted(losses, key=lambda loss: loss.now_ml - loss.before_ml)
     lines = [
-        (less if loss.now_ml else empty).format(name=loss.name, before=volume(loss.before_ml), now=volume(loss.now_ml))
+        (less if loss.now_ml else empty).format(
+            name=loss.name, before=volume(loss.before_ml), now=volume(loss.now_ml), **known
+        )
         for loss in worst[:_LINES]
     ]
     if len(worst) > _LINES:
         lines.append(_("and {count} more").format(count=len(worst) - _LINES))
-    asked = _("These structures of {case} have lost more than half of their volume:")
-    return "\n".join((asked.format(case=case), *lines, "", _("Send the label? (Y: yes, N or Esc: no)")))
+    asked = _("These structures of {case} have lost more than half of their {size}:")
+    return "\n".join(
+        (asked.format(case=case, size=sizes.kind(unit)), *lines, "", _("Send the label? (Y: yes, N or Esc: no)"))
+    )

@@ -13,16 +13,17 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic import settings, sizes
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
+from UncertaintySegLib.server.sizes import ML
 
 FILE = "uncertaintyseg_work.csv"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One submitted case, as a line of the CSV; the names are its headings and end in their unit.
+    """One submitted case, as a line of the CSV; the names are its headings.
 
     Attributes:
         time_utc: When it was submitted, ISO 8601.
@@ -33,6 +34,7 @@ class Row:
         expected_error_before_ml: What was expected to be wrong when the case began.
         expected_error_after_ml: What the server's last review expected to be wrong still.
         expected_error_removed_ml: The difference. The three are empty where the server has not said.
+        size_unit: What those in `_ml` are counted in: "mL", or "mm2" or "px" of images and clips.
     """
 
     time_utc: str
@@ -52,6 +54,7 @@ class Row:
     expected_error_before_ml: float | None
     expected_error_after_ml: float | None
     expected_error_removed_ml: float | None
+    size_unit: str = ML
 
 
 HEADINGS = [field.name for field in fields(Row)]
@@ -102,14 +105,17 @@ class Pace:
         if not hours:
             return _("{said}.").format(said=said)
         pace = _("{said}; {cases:.0f} an hour.").format(said=said, cases=len(seconds) / hours)
-        known = [row for row in self.rows if row.expected_error_removed_ml is not None and row.seconds_active]
+        unit = self.rows[-1].size_unit  # volumes and areas have no sum
+        rows = [row for row in self.rows if row.size_unit == unit and row.seconds_active]
+        known = [row for row in rows if row.expected_error_removed_ml is not None]
         if not known:
             return pace
         removed = sum(row.expected_error_removed_ml for row in known)
         an_hour = 3600 * removed / sum(row.seconds_active for row in known)
-        less = _("{pace} Expected error taken away: {removed:.2f} mL, {an_hour:.2f} mL an hour.")
-        more = _("{pace} Expected error grew by {added:.2f} mL.")
-        return (less if removed >= 0 else more).format(pace=pace, removed=removed, an_hour=an_hour, added=-removed)
+        less = _("{pace} Expected error taken away: {removed:.2f} {unit}, {an_hour:.2f} {unit} an hour.")
+        more = _("{pace} Expected error grew by {added:.2f} {unit}.")
+        told = {"removed": removed, "an_hour": an_hour, "added": -removed, "unit": sizes.shown(unit)}
+        return (less if removed >= 0 else more).format(pace=pace, **told)
 
     def _on_case(self) -> None:
         self._base = None
@@ -141,7 +147,7 @@ class Pace:
             **{name: told[name] for name in ("regions", "seen", "not_looked_at", "accepted", "dismissed")},
             changed_voxels=sent.changed_voxels, changed_ml=round(sent.changed_ml, 4),
             expected_error_before_ml=_rounded(before), expected_error_after_ml=_rounded(after),
-            expected_error_removed_ml=round(before - after, 4) if known else None,
+            expected_error_removed_ml=round(before - after, 4) if known else None, size_unit=sent.size_unit,
         )  # fmt: skip
         state.seconds_counted = told["seconds"]  # who submits a case again has worked on it since
         state.error_before_ml = before if after is None else after

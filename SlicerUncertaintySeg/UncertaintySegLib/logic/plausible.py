@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.risk import RiskLogic
 from UncertaintySegLib.scene.boundaries import Boundaries
 from UncertaintySegLib.scene.flipbook import FlipBook
@@ -23,7 +24,7 @@ class PlausibleLogic:
     Attributes:
         boundary_wanted: Whether the least and the most of the structure in question are outlined.
         levels: The probabilities at which they are, low and high.
-        volumes: Of the least and the most, in mL; None while they are not shown.
+        volumes: Of the least and the most, in the unit of the case; None while they are not shown.
         asking: Whether a flip-book is on its way.
     """
 
@@ -82,8 +83,11 @@ class PlausibleLogic:
         """Return which page is open and how large its structures are."""
         if not self.book.count:
             return _("none yet")
-        return _("{page} of {count}: {volume:.2f} mL").format(
-            page=self.book.page + 1, count=self.book.count, volume=self.book.volume_ml
+        return _("{page} of {count}: {size:.2f} {unit}").format(
+            page=self.book.page + 1,
+            count=self.book.count,
+            size=self.book.volume_ml,
+            unit=sizes.shown(self.session.state.size_unit),
         )
 
     def _outline(self, name: str) -> None:
@@ -91,7 +95,9 @@ class PlausibleLogic:
         if name != f"probability_{self.risk.structure}" or label_id is None:
             return
         color = scene.structure_colors().get(label_id, (1.0, 1.0, 1.0))
-        self.volumes = self.boundaries.show(self.risk.structure, color, scene.maps[name], self.levels)
+        self.volumes = self.boundaries.show(
+            self.risk.structure, color, scene.maps[name], self.levels, self.session.state.size_unit
+        )
         self.session.changed.emit()
 
     def _on_result(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.label_reviews import look_at_place
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
@@ -48,8 +49,8 @@ class Readers:
             text = _("Readers are compared where two or more have saved a final label of the case. Here: {names}.")
             said = text.format(names=names or _("nobody"))
         else:
-            text = _("{names} differ on {ml:.2f} mL.")
-            said = text.format(names=names, ml=found.differing_ml or 0.0)
+            text = _("{names} differ on {size:.2f} {unit}.")
+            said = text.format(names=names, size=found.differing_ml or 0.0, unit=sizes.shown(found.size_unit))
         left_out = [f"{name}: {reason}." for name, reason in found.left_out.items()]
         return " ".join([said, *left_out])
 

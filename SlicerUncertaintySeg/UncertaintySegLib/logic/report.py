@@ -74,7 +74,8 @@ def gather(session: Session, curve: bytes | None = None, legend: bytes | None = 
     regions = worst_first(result.regions)[:WORST]
     places = [(_in_views(session, region.ras_mm), _field_mm(session, region)) for region in regions]
     pictures = snapshots.at_places(places)
-    view = snapshots.three_d_view() if snapshots.shows_surfaces(scene.scene) else None
+    has_3d = not scene.is_flat and snapshots.shows_surfaces(scene.scene)
+    view = snapshots.three_d_view() if has_3d else None
     return Report(
         case=scene.case,
         result=result,
@@ -97,7 +98,7 @@ def default_folder() -> Path:
 def table_file(report: Report) -> bytes:
     """Return the table of structures as CSV, UTF-8 with the mark that spreadsheets look for."""
     text = io.StringIO(newline="")
-    headings, rows = structures.table(report.result.structures)
+    headings, rows = structures.table(report.result.structures, report.result.size_unit)
     names, known = structures.shapes(report.result.structures)
     if known:
         by_name = {row[0]: row[1:] for row in known}

@@ -12,7 +12,7 @@ from html import escape
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import selection as texts
-from UncertaintySegLib.logic import structures
+from UncertaintySegLib.logic import sizes, structures
 from UncertaintySegLib.logic.report import Report
 from UncertaintySegLib.logic.summary import KINDS, sentence, spaced, threshold
 from UncertaintySegLib.server.results import InferResult
@@ -93,12 +93,14 @@ def _regions(report: Report) -> str:
         return ""
     rows = []
     for rank, (region, pictures) in enumerate(report.regions, start=1):
-        text = _("{rank}. {structure}, {kind}: {error} mL expected to be wrong of {volume} mL").format(
+        text = _("{rank}. {structure}, {kind}{frame}: {error} {unit} expected to be wrong of {size} {unit}").format(
             rank=rank,
             structure=spaced(region.structure),
             kind=KINDS.get(region.kind, region.kind),
             error=structures.volume(region.expected_error_ml, digits=3),
-            volume=structures.volume(region.volume_ml),
+            size=structures.volume(region.volume_ml),
+            unit=sizes.shown(report.result.size_unit),
+            frame="" if region.frame is None else _(", frame {number}").format(number=region.frame + 1),
         )
         cells = "".join(
             f'<td width="33%">{_picture(content, _PLANE_WIDTH, name)}</td>' for name, content in pictures.items()
@@ -117,7 +119,7 @@ def _regions(report: Report) -> str:
 
 
 def _structures(result: InferResult) -> str:
-    headings, rows = structures.table(result.structures)
+    headings, rows = structures.table(result.structures, result.size_unit)
     last = len(headings) - 1
     numbers = (100 - _NAME_PERCENT - _FLAG_PERCENT) // (last - 1)
     widths = [_NAME_PERCENT, *[numbers] * (last - 1), _FLAG_PERCENT]

@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.losses import REMOVED
 from UncertaintySegLib.logic.safekeeping import Safekeeping
@@ -107,17 +108,19 @@ class Reviewing:
             state.base = replace(result, key=key)
         self.editing.keep_label(result, {name: Path(path) for name, path in maps.items()})
         left = result.remaining_error_ml
-        text = _("Risk estimated: {left:.2f} mL are still expected to be wrong.")
-        self._say(_("Risk estimated.") if left is None else text.format(left=left))
+        text = _("Risk estimated: {left:.2f} {unit} are still expected to be wrong.")
+        unit = sizes.shown(result.size_unit)
+        self._say(_("Risk estimated.") if left is None else text.format(left=left, unit=unit))
 
     def _count(self, error: Exception) -> None:
-        """Show what is known without the server: the volumes."""
+        """Show what is known without the server: the sizes."""
         state = self.session.state
         unreachable = isinstance(error, ServerError) and error.status is None
         if state.result is not None and self.editing.is_possible:
             rows = tuple(self._row(row) for row in state.result.structures)
-            self.editing.keep_label(replace(state.result, structures=rows, remaining_error_ml=None), {})
-        text = _("Risk not estimated: {error} The volumes are counted here.").format(error=error)
+            self.editing.keep_label(replace(state.result, structures=rows, remaining_error_ml=None, frames=None), {})
+        text = _("Risk not estimated: {error} The {size}s are counted here.")
+        text = text.format(error=error, size=sizes.kind(state.size_unit))
         self._say(text, is_due=unreachable)
 
     def _row(self, row: Structure) -> Structure:

@@ -155,10 +155,10 @@ class RiskLogic:
         """Turn the 3D views to the chosen structure, or else to the one that comes first.
 
         Returns:
-            Whether it has a voxel; the views stay as they are where it has none.
+            Whether it has a voxel, in a volume; the views stay as they are where it has none.
         """
         scene, segmentation = self.session.scene, self._segmentation()
-        if segmentation is None:
+        if segmentation is None or scene.is_flat:
             return False
         ids = segments.label_ids(segmentation, scene.scan)
         chosen = [self.label_id] if self.label_id else [row.id for row in worst_first(self.structures)]
@@ -170,8 +170,9 @@ class RiskLogic:
         return True
 
     def update_3d(self) -> None:
-        """Draw in 3D what is wanted there; takes some tenths of a second."""
+        """Draw in 3D what is wanted there, of a volume; takes some tenths of a second."""
         scene, risk = self.session.scene, self.session.scene.drawn
+        risk = None if scene.is_flat else risk
         if self.glow_wanted and risk is not None:
             volume_rendering.show(risk, scene.threshold(scene.shown), scene.maximum(scene.shown), scene.scale)
         else:

@@ -168,6 +168,7 @@ class Safekeeping:
         state.seconds_active += draft.seconds_active
         state.seconds_counted += draft.seconds_counted
         state.error_before_ml = draft.error_before_ml
+        state.size_unit = draft.size_unit
         session.history.clear()  # what was undone here was not of this label
         state.opened -= draft.seconds_open
         self._note()
@@ -224,6 +225,7 @@ class Safekeeping:
             seconds_active=round(state.seconds_active, 1),
             seconds_counted=state.seconds_counted,
             error_before_ml=state.error_before_ml,
+            size_unit=state.size_unit,
             changed_voxels=self.editing.changed_voxels,
             model_ml={str(label_id): ml for label_id, ml in self.editing.model_ml.items()},
         )

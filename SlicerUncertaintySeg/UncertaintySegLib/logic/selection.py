@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.curve import SLACK, Curve, WorkingPoint
 from UncertaintySegLib.scene.curve_plot import Chart
 from UncertaintySegLib.scene.overlay import title
 from UncertaintySegLib.server.results import Guarantee, InferResult, Promise
+from UncertaintySegLib.server.sizes import ML
 
 _PREFIX = "uncalibrated: "
 
@@ -21,6 +23,7 @@ class Selection:
         guarantee: What the server promises; None where it promises nothing.
         driven_by: Map that voxels are ranked by; empty: the model's own error probability.
         reason: Why there is no curve or no promise; empty where there is one.
+        unit: What sizes are counted in, see `logic.sizes`.
     """
 
     def __init__(self) -> None:
@@ -29,6 +32,7 @@ class Selection:
         self.guarantee: Guarantee | None = None
         self.reason = ""
         self.driven_by = ""
+        self.unit = ML
 
     @property
     def calibrated(self) -> bool:
@@ -63,7 +67,7 @@ class Selection:
         self.reason = self.driven_by = ""
         if result is None:
             return
-        self.driven_by = result.driven_by
+        self.driven_by, self.unit = result.driven_by, result.size_unit
         said = promise if promise is not None and promise.result == result.key else result
         self.guarantee = said.guarantee
         self.reason = _without_prefix(said.guarantee_reason or "")
@@ -113,14 +117,18 @@ def sentence(selection: Selection) -> str:
     if point is None:
         return ""
     # A person thinks in what is left to do; the tiniest rest must not read as nothing.
-    review = _("Review {share:.3g} % of the voxels ({ml:.2f} mL, {regions} regions)").format(
-        share=100 * (1 - point.coverage), ml=point.reviewed_ml, regions=point.regions
+    review = _("Review {share:.3g} % of the voxels ({size:.2f} {unit}, {regions} regions)").format(
+        share=100 * (1 - point.coverage),
+        size=point.reviewed_ml,
+        unit=sizes.shown(selection.unit),
+        regions=point.regions,
     )
     if not selection.calibrated:
         return _("{review}.").format(review=review)
     low, high = point.interval
-    expected = _("{review}: expected remaining error {error:.2g} % of the true volume [{low:.2g}, {high:.2g}].")
-    return expected.format(review=review, error=100 * point.expected_error, low=100 * low, high=100 * high)
+    expected = _("{review}: expected remaining error {error:.2g} % of the true {size} [{low:.2g}, {high:.2g}].")
+    percent = {"error": 100 * point.expected_error, "low": 100 * low, "high": 100 * high}
+    return expected.format(review=review, size=sizes.kind(selection.unit), **percent)
 
 
 def promise(selection: Selection) -> str:
@@ -138,8 +146,8 @@ def footnote(selection: Selection) -> str:
     """Return which map ranks the voxels, and where they were counted when that is not at the working point itself."""
     point, said = selection.point, [ranked_by(selection)]
     if point is not None and abs(point.threshold - point.counted_at) >= SLACK:
-        text = _("Volume and regions are those at threshold {threshold:.3g}.")
-        said.append(text.format(threshold=point.counted_at))
+        text = _("{size} and regions are those at threshold {threshold:.3g}.")
+        said.append(text.format(size=sizes.kind(selection.unit).capitalize(), threshold=point.counted_at))
     return " ".join(filter(None, said))
 
 
@@ -159,7 +167,7 @@ def chart(selection: Selection) -> Chart | None:
     return Chart(
         title=f"{heading} ({title(selection.driven_by).lower()})" if selection.driven_by else heading,
         x_title=_("Coverage: voxels not reviewed (%)"),
-        y_title=_("Expected error (% of the true volume)"),
+        y_title=_("Expected error (% of the true {size})").format(size=sizes.kind(selection.unit)),
         x=100 * curve.coverages,
         y=100 * curve.errors,
         point=(100 * point.coverage, 100 * point.expected_error),

@@ -21,6 +21,7 @@ from UncertaintySegLib.logic.undo import History
 from UncertaintySegLib.scene.case import CaseScene
 from UncertaintySegLib.server.replies import Label, Sample
 from UncertaintySegLib.server.results import InferResult
+from UncertaintySegLib.server.sizes import ML
 from UncertaintySegLib.server.worker_client import WorkerClient
 
 _logger = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Session:
         Raises:
             SceneError: The file is no image; the case before then stays.
         """
-        self.scene.show_scan(sample.id, scan, self.case_leaving.emit)
+        self.scene.show_scan(sample.id, scan, self.case_leaving.emit, sample.axis)
         self.enter_case(sample, label)
 
     def enter_case(self, sample: Sample, label: Path | None = None) -> None:
@@ -216,7 +217,7 @@ class Session:
         state = self.state
         state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
         state.model_result = state.model_label = None
-        state.trusted = "edits"
+        state.trusted, state.size_unit = "edits", ML
         state.label, state.decisions, state.corrections, state.reader_maps = label, (), {}, {}
         state.seen, state.seconds_active, state.seconds_counted, state.error_before_ml = [], 0.0, 0.0, None
         self.history.clear()
@@ -252,6 +253,7 @@ class Session:
         elif label is not None:
             self.scene.redraw(label) if drawn is None else self.scene.draw(drawn)
         broken = self._show_maps(result, maps)
+        self.scene.set_axis(result.axis)
         state = self.state
         if state.base is not base or base is None:
             state.model_result, state.model_label = base or result, label
@@ -260,7 +262,7 @@ class Session:
             self.history.clear()
         elif label is not None:
             state.model_result, state.model_label = result, label
-        state.result, state.base = result, base or result
+        state.result, state.base, state.size_unit = result, base or result, result.size_unit
         self.result_changed.emit()
         self.changed.emit()
         if broken is not None:

@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "serverCommand": "uncertaintyseg",
     "strategy": "predictive_entropy",
     "model": "",
+    "flatModel": "",
     "leaseMinutes": 120,
     "opacity": 0.6,
     "modelColors": False,

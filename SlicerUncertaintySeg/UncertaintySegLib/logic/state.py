@@ -11,6 +11,7 @@ from UncertaintySegLib.logic.decisions import DISMISSED, Decision, accepted_boxe
 from UncertaintySegLib.logic.places import Box, Place, same_place
 from UncertaintySegLib.server.replies import Sample, ServerInfo
 from UncertaintySegLib.server.results import InferResult, MapInfo, Promise, Region
+from UncertaintySegLib.server.sizes import ML
 
 
 @dataclass
@@ -38,6 +39,7 @@ class State:
         seconds_counted: How much of that the row of a submitted label has, see `logic.pace`.
         error_before_ml: What was expected to be wrong when the case began, or when its label was submitted last; None
             where nobody knows.
+        size_unit: What sizes of the case are counted in, see `logic.sizes`.
         corrections: The clicks on the case, as the request `condition` takes them.
         structure: Label id of the structure that was chosen to be corrected, 0 for background.
         review_threshold: Error probability above which voxels are to be reviewed; None while nobody has chosen.
@@ -65,6 +67,7 @@ class State:
     seconds_active: float = 0.0
     seconds_counted: float = 0.0
     error_before_ml: float | None = None
+    size_unit: str = ML
     corrections: dict[str, Any] = field(default_factory=dict)
     structure: int = 0
     review_threshold: float | None = None
@@ -119,6 +122,7 @@ class Submitted(NamedTuple):
     changed_voxels: int
     changed_ml: float
     looked_at: dict[str, Any]
+    size_unit: str = ML
 
 
 class Shown(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, ServerError
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic import settings, sizes
 from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Draft
 from UncertaintySegLib.logic.editing import Editing
@@ -150,10 +150,11 @@ class Submission:
         self, draft: Draft, params: dict[str, Any], left_out: list[str], then_next: bool, _answer: dict[str, Any]
     ) -> None:
         session = self.session
-        text = _("The label of {case} is saved: {voxels} voxels ({ml:.2f} mL) changed in {seconds:.0f} s.")
+        text = _("The label of {case} is saved: {voxels} voxels ({size:.2f} {unit}) changed in {seconds:.0f} s.")
         kept = _(" Left out, for the model has no such label: {names}.").format(names=", ".join(left_out))
         volume = self.editing.volume_ml(draft.changed_voxels) if session.scene.case == draft.case else 0.0
-        sentence = text.format(case=draft.case, voxels=draft.changed_voxels, ml=volume, seconds=draft.seconds_open)
+        told = {"voxels": draft.changed_voxels, "size": volume, "unit": sizes.shown(session.state.size_unit)}
+        sentence = text.format(case=draft.case, seconds=draft.seconds_open, **told)
         self.safekeeping.sent(draft)
         part = _(" It counts in the {count} places that you accepted or corrected.")
         verified = part.format(count=len(params["verified"])) if "verified" in params else ""
@@ -182,7 +183,7 @@ class Submission:
         self.session.state.submitted = Submitted(
             draft.case, draft.model, str(made.get("method") or ""), params["seconds_open"], draft.changed_voxels,
             self.editing.volume_ml(draft.changed_voxels) if self.session.scene.case == draft.case else 0.0,
-            params["looked_at"],
+            params["looked_at"], self.session.state.size_unit,
         )  # fmt: skip
         self.session.submitted.emit()
 

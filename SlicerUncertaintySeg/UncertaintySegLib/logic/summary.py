@@ -7,6 +7,7 @@ import contextlib
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.session import Session
@@ -88,8 +89,9 @@ def threshold(result: InferResult) -> str:
     value = f"{cut.value:.4g}" if cut.unit == "1" else f"{cut.value:.4g} {cut.unit}"
     if cut.fallback:
         value = _("{value}, the middle of the range, for there are no two groups to part").format(value=value)
-    text = _("Threshold of {of} ({how}): {value}; {volume} mL are above it.")
-    return text.format(of=spaced(cut.of), how=how, value=value, volume=volume(cut.above_ml))
+    text = _("Threshold of {of} ({how}): {value}; {size} {unit} are above it.")
+    size, unit = volume(cut.above_ml), sizes.shown(cut.size_unit)
+    return text.format(of=spaced(cut.of), how=how, value=value, size=size, unit=unit)
 
 
 def spaced(name: str) -> str:
@@ -103,24 +105,26 @@ def _what(result: InferResult) -> str:
     first, count = worst_first(result.structures)[0], len(result.structures)
     name = spaced(first.name)
     if first.expected_error_ml is None:
-        return _not_known(first.flag or _("this server does not say"), result.remaining_error_ml)
+        return _not_known(first.flag or _("this server does not say"), result)
     if not first.expected_error_ml:
         if count == 1:
             return _("Nothing is expected to be wrong in {name}").format(name=name)
         return _("Nothing is expected to be wrong in any of {count} structures").format(count=count)
-    ml, why = volume(first.expected_error_ml), _why(result, first)
+    size = f"{volume(first.expected_error_ml)} {sizes.shown(result.size_unit)}"
+    why = _why(result, first)
     if count == 1:
-        return _("{name}: {ml} mL are expected to be wrong, {why}").format(name=name, ml=ml, why=why)
+        return _("{name}: {size} are expected to be wrong, {why}").format(name=name, size=size, why=why)
     # Not "of all": a voxel between two structures counts for both, so the parts may be more than the whole.
-    text = _("Look at {name} first: {ml} mL are expected to be wrong in or around it, {why}")
-    return text.format(name=name, ml=ml, why=why)
+    text = _("Look at {name} first: {size} are expected to be wrong in or around it, {why}")
+    return text.format(name=name, size=size, why=why)
 
 
-def _not_known(reason: str, total: float | None) -> str:
+def _not_known(reason: str, result: InferResult) -> str:
+    total = result.remaining_error_ml
     if total is None:
         return _("How much of the label is wrong is not known ({reason})").format(reason=reason)
-    text = _("{total} mL are expected to be wrong, in which structure is not known ({reason})")
-    return text.format(total=volume(total), reason=reason)
+    text = _("{total} {unit} are expected to be wrong, in which structure is not known ({reason})")
+    return text.format(total=volume(total), unit=sizes.shown(result.size_unit), reason=reason)
 
 
 def _why(result: InferResult, structure: Structure) -> str:
@@ -144,8 +148,9 @@ def _promise(selection: Selection) -> str:
     if not selection.is_promised:
         text = _("no promise holds at your threshold (one does at {threshold:.3g})")
         return text.format(threshold=bound.threshold)
+    told = {"alpha": 100 * bound.alpha, "size": sizes.kind(selection.unit)}
     if bound.delta is None:
-        text = _("promised: at most {alpha:.3g} % of the true volume stays wrong on average if you review as asked")
-        return text.format(alpha=100 * bound.alpha)
-    text = _("promised, {sure:.3g} % sure: at most {alpha:.3g} % of the true volume stays wrong if you review as asked")
-    return text.format(alpha=100 * bound.alpha, sure=100 * (1 - bound.delta))
+        text = _("promised: at most {alpha:.3g} % of the true {size} stays wrong on average if you review as asked")
+        return text.format(**told)
+    text = _("promised, {sure:.3g} % sure: at most {alpha:.3g} % of the true {size} stays wrong if you review as asked")
+    return text.format(**told, sure=100 * (1 - bound.delta))

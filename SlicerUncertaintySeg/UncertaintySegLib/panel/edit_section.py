@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import UncertaintySegError
-from UncertaintySegLib.logic import losses, settings
+from UncertaintySegLib.logic import losses, settings, sizes
 from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Draft, Drafts, default_folder
 from UncertaintySegLib.logic.editing import Editing
@@ -277,7 +277,7 @@ class EditSection(Section):
         """Ask once for all structures that lost most of their volume, or where nothing is drawn at all."""
         case, lost = self.session.scene.case, self.editing.losses(losses.ASKED)
         if lost:
-            return slicer.util.confirmYesNoDisplay(losses.question(case, lost))
+            return slicer.util.confirmYesNoDisplay(losses.question(case, lost, self.session.state.size_unit))
         empty = _("All segments of {case} are empty. Send an empty label? (Y: yes, N or Esc: no)")
         return self.editing.ids.any() or slicer.util.confirmYesNoDisplay(empty.format(case=case))
 
@@ -299,5 +299,6 @@ class EditSection(Section):
             return _("There is no risk map to confine the tools: they may change everything.")
         if not editing.uncertain_ml:
             return _("Nothing is above the threshold, so nothing may be changed: lower it, or edit everywhere.")
-        text = _("The tools may change {ml:.2f} mL, {share:.1%} of the scan.")
-        return text.format(ml=editing.uncertain_ml, share=editing.uncertain_share)
+        text = _("The tools may change {size:.2f} {unit}, {share:.1%} of the scan.")
+        unit = sizes.shown(self.session.state.size_unit)
+        return text.format(size=editing.uncertain_ml, unit=unit, share=editing.uncertain_share)

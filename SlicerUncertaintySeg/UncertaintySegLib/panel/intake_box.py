@@ -11,7 +11,7 @@ from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic.intake import Intake
 from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.channels_box import ChannelsBox
-from UncertaintySegLib.scene import intake
+from UncertaintySegLib.scene import flat, intake, pictures
 
 
 class IntakeBox:
@@ -31,6 +31,8 @@ class IntakeBox:
         ui.volumeComboBox.setMRMLScene(slicer.mrmlScene)
         ui.volumeComboBox.connect("currentNodeChanged(vtkMRMLNode*)", self.on_volume)
         ui.copyButton.clicked.connect(self.on_copy)
+        ui.clipCheckBox.clicked.connect(self.on_kind)
+        ui.spacingCheckBox.clicked.connect(self.on_kind)
         ui.consentCheckBox.toggled.connect(lambda *_arguments: self.refresh())
         ui.uploadNameLineEdit.textChanged.connect(lambda *_arguments: self.refresh())
         ui.uploadButton.clicked.connect(self.on_upload)
@@ -53,6 +55,7 @@ class IntakeBox:
         ui.copyButton.setVisible(isinstance(problem, intake.NeedsCopyError))
         for widget in (ui.uploadNameLabel, ui.uploadNameLineEdit, ui.consentLabel, ui.consentCheckBox):
             widget.setVisible(usable)
+        self._show_kind(volume)
         self.refresh()
 
     def on_copy(self, *_arguments) -> None:
@@ -61,6 +64,14 @@ class IntakeBox:
             self._offender.setCurrentNode(intake.usable_copy(self._offender.currentNode()))
         except SceneError as error:
             self.logic.session.fail(error)
+
+    def on_kind(self, *_arguments) -> None:
+        """Take the volume for a clip or not, and its spacing for known or not, as the boxes say."""
+        volume = self.ui.volumeComboBox.currentNode()
+        if volume is not None:
+            flat.set_clip(volume, bool(self.ui.clipCheckBox.checked))
+            flat.set_spacing_known(volume, not self.ui.spacingCheckBox.checked)
+            self.look()
 
     def on_upload(self, *_arguments) -> None:
         """Send the volume."""
@@ -92,6 +103,16 @@ class IntakeBox:
             ui.consentLabel.setText(text.format(volume=said, megabytes=size, server=session.url, name=name))
         ready = session.state.info is not None and not session.busy and not session.state.read_only
         ui.uploadButton.setEnabled(bool(ready and volume is not None and ui.consentCheckBox.checked))
+
+    def _show_kind(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Offer what may be said of images and clips; a scan of several channels is a volume."""
+        ui, one = self.ui, volume is not None and not self.channels.names
+        slices = flat.slices(volume) if one and not pictures.is_frame(volume) else 0
+        is_flat = slices > 0 and flat.is_flat(volume)
+        ui.clipCheckBox.setChecked(is_flat and flat.is_clip(volume))
+        ui.clipCheckBox.setVisible(slices > 1)
+        ui.spacingCheckBox.setChecked(is_flat and not flat.spacing_known(volume))
+        ui.spacingCheckBox.setVisible(is_flat)
 
     def _volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode | None]:
         """All channels with what is chosen for them; empty where the model takes one."""

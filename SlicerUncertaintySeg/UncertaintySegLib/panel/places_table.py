@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.server.label_replies import Place
+from UncertaintySegLib.server.sizes import ML
 
 _ROW_HEIGHT, _ROWS = 22, 6  # pixels; how many are seen at once
 
@@ -27,7 +29,7 @@ class PlacesTable:
         headings = {
             _("Structure"): _("Which structure it belongs to."),
             _("Where"): _("What differs there."),
-            _("mL"): _("Volume of the place."),
+            sizes.shown(ML): _("Size of the place."),
         }
         table.setColumnCount(len(headings))
         for column, (heading, tooltip) in enumerate(headings.items()):
@@ -43,11 +45,12 @@ class PlacesTable:
         table.setTextElideMode(qt.Qt.ElideMiddle)
         table.cellClicked.connect(lambda row, _column: go_to(self._places[row]))
 
-    def show(self, places: Sequence[Place]) -> None:
-        """Show places; none hides the table, the same ones again cost nothing."""
+    def show(self, places: Sequence[Place], unit: str = ML) -> None:
+        """Show places, whose sizes are in a unit; none hides the table, the same ones again cost nothing."""
         if places is self._places:
             return
         self._places = places
+        self._table.horizontalHeaderItem(2).setText(sizes.shown(unit))
         self._table.setRowCount(len(places))
         for row, place in enumerate(places):
             texts = (place.structure, self._kinds.get(place.kind, place.kind), f"{place.volume_ml:.2f}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.plausible import PlausibleLogic
 from UncertaintySegLib.logic.structures import volume
 
@@ -67,7 +68,8 @@ class PlausibleBox:
             widget.setEnabled(logic.can_outline)
         volumes = logic.volumes
         least, most = (volume(ml) for ml in volumes or (0, 0))
-        text = _("{least} to {most} mL").format(least=least, most=most)
+        text = _("{least} to {most} {unit}")
+        text = text.format(least=least, most=most, unit=sizes.shown(logic.session.state.size_unit))
         ui.boundaryVolumeLabel.setText(text if volumes else "")
         ui.boundaryVolumeLabel.setVisible(volumes is not None)
         ui.shapesButton.setEnabled(logic.session.state.base is not None and not logic.asking)

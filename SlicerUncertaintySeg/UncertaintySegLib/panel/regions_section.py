@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.clicks import Clicks
 from UncertaintySegLib.logic.corrections import BACKGROUND
 from UncertaintySegLib.logic.decisions import ACCEPTED, DISMISSED
@@ -107,7 +108,7 @@ class RegionsSection(Section):
         """Make the widgets show the state of the session."""
         ui, regions = self.ui, self.regions
         count, read_only = len(regions.items), self.session.state.read_only
-        self.table.show(regions.items, regions.current, self._colors())
+        self.table.show(regions.items, regions.current, self._colors(), self.session.state.size_unit)
         ui.progressLabel.setText(self._progress_text())
         ui.leftBar.setVisible(count > 0)
         done = 1 - regions.left_ml / regions.total_ml if regions.total_ml > 0 else 1.0
@@ -139,11 +140,17 @@ class RegionsSection(Section):
         if not regions.items:
             waiting = self.session.state.result is None
             return _("Run a model first: it says where to look.") if waiting else _("The model doubts no region.")
-        text = _("{decided} of {count} decided; expected error left {left:.2f} of {total:.2f} mL.")
+        text = _("{decided} of {count} decided; expected error left {left:.2f} of {total:.2f} {unit}.")
         if regions.left_ml > regions.total_ml:  # the model learned from a click that it knows less than it thought
-            text = _("{decided} of {count} decided; expected error left {left:.2f} mL, {total:.2f} mL at first.")
+            text = _(
+                "{decided} of {count} decided; expected error left {left:.2f} {unit}, {total:.2f} {unit} at first."
+            )
         text = text.format(
-            decided=regions.decided, count=len(regions.items), left=regions.left_ml, total=regions.total_ml
+            decided=regions.decided,
+            count=len(regions.items),
+            left=regions.left_ml,
+            total=regions.total_ml,
+            unit=sizes.shown(self.session.state.size_unit),
         )
         if regions.decided < len(regions.items):
             return text

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.regions import OPEN, Item
 from UncertaintySegLib.logic.structures import volume
 from UncertaintySegLib.panel import text_colors
+from UncertaintySegLib.server.sizes import ML
 
+_RANK, _STRUCTURE, _KIND, _SIZE, _WRONG, _STATE, _FRAME = range(7)
 _ROW_HEIGHT, _ROWS = 22, 9  # pixels; how many are seen at once
 
 
@@ -31,9 +34,10 @@ class RegionsTable:
             "#": _("Rank: 1 is where most is expected to be wrong."),
             _("Structure"): _("Which structure it belongs to."),
             _("Kind"): _("Border: where its surface runs. Missed: labelled too little. Extra: labelled too much."),
-            _("mL"): _("Volume of the region."),
-            _("Wrong, mL"): _("How much of it is expected to be wrong, as the server says."),
+            _("Size"): _("Size of the region."),
+            _("Wrong"): _("How much of it is expected to be wrong, as the server says."),
             _("State"): _("What became of it."),
+            _("Frame"): _("In which frame of the clip it is, counted from 1."),
         }
         table.setColumnCount(len(headings))
         header = table.horizontalHeader()
@@ -41,7 +45,8 @@ class RegionsTable:
             item = qt.QTableWidgetItem(heading)
             item.setToolTip(tooltip)
             table.setHorizontalHeaderItem(column, item)
-            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == 1 else qt.QHeaderView.Interactive)
+            is_wide = column == _STRUCTURE
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if is_wide else qt.QHeaderView.Interactive)
         header.setMinimumSectionSize(24)
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -49,18 +54,25 @@ class RegionsTable:
         table.cellClicked.connect(lambda row, _column: select(row))
 
     def show(
-        self, items: Sequence[Item], current: int | None, colors: Mapping[str, tuple[float, float, float]]
+        self,
+        items: Sequence[Item],
+        current: int | None,
+        colors: Mapping[str, tuple[float, float, float]],
+        unit: str = ML,
     ) -> None:
-        """Show regions; the same ones again cost nothing."""
-        shown = (tuple(items), tuple(colors.items()))
+        """Show regions, whose sizes are in a unit; the same ones again cost nothing."""
+        shown = (tuple(items), tuple(colors.items()), unit)
         if shown != self._shown:
             self._shown = shown
+            for column, heading in ((_SIZE, "{unit}"), (_WRONG, _("Wrong, {unit}"))):
+                self._table.horizontalHeaderItem(column).setText(heading.format(unit=sizes.shown(unit)))
+            self._table.setColumnHidden(_FRAME, all(item.region.frame is None for item in items))
             self._table.setRowCount(len(items))
             height = self._table.horizontalHeader().height + _ROW_HEIGHT * min(len(items), _ROWS) + 4
             self._table.setFixedHeight(height)
             for row, item in enumerate(items):
                 self._fill(row, item, colors)
-            for column in (0, 2, 3, 4, 5):  # once: a header that does it by itself does it at every cell
+            for column in (_RANK, _KIND, _SIZE, _WRONG, _STATE, _FRAME):  # once: by itself it is done at every cell
                 self._table.resizeColumnToContents(column)
         if current is None:
             self._table.clearSelection()
@@ -76,13 +88,14 @@ class RegionsTable:
             volume(region.volume_ml),
             volume(region.expected_error_ml, digits=3),
             self._states[item.state],
+            "" if region.frame is None else f"{region.frame + 1}",
         )
         for column, text in enumerate(texts):
             cell = qt.QTableWidgetItem(text)
-            cell.setToolTip(region.structure if column == 1 else text)
-            if column in (0, 3, 4):
+            cell.setToolTip(region.structure if column == _STRUCTURE else text)
+            if column in (_RANK, _SIZE, _WRONG, _FRAME):
                 cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            if column == 1 and region.structure in colors:
+            if column == _STRUCTURE and region.structure in colors:
                 cell.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in colors[region.structure])))
             if item.state != OPEN:
                 cell.setForeground(qt.QBrush(qt.QColor(text_colors.color(text_colors.QUIET))))

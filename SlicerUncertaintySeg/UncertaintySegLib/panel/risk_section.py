@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic.clips import ClipLogic
 from UncertaintySegLib.logic.plausible import PlausibleLogic
 from UncertaintySegLib.logic.risk import EVERYWHERE, Measure, RiskLogic, measures, omitted
 from UncertaintySegLib.logic.structures import numbered
@@ -45,6 +46,7 @@ class RiskSection(Section):
             self.on_structure_double_clicked,
         )
         self.views = ViewsBar(ui, self.session)
+        self.clips = ClipLogic(self.session, lambda: self.logic.structure)  # after the views: it turns them to a frame
         self._measures: list[Measure] = []
         self._shown_result = self._reader_maps = None
         self._shown_map: str | None = None
@@ -98,6 +100,7 @@ class RiskSection(Section):
         if measure is not None and measure.per_structure and self.logic.structure:
             self.on_map()
         self.plausible.on_boundary()
+        self.clips.follow()
         if self.session.state.read_only:
             self.on_face_3d()
         self._refresh_enabled()
@@ -236,7 +239,7 @@ class RiskSection(Section):
         left_out = "; ".join(f"{title}: {reason}" for title, reason in omitted(self._shown_result))
         ui.omittedLabel.setText(_("Not for every structure. {what}.").format(what=left_out))
         ui.omittedLabel.setVisible(bool(left_out))
-        self.table.show(logic.structures, self.session.scene.structure_colors())
+        self.table.show(logic.structures, self.session.scene.structure_colors(), self.session.state.size_unit)
 
     def _follow_wanted(self) -> None:
         """Name the map that another section has put over the scan."""
@@ -308,8 +311,10 @@ class RiskSection(Section):
         ui.structureComboBox.setEnabled(bool(logic.structures))
         ui.whereComboBox.setEnabled(bool(logic.structure))
         ui.reachSpinBox.setEnabled(bool(logic.structure) and logic.where in (restriction.NEAR, restriction.BORDER))
-        for widget in (ui.thresholdSlider, ui.opacitySlider, ui.mapCheckBox, ui.surfaceCheckBox, ui.glowCheckBox):
+        for widget in (ui.thresholdSlider, ui.opacitySlider, ui.mapCheckBox):
             widget.setEnabled(shown)
+        for widget in (ui.surfaceCheckBox, ui.glowCheckBox):
+            widget.setEnabled(shown and not scene.is_flat)
         ui.outlinesCheckBox.setEnabled(has_result)
 
 

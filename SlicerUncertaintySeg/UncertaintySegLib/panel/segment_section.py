@@ -8,7 +8,7 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.logic import settings
+from UncertaintySegLib.logic import fitting, settings
 from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.logic.run_choice import RunChoice
@@ -42,6 +42,8 @@ class SegmentSection(Section):
         )
         self._matched: tuple[object, str] | None = None
         self._info = None
+        self._is_flat: bool | None = None
+        self._task_tip, self._model_tip = ui.taskComboBox.toolTip, ui.modelComboBox.toolTip
         self._start = _MODEL
         self._starts: list[str] = []
         ui.taskComboBox.currentIndexChanged.connect(self.on_task)
@@ -68,11 +70,13 @@ class SegmentSection(Section):
     def on_task(self, *_arguments) -> None:
         """Offer the models of the task."""
         self._offer_models(self.ui.taskComboBox.currentText)
+        self._remember()
 
     def on_model(self, *_arguments) -> None:
         """Take another model, and remember it."""
         models = self._models(self.ui.taskComboBox.currentText)
         self._choose(models[self.ui.modelComboBox.currentIndex].name)
+        self._remember()
 
     def on_case(self) -> None:
         """Offer what the case can start from: the label that the server has of it comes first."""
@@ -115,12 +119,12 @@ class SegmentSection(Section):
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""
         state, ui = self.session.state, self.ui
-        if state.info is not self._info:
-            self._info = state.info
+        if state.info is not self._info or self.session.scene.is_flat != self._is_flat:
+            self._info, self._is_flat = state.info, self.session.scene.is_flat
             self._offer_tasks()
         model = self.model
         self._match()
-        ui.aboutLabel.setText(_about(model) if model else _("Connect to a server to see its models."))
+        ui.aboutLabel.setText(_about(model) if model else self._nothing())
         ui.aboutLabel.setToolTip(", ".join(numbered(each.id, each.name) for each in model.labels) if model else "")
         self._run.show(model)
         ui.existingWidget.setVisible(self._start == _SCENE)
@@ -140,23 +144,43 @@ class SegmentSection(Section):
             self._parts.show(node, self.model)
 
     def _models(self, task: str) -> list[Model]:
+        return [model for model in self._offered() if _task(model) == task]
+
+    def _offered(self) -> list[Model]:
+        """The models that take the scan of the case."""
         models = self._info.models.values() if self._info else ()
-        return [model for model in models if _task(model) == task]
+        return [model for model in models if fitting.fits(model, self.session.scene)]
+
+    def _before(self) -> Model | None:
+        """The one that was chosen last of those that take the scan."""
+        kept = [settings.value(key) for key in fitting.KEPT.values()]
+        models = {model.name: model for model in self._offered()}
+        chosen = next((models[name] for name in reversed(kept) if name in models), None)
+        return models.get(self.session.state.model, chosen)
 
     def _offer_tasks(self) -> None:
-        models = self._info.models if self._info else {}
-        before = models.get(settings.value("model"))
-        tasks = {_task(model): _task(model) for model in models.values()}
+        before, tasks = self._before(), {_task(model): _task(model) for model in self._offered()}
         task = fill(self.ui.taskComboBox, tasks, _task(before) if before else None)
+        others = self._info.models.values() if self._info else ()
+        for combo_box, text in ((self.ui.taskComboBox, self._task_tip), (self.ui.modelComboBox, self._model_tip)):
+            combo_box.setToolTip("\n".join(filter(None, (text, fitting.unfit(others, self.session.scene)))))
         self._offer_models(task or "")
 
     def _offer_models(self, task: str) -> None:
-        texts = {model.name: _short_name(model) for model in self._models(task)}
-        self._choose(fill(self.ui.modelComboBox, texts, settings.value("model")) or "")
+        texts, before = {model.name: _short_name(model) for model in self._models(task)}, self._before()
+        self._choose(fill(self.ui.modelComboBox, texts, before.name if before else None) or "")
+
+    def _nothing(self) -> str:
+        """Why there is no model."""
+        if self._info is None or not self._info.models:
+            return _("Connect to a server to see its models.")
+        return fitting.none_fits(self._info.models.values(), self.session.scene)
+
+    def _remember(self) -> None:
+        if self.model is not None:
+            settings.remember(fitting.KEPT[self.model.dimensions], self.model.name)
 
     def _choose(self, name: str) -> None:
-        if name:
-            settings.remember("model", name)
         if name != self.session.state.model:
             self.session.state.model = name
             self.session.changed.emit()

@@ -14,6 +14,7 @@ from UncertaintySegLib.logic import structures as rows
 from UncertaintySegLib.logic.order import worst_first
 from UncertaintySegLib.panel.widgets import contains
 from UncertaintySegLib.server.results import Structure
+from UncertaintySegLib.server.sizes import ML
 
 _ROW_HEIGHT, _NAME_WIDTH, _LEAST_WIDTH = 22, 110, 280  # pixels; the least width is that of a table not laid out yet
 
@@ -32,6 +33,7 @@ class StructureTable:
     ) -> None:
         self._table, self._filter = table, filter_edit
         self._structures: Sequence[Structure] = ()
+        self._unit = ML
         self._shown: list[Structure] = []
         self._colors: Mapping[int, tuple[float, float, float]] = {}
         self._all_columns: tuple[rows.Column, ...] = ()
@@ -47,12 +49,14 @@ class StructureTable:
         table.cellClicked.connect(lambda row, _column: clicked(self._shown[row]))
         table.cellDoubleClicked.connect(lambda row, _column: double_clicked(self._shown[row]))
 
-    def show(self, structures: Sequence[Structure], colors: Mapping[int, tuple[float, float, float]]) -> None:
-        """Show structures; the same ones again cost nothing."""
-        if structures is self._structures and colors == self._colors:
+    def show(
+        self, structures: Sequence[Structure], colors: Mapping[int, tuple[float, float, float]], unit: str = ML
+    ) -> None:
+        """Show structures, whose sizes are in a unit; the same ones again cost nothing."""
+        if structures is self._structures and colors == self._colors and unit == self._unit:
             return
-        self._structures, self._colors = structures, colors
-        columns = rows.columns(structures)
+        self._structures, self._colors, self._unit = structures, colors, unit
+        columns = rows.columns(structures, unit)
         if columns != self._all_columns:
             self._all_columns, self._column = columns, -1
         self._make_columns(columns)
@@ -104,7 +108,7 @@ class StructureTable:
             self._shown = worst_first(self._structures)
         self._table.setRowCount(len(self._shown))
         for row, structure in enumerate(self._shown):
-            tooltip = rows.tooltip(structure)
+            tooltip = rows.tooltip(structure, self._unit)
             self._table.setVerticalHeaderItem(row, qt.QTableWidgetItem(str(structure.id)))
             for place, column in enumerate(self._columns):
                 item = qt.QTableWidgetItem(column.text(structure))

@@ -7,6 +7,7 @@ import time
 import qt
 from slicer.i18n import tr as _
 
+from UncertaintySegLib.logic import sizes
 from UncertaintySegLib.logic.label_reviews import LabelReviews
 from UncertaintySegLib.panel.places_table import PlacesTable
 from UncertaintySegLib.server.label_replies import APPROVED, FLAGGED, LabelVersion, VersionComparison
@@ -40,8 +41,8 @@ class VersionsBox:
             {
                 _("Structure"): _("Of either version."),
                 _("Dice"): _("Overlap of the two versions: 1 where they are the same."),
-                _("Then, mL"): _("In the version that is compared."),
-                _("Now, mL"): _("In the version that counts."),
+                _("Then"): _("Size in the version that is compared."),
+                _("Now"): _("Size in the version that counts."),
             },
             stretched=0,
         )
@@ -121,11 +122,15 @@ class VersionsBox:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 ui.changesTable.setItem(row, column, item)
         _set_height(ui.changesTable, len(rows))
-        text = _("Version {number} and the one that counts differ on {ml:.2f} mL. Its outlines are white.")
-        ui.comparisonLabel.setText(text.format(number=found.version, ml=found.changed_ml) if found is not None else "")
+        if found is not None:
+            unit = sizes.shown(found.size_unit)
+            for column, heading in ((2, _("Then, {unit}")), (3, _("Now, {unit}"))):
+                ui.changesTable.horizontalHeaderItem(column).setText(heading.format(unit=unit))
+            text = _("Version {number} and the one that counts differ on {size:.2f} {unit}. Its outlines are white.")
+            ui.comparisonLabel.setText(text.format(number=found.version, size=found.changed_ml, unit=unit))
         for widget in (ui.comparisonLabel, ui.changesTable, ui.otherCheckBox):
             widget.setVisible(found is not None)
-        self._places.show(found.regions if found is not None else ())
+        self._places.show(*((found.regions, found.size_unit) if found is not None else ((),)))
 
     def _set_headings(self, table, headings: dict[str, str], *, stretched: int) -> None:
         table.setColumnCount(len(headings))

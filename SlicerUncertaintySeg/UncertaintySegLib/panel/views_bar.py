@@ -12,6 +12,9 @@ from UncertaintySegLib.scene import curve_plot, layouts
 class ViewsBar:
     """Arranges the views while the module is open, and gives the user's own back when it is left.
 
+    An image and a clip have a layout of their own, without 3D, that comes and goes with them; the annotator's and the
+    radiologist's are then that one.
+
     Args:
         ui: Has the buttons.
         session: Has the scene.
@@ -26,18 +29,24 @@ class ViewsBar:
             layouts.RADIOLOGIST: ui.radiologistLayoutButton,
             layouts.COMPARE: ui.compareLayoutButton,
         }
-        self._left_with: int | None = None
+        self._asked: int | None = None
+        self._left_shown = self._is_left = self._is_reading = False
         self._before_reading: int | None = None
-        self._is_reading = False
+        self._flat: int | None = None
         for layout, button in self._buttons.items():
             button.clicked.connect(lambda *_checked, layout=layout: self.show(layout))
         self._own_button.clicked.connect(lambda *_checked: self.restore())
-        for signal in (session.result_changed, session.case_opened, session.case_closed):
-            signal.connect(self._on_result)
+        session.case_opened.connect(self._on_opened)
+        for signal in (session.case_closed, session.result_changed):
+            signal.connect(self._on_case)
         self._refresh()
 
-    def show(self, layout: int) -> None:
-        """Show one of our layouts."""
+    def show(self, layout: int | None) -> None:
+        """Show one of our layouts; None shows that of an image or a clip, or else the user's own."""
+        self._asked = layout
+        if layout is None and self._flat is None:
+            self.restore()
+            return
         self._arrange(layout)
         scene = self._session.scene
         scene.set_overlay_visible(scene.overlay_visible)  # views that are new have no map yet
@@ -46,6 +55,7 @@ class ViewsBar:
 
     def restore(self) -> None:
         """Show what the user had."""
+        self._asked = None
         self._layouts.restore()
         self._refresh()
 
@@ -55,41 +65,56 @@ class ViewsBar:
             return
         self._is_reading = read_only
         if read_only:
-            self._before_reading = self._chosen
+            self._before_reading = self._asked
             self.show(layouts.RADIOLOGIST)
-        elif self._chosen == layouts.RADIOLOGIST:
-            self.restore() if self._before_reading is None else self.show(self._before_reading)
+        elif self._asked == layouts.RADIOLOGIST:
+            self.show(self._before_reading)
 
     def enter(self) -> None:
         """Show the layout with which the module was left."""
-        if self._left_with is not None:
-            self.show(self._left_with)
+        self._is_left = False
+        if self._left_shown:
+            self.show(self._asked)
 
     def exit(self) -> None:
         """Show what the user had, until the module is entered again."""
-        self._left_with = self._chosen
-        self.restore()
+        self._left_shown, self._is_left = self._layouts.chosen is not None, True
+        self._layouts.restore()
+        self._refresh()
 
-    @property
-    def _chosen(self) -> int | None:
-        chosen = self._layouts.chosen
-        return layouts.RADIOLOGIST if chosen == layouts.RADIOLOGIST_PLOT else chosen
-
-    def _arrange(self, layout: int) -> None:
+    def _arrange(self, layout: int | None) -> None:
         """Show a layout with the curve; the radiologist's has no plot where nothing is calibrated."""
-        self._layouts.show(self._fitting(layout))
-        curve_plot.show(self._session.scene.scene)
+        fitting = self._fitting(layout)
+        self._layouts.show(fitting)
+        if self._flat is not None:
+            self._layouts.turn_to(self._session.scene.scan)
+        if fitting != layouts.CLIP:
+            curve_plot.show(self._session.scene.scene)
 
-    def _fitting(self, layout: int) -> int:
+    def _fitting(self, layout: int | None) -> int:
+        if self._flat is not None and layout != layouts.COMPARE:
+            return self._flat
         with_plot = layout == layouts.RADIOLOGIST and selection_of(self._session).calibrated
         return layouts.RADIOLOGIST_PLOT if with_plot else layout
 
-    def _on_result(self) -> None:
-        chosen = self._chosen
-        if chosen == layouts.RADIOLOGIST and self._fitting(chosen) != self._layouts.chosen:
-            self._arrange(chosen)
+    def _on_opened(self) -> None:
+        before = self._flat
+        self._on_case()
+        if self._flat is not None and self._flat == before and self._layouts.chosen is not None:
+            self._layouts.turn_to(self._session.scene.scan)  # the images of a study lie in planes of their own
+            slicer.app.layoutManager().resetSliceViews()
+
+    def _on_case(self) -> None:
+        scene, before = self._session.scene, self._flat
+        self._flat = (layouts.CLIP if scene.is_clip else layouts.IMAGE) if scene.is_flat else None
+        if self._is_left or slicer.app.layoutManager() is None:  # there is none any more while Slicer closes
+            return
+        if self._flat != before:
+            self.show(self._asked)
+        elif self._layouts.chosen is not None and self._fitting(self._asked) != self._layouts.chosen:
+            self._arrange(self._asked)
 
     def _refresh(self) -> None:
         for layout, button in self._buttons.items():
-            button.setChecked(layout == self._chosen)
+            button.setChecked(self._layouts.chosen is not None and layout == self._asked)
         self._own_button.setEnabled(self._layouts.chosen is not None)

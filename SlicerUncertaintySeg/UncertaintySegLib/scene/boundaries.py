@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 
 from UncertaintySegLib.scene import masks, nodes
+from UncertaintySegLib.server.sizes import ML
 
 ROLE = "boundaries"
 _WHITE = 0.6  # how much lighter than the structure
@@ -34,6 +35,7 @@ class Boundaries:
         color: tuple[float, float, float],
         probability: slicer.vtkMRMLScalarVolumeNode,
         levels: tuple[float, float],
+        unit: str = ML,
     ) -> tuple[float, float]:
         """Outline where a structure's probability passes the levels, in place of the outlines before.
 
@@ -43,9 +45,10 @@ class Boundaries:
             probability: Its map.
             levels: Low and high, in (0, 1]: it is at most where the probability reaches the low one, and at least
                 where it reaches the high one.
+            unit: Of sizes, see `masks.voxel_size`.
 
         Returns:
-            The volumes of the least and the most, in mL.
+            The sizes of the least and the most.
         """
         node = self._node(probability)
         contents = node.GetSegmentation()
@@ -55,7 +58,7 @@ class Boundaries:
         volumes = []
         for what, level in zip(("at least", "at most"), reversed(levels)):
             mask = values >= level
-            volumes.append(np.count_nonzero(mask) * masks.voxel_ml(probability))
+            volumes.append(np.count_nonzero(mask) * masks.voxel_size(probability, unit))
             contents.AddSegment(masks.new_segment(f"{name} {what}", lighter, mask, probability), what)
             nodes.display(node).SetSegmentOpacity2DOutline(what, _DISPLAY[what])
         return volumes[0], volumes[1]

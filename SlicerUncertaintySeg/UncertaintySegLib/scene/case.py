@@ -10,11 +10,12 @@ import numpy as np
 import slicer
 
 from UncertaintySegLib.errors import SceneError
-from UncertaintySegLib.scene import nodes, overlay, segments
+from UncertaintySegLib.scene import flat, nodes, overlay, segments
 from UncertaintySegLib.scene.map_nodes import URL, MapNodes
 from UncertaintySegLib.scene.restriction import RestrictedMap
 from UncertaintySegLib.server.replies import Label
 from UncertaintySegLib.server.results import InferResult, MapInfo
+from UncertaintySegLib.server.sizes import TIME
 
 _AIR_HU = -900  # only CT goes this low
 _SOFT_TISSUE = (400.0, 40.0)
@@ -68,8 +69,18 @@ class CaseScene:
         """Whether scan and segmentation are both in the scene."""
         return self._in_scene(self.segmentation) and self._in_scene(self.scan)
 
+    @property
+    def is_clip(self) -> bool:
+        """Whether there is a scan, whose third axis is time."""
+        return self._in_scene(self.scan) and flat.is_clip(self.scan)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether there is a scan that is an image or a clip, and no volume."""
+        return self._in_scene(self.scan) and flat.is_flat(self.scan)
+
     def show_scan(
-        self, case: str, path: Path, leaving: Callable[[], None] = lambda: None
+        self, case: str, path: Path, leaving: Callable[[], None] = lambda: None, axis: str = ""
     ) -> slicer.vtkMRMLScalarVolumeNode:
         """Show a scan as the background of every slice view, in place of the case before.
 
@@ -77,6 +88,7 @@ class CaseScene:
             case: Id of the case.
             path: Of an image.
             leaving: Called just before the case before goes.
+            axis: "time" of a clip.
 
         Raises:
             SceneError: If the file is not an image; the case before then stays.
@@ -85,6 +97,7 @@ class CaseScene:
         leaving()
         self.clear()
         nodes.mark(scan, case, "scan")
+        flat.set_clip(scan, axis == TIME)
         self.case, self.scan = case, scan
         if slicer.util.arrayFromVolume(scan).min() <= _AIR_HU:
             scan.GetScalarVolumeDisplayNode().AutoWindowLevelOff()
@@ -100,6 +113,11 @@ class CaseScene:
         self.clear()
         self.case, self.scan = case, scan
         self._show_in_background(scan)
+
+    def set_axis(self, axis: str) -> None:
+        """Take the scan for a clip, if `axis` is "time": some servers know only with a result."""
+        if axis == TIME and self._in_scene(self.scan):
+            flat.set_clip(self.scan, True)
 
     def show_segmentation(
         self, path: Path, labels: Sequence[Label], provenance: dict[str, Any]

@@ -75,10 +75,10 @@ def free(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         segmentation.GetSegmentation().RemoveSegment(SEGMENT)
 
 
-def grown(mask: np.ndarray) -> np.ndarray:
-    """Return a mask, bool `[K, J, I]`, and the voxels that touch it, corners included."""
+def grown(mask: np.ndarray, clip: bool = False) -> np.ndarray:
+    """Return a mask, bool `[K, J, I]`, and the voxels that touch it, corners included; of a clip within each frame."""
     wide = mask.copy()
-    for axis in range(mask.ndim):
+    for axis in range(1 if clip else 0, mask.ndim):
         before = wide.copy()
         low, high = [slice(None)] * mask.ndim, [slice(None)] * mask.ndim
         low[axis], high[axis] = slice(None, -1), slice(1, None)

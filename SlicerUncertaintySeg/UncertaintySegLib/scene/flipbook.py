@@ -45,7 +45,7 @@ class FlipBook:
 
     @property
     def volume_ml(self) -> float:
-        """Volume of all structures of the one that is shown."""
+        """Size of all structures of the one that is shown."""
         return self._volumes[self.page]
 
     @property
@@ -62,7 +62,7 @@ class FlipBook:
         """Make the flip-book of some label files and open its first page, in place of the one before.
 
         Args:
-            samples: Label file, and volume of each structure in mL.
+            samples: Label file, and size of each structure.
             labels: Names and ids of the structures.
             reference: The scan.
 

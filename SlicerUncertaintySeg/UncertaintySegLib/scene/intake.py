@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
-from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene import flat, nodes, pictures
 
 _ID_LENGTH = 48
 _SAME_GRID = 1e-3  # mm
@@ -29,7 +29,8 @@ def check_volume(volume: slicer.vtkMRMLNode | None) -> None:
         volume: A node of the scene, or None.
 
     Raises:
-        NeedsCopyError: It is moved by a transform, or is one frame of a sequence.
+        NeedsCopyError: It is moved by a transform, is a frame of a sequence, a picture in colour, or an image or a clip
+            of unknown spacing whose pixels are not counted.
         SceneError: It is gone, no scan, without voxels, or has more than one value in a voxel.
     """
     if volume is None or volume.GetScene() is None:
@@ -44,11 +45,12 @@ def check_volume(volume: slicer.vtkMRMLNode | None) -> None:
     image = volume.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
         raise SceneError(_("{name} has no voxels: load it again.").format(name=name))
+    _check_picture(volume)
     values = image.GetNumberOfScalarComponents()
     if volume.GetClassName() != "vtkMRMLScalarVolumeNode" or values > 1:
         text = _("{name} has {values} values in each voxel, and a model reads one: choose or make a volume with one.")
         raise SceneError(text.format(name=name, values=values))
-    if _is_frame(volume):
+    if pictures.is_frame(volume):
         text = _("{name} is one frame of a sequence and changes as it plays: work on a copy of the frame shown.")
         raise NeedsCopyError(text.format(name=name))
     if volume.GetParentTransformNode() is not None:
@@ -100,12 +102,19 @@ def channels_by_name(
 def usable_copy(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
     """Make a copy that stands still: where the volume is shown now, without a transform, out of any sequence.
 
-    The copy is the user's own; the volume stays as it is.
+    Of a frame of a clip it holds all frames, of a picture in colour it is grey, and where the spacing is unknown it
+    counts pixels. The copy is the user's own; the volume stays as it is.
 
     Raises:
-        SceneError: The transform cannot be applied.
+        SceneError: The transform cannot be applied, or frames are of different sizes.
     """
     scene = volume.GetScene()
+    if pictures.frames_of(volume):
+        return pictures.clip_of(volume)
+    if pictures.is_colour(volume):
+        return pictures.grey_copy(volume)
+    if _is_to_count(volume):
+        return pictures.pixel_copy(volume)
     copy = slicer.modules.volumes.logic().CloneVolume(scene, volume, _("{name} copy").format(name=volume.GetName()))
     if copy.GetParentTransformNode() is not None and not copy.HardenTransform():
         scene.RemoveNode(copy)
@@ -124,11 +133,24 @@ def proposed_id(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     return f"{name}-{mark.hexdigest()[:6]}"
 
 
-def _is_frame(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    browsers = volume.GetScene().GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    browsers.UnRegister(None)
-    found = [browsers.GetItemAsObject(index) for index in range(browsers.GetNumberOfItems())]
-    return any(browser.IsProxyNode(volume.GetID()) for browser in found)
+def _check_picture(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Raise `NeedsCopyError` for what Slicer loads of pictures and films, and a model does not read as it stands."""
+    name = volume.GetName()
+    if count := len(pictures.frames_of(volume)):
+        text = _("{name} is one frame of a clip of {count}: work on a copy that holds all of them.")
+        raise NeedsCopyError(text.format(name=name, count=count))
+    if pictures.is_colour(volume):
+        text = _("{name} is a picture in colour: work on a copy in grey (0.299 R + 0.587 G + 0.114 B).")
+        raise NeedsCopyError(text.format(name=name))
+    if _is_to_count(volume):
+        text = _("The spacing of {name}, {spacing} mm here, is said to be unknown: work on a copy that counts pixels.")
+        spacing = " x ".join(f"{mm:.3g}" for mm in volume.GetSpacing()[:2])
+        raise NeedsCopyError(text.format(name=name, spacing=spacing))
+
+
+def _is_to_count(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    unknown = flat.is_flat(volume) and not flat.spacing_known(volume)
+    return unknown and not np.allclose(volume.GetSpacing()[:2], 1.0)
 
 
 def _has_right_angles(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:

@@ -1,14 +1,15 @@
-"""Arrangements of views for those who edit, for those who look, and for comparing with and without risk."""
+"""Arrangements of views: for those who edit, those who look, with and without risk, and for images and clips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import slicer
 
-from UncertaintySegLib.scene import overlay
+from UncertaintySegLib.scene import nodes, overlay, time_plot
 
-ANNOTATOR, RADIOLOGIST, COMPARE, RADIOLOGIST_PLOT = 7301, 7302, 7303, 7304
+ANNOTATOR, RADIOLOGIST, COMPARE, RADIOLOGIST_PLOT, IMAGE, CLIP = range(7301, 7307)
 """Numbers of our layouts; those of Slicer are below 1000. The radiologist's has a plot only where there is a curve."""
 
 PLAIN_VIEW = "Plain"
@@ -32,10 +33,13 @@ def _slice(name: str) -> str:
 _THREE_D = (
     '<view class="vtkMRMLViewNode" singletontag="1"><property name="viewlabel" action="default">1</property></view>'
 )
-_PLOT = (
-    '<view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
-    '<property name="viewlabel" action="default">P</property></view>'
-)
+
+
+def _plot(name: str) -> str:
+    return (
+        f'<view class="vtkMRMLPlotViewNode" singletontag="{name}">'
+        '<property name="viewlabel" action="default">P</property></view>'
+    )
 
 
 def _split(kind: str, sizes: Sequence[int], *parts: str) -> str:
@@ -57,8 +61,10 @@ _DESCRIPTIONS = {
         _split("vertical", (333, 333, 334), _slice("Yellow"), _slice("Green"), _THREE_D),
     ),
     RADIOLOGIST: _reading(_THREE_D),
-    RADIOLOGIST_PLOT: _reading(_split("horizontal", (400, 600), _THREE_D, _PLOT)),
+    RADIOLOGIST_PLOT: _reading(_split("horizontal", (400, 600), _THREE_D, _plot("PlotView1"))),
     COMPARE: _split("horizontal", (500, 500), _slice(PLAIN_VIEW), _slice("Red")),
+    IMAGE: f'<layout type="horizontal"><item>{_slice("Red")}</item></layout>',
+    CLIP: _split("horizontal", (600, 400), _slice("Red"), _split("vertical", (500, 500), *map(_plot, time_plot.VIEWS))),
 }
 
 
@@ -77,9 +83,11 @@ class Layouts:
         self.chosen: int | None = None
         self._layout_before: int | None = None
         self._links_before: dict[str, tuple[int, int]] = {}
+        self._turned: dict[str, np.ndarray] = {}
 
     def show(self, layout: int) -> None:
-        """Show one of our layouts, with linked slice views."""
+        """Show one of our layouts, with linked slice views, which are turned back if they were turned."""
+        self._turn_back()
         manager = slicer.app.layoutManager()
         node = manager.layoutLogic().GetLayoutNode()
         if not node.IsLayoutDescription(layout):
@@ -94,9 +102,19 @@ class Layouts:
         manager.setLayout(layout)
         self._set_up_views()
 
+    def turn_to(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Turn the slice views of the layout to the slices of a volume, the side that is usual for them in front."""
+        grid = slicer.util.vtkMatrixFromArray(nodes.ijk_to_ras(volume))
+        for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", self.scene):
+            if view.IsMappedInLayout():
+                if view.GetID() not in self._turned:
+                    self._turned[view.GetID()] = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
+                view.RotateToAxes(grid, 2)
+
     def restore(self) -> None:
-        """Put back the layout and the links that the user had."""
+        """Put back the layout, the links and the planes that the user had."""
         manager = slicer.app.layoutManager()
+        self._turn_back()
         if self.chosen is None or manager is None:  # there is none any more while Slicer closes
             return
         self.chosen = None
@@ -106,6 +124,14 @@ class Layouts:
             if composite is not None:
                 composite.SetLinkedControl(linked)
                 composite.SetHotLinkedControl(hot)
+
+    def _turn_back(self) -> None:
+        for identifier, before in self._turned.items():
+            view = self.scene.GetNodeByID(identifier)
+            if view is not None:
+                view.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(before))
+                view.UpdateMatrices()
+        self._turned = {}
 
     def _set_up_views(self) -> None:
         active = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()

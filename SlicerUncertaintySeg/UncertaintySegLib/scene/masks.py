@@ -9,9 +9,11 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from UncertaintySegLib.scene import segments
+from UncertaintySegLib.scene import flat, segments
+from UncertaintySegLib.server.sizes import ML, MM2
 
 Box = tuple[slice, slice, slice]
+_APART_MM = 1e9
 
 
 def structure_mask(
@@ -74,20 +76,24 @@ def new_segment(
 
 
 def spacing(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:
-    """Return the mm from voxel to voxel along K, J and I."""
-    return tuple(reversed(volume.GetSpacing()))
+    """Return the mm from voxel to voxel along K, J and I; the frames of a clip are too far apart for any reach."""
+    k, j, i = reversed(volume.GetSpacing())
+    return (_APART_MM if flat.is_clip(volume) else k), j, i
 
 
-def voxel_ml(volume: slicer.vtkMRMLScalarVolumeNode) -> float:
-    """Return the volume of a voxel in mL."""
-    return float(np.prod(volume.GetSpacing())) / 1000
+def voxel_size(volume: slicer.vtkMRMLScalarVolumeNode, unit: str) -> float:
+    """Return what a voxel adds to a size in a unit of the wire: mL, or the mean area of a frame in mm² or pixels."""
+    if unit == ML:
+        return float(np.prod(volume.GetSpacing())) / 1000
+    area = float(np.prod(volume.GetSpacing()[:2])) if unit == MM2 else 1.0
+    return area / volume.GetImageData().GetDimensions()[2]
 
 
-def volumes_ml(ids: np.ndarray, reference: slicer.vtkMRMLScalarVolumeNode) -> dict[int, float]:
-    """Return the volume in mL of each id but 0 that occurs in a label, `[K, J, I]` on the grid of `reference`."""
+def sizes(ids: np.ndarray, reference: slicer.vtkMRMLScalarVolumeNode, unit: str) -> dict[int, float]:
+    """Return the size of each id but 0 that occurs in a label, `[K, J, I]` on the grid of `reference`."""
     highest = int(ids.max(initial=0)) + 1
     counts = sum(np.bincount(plane.ravel(), minlength=highest) for plane in ids)  # at once it takes 8 bytes a voxel
-    return {int(label): int(counts[label]) * voxel_ml(reference) for label in np.flatnonzero(counts) if label}
+    return {int(label): int(counts[label]) * voxel_size(reference, unit) for label in np.flatnonzero(counts) if label}
 
 
 def highest_place(

@@ -266,10 +266,22 @@ class Client:
         return True
 
     def upload_image(
-        self, image: str, file: Path, progress: ByteProgress | None = None, channels: Sequence[Path] = ()
+        self,
+        image: str,
+        file: Path,
+        progress: ByteProgress | None = None,
+        channels: Sequence[Path] = (),
+        *,
+        axis: str = "",
+        spacing_known: bool = True,
     ) -> str:
-        """Add a scan, with the files of its further `channels` in order, to the server's studies and return its id."""
+        """Add a scan, with the files of its further `channels` in order, to the server's studies and return its id.
+
+        With an `axis` of "time" it is a clip, whose third axis that is; without `spacing_known` its pixels are counted.
+        """
         path, query, others = "/datastore/image", {"image": image}, [("channels", other) for other in channels]
+        query |= {"axis": axis} if axis else {}
+        query |= {} if spacing_known else {"spacing": "unknown"}
         sent = self._transport.upload("PUT", path, "file", file, query, None, progress, _WORK_SECONDS, others)
         return _part(sent, "image")
 

@@ -1,4 +1,7 @@
-"""Answers about the labels of a case that people have saved, as plain typed values: reviews, versions, readers."""
+"""Answers about the labels of a case that people have saved, as plain typed values: reviews, versions, readers.
+
+Sizes, also those of fields that end in `ml`, are in the answer's `size_unit`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from UncertaintySegLib.server.looked_at import LookedAt, parse_looked_at
 from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
+from UncertaintySegLib.server.sizes import ML
 
 APPROVED, FLAGGED, TO_REVIEW = "approved", "flagged", ""
 """Statuses of a label, as MONAILabelReviewer writes them."""
@@ -55,7 +59,7 @@ class LabelVersion:
 
 @dataclass(frozen=True)
 class StructureChange:
-    """One structure in two versions: Dice, and mL in the one and in the other."""
+    """One structure in two versions: Dice, and its size in the one and in the other."""
 
     id: int
     name: str
@@ -85,6 +89,7 @@ class VersionComparison:
     changed_ml: float
     structures: tuple[StructureChange, ...] = ()
     regions: tuple[Place, ...] = ()
+    size_unit: str = ML
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class Readings:
     maps: dict[str, dict[str, Any]] = field(default_factory=dict)
     differing_ml: float | None = None
     regions: tuple[Place, ...] = ()
+    size_unit: str = ML
 
 
 @tolerant

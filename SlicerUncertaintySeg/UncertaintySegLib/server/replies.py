@@ -46,7 +46,8 @@ class Model:
 
     `calibration` says on what cases it is calibrated, or why it is not; `label_shift` is None where nobody has counted.
     `origin` says where an imported or derived model comes from; `methods` and `run_options` may be chosen for a run.
-    `channels` names the volumes that a scan consists of, in the order in which they are sent.
+    `channels` names the volumes that a scan consists of, in the order in which they are sent. `dimensions` is 3 of a
+    model that takes volumes, and 2 of one that takes images, and clips frame by frame.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Model:
     description: str = ""
     task: str = ""
     trainable: bool = False
+    dimensions: int = 3
     version: int | None = None
     calibrated: bool = False
     calibration: str = ""
@@ -103,6 +105,7 @@ class Sample:
         model: Whose scores were read, or None.
         provenance: Where the score is from: weights, measure, rank, date.
         remaining: Number of cases by state: unlabelled, scored, skipped, locked.
+        axis: "time" of a clip; empty where nobody has said.
         stopping: Why further labels may not pay, once that is so.
     """
 
@@ -114,6 +117,7 @@ class Sample:
     provenance: dict[str, Any] = field(default_factory=dict)
     remaining: dict[str, int] = field(default_factory=dict)
     stopping: str | None = None
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case of the server. `status` is "unlabelled", "labelled", "leased" or "missing"; `labels` are tags."""
+    """One case of the server. `status` is "unlabelled", "labelled", "leased" or "missing"; `labels` are tags.
+
+    `axis` is "time" of a clip.
+    """
 
     id: str
     status: str
@@ -140,6 +147,7 @@ class CaseRow:
     reason: str = ""
     looked_at: LookedAt | None = None
     final: FinalLabel | None = None
+    axis: str = ""
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,14 @@ def give_back(request: Request, image: str, client_id: str | None = None) -> Jso
 
 def upload_scan(
     request: Request, file: str, image: str, client_id: str | None = None, lease_minutes: float = _LEASE_MINUTES,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] = (), axis: str = "", spacing_known: bool = True,
 ) -> Json:  # fmt: skip
-    """Add a scan, with the files of its further channels, to the server's studies, and take it."""
-    others = [Path(channel) for channel in channels]
-    added = request.client.upload_image(image, Path(file), lambda done: request.say("Uploading", done), others)
+    """Add a scan, with the files of its further channels, to the server's studies, and take it.
+
+    An `axis` of "time" says that it is a clip; of an image or a clip the spacing may be unknown.
+    """
+    others, kind = [Path(channel) for channel in channels], {"axis": axis, "spacing_known": spacing_known}
+    added = request.client.upload_image(image, Path(file), lambda done: request.say("Uploading", done), others, **kind)
     with contextlib.suppress(ServerError):  # it is there all the same
         request.client.take(added, lease_minutes, client_id)
     return {"image": added}

@@ -1,4 +1,8 @@
-"""What the server says of a result: its maps, structures and regions, what a review leaves wrong, the promise."""
+"""What the server says of a result: its maps, structures and regions, what a review leaves wrong, the promise.
+
+Sizes, also those of fields that end in `_ml`, are in the result's `size_unit`: `ML` of volumes, `MM2` of images and
+clips, `PIXELS` of those whose spacing is unknown.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 from UncertaintySegLib.errors import ServerError
 from UncertaintySegLib.server.parsing import parse, parse_all, tolerant
 from UncertaintySegLib.server.replies import RISK, Label, driver_of, parse_labels
+from UncertaintySegLib.server.sizes import ML
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class FittedEllipse:
 
 @dataclass(frozen=True)
 class Structure:
-    """One row of the structure table. Volumes are in mL.
+    """One row of the structure table.
 
     Attributes:
         volume_ml_95: 95 % interval; None where the head has no coherent samples, or too few were drawn.
@@ -108,6 +113,7 @@ class Region:
         ras_mm, ijk: Where to look, in mm and as the voxel.
         bounding_box: First and last voxel, IJK.
         kind: "border", "missed" or "extra".
+        frame: Of a clip, from 0; None elsewhere.
     """
 
     rank: int
@@ -118,6 +124,7 @@ class Region:
     volume_ml: float
     expected_error_ml: float
     kind: str = "border"
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,8 @@ class Cut:
         of: "foreground", a structure (both of the probability), or an uncertainty map.
         setting: Percentile, number of standard deviations or value; None for Otsu's method.
         fallback: Otsu's method saw no two groups, so that it is the middle of the range.
-        above_ml: Volume above it.
+        above_ml: Size of what is above it.
+        size_unit: Of that size.
     """
 
     of: str
@@ -138,6 +146,7 @@ class Cut:
     unit: str = "1"
     fallback: bool = False
     above_ml: float = 0.0
+    size_unit: str = ML
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,21 @@ class Promise:
 
 
 @dataclass(frozen=True)
+class FrameCurves:
+    """A clip over time: one number a frame, in order.
+
+    Attributes:
+        area: Of each structure.
+        expected_error: Area that is expected to be wrong.
+        uncertainty: Mean over the frame of each map of all structures, in the map's unit.
+    """
+
+    area: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    expected_error: tuple[float, ...] = ()
+    uncertainty: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class InferResult:
     """An inference, a correction of one or the review of a label: where its label and maps are, and what they say.
 
@@ -198,6 +222,9 @@ class InferResult:
         threshold: Where the threshold that was asked for lies; None where none was.
         moved, alone, offer: Of a correction: what the clicks moved ("shape", "voxel" or "none"), how many moved only
             their own voxel, and what would help.
+        size_unit: What sizes are counted in.
+        axis: "time" of a clip: what its third axis is; empty where that is space.
+        frames: Of a clip: areas and uncertainty over time; None where nobody has said.
     """
 
     key: str
@@ -217,6 +244,9 @@ class InferResult:
     moved: str = ""
     alone: int = 0
     offer: str | None = None
+    size_unit: str = ML
+    axis: str = ""
+    frames: FrameCurves | None = None
 
 
 def _folder_name(key: str) -> str:
@@ -248,7 +278,16 @@ def parse_result(data: dict[str, Any]) -> InferResult:
         risk_coverage=parse_all(RiskCoveragePoint, risk.get("risk_coverage")),
         guarantee=_guarantee(risk),
         threshold=parse(Cut, risk["threshold"]) if risk.get("threshold") else None,
+        frames=_frames(risk["frames"]) if risk.get("frames") else None,
     )
+
+
+def _frames(data: dict[str, Any]) -> FrameCurves:
+    named = {key: {name: tuple(row) for name, row in data[key].items()} for key in ("area", "uncertainty")}
+    curves = parse(FrameCurves, data, **named)
+    if len({len(row) for part in named.values() for row in part.values()} | {len(curves.expected_error)}) > 1:
+        raise ValueError("curves over time of different lengths")
+    return curves
 
 
 def _structure(row: dict[str, Any]) -> Structure:

@@ -26,7 +26,7 @@ def test_shapes_have_a_table_of_their_own_and_structures_without_one_no_row(answ
     from UncertaintySegLib.logic import structures
 
     headings, rows = structures.shapes(parsed(answer))
-    assert headings[:4] == ["Structure", "Pieces", "Surface, mm2", "Eccentricity"]
+    assert headings[:4] == ["Structure", "Pieces", "Surface, mm²", "Eccentricity"]
     place = ["12.3, -5.6, 7.0", "1.5, -20.0, 0.0", "25.5, 10.0, 15.0"]
     assert rows == [["organ", "2", "3210.5", "0.812", "1.43", *place]]
     organ, lesion = parsed(answer)
@@ -39,7 +39,7 @@ def test_one_slice_has_areas(answer):
 
     answer["risk"]["structures"][0]["shape"] |= {"area_mm2": 120.0, "surface_mm2": None, "elongation": None}
     headings, rows = structures.shapes(parsed(answer))
-    assert headings[2] == "Area, mm2"
+    assert headings[2] == "Area, mm²"
     assert rows[0][2:5] == ["120.0", "0.812", ""]
 
 

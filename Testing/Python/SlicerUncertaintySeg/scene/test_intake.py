@@ -172,3 +172,70 @@ def test_channels_are_told_by_their_names_in_those_of_volumes():
     found = intake.channels_by_name(["T1", "T1ce", "FLAIR", "T2"], [ce, plain, flair])
     assert found == {"T1ce": ce, "T1": plain, "FLAIR": flair}
     assert intake.channels_by_name(["T1", "T1ce"], [ce]) == {"T1ce": ce}
+
+
+def film(*frames: np.ndarray, name: str = "film", colour: bool = False):
+    """Frames `[J, I]`, or `[J, I, 3]` in colour, as Slicer loads a film: a sequence that a browser plays."""
+    kind = "vtkMRMLVectorVolumeNode" if colour else "vtkMRMLScalarVolumeNode"
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+    for number, frame in enumerate(frames):
+        node = slicer.util.addVolumeFromArray(frame[None], nodeClassName=kind, name=name)
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.diag([-0.5, -0.5, 1.0, 1.0])))
+        sequence.SetDataNodeAtValue(node, str(number))
+        slicer.mrmlScene.RemoveNode(node)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser.GetProxyNode(sequence)
+
+
+def test_of_a_frame_of_a_clip_the_copy_holds_all_frames_and_is_a_clip(host):
+    from UncertaintySegLib.scene import flat
+
+    frames = [np.full((6, 8), 10 * number, np.uint8) for number in range(4)]
+    shown = film(*frames)
+    with pytest.raises(intake.NeedsCopyError, match="film is one frame of a clip of 4: work on a copy that holds all"):
+        intake.check_volume(shown)
+    copy = intake.usable_copy(shown)
+    intake.check_volume(copy)
+    assert flat.is_clip(copy)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(copy), np.stack(frames))
+    np.testing.assert_allclose(geometry(copy), np.diag([-0.5, -0.5, 1.0, 1.0]))
+
+
+def test_colour_becomes_grey_by_luma_and_stays_what_it_is_where_the_channels_agree(host):
+    colours = np.array([[[200, 100, 50], [7, 7, 7]]], np.uint8)
+    shown = film(colours, colours, colour=True)
+    copy = intake.usable_copy(shown)
+    expected = [0.299 * 200 + 0.587 * 100 + 0.114 * 50, 7]
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(copy)[:, 0], [expected, expected], rtol=1e-6)
+    photo = slicer.util.addVolumeFromArray(colours[None], nodeClassName="vtkMRMLVectorVolumeNode", name="photo")
+    with pytest.raises(intake.NeedsCopyError, match="photo is a picture in colour: work on a copy in grey"):
+        intake.check_volume(photo)
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(intake.usable_copy(photo))[0, 0], expected, rtol=1e-6)
+    grey = np.repeat(np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1), 3, axis=3)
+    photo = slicer.util.addVolumeFromArray(grey, nodeClassName="vtkMRMLVectorVolumeNode", name="photo")
+    assert slicer.util.arrayFromVolume(intake.usable_copy(photo)).dtype == np.uint8
+
+
+def test_frames_of_different_sizes_are_no_clip(host):
+    shown = film(np.zeros((6, 8), np.uint8), np.zeros((6, 9), np.uint8))
+    with pytest.raises(SceneError, match="Frame 2 of film is 9 x 6 pixels, the first is 8 x 6 pixels: the frames of a"):
+        intake.check_volume(shown)
+
+
+def test_an_image_of_unknown_spacing_counts_pixels(host):
+    from UncertaintySegLib.scene import flat
+
+    voxels = np.arange(48, dtype=np.uint8).reshape(1, 6, 8)
+    volume = slicer.util.addVolumeFromArray(voxels, nodeClassName="vtkMRMLScalarVolumeNode", name="scan")
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.diag([-0.3, -0.3, 1.0, 1.0])))
+    intake.check_volume(volume)
+    flat.set_spacing_known(volume, False)
+    with pytest.raises(intake.NeedsCopyError, match=r"The spacing of scan, 0\.3 x 0\.3 mm here, is said to be unknown"):
+        intake.check_volume(volume)
+    copy = intake.usable_copy(volume)
+    intake.check_volume(copy)
+    np.testing.assert_allclose(geometry(copy), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(copy), voxels)
+    assert not flat.spacing_known(copy)
