@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from uncertaintyseg.errors import BundleError
-from uncertaintyseg.heads.base import FeatureStream, Head, HeadOutput
+from uncertaintyseg.heads.base import FeatureStream, Head, HeadOutput, Later
 from uncertaintyseg.heads.deterministic import Deterministic
 from uncertaintyseg.heads.diagonal import DiagonalHead
 from uncertaintyseg.heads.dropout import DropoutHead
+from uncertaintyseg.heads.l_fusion import LFusionHead
 from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.heads.low_rank import LowRankHead
 from uncertaintyseg.heads.mixture_of_bases import MixtureOfBases
@@ -25,11 +26,12 @@ HEADS: dict[str, type[Head]] = {
         DropoutHead,
         SegWithU,
         LaplaceHead,
+        LFusionHead,
         Temperature,
     )
 }
 
-__all__ = ["HEADS", "FeatureStream", "Head", "HeadOutput", "make_head"]
+__all__ = ["HEADS", "FeatureStream", "Head", "HeadOutput", "Later", "make_head"]
 
 
 def make_head(name: str, **options: object) -> Head:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -33,6 +35,8 @@ class HeadOutput:
             are no means over voxels.
         terms: a loss of the method's own in place of objective and Dice: target `[B, 1, *spatial]` to weighted terms by
             name; voxels of a negative target are not labelled and count for nothing. In training mode only.
+        paths: further distributions over the same logits, by name: in training mode Gaussian, and held to the same
+            target by the same objective; afterwards whole segmentations can be drawn of them too.
     """
 
     distribution: LogitDistribution
@@ -40,6 +44,34 @@ class HeadOutput:
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
     penalties_at: Callable[[Tensor], Mapping[str, Tensor]] | None = None
     terms: Terms | None = None
+    paths: Mapping[str, LogitDistribution] = field(default_factory=dict)
+
+
+class Later(Mapping[str, Tensor]):
+    """Maps that are made when somebody asks for one of them, all at once.
+
+    Args:
+        names: of the maps.
+        make: makes them.
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[], Mapping[str, Tensor]]) -> None:
+        self._names, self._make = tuple(names), make
+
+    @cached_property
+    def _made(self) -> Mapping[str, Tensor]:
+        return self._make()
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Head(nn.Module, ABC):
@@ -68,10 +100,14 @@ class Head(nn.Module, ABC):
     """False where all mass lies on one logit vector."""
     fitted: ClassVar[bool] = False
     """True for a head that `fit` solves for; the others are trained by gradient."""
+    completed: ClassVar[bool] = False
+    """True for a head that is trained by gradient, and of which `fit` then solves for the rest."""
     reaches_backbone: ClassVar[bool] = True
     """False for a head whose loss moves nothing but itself, so that a network cannot learn by it."""
     fuses: ClassVar[bool] = False
     """True for a head that is made to read some of the backbone's taps (its option `taps`)."""
+    of_images: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """Options of its own on a network that sees one slice at a time, unless told otherwise."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -125,12 +161,17 @@ class Head(nn.Module, ABC):
         """The maps of its own: unit, range (values are clamped into it) and source."""
         return {}
 
+    @property
+    def scaled_by(self) -> Mapping[str, str]:
+        """Maps of its own that are to be multiplied by one number a case: the variance of another map over voxels."""
+        return {}
+
     @abstractmethod
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         """Features `[B, F, *spatial]` (and taps) to a distribution over logits `[B, C, *spatial]`."""
 
     def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
-        """Solve for what the head learns without gradients, given its output layer; only if `fitted`.
+        """Solve for what the head learns without gradients, given its output layer; only if `fitted` or `completed`.
 
         Returns:
             What was chosen and how good it is, for the report.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from uncertaintyseg.errors import BundleError
 from uncertaintyseg.heads.base import Head, HeadOutput
-from uncertaintyseg.logits import Basis, GaussianLogits, LogitEnsemble
+from uncertaintyseg.logits import Basis, GaussianLogits, LogitEnsemble, Moments
 
 Granularity = Literal["channel", "voxel"]
 
@@ -33,11 +34,12 @@ def keep_mask(values: Tensor, rate: float, generator: torch.Generator | None, ch
 
 
 class DropoutBlock(nn.Module):
-    """3x3x3 convolution, instance normalisation, leaky ReLU; the dropout that follows is the head's."""
+    """Convolution, instance normalisation, leaky ReLU; the dropout that follows is the head's."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, kernel: Sequence[int]) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(features, features, 3, padding=1, bias=False)
+        padding = [size // 2 for size in kernel]
+        self.conv = nn.Conv3d(features, features, tuple(kernel), padding=padding, bias=False)
         self.norm = nn.InstanceNorm3d(features, affine=True)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -66,9 +68,11 @@ class DropoutHead(Head):
         granularity: "channel" drops a feature map as a whole, so that voxels share the noise and samples are whole
             shapes; "voxel" draws anew at every voxel.
         passes, seed: of the evaluation, with blocks.
+        kernel: of the blocks' convolutions, odd; 1 along an axis leaves its neighbours alone.
 
     Raises:
-        BundleError: for a rate that is not between 0 and 1, another granularity, or numbers below their least.
+        BundleError: for a rate that is not between 0 and 1, another granularity, an even kernel, or numbers below their
+            least.
     """
 
     name = "dropout"
@@ -76,6 +80,7 @@ class DropoutHead(Head):
     summary = "dropout before the output layer in closed form, or passes through blocks with dropout"
     source = "epistemic"
     objective = "expected_ce"
+    of_images = MappingProxyType({"kernel": [3, 3, 1]})
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class DropoutHead(Head):
         granularity: Granularity = "channel",
         passes: int = 20,
         seed: int = 0,
+        kernel: Sequence[int] = (3, 3, 3),
     ) -> None:
         super().__init__(features, classes)
         if not 0 < rate < 1:
@@ -94,8 +100,10 @@ class DropoutHead(Head):
             raise BundleError(f"'granularity' is '{granularity}': the dropout head takes 'channel' or 'voxel'.")
         if blocks < 0 or passes < 1:
             raise BundleError(f"'blocks' is {blocks} and 'passes' {passes}: they start from 0 and from 1.")
+        if len(kernel) != 3 or any(size < 1 or size % 2 == 0 for size in kernel):
+            raise BundleError(f"'kernel' is {list(kernel)}: it needs three odd numbers, such as 3, 3, 1.")
         self.rate, self.granularity, self.seed, self._passes = rate, granularity, seed, passes
-        self.blocks = nn.ModuleList(DropoutBlock(features) for _ in range(blocks))
+        self.blocks = nn.ModuleList(DropoutBlock(features, kernel) for _ in range(blocks))
 
     @property
     def coherent(self) -> bool:
@@ -116,10 +124,18 @@ class DropoutHead(Head):
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
         if not self.blocks:
             return HeadOutput(self._closed(features))
-        first = self.blocks[0](features)
         if self.training:
-            return HeadOutput(self._pass(first, None))
-        return HeadOutput(LogitEnsemble(lambda: self._stream(first), self._passes))
+            return HeadOutput(self._pass(self.blocks[0](features), None))
+        return HeadOutput(self.stream(features))
+
+    def stream(self, features: Tensor, also: Callable[[Moments], Tensor] | None = None) -> LogitEnsemble:
+        """The passes through the blocks of a head in evaluation; nothing runs before they are read.
+
+        Args:
+            features: `[B, F, *spatial]`.
+            also: as of `LogitEnsemble`.
+        """
+        return _Passes(self, features, also)
 
     def _closed(self, features: Tensor) -> GaussianLogits:
         amplitude = math.sqrt(self.rate / (1 - self.rate)) * features
@@ -127,9 +143,10 @@ class DropoutHead(Head):
         noise = "volume" if self.granularity == "channel" else "voxel"
         return GaussianLogits(self.mean(features), Basis(amplitude, basis, noise))
 
-    def _stream(self, first: Tensor) -> Iterator[GaussianLogits]:
-        generator = torch.Generator(first.device).manual_seed(self.seed)
-        for _ in range(self._passes):
+    def drawn(self, features: Tensor, count: int, generator: torch.Generator | None) -> Iterator[GaussianLogits]:
+        """So many random passes; what comes before the first dropout runs once."""
+        first = self.blocks[0](features)
+        for _ in range(count):
             yield self._pass(first, generator)
 
     def _pass(self, first: Tensor, generator: torch.Generator | None) -> GaussianLogits:
@@ -142,3 +159,19 @@ class DropoutHead(Head):
     def _dropped(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
         channel = 1 if self.granularity == "channel" else None
         return features * keep_mask(features, self.rate, generator, channel) / (1 - self.rate)
+
+
+class _Passes(LogitEnsemble):
+    """The passes of a head in evaluation; samples of it are passes of their own, so that no two are alike."""
+
+    def __init__(self, head: DropoutHead, features: Tensor, also: Callable[[Moments], Tensor] | None) -> None:
+        super().__init__(self._stream, head.passes, also=also)
+        self._head, self._features = head, features
+
+    def _stream(self) -> Iterator[GaussianLogits]:
+        generator = torch.Generator(self._features.device).manual_seed(self._head.seed)
+        return self._head.drawn(self._features, self.count, generator)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
+        """Draw `count` logits `[B, C, *spatial]`, of one pass each."""
+        return (drawn.mean for drawn in self._head.drawn(self._features, count, generator))

@@ -18,10 +18,11 @@ from uncertaintyseg.data.channels import Image, read_channels
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.data.time_axis import Measure, check_dimensions
+from uncertaintyseg.data.time_axis import Measure, check_dimensions, is_clip
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.anomalies import MISMATCH, mismatch_map, mismatch_note
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.case_scale import scale_cases
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, files_of, map_infos, named, provenance
@@ -210,6 +211,8 @@ class Predictor:
         asked = Asked(labels, structures is not None, carried, box, scratch, samples, seed)
         look = self._look(scan, asked, progress, seconds)
         found, spread = look.found, look.spread
+        weighed = {} if self.method else self.network.head.scaled_by
+        scale_cases(found.maps, weighed, {n: i.range[1] for n, i in self.own_maps.items()}, clip=is_clip(scan))
         with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration

@@ -158,20 +158,34 @@ def fit(
             f"{bundle.name}: the loss or the validation score stopped being a number before any weights were kept: "
             "lower 'recipe.learning_rate' in train.json, or set 'recipe.clip' to 1."
         )
+    found = _fitted_rest(target, training, validation, device, progress) if network.head.completed else {}
     trained, shift, volumes = _completed(target, recipe, base, held_out, checkpoint, device, progress)
-    names, found = [label.name for label in bundle.labels], keeper.state["by_structure"]
+    names, dice = [label.name for label in bundle.labels], keeper.state["by_structure"]
     return FitReport(
         trained,
         keeper.state["epoch"],
-        volumes.validation if volumes else keeper.state["best"],
+        volumes.validation if volumes else keeper.state["best"] | found,
         trainer.state.epoch,
         time.perf_counter() - started,
-        {} if volumes else {n: None if math.isnan(v) else v for n, v in zip(names, found, strict=True)},
+        {} if volumes else {n: None if math.isnan(v) else v for n, v in zip(names, dice, strict=True)},
         keeper.diverged,
         shift,
         volumes,
         held,
     )
+
+
+def _fitted_rest(
+    target: Bundle, training: Sequence[Case], validation: Sequence[Case], device: str, progress: Progress
+) -> dict[str, float]:
+    """Fit what a head has beyond its best weights, as they were written, and write both; returns the head's report."""
+    network = target.network().to(device)
+    cases = (read_labelled(target, part, name, progress, kept=False) for part, name in
+             ((training, "training"), (validation, "validation")))  # fmt: skip
+    volumes = (LabelledVolumes(part, torch.device(device)) for part in cases)
+    found = fit_posterior(network, *volumes, WindowLayout.of(target, network.divisor), progress)
+    target.save(network)
+    return found
 
 
 def _completed(

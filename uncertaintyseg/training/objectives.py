@@ -218,7 +218,14 @@ class HeadLoss:
             return torch.stack(list(self.parts(output, target).values())).sum()
 
     def parts(self, output: HeadOutput, target: Tensor) -> dict[str, Tensor]:
-        """The weighted terms by name; the head's own, if it brings a loss."""
+        """The weighted terms by name, those of further paths with their names; the head's own, if it brings a loss."""
+        found = self._terms(output, target)
+        for path, distribution in output.paths.items():
+            terms = self._terms(HeadOutput(distribution), target)
+            found |= {f"{path} {name}": value for name, value in terms.items()}
+        return found
+
+    def _terms(self, output: HeadOutput, target: Tensor) -> dict[str, Tensor]:
         known = known_voxels(target[:, 0])
         if known is not None and not known.any():  # a zero that still belongs to the network
             return {self.objective: output.distribution.mean.movedim(1, 0)[:, known].sum()}

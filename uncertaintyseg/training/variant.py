@@ -68,6 +68,8 @@ def with_head(
     network, options = _checked(bundle, inference), dict(options)
     if head in HEADS and HEADS[head].fuses and "taps" not in options:
         options["taps"] = _taps(bundle, network, head)
+    if head in HEADS and bundle.flat:
+        options = dict(HEADS[head].of_images) | options
     if head == "laplace" and network.head.classes > FULL_UP_TO and "structure" not in options:
         options["structure"] = "kronecker"
     built = Segmenter(network.backbone, head, network.head.classes, **options).head

@@ -28,6 +28,15 @@ TITLES = {
     "epistemic_entropy": "Epistemic entropy",
     "epistemic_variance": "Epistemic variance",
     "expected_pairwise_kl": "Expected pairwise divergence",
+    "dropout_variance": "Variance, dropout path",
+    "dropout_mutual_information": "Mutual information, dropout path",
+    "dropout_expected_entropy": "Expected entropy, dropout path",
+    "dropout_expected_pairwise_kl": "Expected pairwise divergence, dropout path",
+    "l_fusion_uncertainty": "L-FUSION",
+    "l_fusion_literal": "L-FUSION, entropy of the difference",
+    "l_fusion_with_gap": "L-FUSION, with the paths' gap",
+    "l_fusion_laplace": "L-FUSION, Laplace path alone",
+    "l_fusion_dropout": "L-FUSION, dropout path alone",
 }
 _PLAIN = "UncertaintySeg.Plain"
 _ENOUGH_VOXELS = 1_000_000  # to know the top of a map

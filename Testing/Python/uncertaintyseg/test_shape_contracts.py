@@ -13,7 +13,7 @@ import torch
 
 from uncertaintyseg.active.acquisition import case_scores, entropy_near_foreground
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.heads.laplace.l_fusion import l_fusion_map
+from uncertaintyseg.heads.l_fusion.formula import inter_path, of_gaussian
 from uncertaintyseg.inference.corrected import drawn_labels
 from uncertaintyseg.inference.shapes import shape_spread
 from uncertaintyseg.inference.state import InferenceState
@@ -67,9 +67,7 @@ CONTRACTS: dict[str, tuple[Call, object, object]] = {
     "moments": (moments, torch.rand(1, 2, *SHAPE), torch.rand(2, *SHAPE)),
     "condition": (clicked, logits(), logits(2)),
     "drawn_labels": (drawn, logits(), logits(2)),
-    "l_fusion_map": (
-        lambda m: l_fusion_map(logits(), logits(), measure=m), torch.rand(1, 1, *SHAPE), torch.rand(SHAPE),
-    ),
+    "inter_path": (lambda other: inter_path(of_gaussian(logits()), of_gaussian(other)), logits(), logits(2)),
     "state": (
         lambda f: InferenceState(f, WHOLE, np.eye(4)), np.zeros((5, *SHAPE), np.float16),
         np.zeros((1, 5, *SHAPE), np.float16),

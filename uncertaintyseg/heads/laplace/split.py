@@ -80,6 +80,33 @@ def split_maps(mean: Tensor, aleatoric: Covariance, epistemic: Covariance) -> di
     return {name: maps[name].clamp(*info.range).reshape(shape) for name, info in split_info(mean.shape[1]).items()}
 
 
+@torch.no_grad()
+def pairwise_kl(mean: Tensor, aleatoric: Covariance, epistemic: Covariance) -> Tensor:
+    """The map `expected_pairwise_kl` of `split_maps` alone, `[B, 1, *spatial]`."""
+    found = torch.empty_like(mean[:, 0]).flatten(1)
+    for b in range(len(mean)):
+        for start in range(0, found.shape[1], _BLOCK):
+            voxels = torch.arange(start, min(start + _BLOCK, found.shape[1]), device=mean.device)
+            found[b, voxels] = _divergence(
+                mean.flatten(2)[b, :, voxels], *(_at(part, b, voxels) for part in (aleatoric, epistemic))
+            )
+    return found.clamp(0.0, LARGEST_KL).reshape(len(mean), 1, *mean.shape[2:])
+
+
+def _divergence(mean: Tensor, aleatoric: Marginal, epistemic: Marginal) -> Tensor:
+    if len(mean) == 2:
+        return _difference_variance(epistemic) / _difference_variance(aleatoric)
+    top = most_likely(mean)
+    own, weights = (quadrature.differences(mean, part, top)[1] for part in (aleatoric, epistemic))
+    return _traced(own, weights)
+
+
+def _traced(own: Tensor, weights: Tensor) -> Tensor:
+    """tr(Sigma_aleatoric^-1 Sigma_epistemic) `[n]` from their Cholesky factors `[D, D, n]`."""
+    ratio = torch.linalg.solve_triangular(own.permute(2, 0, 1), weights.permute(2, 0, 1), upper=False)
+    return ratio.square().sum((1, 2))
+
+
 def _at(covariance: Covariance, b: int, voxels: Tensor) -> Marginal:
     return covariance.marginal(voxels).item(b)
 
@@ -115,10 +142,9 @@ def _split_of_many(mean: Tensor, aleatoric: Marginal, epistemic: Marginal, unset
     top = most_likely(mean)
     delta, own = quadrature.differences(mean, aleatoric, top)
     _, weights = quadrature.differences(mean, epistemic, top)
-    ratio = torch.linalg.solve_triangular(own.permute(2, 0, 1), weights.permute(2, 0, 1), upper=False)
     parts = (part[..., unsettled].split(_NESTED_BLOCK, -1) for part in (delta, own, weights))
     entropy = [_nested_entropy(*part) for part in zip(*parts, strict=True)]
-    return ratio.square().sum((1, 2)), torch.cat(entropy)
+    return _traced(own, weights), torch.cat(entropy)
 
 
 def _nested_entropy(delta: Tensor, inner: Tensor, outer: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.heads import HeadOutput
+from uncertaintyseg.heads import HeadOutput, Later
 from uncertaintyseg.inference.fusion import WeightingName
 from uncertaintyseg.inference.fusion import weighting as weighting_by_name
 from uncertaintyseg.inference.passes.base import Passes
@@ -100,25 +100,7 @@ class Fused(Passes):
 
     def __call__(self, image: Tensor) -> HeadOutput:
         fused = LogitEnsemble(lambda: self.run(image), len(self.methods), self._weigh, also=_entropy)
-        return HeadOutput(fused, maps=_Later(FUSED, fused))
-
-
-class _Later(Mapping[str, Tensor]):
-    """The map of a stream that is read when somebody asks for it, and then only once."""
-
-    def __init__(self, name: str, fused: LogitEnsemble) -> None:
-        self._name, self._fused = name, fused
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name != self._name:
-            raise KeyError(name)
-        return self._fused.beside
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((self._name,))
-
-    def __len__(self) -> int:
-        return 1
+        return HeadOutput(fused, maps=Later((FUSED,), lambda: {FUSED: fused.beside}))
 
 
 def _entropy(moments: Moments) -> Tensor:

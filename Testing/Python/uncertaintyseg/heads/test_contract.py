@@ -38,7 +38,7 @@ def target(classes: int, batch: int = 1) -> torch.Tensor:
 
 def test_the_heads_of_the_five_papers_are_registered():
     papers = {"deterministic", "diagonal", "low_rank", "single_basis", "mixture_of_bases", "laplace", "dropout"}
-    assert papers | {"segwithu", "temperature"} == set(HEADS)
+    assert papers | {"segwithu", "temperature", "l_fusion"} == set(HEADS)
 
 
 @every_head
@@ -116,7 +116,7 @@ def test_gradient_reaches_every_parameter_that_learns(name, classes, objective, 
             assert parameter.grad.abs().max() > 0, parameter_name
 
 
-@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if head.fitted))
+@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if head.fitted or head.completed))
 def test_a_fitted_head_reports_what_it_chose(name):
     head = build(name).eval()
     stream = [(features(), target(3)[:, 0]) for _ in range(2)]
@@ -126,7 +126,7 @@ def test_a_fitted_head_reports_what_it_chose(name):
     assert torch.isfinite(head(features()).distribution.moments().stacked()).all()
 
 
-@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if not head.fitted))
+@pytest.mark.parametrize("name", sorted(name for name, head in HEADS.items() if not (head.fitted or head.completed)))
 def test_a_trained_head_cannot_be_fitted(name):
     with pytest.raises(BundleError, match=name):
         build(name).fit([], [])
@@ -147,6 +147,24 @@ def test_evaluation_repeats_bit_for_bit(name):
     with torch.inference_mode():
         one, two = (head(features()).distribution.moments().stacked() for _ in range(2))
     assert torch.equal(one, two)
+
+
+@every_head
+def test_maps_scaled_by_another_are_its_own_and_what_scales_them_is_there(name):
+    head = build(name).eval()
+    usual = {"variance", "mutual_information", "expected_entropy"}
+    assert set(head.scaled_by) <= set(head.extra_maps())
+    assert set(head.scaled_by.values()) <= set(head.extra_maps()) | usual
+
+
+@every_head
+def test_further_paths_are_of_the_same_logits_and_learn_and_can_be_drawn(name):
+    head = build(name)
+    learnt, found = head.train()(features()).paths, head.eval()(features()).paths
+    assert learnt.keys() == found.keys()
+    for path in (*learnt.values(), *found.values()):
+        draw = next(path.sample(1, torch.Generator().manual_seed(0)))
+        assert draw.shape == (1, 3, *SHAPE)
 
 
 @every_head

@@ -11,7 +11,7 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
-from uncertaintyseg.inference.bundle import INFERENCE, TRAINING, Bundle
+from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle
 from uncertaintyseg.training.fit import fit
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.variant import with_head
@@ -39,6 +39,36 @@ def test_options_reach_the_new_head_and_those_of_the_old_one_do_not(tmp_path):
     made = with_head(old, "mixture_of_bases", tmp_path / "runs", bases=2)
     assert made.network(weights=False).head.bases.shape[0] == 2
     assert "rank" not in json.loads((made.folder / INFERENCE).read_text(encoding="utf-8"))["network_def"]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_blocks_of_a_model_of_images_see_one_slice_unless_told_otherwise(dimensions, trained, tmp_path):
+    config = json.loads((trained.folder / METADATA).read_text(encoding="utf-8"))
+    config["uncertainty"]["dimensions"] = dimensions
+    (trained.folder / METADATA).write_text(json.dumps(config))
+    base = Bundle.load(trained.folder)
+    kernels = [[3, 3, 1] if dimensions == 2 else [3, 3, 3], [5, 3, 1]]
+    for number, options in enumerate(({}, {"kernel": [5, 3, 1]})):
+        made = with_head(base, "l_fusion", tmp_path / "runs", name=f"new_{number}", **options)
+        block = made.network(weights=False).head.dropout.blocks[0]
+        assert list(block.conv.weight.shape[2:]) == kernels[number]
+
+
+def test_a_head_that_is_completed_after_training_has_its_posterior_and_its_choice_in_the_bundle(
+    trained, tmp_path, windows
+):
+    cases = read_cases(windows)
+    made = with_head(trained, "l_fusion", tmp_path / "runs", passes=2, rank=2)
+    start = made.network(weights=False).head
+    report = fit(
+        made, cases[:1], cases[:1], tmp_path / "runs",
+        recipe=Recipe.load(made, epochs=1, validate_every=1), models=[trained.folder.parent],
+    )  # fmt: skip
+    head = report.bundle.network().head
+    assert not torch.equal(head.laplace.posterior.factor, start.laplace.posterior.factor)
+    assert {"prior_precision", "tempering", "dice", "nll", f"auroc_{head.best()}"} <= set(report.validation)
+    assert report.validation[f"auroc_{head.best()}"] == pytest.approx(float(head.merit.max()), abs=1e-6)
+    assert report.shift is not None
 
 
 def test_the_new_model_segments_like_the_old_one(trained, tmp_path, windows):
