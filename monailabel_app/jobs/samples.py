@@ -71,7 +71,7 @@ class Draw(Work):
         folder = Path(tempfile.mkdtemp(prefix=".samples-", dir=store.root))
         voxel_ml, drawn = prediction.measure.voxel, []
         try:
-            for number, label in enumerate(predictor.samples(prediction, self.count, self.seed)):
+            for number, label in enumerate(predictor.samples(prediction, self.count, self.seed, paths=True)):
                 report("drawing plausible segmentations", (number + 1) / (self.count + 1))
                 write_volume(folder / f"{number}.drawn.nii.gz", label, prediction.affine)
                 voxels = np.bincount(label.ravel(), minlength=256)

@@ -106,6 +106,8 @@ class Head(nn.Module, ABC):
     """False for a head whose loss moves nothing but itself, so that a network cannot learn by it."""
     fuses: ClassVar[bool] = False
     """True for a head that is made to read some of the backbone's taps (its option `taps`)."""
+    further: ClassVar[tuple[str, ...]] = ()
+    """Names of the further paths that its output has (`HeadOutput.paths`)."""
     of_images: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Options of its own on a network that sees one slice at a time, unless told otherwise."""
 

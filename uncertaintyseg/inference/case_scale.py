@@ -6,6 +6,15 @@ from collections.abc import Iterator, Mapping, MutableMapping
 
 import numpy as np
 
+from uncertaintyseg.heads import Head
+
+
+def weigh_maps(maps: MutableMapping[str, np.ndarray], head: Head | None, *, clip: bool) -> None:
+    """`scale_cases` as a head wants it; None wants nothing."""
+    if head is not None and head.scaled_by:
+        tops = {name: info.range[1] for name, info in head.extra_maps().items()}
+        scale_cases(maps, head.scaled_by, tops, clip=clip)
+
 
 def scale_cases(
     maps: MutableMapping[str, np.ndarray], scaled_by: Mapping[str, str], tops: Mapping[str, float], *, clip: bool

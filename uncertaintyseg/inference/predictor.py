@@ -22,7 +22,7 @@ from uncertaintyseg.data.time_axis import Measure, check_dimensions, is_clip
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.anomalies import MISMATCH, mismatch_map, mismatch_note
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.case_scale import scale_cases
+from uncertaintyseg.inference.case_scale import weigh_maps
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
 from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, files_of, map_infos, named, provenance
@@ -211,8 +211,7 @@ class Predictor:
         asked = Asked(labels, structures is not None, carried, box, scratch, samples, seed)
         look = self._look(scan, asked, progress, seconds)
         found, spread = look.found, look.spread
-        weighed = {} if self.method else self.network.head.scaled_by
-        scale_cases(found.maps, weighed, {n: i.range[1] for n, i in self.own_maps.items()}, clip=is_clip(scan))
+        weigh_maps(found.maps, None if self.method else self.network.head, clip=is_clip(scan))
         with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration
@@ -263,13 +262,16 @@ class Predictor:
             alternative=found.alternative, scratch=look.store, driven_by=driven_by, threshold=cut, sizes=sizes,
         )  # fmt: skip
 
-    def samples(self, prediction: Prediction, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    def samples(
+        self, prediction: Prediction, count: int, seed: int = 0, *, paths: bool = False
+    ) -> Iterator[np.ndarray]:
         """Draw whole segmentations behind one of this predictor's predictions, without running the network again.
 
         Args:
             prediction: with a state.
             count: how many.
             seed: of the draws; that of the prediction gives those behind its volume interval.
+            paths: draw as many of each further path of the head, the first ones of its own distribution.
 
         Returns:
             uint8 `[*S]` on the scan's grid, one at a time.
@@ -282,7 +284,8 @@ class Predictor:
             raise InputError(f"no whole segmentations can be drawn: {reason}.")
         generator = torch.Generator(self.device).manual_seed(seed)
         shape, head = prediction.label.shape, self.network.head
-        return prediction.state.labels_on(prediction.affine, shape, head, count, generator)
+        ways = (None, *head.further) if paths else (None,)
+        return prediction.state.labels_on(prediction.affine, shape, head, count, generator, ways)
 
     def predict_folder(self, images: str | os.PathLike[str], output: str | os.PathLike[str]) -> list[dict[str, Any]]:
         """Segment every scan of a folder into one folder each; for `python -m monai.bundle run`.

@@ -83,14 +83,29 @@ class InferenceState:
         return cls(features, tuple(slice(int(a), int(b)) for a, b in region), affine)
 
     @torch.inference_mode()  # as a decorator it is off while the caller works on a draw
-    def labels(self, head: Head, count: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Draw whole segmentations `[*region]` (class indices) on the region."""
+    def labels(
+        self, head: Head, count: int, generator: torch.Generator, paths: Sequence[str | None] = (None,)
+    ) -> Iterator[Tensor]:
+        """Draw whole segmentations `[*region]` (class indices) on the region.
+
+        Of several paths of the head, None being its own distribution, come as many each, the first ones of the first. A
+        path that looks beyond single voxels sees the region and nothing around it.
+        """
         features = torch.from_numpy(np.asarray(self.features, dtype=np.float32)).to(generator.device)[None]
-        for logits in head(features).distribution.sample(count, generator):
-            yield most_likely(logits[0])
+        output = head(features)
+        for number, path in enumerate(paths):
+            drawn = output.distribution if path is None else output.paths[path]
+            for logits in drawn.sample(len(range(number, count, len(paths))), generator):
+                yield most_likely(logits[0])
 
     def labels_on(
-        self, affine: ArrayLike, shape: Sequence[int], head: Head, count: int, generator: torch.Generator
+        self,
+        affine: ArrayLike,
+        shape: Sequence[int],
+        head: Head,
+        count: int,
+        generator: torch.Generator,
+        paths: Sequence[str | None] = (None,),
     ) -> Iterator[np.ndarray]:
         """Draw whole segmentations on another grid, such as the scan's; they take the memory of one.
 
@@ -100,6 +115,7 @@ class InferenceState:
             head: of the network that the features came from.
             count: how many.
             generator: of the draws, the same as those of `labels`.
+            paths: as of `labels`.
 
         Returns:
             uint8 `[*shape]` each: the class of the nearest voxel, and background outside the region.
@@ -107,7 +123,7 @@ class InferenceState:
         grid = np.asarray(affine, dtype=np.float64)
         box = self.box_on(grid, shape)
         size = tuple(part.stop - part.start for part in box)
-        for label in self.labels(head, count, generator):
+        for label in self.labels(head, count, generator, paths):
             whole = np.zeros(shape, np.uint8)
             part = resample(label[None].to(torch.uint8), self.region_affine, affine_of(box, grid), size, nearest=True)
             whole[box] = part[0].cpu().numpy()

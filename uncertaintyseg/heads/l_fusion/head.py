@@ -80,6 +80,7 @@ class LFusionHead(Head):
     source = "total"
     objective = "ssn_joint_marginal"
     completed = True
+    further = ("dropout",)
     of_images = MappingProxyType({"kernel": [3, 3, 1]})
 
     def __init__(

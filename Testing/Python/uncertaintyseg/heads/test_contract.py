@@ -161,7 +161,7 @@ def test_maps_scaled_by_another_are_its_own_and_what_scales_them_is_there(name):
 def test_further_paths_are_of_the_same_logits_and_learn_and_can_be_drawn(name):
     head = build(name)
     learnt, found = head.train()(features()).paths, head.eval()(features()).paths
-    assert learnt.keys() == found.keys()
+    assert learnt.keys() == found.keys() == set(head.further)
     for path in (*learnt.values(), *found.values()):
         draw = next(path.sample(1, torch.Generator().manual_seed(0)))
         assert draw.shape == (1, 3, *SHAPE)

@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
+from uncertaintyseg.heads import make_head
 from uncertaintyseg.heads.low_rank import LowRankHead
 from uncertaintyseg.inference.state import MARGIN, InferenceState
 
@@ -69,6 +70,21 @@ def test_drawn_labels_are_whole_shapes_of_the_region():
     assert all(draw.shape == state.features.shape[1:] for draw in draws)
     assert {int(c) for draw in draws for c in draw.unique()} <= {0, 1, 2}
     assert len({draw.numpy().tobytes() for draw in draws}) == 8
+
+
+def test_of_several_paths_come_as_many_draws_each():
+    state = InferenceState.around_foreground(features(), possible((20, 20, 20)), AFFINE)
+    both = make_head("l_fusion", features=4, classes=3, rank=2, passes=2).eval()
+    own = list(state.labels(both, 3, generator()))
+    draws = list(state.labels(both, 5, generator(), (None, "dropout")))
+    assert len(draws) == 5
+    assert all(torch.equal(a, b) for a, b in zip(own, draws[:3], strict=True)), "the first ones are its own"
+    region, random = torch.from_numpy(state.features.astype(np.float32))[None], generator()
+    with torch.no_grad():
+        output = both(region)
+        list(output.distribution.sample(3, random))
+        passes = [logits[0].argmax(0) for logits in output.paths["dropout"].sample(2, random)]
+    assert all(torch.equal(a, b) for a, b in zip(passes, draws[3:], strict=True))
 
 
 def generator() -> torch.Generator:

@@ -1,0 +1,197 @@
+"""L-FUSION beside SSN, dropout and Laplace on the ultrasound phantom, in domain and out of it (docs/l_fusion.md).
+
+    python sample_data/make_ultrasound.py HEADS --count 300
+    python sample_data/make_ultrasound.py ELASTIC --count 60 --seed 1 --shift elastic
+    python sample_data/make_ultrasound.py ACQUISITION --count 60 --seed 2 --shift acquisition
+    python sample_data/make_ultrasound.py PATHOLOGY --count 80 --seed 3 --pathology 0.5
+    python Testing/benchmarks/l_fusion.py HEADS --other elastic=ELASTIC --other acquisition=ACQUISITION \
+        --other pathology=PATHOLOGY --cache runs/l_fusion
+
+A model and set of scans that was done is not done again. Of PATHOLOGY only the heads with a pathology count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import console, machine
+
+from uncertaintyseg.data.geometry import spacing_mm
+from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.splitting import read_split
+from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.evaluation import voxel_risks
+from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.metrics.cases import foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc
+from uncertaintyseg.metrics.error_detection import detections
+from uncertaintyseg.metrics.intervals import Interval, mean_with_interval
+from uncertaintyseg.metrics.overlap import dice, overlap
+
+MODELS = {
+    "SSN": "ultrasound_low_rank",
+    "Dropout": "ultrasound_dropout",
+    "Laplace on SSN": "ultrasound_laplace_low_rank",
+    "L-FUSION": "ultrasound_l_fusion",
+}
+INSIDE = "test part"
+AGGREGATIONS = ("mean", "above_threshold", "largest_patch")
+
+
+def cases_of(folder: Path) -> list[Case]:
+    """The cases of a folder; where some have a pathology, those that do."""
+    table = folder / "cases.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        ill = {row["id"] for row in csv.DictReader(file) if row["pathology"] != "none"}
+    return [case for case in read_cases(folder) if not ill or case.id in ill]
+
+
+def looked_at(predictor: Predictor, case: Case) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """How well a case was segmented, and its risk maps."""
+    started = time.process_time()
+    prediction = predictor.predict(case.image, samples=2)
+    seconds = time.process_time() - started
+    label, truth = prediction.label, np.asarray(read_scan(case.label)[0]).astype(np.uint8)
+    spacing, names = spacing_mm(prediction.affine), [item.name for item in predictor.bundle.labels]
+    head = overlap(label > 0, truth > 0, spacing)
+    pixel = float(np.prod(spacing[:2]))
+    risks = voxel_risks(prediction.maps, dict.fromkeys(names, 0))
+    found = detections_of(risks, label != truth)
+    row = {
+        "case": case.id,
+        "seconds": seconds,
+        "dice": float(np.nanmean([dice(label == i, truth == i) for i in range(1, len(names) + 1)])),
+        "head_dice": head.dice,
+        "head_hd95_mm": head.hd95_mm,
+        "head_area_error_mm2": pixel * abs(int((label > 0).sum()) - int((truth > 0).sum())),
+        "auroc": found,
+    }
+    return row, risks
+
+
+def detections_of(risks: Mapping[str, np.ndarray], wrong: np.ndarray) -> dict[str, float]:
+    """AUROC of finding wrong voxels by each map."""
+    return {name: detections(risk, wrong, {"all": None})["all"].auroc for name, risk in risks.items()}
+
+
+def summed(risks: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Each map as one number a case, in each way."""
+    return {
+        name: dict(
+            zip(AGGREGATIONS, (mean_risk(r), mean_above(r, thresholds[name]), largest_patch(r)), strict=True)
+        )
+        for name, r in risks.items()
+    }  # fmt: skip
+
+
+def run(model: str, sets: Mapping[str, Sequence[Case]], cache: Path, folders: Sequence[Path]) -> dict[str, Any]:
+    """Rows of each set by a model, from the cache where they are there for these weights."""
+    bundle = find_bundle(model, *folders)
+    found: dict[str, Any] = {}
+    predictor: Predictor | None = None
+    for name, cases in sets.items():
+        path = cache / f"{model}_{bundle.checksum[:12]}_{name.replace(' ', '_')}_{len(cases)}.json"
+        if path.is_file():
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            continue
+        predictor = predictor or Predictor(bundle)
+        console.print(f"{model}, {name}: {len(cases)} scans")
+        if name == INSIDE:
+            looked = [looked_at(predictor, case) for case in cases]
+            share = float(np.mean([np.mean(np.asarray(read_scan(case.label)[0]) > 0) for case in cases]))
+            thresholds = {m: foreground_threshold([risks[m] for _, risks in looked], share) for m in looked[0][1]}
+            rows = [row | {"risks": summed(risks, thresholds)} for row, risks in looked]
+            del looked
+        else:
+            thresholds, rows = found[INSIDE]["thresholds"], []
+            for case in cases:
+                row, risks = looked_at(predictor, case)
+                rows.append(row | {"risks": summed(risks, thresholds)})
+        found[name] = {"thresholds": thresholds, "rows": rows}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found[name]), encoding="utf-8")
+    return found
+
+
+def text(value: Interval, digits: int = 3) -> str:
+    return f"{value.mean:.{digits}f} ({value.lo:.{digits}f} to {value.hi:.{digits}f})"
+
+
+def column(rows: Iterable[Mapping[str, Any]], name: str) -> list[float]:
+    return [row[name] for row in rows if np.isfinite(row[name])]
+
+
+def quality(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Rows of Dice, Hausdorff distance, area and speed."""
+    columns = [
+        "scans", "method", "n", "mean Dice of structures", "Dice of the head", "HD95 of the head, mm",
+        "area error of the head, mm2", "25th, 75th percentile", "frames a second",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name in next(iter(results.values())):
+        for title, found in results.items():
+            rows = found[name]["rows"]
+            area = column(rows, "head_area_error_mm2")
+            cells = [text(mean_with_interval(column(rows, key))) for key in ("dice", "head_dice")]
+            cells.append(text(mean_with_interval(column(rows, "head_hd95_mm")), 2))
+            cells += [text(mean_with_interval(area), 0), "{:.0f}, {:.0f}".format(*np.percentile(area, [25, 75]))]
+            cells.append(f"{1 / np.median(column(rows, 'seconds')):.1f}")
+            lines.append(f"| {name} | {title} | {len(rows)} | {' | '.join(cells)} |")
+    return lines
+
+
+def strangers(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """AUROC of telling each other set from the test part, by map; the best way to sum it up and the mean."""
+    others = [name for name in next(iter(results.values())) if name != INSIDE]
+    heads = " | ".join(f"{name}: mean | {name}: best of three" for name in others)
+    lines = [f"| method | map | errors, AUROC | {heads} |", "|---" * (3 + 2 * len(others)) + "|"]
+    for title, found in results.items():
+        inside = found[INSIDE]["rows"]
+        for name in inside[0]["risks"]:
+            cells = [text(mean_with_interval(column((row["auroc"] for row in inside), name)))]
+            for other in others:
+                sides = inside, found[other]["rows"]
+                areas = {
+                    kind: ood_auroc(*([row["risks"][name][kind] for row in side] for side in sides))
+                    for kind in AGGREGATIONS
+                }
+                best = max(areas, key=lambda kind: areas[kind].mean)
+                cells += [text(areas["mean"], 2), f"{text(areas[best], 2)}, {best.replace('_', ' ')}"]
+            lines.append(f"| {title} | `{name}` | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Run what is missing, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="the phantoms of seed 0")
+    parser.add_argument("--other", action="append", default=[], metavar="NAME=FOLDER", help="scans from elsewhere")
+    parser.add_argument("--split", default="ultrasound")
+    parser.add_argument("--models", type=Path, action="append", default=[], help="further folders of models")
+    parser.add_argument("--only", action="append", help="titles of the methods to run, and no tables")
+    parser.add_argument("--cases", type=int, help="so many of each set")
+    parser.add_argument("--cache", type=Path, default=Path("runs/l_fusion"))
+    asked = parser.parse_args()
+    parts, cases = read_split(asked.split), {case.id: case for case in read_cases(asked.data)}
+    sets = {INSIDE: [cases[case] for case in parts["test"]][: asked.cases]}
+    for other in asked.other:
+        name, _, folder = other.partition("=")
+        sets[name] = cases_of(Path(folder))[: asked.cases]
+    results = {}
+    for title, model in MODELS.items():
+        if not asked.only or title in asked.only:
+            results[title] = run(model, sets, asked.cache, asked.models)
+    if not asked.only:
+        console.print(f"{machine()}; frames a second by processor time, maps and review included")
+        print("\n".join([*quality(results), "", *strangers(results)]))
+
+
+if __name__ == "__main__":
+    main()
