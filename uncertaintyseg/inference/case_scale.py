@@ -9,30 +9,29 @@ import numpy as np
 from uncertaintyseg.heads import Head
 
 
-def weigh_maps(maps: MutableMapping[str, np.ndarray], head: Head | None, *, clip: bool) -> None:
+def weigh_maps(maps: MutableMapping[str, np.ndarray], head: Head | None, *, clip: bool) -> dict[str, float]:
     """`scale_cases` as a head wants it; None wants nothing."""
-    if head is not None and head.scaled_by:
-        tops = {name: info.range[1] for name, info in head.extra_maps().items()}
-        scale_cases(maps, head.scaled_by, tops, clip=clip)
+    return {} if head is None else scale_cases(maps, head.scaled_by, clip=clip)
 
 
-def scale_cases(
-    maps: MutableMapping[str, np.ndarray], scaled_by: Mapping[str, str], tops: Mapping[str, float], *, clip: bool
-) -> None:
+def scale_cases(maps: MutableMapping[str, np.ndarray], scaled_by: Mapping[str, str], *, clip: bool) -> dict[str, float]:
     """Multiply maps by the variance over voxels of another map, in place; a clip frame by frame.
 
     Args:
         maps: `[*S]` by name; where there is "valid", only voxels that the model saw count.
         scaled_by: name of a map to that of the one whose variance it gets; those that are not there are left out.
-        tops: largest value that each may take, at which it is cut off.
         clip: whether the third axis is time, so that each frame has a number of its own.
+
+    Returns:
+        By name of a map, what it was multiplied by, of a clip the most; so its range is as many times that of the head.
     """
     wanted = {name: by for name, by in scaled_by.items() if name in maps and by in maps}
     scales = {by: _variances(maps[by], maps.get("valid"), clip=clip) for by in set(wanted.values())}
     for name, by in wanted.items():
         for part, scale in zip(_parts(maps[name], clip=clip), scales[by], strict=True):
             for plane in part:
-                np.minimum(plane * np.float32(scale), np.float32(tops[name]), out=plane)
+                np.multiply(plane, np.float32(scale), out=plane)
+    return {name: max(scales[by], default=0.0) for name, by in wanted.items()}
 
 
 def _parts(values: np.ndarray, *, clip: bool) -> list[np.ndarray]:

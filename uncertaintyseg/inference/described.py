@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from uncertaintyseg import NUMBERS, __version__
@@ -23,6 +24,8 @@ from uncertaintyseg.wire import Label, MapInfo, Provenance, Source
 MOST_VARIANCES = 16
 """Classes up to which each structure's own variance is carried unasked."""
 DRIVEN = "Read from the map '{}', as its values came true on the calibration cases."
+_LEAST = 1e-12
+"""Top of the range of a map that was multiplied by 0."""
 _SPREAD = ("variance", "mutual_information")
 
 
@@ -74,6 +77,7 @@ def map_infos(
     without_variances: bool,
     notes: Mapping[str, str],
     driven_by: str = MEASURE,
+    scales: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, MapInfo]:
     """Unit, range and source of each map.
 
@@ -88,6 +92,8 @@ def map_infos(
         without_variances: whether the structures' own variances were left out for want of room.
         notes: further ones, by name of the map.
         driven_by: the map that the error probability was read from.
+        scales: what maps were multiplied by (`case_scale`): their ranges are as many times smaller, and so is what
+            storing them in steps costs.
     """
     source: Source = head.source
     if method:
@@ -96,6 +102,9 @@ def map_infos(
     own = PASSES[method].extra_maps(classes) if method else head.extra_maps()
     own = {name: info.model_copy(update={"source": source}) if method else info for name, info in own.items()}
     found = {name: own.get(name) or map_info(name, classes, source) for name in names}
+    for name, scale in scales.items():
+        low, high = found[name].range
+        found[name] = found[name].model_copy(update={"range": (low, max(high * scale, _LEAST))})
     notes = dict(notes)
     if without_variances:
         notes["variance"] = (

@@ -211,7 +211,7 @@ class Predictor:
         asked = Asked(labels, structures is not None, carried, box, scratch, samples, seed)
         look = self._look(scan, asked, progress, seconds)
         found, spread = look.found, look.spread
-        weigh_maps(found.maps, None if self.method else self.network.head, clip=is_clip(scan))
+        scales = weigh_maps(found.maps, None if self.method else self.network.head, clip=is_clip(scan))
         with timed(seconds, "maps"):
             progress("making the maps", 0.9)
             calibration, uncalibrated = self.calibration
@@ -243,7 +243,7 @@ class Predictor:
         info = map_infos(
             maps, self.bundle, self.network.head, method=self.method,
             open_error=bool(self._label_by or calibration or self.bundle.config.get("regions") or look.merged),
-            alone=look.alone, without_variances=not carried, notes=notes, driven_by=driven_by,
+            alone=look.alone, without_variances=not carried, notes=notes, driven_by=driven_by, scales=scales,
         )  # fmt: skip
         params = asked_for(
             self.method, self.options, self.threshold, self.crf,

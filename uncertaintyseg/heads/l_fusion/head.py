@@ -43,7 +43,7 @@ FORMULAS = {
     "l_fusion_dropout": "sqrt(2 Var eta_D) x H(p_D) x s",
 }
 """Maps across both paths, and within each."""
-LARGEST_STD = 50.0
+LARGEST_STD = 20.0
 """Standard deviation of logits from which fused maps, before s, are cut off."""
 _VOXELS = 2**12
 """Of each validation window, to choose a measure on."""
