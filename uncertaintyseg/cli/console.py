@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from uncertaintyseg.inference.crf import CRF
 
 console = Console(stderr=True)
+_A_LINE_EACH = 60.0
+"""Seconds between lines of progress where there is no terminal."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 MoreModels = Annotated[list[Path] | None, typer.Option("--models", help="Folder with more models; repeatable.")]
@@ -169,12 +172,32 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _Lines:
+    """Progress for a file: a line a minute, with the time that is left."""
+
+    def __init__(self) -> None:
+        self.started = self.told = time.monotonic()
+
+    def __call__(self, text: str, fraction: float) -> None:
+        now = time.monotonic()
+        if now - self.told < _A_LINE_EACH:
+            return
+        self.told, left = now, ""
+        if fraction > 0.01:
+            minutes = (now - self.started) * (1 - fraction) / fraction / 60
+            left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+        console.print(f"{fraction:.0%}{left}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """A progress bar on stderr; what it gives is called with a line of text and the fraction done.
 
-    Where stderr is no terminal nothing is drawn: a file would only get the bar's line breaks.
+    Where stderr is no terminal, such as the log of a job, it is a plain line a minute.
     """
+    if not console.is_terminal:
+        yield _Lines()
+        return
     columns = (
         BarColumn(),
         TaskProgressColumn(),
@@ -182,6 +205,6 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda text, fraction: bar.update(task, description=text, completed=fraction)

@@ -8,7 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from uncertaintyseg.cli.console import AsJson, ModelName, MoreModels, console, print_json
-from uncertaintyseg.inference.bundle import Bundle, find_bundles
+from uncertaintyseg.inference.bundle import Bundle, find_bundles, shipped_models
 from uncertaintyseg.inference.own_models import remove_model, rename_model
 
 models = typer.Typer(help="List the models; rename or remove your own.")
@@ -96,4 +96,6 @@ def _origin(bundle: Bundle) -> str:
     if base:
         return f"head on {base.name}"
     # Of several networks there is no one folder, but the task that they make up.
-    return f"{origin['source']}: {origin.get('folder') or origin['task']}" if origin else "this package"
+    if origin:
+        return f"{origin['source']}: {origin.get('folder') or origin['task']}"
+    return "this package" if bundle.folder.parent.samefile(shipped_models()) else "yours"

@@ -143,8 +143,8 @@ def _show(prediction: Prediction, case: str, output: Path) -> None:
             "of them; --json has them all."
         )
     for region in prediction.regions[:3]:
-        wrong = f"{region.expected_error_ml:.2f} {unit}"
-        console.print(f"{region.rank}. {region.structure}, {region.kind}: {wrong} at {_where(region)}")
+        wrong = f"{region.expected_error_ml:.2f} {unit} expected to be wrong"
+        console.print(f"{region.rank}. {region.structure}, {region.kind}: {wrong}, at {_where(region)}")
     if prediction.threshold:
         console.print(prediction.threshold.text, highlight=False)
     promise = prediction.guarantee

@@ -217,6 +217,10 @@ def _show(report: FitReport, output: Path) -> None:
     scores = ", ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
     how = f"best epoch {report.best_epoch} of {report.epochs}" if report.epochs else "fitted"
     console.print(f"{report.bundle.name}: {how} ({scores}).")
+    if report.resumed:
+        console.print(f"It went on after epoch {report.resumed}, where it had been stopped.")
+    elif report.anew:
+        console.print("It began anew: the training that had been stopped here had other settings or cases.")
     if report.diverged:
         console.print(
             f"[yellow]In epoch {report.diverged} the loss stopped being a number;[/yellow] the weights are those of "

@@ -94,6 +94,8 @@ def channel_files(image: Image, count: int, names: Sequence[str] = ()) -> list[P
             return [path]
         raise InputError(f"{path}: holds {held} channels; {takes}.")
     if missing:
+        if "," in path.name and not path.exists():
+            raise InputError(f"{path} does not exist: write several files with spaces between them, not commas.")
         raise InputError(f"{path}: {takes}, one file each; {missing[0].name} is missing beside it.")
     return files
 

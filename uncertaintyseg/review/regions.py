@@ -66,8 +66,8 @@ def regions(
 
     Its kind is "extra" when three quarters of its expected error lie inside of the structure, "missed" when they lie
     outside, and "border" otherwise or when half of it lies within two voxels of the structure's surface. A region that
-    holds half or more of the pieces of the structure that it touches is "extra" however thin: what is labelled there
-    may not be there at all.
+    holds half or more of the pieces of the structure that it touches, and a quarter of its error inside of them, is
+    "extra" however thin: what is labelled there may not be there at all.
 
     Args:
         label: class ids `[X, Y, Z]`, of the model or of anyone else.
@@ -254,10 +254,10 @@ def _place(error: np.ndarray, axis: int) -> np.ndarray:
 def _kind(piece: _Piece, voxels: _Voxels, label: np.ndarray) -> Literal["border", "missed", "extra"]:
     near = [THIN + 1] * label.ndim
     far = [part.stop - part.start + THIN + 1 for part in piece.box]
-    if all(_holds_what_it_touches(piece, voxels, label, reach) for reach in (near, far)):
-        return "extra"
     structure, centre = _around(piece, label, near)
     share = float(voxels.error[structure[centre]].sum(dtype=np.float64)) / piece.expected
+    if share > 0.25 and all(_holds_what_it_touches(piece, voxels, label, reach) for reach in (near, far)):
+        return "extra"
     border = ndimage.binary_dilation(structure, iterations=THIN)
     border &= ~ndimage.binary_erosion(structure, iterations=THIN, border_value=1)
     if 0.25 < share < 0.75 or 2 * voxels.error[border[centre]].sum(dtype=np.float64) > piece.expected:

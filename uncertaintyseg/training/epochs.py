@@ -75,7 +75,7 @@ def run_epochs(
     recipe: Recipe,
     checkpoint: Path,
     progress: Progress,
-) -> None:
+) -> int:
     """Train and validate, from the checkpoint on if there is one, and keep the history beside the weights.
 
     Args:
@@ -85,6 +85,9 @@ def run_epochs(
         recipe: settings.
         checkpoint: file that is written after each epoch.
         progress: called with a line of text and the fraction done.
+
+    Returns:
+        How many epochs the checkpoint had.
     """
     for engine in (trainer, evaluator):  # what ends one is raised, and told once
         engine.logger.setLevel(logging.CRITICAL)
@@ -121,15 +124,19 @@ def run_epochs(
         history.write()
         history.draw()
 
+    before = 0
     if checkpoint.is_file():
         CheckpointLoader(str(checkpoint), saved, map_location=trainer.state.device).attach(trainer)
 
     @trainer.on(Events.STARTED)
     def stop_at_once() -> None:
+        nonlocal before
+        before = trainer.state.epoch
         if keeper.state["waited"] >= recipe.patience:  # killed when it had stopped already
             trainer.terminate()
 
     trainer.run()
+    return before
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

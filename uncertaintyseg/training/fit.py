@@ -64,6 +64,8 @@ class FitReport:
         shift: how far a head on a network that stays as it is moves the label of the model it was put on.
         volumes: what `match_volumes` of the recipe did; `validation` are then the scores after it.
         held: where the preprocessed cases were; None for a fitted head, which reads each of them once or twice.
+        resumed: after how many epochs of a fit that was stopped it went on; 0 for one from the start.
+        anew: one that was stopped is there no more, since it had other settings or cases.
     """
 
     bundle: Bundle
@@ -76,6 +78,8 @@ class FitReport:
     shift: LabelShift | None = None
     volumes: VolumeMatch | None = None
     held: Held | None = None
+    resumed: int = 0
+    anew: bool = False
 
 
 def fit(
@@ -152,7 +156,8 @@ def fit(
     if measure == "validation_loss":
         layout = WindowLayout.of(target, network.divisor)
         evaluator.scores.beside[measure] = partial(held_out_loss, network, objective, layout, held_out, device)
-    run_epochs(trainer, evaluator, keeper, recipe, checkpoint, progress)
+    anew = not checkpoint.is_file() and any(checkpoint.parent.glob("*.pt"))
+    resumed = run_epochs(trainer, evaluator, keeper, recipe, checkpoint, progress)
     if not keeper.state["epoch"]:
         raise InputError(
             f"{bundle.name}: the loss or the validation score stopped being a number before any weights were kept: "
@@ -172,6 +177,8 @@ def fit(
         shift,
         volumes,
         held,
+        resumed,
+        anew,
     )
 
 

@@ -1,14 +1,15 @@
-"""Preprocessed cases that are not in memory: on disk, or made anew each time."""
+"""Preprocessed cases, made by threads: in memory, on disk, or anew each time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from monai.data import Dataset
+from monai.data import CacheDataset, Dataset
 from monai.transforms import Compose, convert_to_contiguous
 
 from uncertaintyseg.errors import UncertaintySegError
@@ -28,6 +29,21 @@ def unwrapped() -> Iterator[None]:
         if cause is None:
             raise
         raise cause from None
+
+
+class CasesInMemory(CacheDataset):
+    """All cases, read and preprocessed once.
+
+    MONAI's own pool leaves its threads to themselves when a case cannot be used; one that is in native code while the
+    program ends takes it down with a signal.
+    """
+
+    def _fill_cache(self, indices: Iterable[int] | None = None) -> list[dict[str, Any]]:
+        indices = range(self.cache_num) if indices is None else list(indices)
+        if not indices:
+            return []
+        with ThreadPoolExecutor(self.num_workers or os.cpu_count()) as pool, unwrapped():
+            return list(pool.map(self._load_cache_item, indices))
 
 
 class CasesAnew(Dataset):

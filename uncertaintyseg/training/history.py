@@ -74,7 +74,7 @@ class History:
             kept = max(known, key=lambda row: sign * row[self.measure])
             right.axvline(kept["epoch"], color="0.6", linewidth=1, linestyle="--")
             right.set_xlabel(f"epoch; {kept['epoch']} is kept, with a mean Dice of {kept['dice']:.3f}")
-        right.legend(fontsize=8, loc="lower right")
+        right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)  # off the curves
         worst = f", the {len(drawn)} lowest of {len(self.structures)}" if len(drawn) < len(self.structures) else ""
         right.set(title=f"Dice of the validation cases{worst}", ylim=(0, 1))
         right.grid(axis="y", color="0.9")

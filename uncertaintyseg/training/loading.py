@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
-from monai.data import CacheDataset, DataLoader, Dataset
+from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 from uncertaintyseg.training.case_cache import Held, case_keys
 from uncertaintyseg.training.case_store import CaseStore
-from uncertaintyseg.training.held_cases import CasesAnew, CasesOnDisk, unwrapped
+from uncertaintyseg.training.held_cases import CasesAnew, CasesInMemory, CasesOnDisk
 from uncertaintyseg.training.known_windows import AboutKnown
 from uncertaintyseg.training.patches import PatchDrawn, StructureVoxels, margins
 from uncertaintyseg.training.recipe import Recipe
@@ -77,8 +77,7 @@ def read_labelled(
     progress(f"reading {reading}", 0.0)
     if held and held.kind == "none":
         return CasesAnew(items, transform)
-    with unwrapped():
-        return CacheDataset(items, transform, num_workers=None, progress=False)
+    return CasesInMemory(items, transform, num_workers=None, progress=False)
 
 
 def training_loader(bundle: Bundle, cases: Dataset, recipe: Recipe, *, threads: int = 1) -> DataLoader | StepLoader:

@@ -66,6 +66,11 @@ def test_what_is_missing_or_unknown_is_said_with_the_channels_that_there_are(com
     assert "case_0001.nii.gz is missing beside it" in " ".join(ended.err.split())
 
 
+def test_files_with_commas_between_them_are_told_so(command, pair, tmp_path):
+    ended = command("predict", *pair, "a.nii.gz,b.nii.gz", "--output", tmp_path / "out")
+    assert "with spaces between them, not commas" in ended.message
+
+
 def test_swapped_channels_and_other_grids_are_refused(command, pair, files, tmp_path):
     t1, ct = files[0]
     ended = command("predict", *pair, ct, t1, "--output", tmp_path / "out")

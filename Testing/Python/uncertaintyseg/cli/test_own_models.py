@@ -46,6 +46,12 @@ def test_the_list_says_where_a_model_came_from(command, own):
     assert entry["modality"] == "MR"
 
 
+def test_the_list_tells_models_of_ones_own_from_those_of_the_package(command, own):
+    lines = command("models").err.splitlines()
+    assert [line.count("yours") for line in lines if own.name in line] == [1]
+    assert [line.count("this package") for line in lines if "hippocampus_deterministic" in line] == [1]
+
+
 def test_a_renamed_model_keeps_its_weights(command, own):
     checksum = own.checksum
     assert command("models", "rename", own.name, "better").code == 0

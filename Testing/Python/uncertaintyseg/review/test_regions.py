@@ -81,6 +81,12 @@ def test_a_small_piece_that_may_not_be_there_is_extra_however_thin(organ):
     assert region.bounding_box == ((20, 20, 20), (21, 21, 20))
 
 
+def test_what_is_mostly_doubted_around_a_small_piece_is_missed(organ):
+    organ[:] = np.where(ball(organ.shape, (11, 11, 11), 5), 0.4, 0.01)
+    organ[11, 11, 11] = 0.6
+    assert [region.kind for region in found(organ)] == ["missed"]
+
+
 def test_each_voxel_counts_for_one_structure_and_the_worst_comes_first():
     p = {name: np.full((20, 12, 12), 0.01) for name in ("organ", "lesion")}
     p["organ"][2:6, 2:6, 2:6], p["lesion"][2:6, 2:6, 2:6] = 0.25, 0.3  # background, but most likely a lesion

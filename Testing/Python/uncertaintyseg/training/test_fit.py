@@ -119,6 +119,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(backbone, cases, tmp_pa
     assert_equal_weights(resumed.bundle, backbone.report.bundle)
     assert (resumed.best_epoch, resumed.validation) == (backbone.report.best_epoch, backbone.report.validation)
     assert next(stage for stage in said if stage.startswith("epoch")).startswith(f"epoch {epoch}/3")
+    assert (resumed.resumed, resumed.anew) == (epoch - 1, False)
 
 
 THESIS = {

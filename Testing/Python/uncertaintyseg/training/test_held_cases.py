@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,17 @@ sys.stdin.readline()
 found = read_labelled(bundle, cases, "training", lambda *_: None, held=hold(bundle, cases, "disk", folder))
 print(sum(float(case["image"].sum(dtype=float)) for case in found))
 """
+
+
+def test_a_case_that_cannot_be_used_leaves_no_thread_at_work(bundle, windows, tmp_path):
+    shutil.copytree(windows, tmp_path / "data")
+    cases = read_cases(tmp_path / "data")
+    label = cases[0].label
+    write_volume(label, np.full(read_scan(label).shape[1:], 7, np.uint8), read_scan(label).affine)
+    with pytest.raises(InputError, match="unknown class id 7"):
+        read_labelled(bundle, cases, "training", lambda *_: None, held=hold(bundle, cases, "memory"))
+    names = [thread.name.lower() for thread in threading.enumerate()]
+    assert [name for name in names if "pool" in name or "worker" in name] == []
 
 
 def test_two_trainings_that_begin_at_once_share_the_entries(bundle, windows, cases, tmp_path):
