@@ -17,6 +17,7 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.weights import load_weights
 from uncertaintyseg.logits import GaussianLogits
 from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.case_cache import hold
 from uncertaintyseg.training.loading import as_tensors, read_labelled, reseed, training_loader
 from uncertaintyseg.training.loss import make_loss
 from uncertaintyseg.training.objectives import HeadLoss
@@ -61,7 +62,9 @@ def learn(
     if start_from is not None:
         load_weights(network, start_from)
     patches = recipe.foreground is not None
-    data = list(read_labelled(bundle, cases, "training", lambda stage, fraction: None, voxels=patches))
+    data = read_labelled(
+        bundle, cases, "training", lambda stage, fraction: None, voxels=patches, held=hold(bundle, cases)
+    )
     network.head.mean.requires_grad_(True)  # also where the head takes it as it is: nobody has trained it before
     loss = make_loss(network, recipe, data)
     optimizer = make_optimizer(list(network.parameters()), recipe.model_copy(update={"learning_rate": learning_rate}))

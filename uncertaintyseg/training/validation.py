@@ -19,6 +19,7 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.stream import MomentAverage, WindowLayout, run_windows
 from uncertaintyseg.segmenter import Segmenter
+from uncertaintyseg.training.held_cases import unwrapped
 from uncertaintyseg.training.loading import as_tensors, read_labelled
 
 
@@ -110,12 +111,21 @@ def validate(
 ) -> dict[str, float]:
     """Scores of a trained bundle on labelled cases: "dice" (mean over structures) and "nll" (nats, mean over voxels).
 
+    One case is in memory at a time.
+
     Raises:
         InputError: without a labelled case, for one that cannot be used, or a device that is absent.
         BundleError: for weights that are missing or do not fit.
     """
-    held_out = read_labelled(bundle, cases, "validation", progress)
+    held_out = read_labelled(bundle, cases, "validation", progress, kept=False)
     device = checked_device(device)
-    evaluator = make_evaluator(bundle, bundle.network().to(device), device, held_out)
-    evaluator.run()
+    with unwrapped():
+        evaluator = make_evaluator(bundle, bundle.network().to(device), device, held_out)
+
+        @evaluator.on(Events.ITERATION_COMPLETED)
+        def tell() -> None:
+            done, total = evaluator.state.iteration, len(held_out)
+            progress(f"validated {done} of {total} cases", done / total)
+
+        evaluator.run()
     return evaluator.scores.compute()

@@ -12,6 +12,7 @@ from uncertaintyseg.errors import BundleError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.training import case_cache
 from uncertaintyseg.training.short import learn
 
 
@@ -68,3 +69,11 @@ def test_beside_probes_that_leave_the_network_alone_it_learns_all_the_same(learn
     assert after < 0.7 * before
     probes = [load_file(bundle.weights)["head.probes.vector.weight"] for bundle in (first, last)]
     assert not np.array_equal(*probes)
+
+
+def test_it_learns_the_same_from_cases_that_memory_cannot_hold(learnt, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    whole = learnt("whole")
+    monkeypatch.setattr(case_cache, "SHARE", 0.0)
+    assert same(whole, learnt("part"))
+    assert case_cache.CaseStore(case_cache.user_cases()).size()[1] == 2

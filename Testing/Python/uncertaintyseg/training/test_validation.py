@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from uncertaintyseg.training.validation import Scores
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.training.loading import read_labelled
+from uncertaintyseg.training.validation import Scores, make_evaluator, validate
 
 
 def test_scores_are_means_over_structures_voxels_and_cases():
@@ -31,3 +37,18 @@ def test_scores_start_anew_after_they_were_read():
     scores.compute()
     scores.update(p, torch.ones(1, 1, 2, 2, 2).long())
     assert scores.compute()["nll"] == pytest.approx(np.log(2))
+
+
+def test_a_case_is_read_when_its_turn_comes(windows, tmp_path):
+    bundle = tiny.give_random_weights(tiny.write_bundle(tmp_path))
+    cases, told = read_cases(windows)[:3], []
+    found = validate(bundle, cases, progress=lambda text, fraction: told.append((text, fraction)))
+    held = read_labelled(bundle, cases, "validation", lambda text, fraction: None)
+    evaluator = make_evaluator(bundle, bundle.network(), "cpu", held)
+    evaluator.run()
+    assert found == evaluator.scores.compute()
+    assert told == [(f"validated {n} of 3 cases", n / 3) for n in (1, 2, 3)]
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"none")
+    with pytest.raises(InputError, match=r"broken\.nii\.gz"):
+        validate(bundle, [*cases, replace(cases[0], image=broken)])
