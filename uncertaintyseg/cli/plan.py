@@ -26,8 +26,8 @@ def plan(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of the data: images/ and labels/, an nnU-Net or Decathlon data set, TotalSegmentator, BTCV, "
-            "KiTS, LiTS or BraTS."
+            help="Folder of the data: images/ and labels/ (volumes, or images and clips), an nnU-Net or Decathlon data "
+            "set, TotalSegmentator, BTCV, KiTS, LiTS or BraTS."
         ),
     ],
     budget: Annotated[str, typer.Option(help="What trains it: cpu, or a GPU with 8GB, 24GB or 80GB.")] = "cpu",
@@ -79,6 +79,10 @@ def plan(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At first.", rich_help_panel=_CHOICES)] = None,
     seed: Annotated[int, typer.Option(help="Of the training.", rich_help_panel=_CHOICES)] = 0,
+    clahe: Annotated[
+        bool,
+        typer.Option("--clahe", help="Equalise local contrast, slice by slice (CLAHE).", rich_help_panel=_CHOICES),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at a data set, choose all that a training needs, and write a model that `train` takes.
@@ -88,6 +92,10 @@ def plan(
 
     Example: uncertaintyseg plan liver DATA --budget 8GB --hours 12, then uncertaintyseg train liver_deterministic DATA
     --models runs
+
+    Images (PNG, JPEG, TIFF, ultrasound DICOM, volumes of one slice) and clips get a 2D network.
+
+    Example: uncertaintyseg plan heads ULTRASOUND --labels 1=brain,2=cavum --clahe
 
     Example: uncertaintyseg plan kidneys TOTALSEGMENTATOR --structures kidney_left,kidney_right
     """
@@ -106,7 +114,7 @@ def plan(
         check_page(page)
         given = Overrides(
             read_three(spacing, "--spacing", float), read_three(patch, "--patch"), batch_size, features, normalization,
-            overlap, read_axes(symmetries), deep_supervision, foreground, steps, epochs, learning_rate, seed,
+            overlap, read_axes(symmetries), deep_supervision, foreground, steps, epochs, learning_rate, seed, clahe,
         )  # fmt: skip
         given.check()
         fingerprint = _usable(take_fingerprint(dataset, progress=progress), skip_bad)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from uncertaintyseg.data.anatomy import known, match_names
 from uncertaintyseg.data.cases import Facts
+from uncertaintyseg.data.images import frames_in
 from uncertaintyseg.data.layouts import Case, find_layout, volumes_in
 from uncertaintyseg.data.naming import facts_of_files
 from uncertaintyseg.data.palette import rgb_of
@@ -182,7 +183,7 @@ def _channels(folder: Path, names: Sequence[str]) -> list[str]:
 def _check_folders(cases: Sequence[Case], names: Sequence[str]) -> None:
     """Refuse a case whose label is a folder without a file for one of the structures."""
     for case in cases:
-        if case.label is None or not case.label.is_dir():
+        if case.label is None or not case.label.is_dir() or frames_in(case.label):
             continue
         if absent := set(names) - set(match_names(volumes_in(case.label), names).values()):
             raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from uncertaintyseg.data.anatomy import match_names
 from uncertaintyseg.data.case_labels import IGNORE_NAME
 from uncertaintyseg.data.cases import Case, Facts
+from uncertaintyseg.data.images import frames_in, is_picture
 from uncertaintyseg.data.layouts import volumes_in
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.segments import segments_in
@@ -52,7 +53,9 @@ def facts_of_files(cases: Sequence[Case], ignore: int | None = None) -> Facts:
 
 
 def _names_in(label: Path) -> list[str]:
-    return list(volumes_in(label)) if label.is_dir() else [segment.name for segment in segments_in(label)]
+    if label.is_dir():
+        return [] if frames_in(label) else list(volumes_in(label))
+    return [] if is_picture(label) else [segment.name for segment in segments_in(label)]
 
 
 def _is_readable(label: Path) -> bool:

@@ -44,7 +44,7 @@ from uncertaintyseg.data.images import (
 from uncertaintyseg.data.label_grid import Grid, grid_turn
 from uncertaintyseg.data.nifti_geometry import nifti_affine
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
-from uncertaintyseg.data.time_axis import SPACING_KNOWN, axis_said_beside, is_clip
+from uncertaintyseg.data.time_axis import SPACING_KNOWN, axis_said_beside
 from uncertaintyseg.data.writing import NIFTI_SUFFIXES
 from uncertaintyseg.errors import InputError
 
@@ -146,30 +146,28 @@ def read_label(
     return _meta_tensor(label, affine, path, about)
 
 
-def unchecked_volume(path: str | os.PathLike[str], volume: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Read a volume whatever its values are.
+def unchecked(path: str | os.PathLike[str], *, label: bool = False) -> Stored:
+    """Read a volume, an image or a clip whatever its values are.
 
     Args:
-        path: as of `read_scan`.
-        volume: as of `read_scan`.
+        path: as of `read_scan`, or of `read_label`.
+        label: it is a mask.
 
     Returns:
-        float32 `[X, Y, Z]`, in memory in the order in which it was stored, and its float64 4x4 voxel to RAS+ mm.
+        float32 `[X, Y, Z]`, in memory in the order in which it was stored, its float64 4x4 voxel to RAS+ mm, and what
+        `meta` says of its axes.
 
     Raises:
-        InputError: The file is missing, damaged, not a volume, not 3D or empty, a clip, or its affine is singular.
+        InputError: The file is missing, damaged, no scan, empty, of another number of axes, or its affine is singular.
     """
-    array, affine, about = _stored(Path(path), volume)
-    if is_clip(about):
-        raise InputError(f"{path}: a clip of {array.shape[-1]} frames, where a volume in space is needed.")
-    return array, affine
+    return _stored(Path(path), label=label)
 
 
 def unchecked_volumes(path: Path, count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Read what lies along the fourth axis of a NIfTI file, each as of `unchecked_volume`, and their affine.
+    """Read what lies along the fourth axis of a NIfTI file, each as of `unchecked`, and their affine.
 
     Raises:
-        InputError: There are more or fewer than `count`, or as `unchecked_volume`.
+        InputError: There are more or fewer than `count`, or as `unchecked`.
     """
     scan_files(path)
     array, affine = _read_nifti(path)

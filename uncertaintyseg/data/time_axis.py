@@ -28,6 +28,12 @@ SPACING_KNOWN = "spacing_known"
 """In `meta`, False of pictures: their affine counts pixels, not mm. Absent where mm are known."""
 
 
+def said_beside(path: Path) -> list[Path]:
+    """The `DESCRIPTION` beside a file or one folder above, in a list; none where there is none."""
+    beside = (folder / DESCRIPTION for folder in path.absolute().parents[:2])
+    return [file for file in beside if file.is_file()][:1]
+
+
 def axis_said_beside(path: Path) -> dict[str, str]:
     """What `meta` says of a volume's axes by the `DESCRIPTION` beside it or one folder above: a clip's, or nothing.
 
@@ -37,7 +43,7 @@ def axis_said_beside(path: Path) -> dict[str, str]:
     Raises:
         InputError: It names another axis.
     """
-    described = next((file for folder in path.absolute().parents[:2] if (file := folder / DESCRIPTION).is_file()), None)
+    described = next(iter(said_beside(path)), None)
     if described is None:
         return {}
     try:

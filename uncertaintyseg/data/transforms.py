@@ -6,9 +6,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, NormalizeIntensity, ScaleIntensityRange
+from skimage.exposure import equalize_adapthist
+from torch import Tensor
 
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import read_channels
@@ -49,25 +52,61 @@ class ReadCased(MapTransform):
         return data
 
 
+class EqualiseLocallyd(MapTransform):
+    """Equalise the contrast of the "image" locally: CLAHE, each slice of the third axis by itself, to 0..1.
+
+    Contrast limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994) of scikit-image: 256 grey
+    values between the slice's lowest and highest, tiles of an eighth of its sides. A constant slice becomes 0.
+
+    Args:
+        clip_limit: share of a tile's pixels that one grey value may have before it is cut, from 0 to 1.
+    """
+
+    def __init__(self, clip_limit: float = 0.01) -> None:
+        super().__init__(("image",))
+        self.clip_limit = clip_limit
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        data = dict(data)
+        image = data["image"]
+        values = np.asarray(image, dtype=np.float32)
+        found = np.zeros_like(values)
+        for place in np.ndindex(values.shape[0], values.shape[-1]):
+            where = (place[0], ..., place[1])
+            low, high = values[where].min(), values[where].max()
+            if low < high:
+                found[where] = equalize_adapthist((values[where] - low) / (high - low), clip_limit=self.clip_limit)
+        equal = torch.from_numpy(found)
+        data["image"] = MetaTensor(equal, meta=image.meta) if hasattr(image, "meta") else equal
+        return data
+
+
 class NormaliseChannelsd(MapTransform):
     """Give each channel of the "image" its own scale, as a plan says it (`planning.intensities.Normalization`).
 
     Args:
         channels: For each channel "scheme": "ct" (clip to "low".."high", then subtract "mean" and divide by "std"),
             "zscore", or "nonzero" (the z-score of what is not 0).
+        by_slice: Each slice of the third axis sets its own scale: of a clip no frame hangs on the others.
     """
 
-    def __init__(self, channels: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, channels: Sequence[Mapping[str, Any]], by_slice: bool = False) -> None:
         super().__init__(("image",))
         self.channels = [_normalisation(**channel) for channel in channels]
+        self.by_slice = by_slice
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = dict(data)
         image = data["image"]
-        scaled = [scale(image[number : number + 1]) for number, scale in enumerate(self.channels)]
-        found = torch.cat([torch.as_tensor(channel).as_subclass(torch.Tensor) for channel in scaled])
+        parts = [torch.as_tensor(image).as_subclass(Tensor)[number][None] for number in range(len(self.channels))]
+        found = torch.cat([self._scaled(part, scale) for part, scale in zip(parts, self.channels, strict=True)])
         data["image"] = MetaTensor(found, meta=image.meta) if hasattr(image, "meta") else found  # with its affine
         return data
+
+    def _scaled(self, part: Tensor, scale: ScaleIntensityRange | NormalizeIntensity) -> Tensor:
+        slices = [one.contiguous() for one in part.unbind(-1)] if self.by_slice else [part]
+        scaled = [torch.as_tensor(scale(one)).as_subclass(Tensor) for one in slices]
+        return torch.stack(scaled, -1) if self.by_slice else scaled[0]
 
 
 def _normalisation(

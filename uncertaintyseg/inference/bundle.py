@@ -234,7 +234,8 @@ class Bundle:
     def preprocessing(self) -> Compose:
         """The transform from file paths under "image" (and "label") to tensors on the model's grid.
 
-        Its parts that have a `reading` read labels as the metadata says (`label_reading`), and take images or volumes.
+        Its parts that have a `reading` read labels as the metadata says (`label_reading`), and take images or volumes;
+        those of a flat model leave the third axis as it is.
 
         Raises:
             BundleError: when the configuration makes none, or there is no base to take it from.
@@ -244,6 +245,8 @@ class Bundle:
         for transform in getattr(found, "transforms", ()):
             if hasattr(transform, "reading"):
                 transform.reading, transform.dimensions = self.label_reading, self.uncertainty.dimensions
+            if self.flat and hasattr(transform, "spacing_transform"):  # MONAI's Spacingd: frames are not interpolated
+                transform.spacing_transform.pixdim[2] = -1.0
         return found
 
     def network(self, weights: bool = True) -> Segmenter:

@@ -25,6 +25,8 @@ PLAN = Path("configs") / "plan.json"
 _TURN, _THICK_TURN = 0.25, 0.05
 """Radians: about an axis, and about one that would turn the image out of thick slices."""
 _THICK = 2.0
+_NO_BLUR = 1e-3
+"""Voxels: a kernel that leaves what lies beside alone."""
 
 
 def model_name(task: str) -> str:
@@ -114,6 +116,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "foreground": plan.foreground, "steps": plan.steps, "steps_per_epoch": plan.steps_per_epoch,
         "epochs": plan.epochs, "learning_rate": plan.learning_rate, "seed": plan.seed,
         "memory_bytes": plan.memory_bytes, "measured_bytes": plan.measured_bytes,
+        "dimensions": 2 if plan.flat else 3, "clahe": plan.clahe,
         "step_seconds": plan.pace, "step_measured": plan.trial is not None, "seconds": round(plan.seconds),
         "choices": [
             {"name": one.name, "value": one.value, "why": one.why, "flag": one.flag} for one in plan.choices
@@ -140,6 +143,7 @@ def _metadata(name: str, plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]
         "modality": data.modality,
         "maps": [*MEASURES, *(f"{kind}_{one}" for one in names for kind in ("probability", "variance"))],
         "labels": [label.model_dump(exclude_none=True) | {"snomed": label.snomed} for label in labels],
+        **({"dimensions": 2} if plan.flat else {}),
     }
     further = {"ignore": data.ignore, "values": {str(k): v for k, v in data.values.items()}, "regions": data.regions}
     further["channel_ranges"] = [
@@ -186,6 +190,9 @@ def _inference(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
     if len(data.channels) > 1:
         reading["channels"] = len(data.channels)
     both = {"keys": ["image", "label"], "allow_missing_keys": True}
+    orientation = {
+        "_target_": "Orientationd", "axcodes": "RAS", "labels": [["L", "R"], ["P", "A"], ["I", "S"]], **both,
+    }  # fmt: skip
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -213,9 +220,10 @@ def _inference(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 reading,
-                {"_target_": "Orientationd", "axcodes": "RAS", "labels": [["L", "R"], ["P", "A"], ["I", "S"]], **both},
+                *([] if plan.flat else [orientation]),
                 {"_target_": "Spacingd", "pixdim": "@spacing", "mode": ["bilinear", "nearest"], **both},
-                *transforms(plan.normalization),
+                *([{"_target_": "uncertaintyseg.data.transforms.EqualiseLocallyd"}] if plan.clahe else []),
+                *transforms(plan.normalization, flat=plan.flat),
             ],
         },
         "predictor": {
@@ -261,21 +269,35 @@ def _training(plan: Plan, fingerprint: Fingerprint) -> dict[str, Any]:
 
 
 def augmentation(plan: Plan) -> list[dict[str, Any]]:
-    """As the shipped models have it; thick slices are turned within their plane only."""
+    """As the shipped models have it; thick slices are turned within their plane only, images of course."""
     both = {"keys": ["image", "label"]}
+    if plan.flat:
+        bend = {"rotate_range": [0.0, 0.0, _TURN], "scale_range": [0.15, 0.15, 0.0]}
+        bend["shear_range"] = [0.08, 0.0, 0.08, 0.0, 0.0, 0.0]
+        shift = [*(max(side // 10, 1) for side in plan.patch[:2]), 0]
+        blur = {"sigma_x": [0.4, 1.0], "sigma_y": [0.4, 1.0], "sigma_z": [_NO_BLUR, _NO_BLUR]}
+        return _augmentation(plan, both, bend | {"translate_range": shift}, blur)
     shortest = min(plan.spacing)
     thick = [mm > _THICK * shortest for mm in plan.spacing]
     # A turn about an axis mixes the other two: small where one of them, and not the other, is thick.
     turns = [_THICK_TURN if thick[a] != thick[b] else _TURN for a, b in ((1, 2), (0, 2), (0, 1))]
     blur = {f"sigma_{axis}": [0.0, 0.3] if thick[number] else [0.4, 1.0] for number, axis in enumerate("xyz")}
+    bend = {
+        "rotate_range": turns, "scale_range": [0.05 if flat else 0.15 for flat in thick],
+        "shear_range": [0.02 if any(thick) else 0.08] * 3,
+        "translate_range": [max(side // 10, 1) for side in plan.patch],
+    }  # fmt: skip
+    return _augmentation(plan, both, bend, blur)
+
+
+def _augmentation(
+    plan: Plan, both: dict[str, Any], bend: dict[str, Any], blur: dict[str, list[float]]
+) -> list[dict[str, Any]]:
     return [
         *({"_target_": "RandFlipd", **both, "spatial_axis": axis, "prob": 0.5} for axis in plan.symmetries),
         {
-            "_target_": "RandAffined", **both, "prob": 1.0, "spatial_size": "@crop", "rotate_range": turns,
-            "scale_range": [0.05 if flat else 0.15 for flat in thick],
-            "shear_range": [0.02 if any(thick) else 0.08] * 3,
-            "translate_range": [max(side // 10, 1) for side in plan.patch], "mode": ["bilinear", "nearest"],
-            "padding_mode": "border",
+            "_target_": "RandAffined", **both, "prob": 1.0, "spatial_size": "@crop", **bend,
+            "mode": ["bilinear", "nearest"], "padding_mode": "border",
         },
         {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.3, "std": 0.1},
         {"_target_": "RandGaussianSmoothd", "keys": "image", "prob": 0.2, **blur},

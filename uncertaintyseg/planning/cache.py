@@ -24,7 +24,7 @@ from uncertaintyseg.planning.measuring import Meaning, Measured, files_of
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
 
-VERSION = 2
+VERSION = 3
 """Raise it when measuring changes."""
 
 

@@ -23,6 +23,7 @@ _WIDE = 50.0  # times the median: intensities are then drawn by their logarithm
 _SPREAD = 30.0  # times the smallest volume: volumes are then drawn by their logarithm
 _LONG = 30  # structures
 _AXES = ("R-L", "A-P", "S-I")
+_AXES_OF_IMAGES = ("columns", "rows")
 
 
 def intensities(fingerprint: Fingerprint, number: int, *, clipped: bool) -> bytes:
@@ -72,24 +73,27 @@ def grids(fingerprint: Fingerprint, spacing: Sequence[float] | None, patch: Sequ
         spacing: that is planned, in mm.
         patch: that is planned, in voxels of that spacing.
     """
-    spacings = fingerprint.spacings
-    extents = spacings * np.array([case.shape for case in fingerprint.cases])
-    planned = None if spacing is None or patch is None else np.multiply(spacing, patch)
+    names = _AXES_OF_IMAGES if fingerprint.flat else _AXES
+    spacings = fingerprint.spacings[:, : len(names)]
+    extents = spacings * np.array([case.shape for case in fingerprint.cases])[:, : len(names)]
+    planned = None if spacing is None or patch is None else np.multiply(spacing, patch)[: len(names)]
+    spacing = None if spacing is None else spacing[: len(names)]
     figure = Figure(figsize=(6.2, 2.9), layout="constrained")
     rng, alpha = np.random.default_rng(0), float(np.clip(30 / len(spacings), 0.25, 0.9))
     for axes, rows, plan, title, name in (
-        (figure.add_subplot(1, 2, 1), spacings, spacing, "Voxels, mm", "planned"),
-        (figure.add_subplot(1, 2, 2), extents, planned, "Scans, mm", "patch"),
+        (figure.add_subplot(1, 2, 1), spacings, spacing, f"Voxels, {fingerprint.unit}", "planned"),
+        (figure.add_subplot(1, 2, 2), extents, planned, f"Scans, {fingerprint.unit}", "patch"),
     ):
-        for axis in range(3):
+        for axis in range(len(names)):
             beside = axis + rng.uniform(-0.18, 0.18, len(rows))
             axes.plot(beside, rows[:, axis], "o", color=_BLUE, markersize=4, alpha=alpha, markeredgewidth=0)
         if plan is not None:
-            axes.hlines(plan, np.arange(3) - 0.35, np.arange(3) + 0.35, color=_ORANGE, linewidth=1.8, label=name)
+            places = np.arange(len(names))
+            axes.hlines(plan, places - 0.35, places + 0.35, color=_ORANGE, linewidth=1.8, label=name)
             axes.legend(loc="upper left", fontsize=8, frameon=False, bbox_to_anchor=(0, 1.14), handlelength=1.2)
         axes.set_title(title, fontsize=9, loc="right")
-        axes.set_xticks(range(3), _AXES)
-        axes.set(xlim=(-0.6, 2.6), ylim=(0, 1.1 * max(rows.max(), 0 if plan is None else max(plan))))
+        axes.set_xticks(range(len(names)), names)
+        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1.1 * max(rows.max(), 0 if plan is None else max(plan))))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         _plain(axes)
     return _png(figure)
@@ -105,7 +109,8 @@ def structures(fingerprint: Fingerprint, labels: Sequence[Structure]) -> bytes:
     figure = Figure(figsize=(9.6, 0.9 + 0.27 * max(2, len(labels))), layout="constrained")
     volumes, counts = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     rows = [
-        np.array([case.volumes[label.id] for case in fingerprint.cases if label.id in case.voxels]) / 1000
+        np.array([case.volumes[label.id] for case in fingerprint.cases if label.id in case.voxels])
+        * fingerprint.size_scale
         for label in labels
     ]
     places = np.arange(len(labels))
@@ -126,7 +131,9 @@ def structures(fingerprint: Fingerprint, labels: Sequence[Structure]) -> bytes:
     else:
         volumes.set_xlim(0, measured.max() * 1.05)
     volumes.set_yticks(places, [label.name for label in labels])
-    volumes.set(xlabel="volume, mL (box: middle half of the cases)", ylim=(len(labels) - 0.4, -0.6))
+    size = "area" if fingerprint.flat else "volume"
+    said = f"{size}, {fingerprint.size_unit} (box: middle half of the cases)"
+    volumes.set(xlabel=said, ylim=(len(labels) - 0.4, -0.6))
     counts.barh(places, [row.size for row in rows], color=colours, edgecolor="0.3", linewidth=0.6, height=0.6)
     total = len(fingerprint.cases)
     for place, row in zip(places, rows, strict=True):

@@ -24,6 +24,7 @@ _ENOUGH = 5  # cases, of which the middle says what is usual
 _FAR = 3.0  # times more or less than usual: spacing, extent
 _FAR_VOLUME = 10.0  # of a structure, which varies more
 _SOME = 5  # names in a sentence
+_A = {"image": "an image", "clip": "a clip"}
 
 
 def compare(dataset: DataSet, cases: Sequence[CaseFacts]) -> list[Problem]:
@@ -35,6 +36,7 @@ def compare(dataset: DataSet, cases: Sequence[CaseFacts]) -> list[Problem]:
     """
     return [
         *_count(dataset, cases),
+        *_axes(cases),
         *_unlabelled(dataset),
         *_values(dataset, cases),
         *_empty(cases),
@@ -52,6 +54,28 @@ def _count(dataset: DataSet, cases: Sequence[CaseFacts]) -> Iterator[Problem]:
     if len(cases) < 2:
         text = f"{dataset.folder}: one labelled case; training needs two at least, one of them to validate on."
         yield Problem(None, "cases", text, "error")
+
+
+def _axes(cases: Sequence[CaseFacts]) -> Iterator[Problem]:
+    """A network sees volumes or slices, and a spacing that only some have is none."""
+    flat = [case for case in cases if case.axes != "volume"]
+    if 0 < len(flat) < len(cases):
+        odd = flat if len(flat) <= len(cases) / 2 else [case for case in cases if case.axes == "volume"]
+        for case in odd:
+            is_flat = case.axes != "volume"
+            found, others = (f"is {_A[case.axes]}", "volumes") if is_flat else ("is a volume", "images or clips")
+            text = f"it {found}, and most others are {others}: a model is of one kind. Plan them apart."
+            yield Problem(case.id, "axes", text, "error")
+    unknown = [case for case in cases if not case.spacing_known]
+    if 0 < len(unknown) < len(cases):
+        for case in unknown if len(unknown) <= len(cases) / 2 else [case for case in cases if case.spacing_known]:
+            has = (
+                "has a spacing in mm, most others have none"
+                if case.spacing_known
+                else "has no spacing, most others have"
+            )
+            text = f"it {has}: sizes in pixels and in mm do not go together. Give all of them in one way."
+            yield Problem(case.id, "spacing", text, "error")
 
 
 def _unlabelled(dataset: DataSet) -> Iterator[Problem]:
@@ -134,11 +158,12 @@ def _sizes(cases: Sequence[CaseFacts]) -> Iterator[Problem]:
         return
     spacings = np.array([case.spacing for case in cases])
     extents = spacings * [case.shape for case in cases]
+    unit = "mm" if all(case.spacing_known for case in cases) else "px"
     for kind, rows in (("spacing", spacings), ("extent", extents)):
         usual = np.median(rows, axis=0)
         for case, row in zip(cases, rows, strict=True):
             if np.abs(np.log(row / usual)).max() > np.log(_FAR):
-                text = f"{kind} {_by(row)} mm, where {_by(usual)} is usual: is its header right?"
+                text = f"{kind} {_by(row)} {unit}, where {_by(usual)} is usual: is its header right?"
                 yield Problem(case.id, kind, text, "warning")
 
 
@@ -146,6 +171,9 @@ def _volumes(dataset: DataSet, cases: Sequence[CaseFacts]) -> Iterator[Problem]:
     """A structure that is a crumb, or far too much: a slip of the hand, or numbers that were mixed up."""
     names = {label.id: label.name for label in dataset.labels}
     found: dict[str, list[str]] = defaultdict(list)
+    flat = any(case.axes != "volume" for case in cases)
+    unit = ("mm2" if all(case.spacing_known for case in cases) else "px") if flat else "mL"
+    scale = 1 if flat else 1000
     for number, name in names.items():
         held = {case.id: case.volumes[number] for case in cases if number in case.voxels}
         if len(held) < _ENOUGH:
@@ -155,7 +183,7 @@ def _volumes(dataset: DataSet, cases: Sequence[CaseFacts]) -> Iterator[Problem]:
         for case_id, volume in held.items():
             off = abs(np.log(volume) - usual)
             if off > max(np.log(_FAR_VOLUME), 6 * spread):  # 6: four standard deviations of a normal distribution
-                found[case_id].append(f"{name} {volume / 1000:.3g} mL, where {np.exp(usual) / 1000:.3g} is usual")
+                found[case_id].append(f"{name} {volume / scale:.3g} {unit}, where {np.exp(usual) / scale:.3g} is usual")
     for case_id, said in found.items():
         yield Problem(case_id, "volume", f"{some(said)}.", "warning")
 

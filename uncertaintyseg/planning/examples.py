@@ -37,7 +37,7 @@ class Example:
     size: str
     """Of which of the three sizes it is."""
     picture: bytes
-    """PNG: three planes through the middle of what was drawn, in true proportions."""
+    """PNG: three planes through the middle of what was drawn, or the image, in true proportions."""
     shown: list[Structure]
     """Structures that can be seen."""
 
@@ -65,6 +65,24 @@ def draw_examples(fingerprint: Fingerprint) -> list[Example]:
 
 
 def _drawn(volumes: Volumes, labels: Sequence[Structure]) -> tuple[bytes, list[Structure]]:
+    return _slice(volumes, labels) if volumes.axes != "volume" else _planes(volumes, labels)
+
+
+def _slice(volumes: Volumes, labels: Sequence[Structure]) -> tuple[bytes, list[Structure]]:
+    """An image, or the frame of a clip in which most was drawn, its first row on top."""
+    frame = int(np.argmax((volumes.ids > 0).sum((0, 1))))
+    drawn, image = volumes.ids[..., frame].T, volumes.channels[0][..., frame].T
+    extent = np.multiply(volumes.ids.shape[:2], volumes.spacing[:2])
+    scale = min(_WIDTH / 2 / extent[0], _TALLEST / extent[1])
+    figure = Figure(figsize=tuple(scale * extent), facecolor="black")
+    axes = figure.add_axes((0, 0, 1, 1))
+    _panel(axes, image, np.percentile(image[np.isfinite(image)], (1, 99)), volumes.spacing[1] / volumes.spacing[0])
+    seen = _outlines(axes, drawn, labels)
+    axes.invert_yaxis()
+    return _saved(figure), [label for label in labels if label.id in seen]
+
+
+def _planes(volumes: Volumes, labels: Sequence[Structure]) -> tuple[bytes, list[Structure]]:
     centre = [int(np.median(places)) for places in np.nonzero(volumes.ids > 0)]
     extent = np.multiply(volumes.ids.shape, volumes.spacing)
     across = [extent[[axis for axis in range(3) if axis != plane]] for plane in range(3)]
@@ -80,11 +98,7 @@ def _drawn(volumes: Volumes, labels: Sequence[Structure]) -> tuple[bytes, list[S
         image = np.take(volumes.channels[0], centre[plane], plane).T
         sides = [side for axis, side in enumerate(volumes.spacing) if axis != plane]
         _panel(axes, image, (low, high), sides[1] / sides[0])
-        for label in labels:
-            inside = drawn == label.id
-            if inside.any():
-                seen.add(label.id)
-                _outline(axes, inside, [part / 255 for part in label.rgb])
+        seen |= _outlines(axes, drawn, labels)
         axes.set_title(_PLANES[plane], color="white", fontsize=9, pad=4)
         if plane:
             axes.invert_xaxis()
@@ -93,9 +107,24 @@ def _drawn(volumes: Volumes, labels: Sequence[Structure]) -> tuple[bytes, list[S
                 place, 0.5, end, color="#FFD54F", fontsize=10, fontweight="bold", ha=side, va="center",
                 transform=axes.transAxes, path_effects=[withStroke(linewidth=2.5, foreground="black")],
             )  # fmt: skip
+    return _saved(figure), [label for label in labels if label.id in seen]
+
+
+def _outlines(axes: Axes, drawn: np.ndarray, labels: Sequence[Structure]) -> set[int]:
+    """Draw them; the ids of those that are there."""
+    seen = set()
+    for label in labels:
+        inside = drawn == label.id
+        if inside.any():
+            seen.add(label.id)
+            _outline(axes, inside, [part / 255 for part in label.rgb])
+    return seen
+
+
+def _saved(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=_DPI, facecolor="black", pil_kwargs={"optimize": True})
-    return buffer.getvalue(), [label for label in labels if label.id in seen]
+    return buffer.getvalue()
 
 
 def _panel(axes: Axes, image: np.ndarray, window: tuple[float, float], aspect: float) -> None:

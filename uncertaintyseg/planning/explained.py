@@ -36,8 +36,11 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
     device = "processor" if plan.budget.device == "cpu" else "GPU"
     return [
         *left_out,
-        choice("target spacing", f"{sizes(plan.spacing)} mm", _of_spacing(plan, fingerprint), "--spacing",
-               given.spacing),
+        *([Choice("dimensions", "2", "images and clips: a network sees each slice alone", None)] if plan.flat else []),
+        choice("target spacing", f"{sizes(plan.spacing[: 2 if plan.flat else 3])} {fingerprint.unit}",
+               _of_spacing(plan, fingerprint), "--spacing", given.spacing),
+        *([Choice("CLAHE", "yes", "you asked for it: local contrast is equalised in each slice", "--clahe")]
+          if plan.clahe else []),
         Choice(
             "normalisation", ", ".join(one.scheme for one in plan.normalization),
             choose_normalization(fingerprint, given.normalization)[1], "--normalization",
@@ -81,6 +84,8 @@ def _foreground(plan: Plan) -> str:
 
 def _of_spacing(plan: Plan, fingerprint: Fingerprint) -> str:
     median = fingerprint.spacing
+    if fingerprint.unit == "px":
+        return "pictures say nothing of mm: a pixel is a pixel, and sizes stay pixels"
     if all(abs(mine - theirs) <= 1e-3 * theirs for mine, theirs in zip(plan.spacing, median, strict=True)):
         return "median of the scans"
     return f"median of the scans ({sizes(median)} mm), and the 10th percentile along the thick slices"
@@ -91,7 +96,8 @@ def _of_patch(plan: Plan) -> str:
     if plan.patch == whole:
         return f"a whole scan of the median size ({sizes(plan.shape)}), padded to what the network halves"
     share = 100 * math.prod(plan.patch) / math.prod(whole)
-    why = "the memory" if math.prod(plan.patch) < 0.7 * plan.budget.voxels else "memory and time"
+    small = math.prod(plan.patch) < 0.7 * plan.budget.voxels
+    why = "the memory" if small and not plan.flat else "memory and time"
     return (
         f"{share:.2g} % of a median scan ({sizes(plan.shape)}), what {why} of --budget {plan.budget.name} hold; "
         "windows of inference have the same size, else volumes come out biased"
@@ -99,6 +105,8 @@ def _of_patch(plan: Plan) -> str:
 
 
 def _of_kernels(plan: Plan) -> str:
+    if plan.flat:
+        return "1 from image to image, which are seen alone"
     if all(size == 3 for kernel in plan.kernels for size in kernel):
         return "voxels are about as long as wide"
     return "1 along thick slices, until the other axes have become as coarse: a neighbour 10 mm away says little"
@@ -117,6 +125,8 @@ def _memory(plan: Plan) -> str:
 
 
 def _why_batch(plan: Plan) -> str:
+    if plan.flat:
+        return "as many images as have the pixels of two large patches, and no more than 5 % of all"
     if plan.budget.device == "cpu":
         return "two on a processor, where larger steps would be fewer steps"
     return "as many as the memory holds, from 2 to 8, and no more than 5 % of all voxels"

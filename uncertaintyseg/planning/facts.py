@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 Severity = Literal["error", "warning"]
+Axes = Literal["volume", "image", "clip"]
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ class CaseFacts:
     """Of the voxels, whichever way they are stored."""
     label_hash: str | None
     """None: the label holds no structure."""
+    axes: Axes = "volume"
+    """Of an image or a clip they are columns, rows and frames, whose spacing is 1."""
+    spacing_known: bool = True
+    """False: the spacing counts pixels."""
 
     @property
     def volumes(self) -> dict[int, float]:
-        """By id, in mm3, of the structures that the case holds."""
-        voxel = float(np.prod(self.spacing))
+        """By id, of the structures that the case holds, in mm3; of an image in mm2 or pixels, of a clip a frame."""
+        voxel = float(np.prod(self.spacing)) / (self.shape[2] if self.axes == "clip" else 1)
         return {number: count * voxel for number, count in self.voxels.items()}

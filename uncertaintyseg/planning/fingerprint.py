@@ -50,7 +50,7 @@ class StructureFacts:
     present: int
     """How many cases hold it."""
     volume: float
-    """Median of these, in mm3; 0 where no case holds it."""
+    """Median of these (`CaseFacts.volumes`); 0 where no case holds it."""
     voxels: int
     """Of all cases."""
 
@@ -87,6 +87,26 @@ class Fingerprint:
     def shapes(self) -> np.ndarray:
         """`[N, 3]`, in voxels, each cropped to what is not 0."""
         return np.array([case.cropped_shape for case in self.cases], dtype=np.int64).reshape(-1, 3)
+
+    @property
+    def flat(self) -> bool:
+        """Whether these are images and clips: a network then sees each slice alone."""
+        return all(case.axes != "volume" for case in self.cases)
+
+    @property
+    def unit(self) -> str:
+        """Of lengths: mm, or px where no spacing is known."""
+        return "mm" if all(case.spacing_known for case in self.cases) else "px"
+
+    @property
+    def size_unit(self) -> str:
+        """Of structures: mL; mm2 or px of images, and of clips a frame."""
+        return ("mm2" if self.unit == "mm" else "px") if self.flat else "mL"
+
+    @property
+    def size_scale(self) -> float:
+        """How many of them are in one mm3, mm2 or pixel."""
+        return 1.0 if self.flat else 1e-3
 
     @property
     def errors(self) -> list[Problem]:

@@ -20,18 +20,19 @@ _MOST = 2**33
 """Voxels of a scan: 32 GB a channel, when it is resampled."""
 
 
-def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
+def target_spacing(spacings: np.ndarray, shapes: np.ndarray, *, flat: bool = False) -> tuple[float, float, float]:
     """Median of the spacings, and their 10th percentile along an axis of thick slices (nnU-Net).
 
     Args:
         spacings: `[N, 3]` of the cases, in mm.
         shapes: `[N, 3]`, in voxels.
+        flat: of images and clips, whose third number stays 1.
     """
     target = np.median(spacings, axis=0)
     sizes = np.median(shapes, axis=0)
     worst = int(np.argmax(target))
     others = [axis for axis in range(3) if axis != worst]
-    thick = target[worst] > ANISOTROPIC * target[others].max()
+    thick = not flat and target[worst] > ANISOTROPIC * target[others].max()
     few = sizes[worst] * ANISOTROPIC < sizes[others].min()
     if thick and few:
         target[worst] = max(np.percentile(spacings[:, worst], _FINER), target[others].max())
@@ -39,17 +40,20 @@ def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, flo
 
 
 def median_shape(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[int, int, int]:
-    """Of the scans, cropped to what is not 0, on a grid of so many mm.
+    """Of the scans, cropped to what is not 0, on a grid of so many mm; of images and clips one slice of them.
 
     Raises:
         InputError: a scan is too small for a network, or the usual one too large for any memory.
     """
     shapes = np.maximum(np.round(fingerprint.shapes * fingerprint.spacings / np.asarray(spacing)), 1)
+    if fingerprint.flat:
+        shapes[:, 2] = 1
     for case, shape in zip(fingerprint.cases, shapes, strict=True):
         if np.count_nonzero(shape >= _LEAST) < 2:
             size = " x ".join(str(int(side)) for side in shape)
             raise InputError(
-                f"case {case.id}: its scan has {size} voxels of {' x '.join(f'{mm:g}' for mm in spacing)} mm, and a "
+                f"case {case.id}: its scan has {size} voxels of {' x '.join(f'{mm:g}' for mm in spacing)} "
+                f"{fingerprint.unit}, and a "
                 f"network needs {_LEAST} along two axes: take it out of the folder, or choose a finer --spacing."
             )
     usual = tuple(int(side) for side in np.round(np.median(shapes, axis=0)))

@@ -15,6 +15,7 @@ TITLES = {
     "grid": "Label or channels on another grid than the scan",
     "channels": "Channels that are missing, too many, or in another order",
     "nonfinite": "Voxels that are no numbers",
+    "axes": "Volumes among images and clips",
     "constant": "Scans with the same value everywhere",
     "size": "Scans of a few voxels",
     "values": "Labels with numbers that nobody explained",

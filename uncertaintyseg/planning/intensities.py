@@ -71,11 +71,12 @@ def choose_normalization(fingerprint: Fingerprint, given: str | None = None) -> 
     return [_of(channel, name) for channel, name in zip(channels, names, strict=True)], "; ".join(why)
 
 
-def transforms(schemes: Sequence[Normalization]) -> list[dict[str, Any]]:
-    """What a bundle's preprocessing does to the image."""
-    if len(schemes) > 1:
+def transforms(schemes: Sequence[Normalization], *, flat: bool = False) -> list[dict[str, Any]]:
+    """What a bundle's preprocessing does to the image; of images and clips to each slice."""
+    if len(schemes) > 1 or flat:
         channels = [{key: value for key, value in asdict(one).items() if value is not None} for one in schemes]
-        return [{"_target_": "uncertaintyseg.data.transforms.NormaliseChannelsd", "channels": channels}]
+        found = {"_target_": "uncertaintyseg.data.transforms.NormaliseChannelsd", "channels": channels}
+        return [found | ({"by_slice": True} if flat else {})]
     one = schemes[0]
     if one.scheme != "ct":
         return [{"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": one.scheme == "nonzero"}]

@@ -18,17 +18,18 @@ import torch
 from monai.data import MetaTensor
 from nibabel.orientations import aff2axcodes, apply_orientation, io_orientation
 
-from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.case_labels import IGNORED, is_mask_clip, read_case_label
 from uncertaintyseg.data.channels import channel_files
 from uncertaintyseg.data.checks import by, check_thickness, check_values, check_whole, named
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.label_grid import Grid, grid_turn, turned
-from uncertaintyseg.data.scan import unchecked_volume, unchecked_volumes
+from uncertaintyseg.data.scan import unchecked, unchecked_volumes
 from uncertaintyseg.data.scan_files import scan_files
 from uncertaintyseg.data.segments import segments_in
+from uncertaintyseg.data.time_axis import is_clip, said_beside, spacing_known
 from uncertaintyseg.data.writing import MAX_LABEL
 from uncertaintyseg.errors import GridError, InputError
-from uncertaintyseg.planning.facts import CaseFacts, Intensities, Problem
+from uncertaintyseg.planning.facts import Axes, CaseFacts, Intensities, Problem
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.dataset import DataSet
@@ -75,9 +76,11 @@ class Volumes(NamedTuple):
     spacing: tuple[float, float, float]
     """In mm."""
     orientation: str
-    """Of the axes of the file, such as "LPS"."""
+    """Of the axes of the file, such as "LPS"; of images and clips "image"."""
     unknown: dict[int, int]
     """How many voxels of the label have which number that nobody explained."""
+    axes: Axes
+    spacing_known: bool
 
 
 class _Drawn(NamedTuple):
@@ -131,6 +134,8 @@ def _measured(case: Case, meaning: Meaning) -> Measured:
         sum(found.nonfinite for found in pass_.found),
         pass_.image_hash.hexdigest(),
         _hash(ids) if any(number > 0 for number in counts) else None,
+        volumes.axes,
+        volumes.spacing_known,
     )
     return Measured(facts, problems)
 
@@ -145,8 +150,12 @@ def read_volumes(case: Case, meaning: Meaning) -> Volumes:
 
 
 def _read(case: Case, meaning: Meaning, files: Sequence[Path]) -> Volumes:
-    arrays, affine = _channels(files, meaning.channels)
+    arrays, affine, about = _channels(files, meaning.channels)
     drawn = _label(case, meaning, files[0], arrays[0], affine)
+    axes: Axes = "clip" if is_clip(about) else "image" if arrays[0].shape[2] == 1 else "volume"
+    if axes != "volume":  # which lie nowhere in the body
+        spacing = (*(float(side) for side in spacing_mm(affine)[:2]), 1.0)
+        return Volumes(arrays, drawn.ids, spacing, "image", drawn.unknown, axes, spacing_known(about))
     turn = io_orientation(affine)
     along = np.argsort(turn[:, 0])  # the file's axis that runs along R, A and S
     return Volumes(
@@ -155,6 +164,8 @@ def _read(case: Case, meaning: Meaning, files: Sequence[Path]) -> Volumes:
         tuple(float(spacing_mm(affine)[axis]) for axis in along),
         "".join(aff2axcodes(affine)),
         drawn.unknown,
+        axes,
+        True,
     )
 
 
@@ -169,39 +180,41 @@ def _further_channel(case: Case, files: Sequence[Path]) -> list[Problem]:
     return [Problem(case.id, "channels", text, "error")]
 
 
-def _channels(files: Sequence[Path], count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    arrays, affine = _first(files[0], count if len(files) < count else 1)
+def _channels(files: Sequence[Path], count: int) -> tuple[list[np.ndarray], np.ndarray, Mapping[str, object]]:
+    arrays, affine, about = _first(files[0], count if len(files) < count else 1)
     first = arrays[0]
     with named(files[0]):
-        check_thickness(first.shape)
+        check_thickness(first.shape[:2])
     for file in files[1:]:
-        array, other = unchecked_volume(file)
+        array, other, _ = unchecked(file)
         if array.shape != first.shape or not np.allclose(other, affine, rtol=0, atol=_SAME_GRID):
             raise GridError(
                 f"{file}: its grid is not that of {files[0]}. Register the channels, and resample them onto one grid."
             )
         arrays.append(array)
-    return arrays, affine
+    return arrays, affine, about
 
 
-def _first(file: Path, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+def _first(file: Path, count: int) -> tuple[list[np.ndarray], np.ndarray, Mapping[str, object]]:
     """The channels that a scan's first file holds: all of them or the first."""
     if count > 1:
-        return unchecked_volumes(file, count)
-    array, affine = unchecked_volume(file)
-    return [array], affine
+        return *unchecked_volumes(file, count), {}
+    array, affine, about = unchecked(file)
+    return [array], affine, about
 
 
 def _label(case: Case, meaning: Meaning, image: Path, scan: np.ndarray, affine: np.ndarray) -> _Drawn:
     """Our ids on the scan's axes; of a volume without names also what they leave open."""
     if case.label is None:
         raise InputError(f"{case.image}: case {case.id} has no label.")
-    if case.label.is_dir() or segments_in(case.label):
+    if (case.label.is_dir() and not is_mask_clip(case)) or segments_in(case.label):
         like = MetaTensor(torch.from_numpy(scan)[None], affine=torch.as_tensor(affine))
         like.meta["filename_or_obj"] = str(image)
         label = read_case_label(case, meaning.ids, like=like, ignore=meaning.ignore, values=meaning.values)
         return _Drawn(label[0].numpy().astype(np.int32), {})
-    values, place = unchecked_volume(case.label)
+    values, place, about = unchecked(case.label, label=True)
+    if not spacing_known(about) and values.shape == scan.shape:
+        place = affine  # a picture counts pixels, and nothing else
     with named(case.label):
         check_whole(values)
         turn = grid_turn(place, values.shape, Grid(scan.shape, affine, str(image)))
@@ -374,4 +387,4 @@ def files_of(case: Case, meaning: Meaning) -> list[Path]:
     for path in (*images, *([case.label] if case.label else [])):
         with contextlib.suppress(InputError):
             found += scan_files(path)
-    return found
+    return [*found, *said_beside(case.image)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Overrides:
     epochs: int | None = None
     learning_rate: float | None = None
     seed: int = 0
+    clahe: bool = False
 
     def check(self) -> None:
         """Refuse what can never be, whatever the data set is.
@@ -57,8 +59,27 @@ class Overrides:
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise InputError(f"--seed {self.seed}: a whole number from 0 to {_LARGEST_SEED}.")
 
-    def check_patch(self, spacing: Sequence[float], shape: Sequence[int], budget: Budget) -> None:
+    def check_flat(self) -> None:
+        """Refuse what is of a third axis, which images and the frames of a clip do not have.
+
+        Raises:
+            InputError: with what may be.
+        """
+        if self.spacing and self.spacing[2] != 1:
+            raise InputError(f"--spacing {_text(self.spacing)}: of images the third is 1, such as 0.2,0.2,1.")
+        if self.patch and self.patch[2] != 1:
+            raise InputError(f"--patch {_text(self.patch)}: of images the third is 1, such as 256,256,1.")
+        if self.symmetries and 2 in self.symmetries:
+            raise InputError(f"--symmetries {_text(self.symmetries)}: images have axes 0 (columns) and 1 (rows).")
+
+    def check_patch(self, spacing: Sequence[float], shape: Sequence[int], budget: Budget, *, unit: str = "mm") -> None:
         """Refuse a patch that no network takes.
+
+        Args:
+            spacing: of the grid, `topology.ALONE` from image to image.
+            shape: of the usual scan.
+            budget: of the network.
+            unit: of the spacing.
 
         Raises:
             InputError: with the nearest one that can be.
@@ -68,15 +89,17 @@ class Overrides:
         nearest = nearest_patch(self.patch, spacing, budget.levels)
         if nearest != self.patch:
             divisor = make_topology(spacing, self.patch, budget.levels).divisor
+            voxel = sizes([side for side in spacing if math.isfinite(side)])
             raise InputError(
-                f"--patch {_text(self.patch)}: with voxels of {sizes(spacing)} mm the network halves it to a "
+                f"--patch {_text(self.patch)}: with voxels of {voxel} {unit} the network halves it to a "
                 f"{sizes(divisor)}th, so its sides must be multiples of that; the nearest is --patch {_text(nearest)}."
             )
         limit = make_topology(spacing, shape, budget.levels).padded(shape)
         if any(side > most for side, most in zip(self.patch, limit, strict=True)):
+            voxel = sizes([side for side in spacing if math.isfinite(side)])
             raise InputError(
-                f"--patch {_text(self.patch)}: larger than the median scan, {sizes(shape)} voxels at {sizes(spacing)} "
-                f"mm; take at most --patch {_text(limit)}."
+                f"--patch {_text(self.patch)}: larger than the median scan, {sizes(shape)} voxels at {voxel} "
+                f"{unit}; take at most --patch {_text(limit)}."
             )
 
 

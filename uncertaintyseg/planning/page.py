@@ -46,7 +46,7 @@ def write_page(path: Path, fingerprint: Fingerprint, plan: Plan, *, models: Path
         "png": _png,
         "by": _by,
         "figure": charts.figure_of,
-        "volume": _volume,
+        "volume": lambda size: _volume(size * fingerprint.size_scale),
         "time": _time,
         "gb": gigabytes,
     }
@@ -98,8 +98,8 @@ def _by(values: Sequence[float]) -> str:
     return " × ".join(f"{value:.4g}" for value in values)
 
 
-def _volume(mm3: float) -> str:
-    return f"{mm3 / 1000:.3g}" if mm3 else "–"
+def _volume(size: float) -> str:
+    return f"{size:.3g}" if size else "–"
 
 
 def _time(seconds: float) -> str:

@@ -20,7 +20,7 @@ from uncertaintyseg.planning.intensities import Normalization, choose_normalizat
 from uncertaintyseg.planning.memory import Memory, multiply_adds, step_memory
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.steps import Steps, fit_into, guessed_seconds
-from uncertaintyseg.planning.topology import Sizes, Topology, choose_patch, make_topology
+from uncertaintyseg.planning.topology import ALONE, Sizes, Topology, choose_patch, make_topology
 
 FOREGROUND = 1 / 3
 """Share of the patches that lie on a structure (nnU-Net)."""
@@ -33,6 +33,7 @@ _LEAST_VOXELS = 32**3
 _SHARE_OF_DATA = 0.05
 """Of all voxels, at most in a batch (nnU-Net)."""
 _LARGEST_BATCH = {"cpu": 2, "cuda": 8}
+_LARGEST_BATCH_OF_IMAGES = {"cpu": 8, "cuda": 32}
 LEARNING_RATE = 1e-3
 _TRIALS = 4
 
@@ -68,6 +69,10 @@ class Plan:
     length: Steps
     learning_rate: float
     seed: int
+    clahe: bool
+    """Contrast is equalised locally, slice by slice, before the intensities are scaled."""
+    flat: bool
+    """Images and clips: the network sees each slice alone."""
     memory: Memory
     trial: Trial | None
     pace: float
@@ -178,8 +183,9 @@ def make_plan(
             limit = round(min(limit, plan.memory.total) * 0.9 * spent.bytes / trial.peak)
             continue
         few = hours * 3600 / trial.step_seconds / _FEWEST_STEPS
-        smaller = max(round(math.prod(plan.patch) * few), _LEAST_VOXELS)
-        if few < 0.8 and smaller < 0.8 * math.prod(plan.patch) and not given.patch and attempt < _TRIALS:
+        whole = math.prod(plan.patch) * (plan.batch_size / 2 if plan.flat else 1)  # fewer images before smaller ones
+        smaller = max(round(whole * few), _LEAST_VOXELS)
+        if few < 0.8 and smaller < 0.8 * whole and not given.patch and attempt < _TRIALS:
             voxels = smaller
             continue
         break
@@ -196,9 +202,12 @@ def _draft(
     fingerprint: Fingerprint, task: str, budget: Budget, limit: int, voxels: int, hours: float, given: Overrides
 ) -> Plan:
     """All but the time."""
-    spacing = given.spacing or target_spacing(fingerprint.spacings, fingerprint.shapes)
-    shape = median_shape(fingerprint, spacing)
-    given.check_patch(spacing, shape, budget)
+    flat = fingerprint.flat
+    if flat:
+        given.check_flat()
+    spacing = given.spacing or target_spacing(fingerprint.spacings, fingerprint.shapes, flat=flat)
+    shape, lengths = median_shape(fingerprint, spacing), (*spacing[:2], ALONE) if flat else spacing
+    given.check_patch(lengths, shape, budget, unit=fingerprint.unit)
     widths = budget.widths(given.features)
     channels, classes = len(fingerprint.channels), len(fingerprint.dataset.labels) + 1
     half = budget.device == "cuda"
@@ -211,20 +220,23 @@ def _draft(
 
     batch = given.batch_size or 2
     if given.patch:
-        topology = make_topology(spacing, given.patch, budget.levels)
+        topology = make_topology(lengths, given.patch, budget.levels)
         patch = given.patch
     else:
         start = _start(shape, spacing, voxels)
         found = choose_patch(
-            start, spacing, budget.levels,
+            start, lengths, budget.levels,
             lambda patch, topology: math.prod(patch) <= voxels and memory(patch, topology, batch).total <= limit,
         )  # fmt: skip
         if found is None:
-            raise InputError(_fits_nothing(budget, classes, memory, start, spacing, batch))
+            raise InputError(_fits_nothing(budget, classes, memory, start, lengths, batch))
         patch, topology = found
     if not given.batch_size:
         share = _SHARE_OF_DATA * float(np.prod(fingerprint.shapes, axis=1, dtype=np.float64).sum()) / math.prod(patch)
-        largest = min(_LARGEST_BATCH[budget.device], max(round(share), 2))
+        most = _LARGEST_BATCH[budget.device]
+        if flat:  # as many pixels as the voxels of two patches, which images are far smaller than
+            most = min(_LARGEST_BATCH_OF_IMAGES[budget.device], max(2 * voxels // math.prod(patch), most))
+        largest = min(most, max(round(share), 2))
         while batch < largest and memory(patch, topology, batch + 1).total <= limit:
             batch += 1
     found_memory = memory(patch, topology, batch)
@@ -247,6 +259,7 @@ def _draft(
         deep_supervision=stages >= 3 if given.deep_supervision is None else given.deep_supervision,
         foreground=FOREGROUND if given.foreground is None else given.foreground,
         length=Steps(1, 1, 1), learning_rate=given.learning_rate or LEARNING_RATE, seed=given.seed,
+        clahe=given.clahe, flat=flat,
         memory=found_memory, trial=None, pace=guessed_seconds(work, budget.device), validation_seconds=0.0,
         validation_cases=0, hours=hours,
     )  # fmt: skip
@@ -280,8 +293,9 @@ def _symmetries(fingerprint: Fingerprint) -> list[int]:
 
 
 def _start(shape: Sizes, spacing: Sequence[float], voxels: int) -> Sizes:
-    """The median scan, cut to a cube in mm of so many voxels and more: the search need not begin at 512 x 512 x 900."""
-    side_mm = (8 * voxels * math.prod(spacing)) ** (1 / 3)
+    """The median scan, cut to a cube or a square of so many voxels and more: no search begins at 512 x 512 x 900."""
+    axes = sum(size > 1 for size in shape)
+    side_mm = (2**axes * voxels * math.prod(spacing)) ** (1 / max(axes, 1))
     return tuple(min(size, max(round(side_mm / mm), 8)) for size, mm in zip(shape, spacing, strict=True))
 
 

@@ -15,6 +15,9 @@ LEVELS = 3
 SMALLEST = 2 * LOWEST
 """Voxels below which an axis of a patch is never cut."""
 
+ALONE = math.inf
+"""Spacing from image to image: a network looks at each alone, with kernels of 1 and strides of 1 along that axis."""
+
 Sizes = tuple[int, int, int]
 
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.uncertaintyseg import tiny
+from Testing.Python.uncertaintyseg import flat, tiny
 from Testing.Python.uncertaintyseg.planning import small_cases
 from uncertaintyseg.cli.plan import _page
 from uncertaintyseg.data.layouts import read_cases
@@ -52,6 +52,24 @@ def test_a_plan_is_trained_and_predicts(command, phantoms, tmp_path):
     ended = command("predict", told["model"], scan, "--models", runs, "--output", tmp_path / "prediction")
     assert ended.code == 0, ended.err
     assert any((tmp_path / "prediction").rglob("*.nii.gz"))
+
+
+def test_pictures_get_a_plan_of_two_dimensions_that_is_trained_and_predicts(command, tmp_path):
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    flat.write_pictures(data, range(4))
+    flat.write_clip(data, "clip", (4, 5))
+    small = ("--features", 4, "--labels", "1=organ,2=core", "--steps", 2, "--no-trial", "--clahe", "--output", runs)
+    told = command("plan", "flat", data, *small, "--json")
+    assert told.code == 0, told.err
+    assert (told.json["plan"]["dimensions"], told.json["plan"]["clahe"]) == (2, True)
+    trained = command("train", "flat_deterministic", data, "--models", runs, "--output", runs, "--epochs", 1, "--json")
+    assert trained.code == 0, trained.err
+    for scan, frames in (("case_0.png", 1), ("clip", 2)):
+        ended = command(
+            "predict", "flat_deterministic", data / "images" / scan, "--models", runs, "--output", tmp_path / scan
+        )
+        assert ended.code == 0, ended.err
+        assert nib.load(tmp_path / scan / "label.nii.gz").shape[2:] in {(frames,), ()}
 
 
 def test_every_choice_is_explained_on_the_terminal(command, phantoms, tmp_path):
