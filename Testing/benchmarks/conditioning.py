@@ -39,8 +39,9 @@ HEADS = {
     "mixture_of_bases": {},
     "single_basis": {},
     "single_basis, noise shared": {"noise": "volume"},
+    "mixture_of_bases, noise shared": {"noise": "volume"},
 }
-"""Heads of the table; the last one's amplitudes were trained as noise of single voxels."""
+"""Heads of the table; the amplitudes of the last two were trained as noise of single voxels."""
 BALL_MM = 3.0
 RANK, FEATURES, REPEATS = 16, 32, 7
 
