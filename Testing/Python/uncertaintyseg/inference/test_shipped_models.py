@@ -9,6 +9,7 @@ from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.splitting import read_split
+from uncertaintyseg.data.ultrasound_phantom import write_ultrasound
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.overlap import dice
@@ -44,3 +45,9 @@ def test_hippocampus_models_segment_real_scans(shared_data, name):
 def test_phantom_models_segment_phantoms(tmp_path, name):
     write_phantoms(tmp_path, 1, seed=77)
     check(name, read_cases(tmp_path), 0.7)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.startswith("ultrasound")])
+def test_ultrasound_models_segment_heads(tmp_path, name):
+    write_ultrasound(tmp_path, 1, seed=77)
+    check(name, read_cases(tmp_path), 0.9)
