@@ -50,4 +50,4 @@ def test_phantom_models_segment_phantoms(tmp_path, name):
 @pytest.mark.parametrize("name", [name for name in TRAINED if name.startswith("ultrasound")])
 def test_ultrasound_models_segment_heads(tmp_path, name):
     write_ultrasound(tmp_path, 1, seed=77)
-    check(name, read_cases(tmp_path), 0.9)
+    check(name, read_cases(tmp_path), 0.8)
