@@ -14,6 +14,7 @@ from starlette.background import BackgroundTask
 
 from monailabel_app.api.audit import audit, caller
 from monailabel_app.api.auth import acting_as, require
+from monailabel_app.api.axes import AxisSaid, SpacingSaid, said
 from monailabel_app.api.conditional import IfNoneMatch, is_known
 from monailabel_app.api.corrections import about_save
 from monailabel_app.api.infer import parse_params
@@ -61,8 +62,12 @@ def add_image(
     image: str | None = None,
     params: Json = "{}",
     channels: Annotated[list[UploadFile] | None, File()] = None,
+    axis: AxisSaid = None,
+    spacing: SpacingSaid = None,
 ) -> dict[str, Any]:
     """Add a scan; its id is `image` or the file's name. 4xx when it is no usable scan or the id is taken.
+
+    An image is a volume of one slice; pictures are decoded by the client.
 
     Of a scan of several channels `file` is the first and `channels` are the others, in order and on the same grid; as
     many as some model of this server takes.
@@ -72,7 +77,7 @@ def add_image(
         takes = f"its models take {', '.join(map(str, sorted(counts)))}" if counts else "no model takes more than one"
         raise InputError(f"channels: {1 + len(further)} channels; {takes}")
     about = {"channels": 1 + len(further)} if further else {}
-    with received_scan(file, further) as scan:
+    with received_scan(file, further, said(axis, spacing)) as scan:
         info |= {UPLOADED: scan.checksum, WRITTEN: content_hash(scan.path)}
         image_id = image or scan.stem
         note = functools.partial(audit, "add_image", case=image_id, **about)
@@ -162,7 +167,8 @@ def save_label(
     made = {"made_by": acting_as(info.get("client_id")), "seconds": about["seconds_open"]}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "label.nii.gz"
-        write_volume(written, voxels, grid.affine, names=names_to_keep(info, app.structures(info.get("model"))[0]))
+        names = names_to_keep(info, app.structures(info.get("model"))[0])
+        write_volume(written, voxels, grid.affine, names=names, about=scan.meta)
         with datastore.transaction():  # nobody takes the case between the question and the save
             claim = others_claim(app, image, tag or FINAL)
             label_id = datastore.save_label(

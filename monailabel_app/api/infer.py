@@ -18,6 +18,7 @@ from monailabel.utils.others.generic import get_mime_type
 from pydantic import ValidationError
 from requests_toolbelt import MultipartEncoder
 
+from monailabel_app.api.axes import AxisSaid, SpacingSaid, said
 from monailabel_app.api.dicom import check_series, segmentation_reply
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.sessions import own_session
@@ -55,12 +56,15 @@ async def infer(
     file: Annotated[UploadFile | None, File()] = None,
     channels: Annotated[list[UploadFile] | None, File()] = None,
     output: ResultType = ResultType.all,
+    axis: AxisSaid = None,
+    spacing: SpacingSaid = None,
 ) -> Response:
     """Infer an image of the datastore, of a session or of the request; answer with label and `params.risk`.
 
     Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), and the same
     under `scribbles`, correct the result before it is answered with. Of a scan of several channels that comes with the
-    request, `file` is the first and `channels` are the others, in order.
+    request, `file` is the first and `channels` are the others, in order; `axis` and `spacing` say of such a scan
+    what its file does not.
     """
     if output is ResultType.dicom_seg:
         check_series(app, image if file is None and not session_id else "")
@@ -70,7 +74,8 @@ async def infer(
     with ExitStack() as stack:
         upload = None
         if file is not None and not session_id:
-            upload = (await to_thread.run_sync(stack.enter_context, received_scan(file, channels or []))).path
+            received = received_scan(file, channels or [], said(axis, spacing))
+            upload = (await to_thread.run_sync(stack.enter_context, received)).path
         job = await to_thread.run_sync(_submit, app, asked, image, session_id, upload)
         result = await ended(job, app.queue, request)
         if corrections := _corrections(options, result["label_names"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from fastapi.responses import FileResponse
 from monailabel.utils.sessions import SessionInfo
 
 from monailabel_app.api.audit import audit, caller
+from monailabel_app.api.axes import AxisSaid, SpacingSaid, said
 from monailabel_app.api.instance import AppInstance
 from monailabel_app.api.ownership import is_admin
 from monailabel_app.app import UncertaintySegApp
@@ -39,23 +41,26 @@ async def create(
     request: Request,
     expiry: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     uncompress: bool = False,
+    axis: AxisSaid = None,
+    spacing: SpacingSaid = None,
 ) -> dict[str, Any]:
     """Answer with the id under which the scan is kept for `expiry` seconds.
 
     It is one volume, or the slices of a series; of a scan of several channels the first is the volume under `files`,
     and the others are under `channels`, in order, each a volume on the same grid.
+    An image is a volume of one slice; pictures are decoded by the client.
     """
     if uncompress:  # members of an archive can name files anywhere on this machine
         raise UnavailableError("uncompress is not available: send the files of the series as they are")
     sessions = _sessions(app)
     with tempfile.TemporaryDirectory() as folder:
         received = await received_files(request, Path(folder))
-        return await to_thread.run_sync(_add, sessions, received, expiry)
+        return await to_thread.run_sync(_add, sessions, received, expiry, said(axis, spacing))
 
 
-def _add(sessions: CheckedSessions, received: Received, expiry: int) -> dict[str, Any]:
+def _add(sessions: CheckedSessions, received: Received, expiry: int, about: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        scan, *channels = write_session(received.files, Path(folder), received.channels)
+        scan, *channels = write_session(received.files, Path(folder), received.channels, about)
         session_id, info = sessions.add_session(
             str(scan), expiry, owner=caller.get()[0].name, session_id=str(uuid.uuid4()), channels=channels
         )

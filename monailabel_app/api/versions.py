@@ -18,7 +18,7 @@ from monailabel_app.store.records import Version
 from monailabel_app.store.review_status import shown_review
 from monailabel_app.verified import kept_verified
 from uncertaintyseg import wire
-from uncertaintyseg.data.geometry import voxel_volume_ml
+from uncertaintyseg.data.time_axis import TIME
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.review.versions import difference
 from uncertaintyseg.tokens import Role
@@ -68,17 +68,19 @@ def compare(
             raise NotFoundError(f"no label {first.tag!r} of {image!r} counts now: name another version with ?to=")
         to = label.version.id
     second = datastore.version(image, to)
-    (one, affine), (other, _) = (version_voxels(datastore, version) for version in (first, second))
+    (one, affine, sizes), (other, _, _) = (version_voxels(datastore, version) for version in (first, second))
     if one.shape != other.shape:
         raise InputError(f"versions {number} and {to} are on different grids, so their voxels cannot be compared")
+    counted = {"clip": sizes.clip, "voxel_ml": sizes.voxel, "place_ml": sizes.place}
     with _one_at_a_time:
-        found = difference(one, other, app.structures(first.info.get("model"))[0], affine)
-    ml = found.voxels * voxel_volume_ml(affine)
+        found = difference(one, other, app.structures(first.info.get("model"))[0], affine, **counted)
     return wire.VersionComparison(
         version=number,
         to=to,
         voxels_changed=found.voxels,
-        changed_ml=ml,
+        changed_ml=found.voxels * sizes.voxel,
+        size_unit=sizes.unit,
+        axis=TIME if sizes.clip else None,
         structures=found.structures,
         regions=found.regions,
     )

@@ -32,6 +32,7 @@ from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
 from monailabel_app.app.sessions import CheckedSessions
 from monailabel_app.app.train_task import BundleTrainTask, TrainParams
 from monailabel_app.errors import NotFoundError
+from monailabel_app.intake.decoded import Decoded
 from monailabel_app.jobs import (
     BatchJob,
     CalibrateJob,
@@ -103,10 +104,9 @@ class UncertaintySegApp(MONAILabelApp):
         kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions, "unclear": self.unclear_numbers}
         if is_url(self.studies):
             return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
+        kept |= {"channels": self.channel_counts, "decoded": Decoded(self._cache / "decoded", self._cache_bytes())}
         reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
-        return StudyDatastore(
-            self.studies, auto_reload=reload, known=KnownStudies(), new=new, channels=self.channel_counts, **kept
-        )
+        return StudyDatastore(self.studies, auto_reload=reload, known=KnownStudies(), new=new, **kept)
 
     def unclear_numbers(self) -> dict[int, str]:
         """Which numbers of a label that somebody puts into the folder could be either of two structures, and which."""
@@ -126,9 +126,8 @@ class UncertaintySegApp(MONAILabelApp):
 
     def init_infers(self) -> Tasks[BundleInferTask]:
         """One task a bundle; the queue and the store come with them."""
-        cache = self.conf.get("cache") or platformdirs.user_cache_dir("uncertaintyseg")
-        self.results = ResultStore(Path(cache) / "results", self._cache_bytes())
-        self.requests = Requests(Path(cache) / "requests")
+        self.results = ResultStore(self._cache / "results", self._cache_bytes())
+        self.requests = Requests(self._cache / "requests")
         self.scores = Scores(self.datastore())
         background, trainer = Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK)
         self.queue = JobQueue(self.results, Worker(), background, trainer)
@@ -363,6 +362,10 @@ class UncertaintySegApp(MONAILabelApp):
             task = find_task(self._infers, model)
             return task.bundle.labels, task.checksum
         return one_name_each(label for task in self._infers.values() for label in task.bundle.labels), ""
+
+    @property
+    def _cache(self) -> Path:
+        return Path(self.conf.get("cache") or platformdirs.user_cache_dir("uncertaintyseg"))
 
     def _cache_bytes(self) -> int:
         return int(number_in(self.conf, "cache_gb", 10, low=0, high=1e6) * 1024**3)

@@ -27,11 +27,13 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
 
     Raises:
         NotFoundError: The result or its model is gone.
-        InputError: A correction is outside the scan or of no structure of the model, a voxel is clicked as two things,
-            a lasso or a box is none, or there are too many.
+        InputError: The result is of an image or a clip, a correction is outside the scan or of no structure of the
+            model, a voxel is clicked as two things, a lasso or a box is none, or there are too many.
     """
     report = app.results.existing(key)
     made_by = report.risk.provenance
+    if report.risk.size_unit != "mL":
+        raise InputError("clicks move shapes in volumes, and this result is of an image or a clip: edit its label")
     base = made_by.params.get("base", key)  # clicks on a corrected result are clicks on what it came from
     shape = app.results.shape(key)
     clicks = tuple(sorted(_clicks(corrections, report, shape)))

@@ -7,19 +7,34 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monailabel_app.verified import Boxes, verified_mask
+from monailabel_app.app.label_names import clear_names
+from monailabel_app.verified import Boxes, counting_boxes, verified_mask
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
+if TYPE_CHECKING:
+    from monailabel_app.app.datastore import StudyDatastore
+    from monailabel_app.store.records import CurrentLabel
 
-def write_dataset_zip(
-    cases: Sequence[tuple[str, Sequence[Path], Path, Boxes, Mapping[int, str]]], records: dict[str, Any]
-) -> str:
+
+Zipped = tuple[str, Sequence[Path], Path, Boxes, Mapping[int, str]]
+"""Image id, the files of its channels, its label, what of that is verified, and the names of its numbers."""
+
+
+def zipped(datastore: StudyDatastore, label: CurrentLabel) -> Zipped:
+    """A case of the zip, with a label that counts. Raises as `StudyDatastore.image_path`."""
+    image, version = label.version.image, label.version
+    names = clear_names(version.info) if datastore.store.was_sent(version) else {}
+    file = Path(datastore.get_label_uri(image, version.tag))
+    return image, datastore.channel_paths(image), file, counting_boxes(label.info), names
+
+
+def write_dataset_zip(cases: Sequence[Zipped], records: dict[str, Any]) -> str:
     """Write scans to `image/`, labels to `label/` and the records to `metadata.json`.
 
     Of a label that was seen in part, `verified/<id>.nii.gz` is 1 where a person has looked.

@@ -13,11 +13,11 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from monailabel_app.app.dataset_zip import write_dataset_zip
+from monailabel_app.app.dataset_zip import write_dataset_zip, zipped
 from monailabel_app.app.hand_labels import check_by_hand
-from monailabel_app.app.label_names import clear_names
-from monailabel_app.app.volume_names import file_names, volume_suffix
+from monailabel_app.app.volume_names import check_tag, file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
+from monailabel_app.intake.decoded import Decoded
 from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
 from monailabel_app.store.channels import cases_of, is_case
@@ -27,7 +27,6 @@ from monailabel_app.store.records import RESTORED, CurrentLabel, Records, Versio
 from monailabel_app.store.reopening import ReopenedStudies
 from monailabel_app.store.review_status import META, without_review
 from monailabel_app.store.studies import Note, Studies
-from monailabel_app.verified import counting_boxes
 from uncertaintyseg.data.channels import files_of_channels
 from uncertaintyseg.errors import InputError
 
@@ -55,6 +54,7 @@ class StudyDatastore(Datastore):
         keep_versions: How many versions of a label are kept; 0 for all.
         channels: Tells how many channels a scan may have beside one, see `store.channels`.
         unclear: Tells which numbers no label may have that is put into the folder, see `hand_labels.unclear_numbers`.
+        decoded: Keeps what pictures and ultrasound files are decoded to; None leaves them as they are.
 
     Attributes:
         lock: Held while something changes.
@@ -66,9 +66,9 @@ class StudyDatastore(Datastore):
     def __init__(
         self, studies: str, *, auto_reload: bool = False, known: KnownStudies | None = None, new: bool = False,
         audit: Path | None = None, keep_versions: int = 0, channels: Callable[[], Collection[int]] = tuple,
-        unclear: Callable[[], Mapping[int, str]] = dict,
+        unclear: Callable[[], Mapping[int, str]] = dict, decoded: Decoded | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self._channels, self._unclear = Path(studies), channels, unclear
+        self.folder, self._channels, self._unclear, self._decoded = Path(studies), channels, unclear, decoded
         self.lock = threading.RLock()
         self._held = ReopenedStudies(
             self.folder, self.lock, self._find_scans, self._check_label, auto_reload=auto_reload, known=known, new=new,
@@ -90,12 +90,13 @@ class StudyDatastore(Datastore):
         self._held.close()
 
     def _find_scans(self, records: Records) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
-        labelled, cases = {image for image, _ in records.label_tags()}, cases_of(records.images())
-        found = catalogue.find_scans(self.folder, self._channels(), labelled, cases)
+        images = records.images()
+        labelled, known = {image for image, _ in records.label_tags()}, {file for file, _ in images.values()}
+        found = catalogue.find_scans(self.folder, self._channels(), labelled, cases_of(images), known)
         return {i: (path.relative_to(self.folder).as_posix(), {}) for i, path in found.scans.items()}, found.skipped
 
     def _check_label(self, path: Path, scan: Path) -> None:
-        check_by_hand(path, self._unclear(), scan)
+        check_by_hand(path, self._unclear(), self._read_from(scan))
 
     @property
     def archive(self) -> str | None:
@@ -196,7 +197,17 @@ class StudyDatastore(Datastore):
         return self.folder / found[0]
 
     def image_path(self, image_id: str) -> Path:
-        """Return the scan of an image. Raises `NotFoundError` for whatever is not the id of one, or when it is away."""
+        """Return the scan of an image as a file that needs no decoder. Raises `NotFoundError`, or as `Decoded.of`."""
+        return self._read_from(self._file(image_id))
+
+    def notes(self, image_id: str) -> dict[str, object]:
+        """What is known of an image's axes, see `Decoded.notes`."""
+        return {} if self._decoded is None else self._decoded.notes(self.check_image(image_id))
+
+    def _read_from(self, scan: Path) -> Path:
+        return scan if self._decoded is None else self._decoded.of(scan)
+
+    def _file(self, image_id: str) -> Path:
         path = self.check_image(image_id)
         if image_id not in self._present():
             raise NotFoundError(f"the scan {image_id!r} is away; its labels and notes are kept until it is back")
@@ -208,8 +219,9 @@ class StudyDatastore(Datastore):
         return files_of_channels(path) if is_case(image_id, path.name) else [path]
 
     def image_paths(self, image_ids: Iterable[str]) -> dict[str, Path]:
-        """Return the files of many images. Raises as `image_path`."""
-        return {image_id: self.image_path(image_id) for image_id in image_ids}
+        """Return the files of many images, without those that cannot be decoded. Raises as `image_path`."""
+        scans = {image_id: self._file(image_id) for image_id in image_ids}
+        return scans if self._decoded is None else self._decoded.usable(scans)
 
     def get_image(self, image_id: str, params: Any = None) -> Any:  # noqa: ARG002 - inherited signature
         """The scan's bytes."""
@@ -319,7 +331,7 @@ class StudyDatastore(Datastore):
             InputError: The tag cannot be one.
             StorageError: The disk is full; nothing was changed.
         """
-        self._check_tag(label_tag)
+        check_tag(label_tag, {*SHARED, *(known for _, known in self.store.label_tags())})
         self.check_image(image_id)
         data, suffix = Path(label_filename).read_bytes(), volume_suffix(label_filename)
 
@@ -329,15 +341,6 @@ class StudyDatastore(Datastore):
 
         self._studies.save_label(image_id, label_tag, data, suffix, label_info, noted, **made)
         return image_id
-
-    def _check_tag(self, tag: str) -> None:
-        """Raise `InputError` for a tag that cannot be a folder, or would be that of another on some systems."""
-        checked_name("a label tag", tag)
-        for known in {*SHARED, *(known for _, known in self.store.label_tags())}:
-            if known != tag and known.casefold() == tag.casefold():
-                raise InputError(
-                    f"{tag!r} cannot be used as a label tag: there is {known!r}, and some systems take both for one"
-                )
 
     def deliver(self, image_id: str) -> None:
         """Pass a saved label on to wherever else it belongs: nowhere, when the studies are a folder."""
@@ -391,10 +394,5 @@ class StudyDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
-        cases = []
-        for image in self.get_labeled_images()[: limit_cases or None]:
-            label = self._existing(image, FINAL)
-            names = clear_names(label.version.info) if self.store.was_sent(label.version) else {}
-            files = self.channel_paths(image), Path(self.get_label_uri(image, FINAL))
-            cases.append((image, *files, counting_boxes(label.info), names))
-        return write_dataset_zip(cases, self.json())
+        images = self.get_labeled_images()[: limit_cases or None]
+        return write_dataset_zip([zipped(self, self._existing(image, FINAL)) for image in images], self.json())

@@ -15,6 +15,7 @@ from monailabel_app.app.datastore import FINAL, StudyDatastore
 from monailabel_app.store.records import Version
 from uncertaintyseg import wire
 from uncertaintyseg.data.scan import read_label
+from uncertaintyseg.data.time_axis import TIME, Measure, is_clip, spacing_known
 from uncertaintyseg.data.writing import encode_steps
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.metrics.overlap import class_voxels
@@ -28,14 +29,21 @@ _KEPT = 8  # comparisons in memory; a map is nearly all zeros, and small when pa
 _ALONE = "readers are compared where two or more of them have saved a final label of the case; {count} did"
 
 
-def version_voxels(datastore: StudyDatastore, version: Version) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids `[X, Y, Z]` and affine of a version. Raises `NotFoundError` when its file is gone or damaged."""
+def version_voxels(datastore: StudyDatastore, version: Version) -> tuple[np.ndarray, np.ndarray, Measure]:
+    """Class ids `[X, Y, Z]` of a version, its affine, and what its sizes are counted in.
+
+    Raises:
+        NotFoundError: Its file is gone or damaged.
+    """
     data = datastore.version_bytes(version)  # whole, or refused
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"label{version.suffix}"
         path.write_bytes(data)
         volume = read_label(path)
-        return volume[0].numpy(), volume.affine.numpy()
+        voxels, affine = volume[0].numpy(), volume.affine.numpy()
+        about = {**datastore.notes(version.image), **volume.meta}
+        known = {"clip": is_clip(about), "known": spacing_known(about)}
+        return voxels, affine, Measure.on(affine, voxels.shape[-1], **known)
 
 
 class Readings:
@@ -44,7 +52,7 @@ class Readings:
     def __init__(self, app: UncertaintySegApp) -> None:
         self._app = app
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, ...], tuple[Disagreement, bytes]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], tuple[Disagreement, bytes, Measure]] = OrderedDict()
 
     def of(self, image: str) -> wire.Readings:
         """Compare the newest label that each person has saved. Raises `NotFoundError` for an unknown image."""
@@ -54,13 +62,15 @@ class Readings:
         readers = [wire.Reading(reader=v.made_by, version=v.id, time=v.time) for v in versions]
         if len(versions) < 2:
             return wire.Readings(readers=readers, left_out=left_out, reason=_ALONE.format(count=len(newest)))
-        found, _ = self._compared(versions)
+        found, _, sizes = self._compared(versions)
         numbers = "-".join(str(version.id) for version in versions)
         url = f"{ROUTE.format(image=image)}/{numbers}/{DISAGREEMENT}.nii.gz"
         return wire.Readings(
             readers=readers,
             left_out=left_out,
             maps={DISAGREEMENT: INFO.model_copy(update={"url": url})},
+            size_unit=sizes.unit,
+            axis=TIME if sizes.clip else None,
             differing_ml=found.differing_ml,
             regions=found.regions,
         )
@@ -104,7 +114,7 @@ class Readings:
         except InputError:  # the model is not here any more, and its structures are called after their numbers
             return []
 
-    def _compared(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes]:
+    def _compared(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes, Measure]:
         key = (str(versions[0].info.get("model")), *(version.sha256 for version in versions))
         with self._lock:
             if key not in self._known:
@@ -114,13 +124,13 @@ class Readings:
             self._known.move_to_end(key)
             return self._known[key]
 
-    def _compare(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes]:
+    def _compare(self, versions: Sequence[Version]) -> tuple[Disagreement, bytes, Measure]:
         datastore = self._app.datastore()
         labels = self._structures(versions[0])
         with tempfile.TemporaryDirectory() as folder:
             read = []
             for version in versions:  # one in memory, the others on disk
-                voxels, affine = version_voxels(datastore, version)
+                voxels, affine, sizes = version_voxels(datastore, version)
                 np.save(path := Path(folder) / f"{version.id}.npy", voxels, allow_pickle=False)
                 read.append(np.load(path, mmap_mode="r", allow_pickle=False))
             ids = {int(value) for reader in read for value in np.flatnonzero(class_voxels(reader))} - {
@@ -128,9 +138,9 @@ class Readings:
                 *(item.id for item in labels),
             }
             named = [*labels, *(wire.Label(id=i, name=f"class {i}", rgb=(128, 128, 128)) for i in sorted(ids))]
-            found = disagreement(read, named, affine)
+            found = disagreement(read, named, affine, clip=sizes.clip, voxel_ml=sizes.voxel, place_ml=sizes.place)
         data = encode_steps(found.steps, affine, found.slope, 0.0)
-        return found._replace(steps=np.zeros(0, np.uint16)), data
+        return found._replace(steps=np.zeros(0, np.uint16)), data, sizes
 
 
 def _is_read(version: Version) -> bool:

@@ -21,6 +21,7 @@ from uncertaintyseg import NUMBERS
 from uncertaintyseg.active.acquisition import ACQUISITIONS
 from uncertaintyseg.active.candidates import Candidate, Choice, Pool
 from uncertaintyseg.active.strategies import STRATEGIES, check_suits
+from uncertaintyseg.data.time_axis import AXIS
 from uncertaintyseg.errors import InputError
 
 _LABELS_A_ROUND = 5
@@ -131,7 +132,9 @@ class Sampling(Strategy):
             round=len(done) // _LABELS_A_ROUND,
             rng=np.random.default_rng(seed),
         )
-        return [self._sample(choice, pool, model, scored) for choice in self._strategy.choose(pool, count)]
+        chosen = self._strategy.choose(pool, count)
+        axes = {choice.id: datastore.notes(choice.id).get(AXIS) for choice in chosen}
+        return [{**self._sample(choice, pool, model, scored), "axis": axes[choice.id]} for choice in chosen]
 
     def _sample(self, choice: Choice, pool: Pool, model: str | None, scored: Mapping[str, Scored]) -> dict[str, Any]:
         known, reason = scored.get(choice.id), choice.reason

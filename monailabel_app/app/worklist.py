@@ -13,6 +13,7 @@ from monailabel_app.jobs.job import MEASURE
 from monailabel_app.store.records import CurrentLabel
 from monailabel_app.store.review_status import shown_review
 from uncertaintyseg import wire
+from uncertaintyseg.data.time_axis import AXIS
 
 if TYPE_CHECKING:
     from monailabel_app.app.application import UncertaintySegApp
@@ -57,6 +58,7 @@ def work_list(app: UncertaintySegApp, model: str | None, annotator: str) -> list
                 reason=reason,
                 looked_at=kept_looked_at(final[image].version.info) if image in final else None,
                 final=_final(final[image], annotator) if image in final else None,
+                axis=app.datastore().notes(image).get(AXIS),
             )
         )
     datastore = app.datastore()

@@ -6,9 +6,6 @@ cannot limit a process (only Linux keeps a limit of memory), such files are refu
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,21 +15,20 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, CTImageStorage, generate_uid
 
 from monailabel_app.dicom.pixels import frame_bytes, frame_count, packed_frames, syntax_of
+from monailabel_app.limited import HAS_LIMITS, run_limited
 from uncertaintyseg.errors import InputError
 
 _READ = tuple(UID(f"1.2.840.10008.1.2.4.{number}") for number in (50, 51, 57, 70, 80, 81, 90, 91))
 """JPEG baseline, extended and lossless (two), JPEG-LS (two), JPEG 2000 (two)."""
-_HAS_LIMITS = sys.platform == "linux"
 _PROGRAM = Path(__file__).with_name("codec_process.py")
 _MEMORY, _FRAMES = 2**31, 16  # bytes of address space, and so many frames beside
 _SECONDS, _SECONDS_A_FRAME = 30, 0.5
-_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")  # no tokens and no passwords
 _PIXEL_MODULE = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 
 def check_codec(header: Dataset) -> None:
     """Raise `InputError` unless `expand` takes pixels that are compressed like these."""
-    if not (_HAS_LIMITS and syntax_of(header) in _READ):
+    if not (HAS_LIMITS and syntax_of(header) in _READ):
         raise InputError(
             f"its pixels are compressed ({syntax_of(header).name}), which this server does not expand. Export it "
             "without compression (Explicit VR Little Endian), or give NIfTI"
@@ -79,16 +75,7 @@ def _write(header: Dataset, packed: bytes, path: Path) -> None:
 
 def _run(folder: Path, frame: int, count: int) -> None:
     seconds = round(_SECONDS + count * _SECONDS_A_FRAME)
-    command = [sys.executable, str(_PROGRAM), str(folder), str(_MEMORY + _FRAMES * frame), str(seconds), str(frame)]
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    threads = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    try:
-        subprocess.run(  # noqa: S603 - our own program, on a folder of our own
-            command, cwd=folder, env=environment | threads, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=2 * seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return  # what is missing is named
+    run_limited(_PROGRAM, folder, memory=_MEMORY + _FRAMES * frame, seconds=seconds, file_bytes=frame)
 
 
 def _joined(header: Dataset, parts: Sequence[Path]) -> Path:

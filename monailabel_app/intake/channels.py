@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from monailabel_app.errors import TooLargeError
 from monailabel_app.intake.opening import open_volume
-from monailabel_app.intake.scan import write_scan
+from monailabel_app.intake.scan import NOTHING_SAID, write_scan
 from monailabel_app.intake.volume import Volume
 from uncertaintyseg.data.checks import by
 from uncertaintyseg.errors import InputError
@@ -22,12 +23,15 @@ _SAME_GRID = 1e-3
 """mm by which the affines of channels may differ: files round them."""
 
 
-def write_channels(paths: Sequence[Path], folder: Path, stem: str) -> list[Path]:
+def write_channels(
+    paths: Sequence[Path], folder: Path, stem: str, about: Mapping[str, Any] = NOTHING_SAID
+) -> list[Path]:
     """Write the channels of a scan as `<stem>_0000`, `<stem>_0001`, ...; the grid of each is known before its voxels.
 
     Args:
         paths: the client's files, in order.
         folder: where the files go.
+        about: as of `write_scan`.
         stem: their name; a number at its end as of a first channel is left out.
 
     Raises:
@@ -41,7 +45,7 @@ def write_channels(paths: Sequence[Path], folder: Path, stem: str) -> list[Path]
         with open_volume(path) as volume:
             first = first or volume
             _check_grid(volume, first, paths[0])
-            written.append(write_scan(volume, folder, f"{case}_{number:04d}"))
+            written.append(write_scan(volume, folder, f"{case}_{number:04d}", about))
     seen = sorted((content_hash(file), number) for number, file in enumerate(written))
     for (one, number), (other, again) in pairwise(seen):
         if one == other:

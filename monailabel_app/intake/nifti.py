@@ -11,6 +11,7 @@ from monailabel_app.intake.stream import GZIP, Stream
 from monailabel_app.intake.volume import Header, Volume, voxels
 from uncertaintyseg.data.checks import checked_affine, checked_shape
 from uncertaintyseg.data.nifti_geometry import nifti_affine
+from uncertaintyseg.data.nifti_notes import note, notes_in
 from uncertaintyseg.data.segments import segments_in_table
 from uncertaintyseg.errors import InputError
 
@@ -37,6 +38,7 @@ def open_nifti(file: BinaryIO, *, is_packed: bool) -> Volume:
     for name in _GEOMETRY:
         ours[name] = theirs[name]
     ours["scl_slope"], ours["scl_inter"] = _scale(theirs)
+    note(ours, notes_in(theirs))
     offset = float(theirs["vox_offset"])
     if not size + _FLAG_BYTES <= offset <= _MAX_OFFSET or not offset.is_integer():
         raise InputError(f"its header puts {offset:g} bytes before the voxels. Export the scan again")

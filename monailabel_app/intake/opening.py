@@ -13,10 +13,17 @@ from monailabel_app.intake.nifti import open_nifti
 from monailabel_app.intake.nrrd import open_nrrd
 from monailabel_app.intake.volume import Volume
 from uncertaintyseg.data.checks import by, named
+from uncertaintyseg.data.images import PICTURE_SUFFIXES
 from uncertaintyseg.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Of volumes that clients may send."""
+DECODE_FIRST = (
+    "a picture or a single DICOM file, which the client decodes, not this server: send its grey values as one slice, "
+    "of a clip as a volume of its frames with axis=time, in NIfTI, NRRD or MetaImage (Slicer does, and 'uncertaintyseg "
+    "convert' writes such a file, of a mask with --mask-of). Or let whoever runs the server copy it into the studies "
+    "folder"
+)
 MAX_VOXELS = 2**29
 """Of one uploaded volume: 2 GiB as float32, a CT of 512 x 512 x 2048."""
 
@@ -26,6 +33,8 @@ def suffix_of(name: str) -> str:
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return suffix
+    if name.lower().endswith((*PICTURE_SUFFIXES, ".dcm")):
+        raise InputError(f"{name}: {DECODE_FIRST}")
     raise InputError(f"{name}: an uploaded volume is one file, {', '.join(SUFFIXES)}")
 
 

@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import UploadFile
 
 from monailabel_app.intake.channels import write_channels
 from monailabel_app.intake.label import read_label, read_layers
-from monailabel_app.intake.opening import SUFFIXES, open_volume, suffix_of
-from monailabel_app.intake.scan import write_scan
+from monailabel_app.intake.opening import DECODE_FIRST, SUFFIXES, open_volume, suffix_of
+from monailabel_app.intake.scan import NOTHING_SAID, write_scan
 from monailabel_app.intake.series import open_series
 from monailabel_app.names import checked_name
+from uncertaintyseg.data.images import is_picture
 from uncertaintyseg.data.label_grid import Grid
 from uncertaintyseg.data.scan_files import is_dicom
 from uncertaintyseg.data.segments import Segment
@@ -46,12 +47,15 @@ class ReceivedScan(NamedTuple):
 
 
 @contextmanager
-def received_scan(upload: UploadFile, channels: Sequence[UploadFile] = ()) -> Iterator[ReceivedScan]:
+def received_scan(
+    upload: UploadFile, channels: Sequence[UploadFile] = (), about: Mapping[str, Any] = NOTHING_SAID
+) -> Iterator[ReceivedScan]:
     """Take one scan; its files last as long as the context.
 
     Args:
         upload: its file, of several channels that of the first.
         channels: those of the further ones, in order.
+        about: as of `write_scan`.
 
     Raises:
         InputError: The file is no scan that this server takes; the message names it as the client does.
@@ -63,21 +67,24 @@ def received_scan(upload: UploadFile, channels: Sequence[UploadFile] = ()) -> It
         stem = path.name[: -len(suffix_of(path.name))]
         if channels:
             others = [stack.enter_context(_kept(channel))[0] for channel in channels]
-            written, *further = _write_channels([path, *others], folder, stem)
+            written, *further = _write_channels([path, *others], folder, stem, about)
             yield ReceivedScan(stem.removesuffix("_0000"), written, checksum, further)
             return
         with open_volume(path) as volume:
-            written = write_scan(volume, folder, stem)
+            written = write_scan(volume, folder, stem, about)
         yield ReceivedScan(stem, written, checksum)
 
 
-def write_session(paths: Sequence[Path], folder: Path, channels: Sequence[Path] = ()) -> list[Path]:
+def write_session(
+    paths: Sequence[Path], folder: Path, channels: Sequence[Path] = (), about: Mapping[str, Any] = NOTHING_SAID
+) -> list[Path]:
     """Write the scan that a client sent as one volume, as the files of a DICOM series, or as those of its channels.
 
     Args:
         paths: the client's files, in a folder of their own.
         folder: where the scan goes.
         channels: files of the further channels, in order, where `paths` is one volume, the first.
+        about: as of `write_scan`.
 
     Returns:
         One file, or one for each channel.
@@ -90,19 +97,21 @@ def write_session(paths: Sequence[Path], folder: Path, channels: Sequence[Path] 
     if channels and len(paths) > 1:
         raise InputError("channels: a scan of several channels is one volume under 'files', and the others here")
     if channels:
-        return _write_channels([first, *channels], folder, first.name[: -len(suffix_of(first.name))])
+        return _write_channels([first, *channels], folder, first.name[: -len(suffix_of(first.name))], about)
     with _unplaced(first.parent, first.name if len(paths) == 1 else "series"):
+        if picture := next(filter(is_picture, paths), None):
+            raise InputError(f"{picture.name}: {DECODE_FIRST}")
         if len(paths) > 1 or (is_dicom(first) and not first.name.lower().endswith(SUFFIXES)):
-            return [write_scan(open_series(first.parent), folder, "series")]
+            return [write_scan(open_series(first.parent), folder, "series", about)]
         with open_volume(first) as volume:
-            return [write_scan(volume, folder, first.name[: -len(suffix_of(first.name))])]
+            return [write_scan(volume, folder, first.name[: -len(suffix_of(first.name))], about)]
 
 
-def _write_channels(paths: Sequence[Path], folder: Path, stem: str) -> list[Path]:
+def _write_channels(paths: Sequence[Path], folder: Path, stem: str, about: Mapping[str, Any]) -> list[Path]:
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(_unplaced(path.parent))
-        return write_channels(paths, folder, stem)
+        return write_channels(paths, folder, stem, about)
 
 
 @contextmanager

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from monailabel_app.intake.stream import GZIP
 from monailabel_app.intake.volume import Volume
-from uncertaintyseg.data.checks import check_thickness, check_values
+from uncertaintyseg.data.checks import check_values
+from uncertaintyseg.data.nifti_notes import note, notes_in
 from uncertaintyseg.errors import InputError
 
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth
@@ -18,19 +21,23 @@ _NOTHING_ELSE = bytes(4)
 """Behind the header of a NIfTI file: no extensions."""
 
 
-def write_scan(volume: Volume, folder: Path, stem: str) -> Path:
+NOTHING_SAID: Mapping[str, Any] = MappingProxyType({})
+
+
+def write_scan(volume: Volume, folder: Path, stem: str, about: Mapping[str, Any] = NOTHING_SAID) -> Path:
     """Write a scan, packed where the client's was; only a few million voxels are in memory at once.
 
     Args:
         volume: its voxels are read by this.
         folder: where the file goes.
         stem: its name, without .nii or .nii.gz.
+        about: what the client says of it beside what its file notes, see `data.time_axis`.
 
     Raises:
-        InputError: It is damaged, one slice thick or constant, or holds voxels that are NaN or infinite.
+        InputError: It is damaged or constant, or holds voxels that are NaN or infinite.
     """
-    check_thickness(volume.shape)
     header = volume.header.copy()
+    note(header, {**notes_in(header), **about})
     header["magic"] = b"n+1" if header.sizeof_hdr == 348 else header["magic"]
     header["vox_offset"] = header.sizeof_hdr + len(_NOTHING_ELSE)
     extremes = Extremes(volume.scale)

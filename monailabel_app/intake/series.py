@@ -11,13 +11,14 @@ import numpy as np
 from pydicom import Dataset
 
 from monailabel_app.dicom.codec import check_codec, expand
-from monailabel_app.dicom.parsing import understood
+from monailabel_app.dicom.parsing import read_header, understood
 from monailabel_app.dicom.pixels import check_pixels, dtype_of, frames, needs_codec
 from monailabel_app.dicom.series import read_series
 from monailabel_app.errors import TooLargeError
-from monailabel_app.intake.opening import MAX_VOXELS
+from monailabel_app.intake.opening import DECODE_FIRST, MAX_VOXELS
 from monailabel_app.intake.volume import Volume, new_header
 from uncertaintyseg.data.checks import by, checked_affine
+from uncertaintyseg.data.ultrasound import is_flat
 from uncertaintyseg.errors import InputError
 
 
@@ -32,6 +33,9 @@ def open_series(folder: Path) -> Volume:
             files' names without their folder.
         TooLargeError: They have more than `MAX_VOXELS`.
     """
+    first = min(folder.iterdir())
+    if is_flat([read_header(first)]):
+        raise InputError(f"{first.name}: {DECODE_FIRST}")
     with understood(str(folder), is_named=True):
         series = read_series(folder)
     if math.prod(series.shape) > MAX_VOXELS:

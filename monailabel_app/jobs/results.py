@@ -85,7 +85,7 @@ class ResultStore:
         """
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
-            write_volume(folder / "label.nii.gz", prediction.label, prediction.affine)
+            write_volume(folder / "label.nii.gz", prediction.label, prediction.affine, about=prediction.measure.about)
             (folder / "maps").mkdir()
             for name, values in prediction.maps.items() if compact else ():
                 limits = prediction.map_info[name].range

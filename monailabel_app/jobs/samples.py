@@ -69,11 +69,11 @@ class Draw(Work):
         prediction, labels = store.prediction(self.result)
         predictor = warm_predictor(self.bundle, self.checksum, self.device)
         folder = Path(tempfile.mkdtemp(prefix=".samples-", dir=store.root))
-        voxel_ml, drawn = prediction.measure.voxel, []
+        voxel_ml, about, drawn = prediction.measure.voxel, prediction.measure.about, []
         try:
             for number, label in enumerate(predictor.samples(prediction, self.count, self.seed, paths=True)):
                 report("drawing plausible segmentations", (number + 1) / (self.count + 1))
-                write_volume(folder / f"{number}.drawn.nii.gz", label, prediction.affine)
+                write_volume(folder / f"{number}.drawn.nii.gz", label, prediction.affine, about=about)
                 voxels = np.bincount(label.ravel(), minlength=256)
                 drawn.append({item.name: round(int(voxels[item.id]) * voxel_ml, 4) for item in labels})
             order = sorted(range(self.count), key=lambda number: sum(drawn[number].values()))

@@ -5,6 +5,10 @@ its name without the ending, anything deeper the names of its folders before its
 `ward/week/a.nii` is `ward__week__a`. (The name alone, where no other scan has it, would change when one comes; a `+`
 would be a space in a URL.) Where two scans would have one id nobody can say whose labels they are: neither is served,
 but one file directly in the folder keeps its id.
+
+A folder that holds nothing but pictures is a clip, unless it is called `images`; elsewhere each picture is an image.
+Beside volumes pictures are previews and passed over, unless some in the folder have been images before. Each ultrasound
+DICOM is an image or a clip of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
@@ -23,8 +28,10 @@ from pydicom.tag import BaseTag, Tag
 
 from monailabel_app.names import checked_name
 from monailabel_app.store.channels import joined
+from uncertaintyseg.data.images import frames_in, is_picture
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.scan_files import is_dicom
+from uncertaintyseg.data.ultrasound import is_flat
 from uncertaintyseg.errors import InputError
 
 SEPARATOR = "__"
@@ -34,15 +41,17 @@ _OWN_FOLDERS = ("labels", "versions")
 _OWN_FILES = ("datastore_v2.json", "studies.sqlite", "backup.sqlite")
 """What the server keeps in the folder; endings may follow."""
 _NO_SCANS = (
-    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".png", ".jpg",
-    ".jpeg", ".gif", ".svg", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf", ".log", ".ini",
-    ".toml", ".cfg", ".py", ".ipynb", ".sh", ".bat", ".m", ".db", ".mrml", ".fcsv", ".bval", ".bvec", ".sha256", ".md5",
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".gif",
+    ".svg", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf", ".log", ".ini", ".toml",
+    ".cfg", ".py", ".ipynb", ".sh", ".bat", ".m", ".db", ".mrml", ".fcsv", ".bval", ".bvec", ".sha256", ".md5",
 )  # fmt: skip
 """Endings of files that nobody takes for a scan."""
 _VOXELS = (".raw", ".zraw", ".raw.gz", ".img")
 """Of a header with the same name."""
 _HEADERS = (".mhd", ".nhdr")
-_SERIES_UID = Tag(0x0020, 0x000E)
+_SERIES_UID, _CLASS_UID = Tag(0x0020, 0x000E), Tag(0x0008, 0x0016)
+_NO_CLIP = "images"
+"""Name of a folder whose pictures are images of their own, as in a data set."""
 _SERIES_REMEMBERED = 2**17
 
 
@@ -51,7 +60,7 @@ class Catalogue:
     """What a folder holds.
 
     Attributes:
-        scans: file, or folder with the slices of one DICOM series, by id.
+        scans: file, or folder with the slices of one DICOM series or the frames of a clip, by id.
         skipped: one sentence on why it is no scan, by path relative to the folder, with `/`.
     """
 
@@ -60,18 +69,23 @@ class Catalogue:
 
 
 def find_scans(
-    folder: Path, counts: Collection[int] = (), labelled: Collection[str] = (), cases: Collection[str] = ()
+    folder: Path,
+    counts: Collection[int] = (),
+    labelled: Collection[str] = (),
+    cases: Collection[str] = (),
+    known: Collection[str] = (),
 ) -> Catalogue:
     """Look through a studies folder; names and the first bytes of DICOM files are read, never voxels.
 
-    Links to files and to folders of DICOM slices are served: removing such a scan removes the link. Behind a link to
-    any other folder nothing is looked for, since removing a scan there would remove somebody else's file.
+    Links to files and to folders of DICOM slices or frames are served: removing such a scan removes the link. Behind a
+    link to any other folder nothing is looked for, since removing a scan there would remove somebody else's file.
 
     Args:
         folder: of the studies.
         counts: of channels that a scan may have beside one.
         labelled: ids of what has labels, see `channels.joined`.
         cases: ids of scans of several channels that are known.
+        known: files of scans that are known, relative to the folder.
 
     Raises:
         InputError: It cannot be read.
@@ -90,6 +104,7 @@ def find_scans(
             skipped[here] = f"cannot be read ({error.strerror})"
             continue
         look = _Folder(here, listed, is_top=here == folder)
+        look.take_pictures({folder / file for file in known})
         ahead += look.folders
         found |= {path: SEPARATOR.join((*path.relative_to(folder).parent.parts, name)) for path, name in look.found}
         skipped |= look.skipped
@@ -119,12 +134,19 @@ class _Folder:
         self.folders: list[Path] = []
         self.found: list[tuple[Path, str]] = []
         self.skipped: dict[Path, str] = {}
+        self._path, self._is_top = path, is_top
+        self._pictures: list[Path] = []
         self._headers = {Path(entry.name).stem.lower() for entry in entries if entry.name.lower().endswith(_HEADERS)}
         slices: list[os.DirEntry] = []
         for entry in entries:
             if not self._says_nothing(entry, is_top):
                 with self._reason_for(path / entry.name):
                     self._look_at(entry, slices)
+        if len(slices) > 1 or is_top:
+            flat = [entry for entry in slices if _about(entry).is_flat]
+            self.found += [(Path(entry.path), _stem_of_dicom(entry.name)) for entry in flat]
+            slices = [entry for entry in slices if entry not in flat]
+        self._has_volumes = bool(slices) or any(_suffix(file.name) for file, _ in self.found)
         if slices and is_top:
             reason = (
                 f"one of {len(slices)} DICOM files directly in the studies; put each series into a folder of its own"
@@ -133,6 +155,15 @@ class _Folder:
         elif slices:
             with self._reason_for(path):
                 self._take_series(path, slices)
+
+    def take_pictures(self, known: Collection[Path]) -> None:
+        """Take up the pictures of the folder; `known` are the files of scans that were served before."""
+        if not self._pictures or (self._has_volumes and known.isdisjoint(self._pictures)):
+            return
+        if not self._is_top and self._path.name.lower() != _NO_CLIP and frames_in(self._path):
+            self.found.append((self._path, self._path.name))
+            return
+        self.found += [(path, path.name[: -len(path.suffix)]) for path in self._pictures]
 
     @contextmanager
     def _reason_for(self, path: Path) -> Iterator[None]:
@@ -163,12 +194,14 @@ class _Folder:
             raise _NoScanError("left by macOS beside the file of that name")
         elif not entry.is_file():
             raise _NoScanError("neither a file nor a folder")
-        elif suffix and not entry.stat().st_size:
+        elif (suffix or is_picture(path)) and not entry.stat().st_size:
             raise _NoScanError("an empty file")
         elif entry.name.lower().endswith(".seg.nrrd"):
             raise _NoScanError("a segmentation, not a scan")
         elif suffix:
             self.found.append((path, entry.name[: -len(suffix)]))
+        elif is_picture(path):
+            self._pictures.append(path)
         elif is_dicom(path):
             slices.append(entry)
         else:
@@ -180,19 +213,26 @@ class _Folder:
         if not entry.is_symlink():
             self.folders.append(Path(entry.path))
             return
+        if frames_in(Path(entry.path)):
+            self.found.append((Path(entry.path), entry.name))
+            return
         with os.scandir(entry.path) as inside:
             slices = [file for file in inside if not file.name.startswith(".") and _is_slice(file)]
         if not slices:
-            raise _NoScanError("a link to a folder without DICOM slices; link its scans one by one")
+            raise _NoScanError("a link to a folder without DICOM slices or frames; link its scans one by one")
         self._take_series(Path(entry.path), slices)
 
     def _take_series(self, path: Path, slices: Sequence[os.DirEntry]) -> None:
-        series = {_series_of(file) for file in slices}
+        series = {_about(file).series for file in slices}
         if len(series) > 1:
             raise _NoScanError(f"holds {len(series)} DICOM series; put each into a folder of its own")
         if series == {None}:
             raise _NoScanError("its DICOM files cannot be read, or belong to no series")
         self.found.append((path, path.name))
+
+
+def _stem_of_dicom(name: str) -> str:
+    return name[: -len(".dcm")] if name.lower().endswith(".dcm") else name
 
 
 def _suffix(name: str) -> str:
@@ -228,21 +268,33 @@ def _is_slice(entry: os.DirEntry) -> bool:
         return False
 
 
-def _series_of(entry: os.DirEntry) -> str | None:
+class _Dicom(NamedTuple):
+    """What of a DICOM file counts here.
+
+    Attributes:
+        series: SeriesInstanceUID; None where that cannot be read.
+        is_flat: whether it is ultrasound, an image or a clip without a place in space.
+    """
+
+    series: str | None = None
+    is_flat: bool = False
+
+
+def _about(entry: os.DirEntry) -> _Dicom:
     status = entry.stat()
-    return _series_uid(Path(entry.path), status.st_size, status.st_mtime_ns)
+    return _read_about(Path(entry.path), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(_SERIES_REMEMBERED)
-def _series_uid(path: Path, _size: int, _changed: int) -> str | None:
-    """SeriesInstanceUID of a DICOM file, whose header is read up to there, once."""
+def _read_about(path: Path, _size: int, _changed: int) -> _Dicom:
+    """What a DICOM file is; its header is read up to there, once."""
 
     def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return tag > _SERIES_UID
 
     try:
         with path.open("rb") as file:
-            found = read_partial(file, stop_when=is_behind, specific_tags=[_SERIES_UID])
-        return str(found.SeriesInstanceUID)
+            found = read_partial(file, stop_when=is_behind, specific_tags=[_SERIES_UID, _CLASS_UID])
+        return _Dicom(found.get("SeriesInstanceUID") and str(found.SeriesInstanceUID), is_flat([found]))
     except (OSError, AttributeError, InvalidDicomError, ValueError, KeyError, EOFError, NotImplementedError):
-        return None
+        return _Dicom()

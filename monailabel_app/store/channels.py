@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from uncertaintyseg.data.images import is_picture
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -32,7 +33,7 @@ def joined(
     """
     numbered: dict[tuple[Path, str], dict[int, Path]] = defaultdict(dict)
     for path, name in found.items():
-        if path.is_file() and (match := _CHANNEL.fullmatch(name)):
+        if path.is_file() and not is_picture(path) and (match := _CHANNEL.fullmatch(name)):
             numbered[path.parent, match[1]][int(match[2])] = path
     left, taken = dict(found), set(found.values())
     for (_, case), files in numbered.items():

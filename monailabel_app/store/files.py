@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import BinaryIO
 
+from uncertaintyseg.data.images import frames_in
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.writing import sync_folder
@@ -50,11 +51,10 @@ def settle(staged: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link but never what it points to, or the slices of a series but nothing else in its folder."""
+    """Remove a file, a link but never what it points to, or what a folder is served for, slices or frames, alone."""
     if path.is_dir() and not path.is_symlink():
-        for file in path.iterdir():
-            if is_dicom(file):
-                file.unlink()
+        for file in frames_in(path) or [file for file in path.iterdir() if is_dicom(file)]:
+            file.unlink()
         with contextlib.suppress(OSError):  # other scans may lie in it
             path.rmdir()
     else:

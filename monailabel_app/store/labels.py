@@ -10,6 +10,7 @@ from pathlib import Path
 from monailabel_app.names import checked_name
 from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.versions import VersionFiles
+from uncertaintyseg.data.images import is_picture
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError, UncertaintySegError
@@ -17,6 +18,7 @@ from uncertaintyseg.errors import InputError, UncertaintySegError
 logger = logging.getLogger(__name__)
 
 FOLDER = "labels"
+_MASK = "a mask as a picture: 'uncertaintyseg convert MASK LABEL.nii.gz --mask-of SCAN' makes a label of it"
 SEGMENTATION = "says by names what it holds; PUT /datastore/label reads them and keeps a label"
 """Why Slicer's `.seg.nrrd` is not taken up as it is: everything else takes its numbers for class ids."""
 PUBLISH, REMOVE = "publish", "remove"
@@ -115,7 +117,9 @@ class LabelFiles:
             if tag.is_dir() and not tag.name.startswith("."):
                 try:
                     checked_name("a label tag", tag.name)
-                    found += [path for path in sorted(tag.iterdir()) if _image_of(path)]
+                    files = sorted(tag.iterdir())
+                    found += [path for path in files if _image_of(path)]
+                    skipped |= {self._name(path): _MASK for path in files if is_picture(path)}
                 except (OSError, InputError) as error:
                     skipped[self._name(tag)] = str(error)
         return found

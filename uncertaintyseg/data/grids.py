@@ -25,7 +25,7 @@ def rectangular(affine: ArrayLike) -> np.ndarray:
     """The closest grid with right angles: same origin and voxel size, axes turned as little as possible."""
     squared = np.array(affine, dtype=np.float64)
     left, _, right = np.linalg.svd(_unit_axes(affine))
-    squared[:3, :3] = left @ right * _spacing(affine)
+    squared[:3, :3] = left @ right * spacing_of(affine)
     return squared
 
 
@@ -50,7 +50,7 @@ def grid_difference(
     signs = np.sign(to_other[range(3), along])
     turn = to_other[:, along] * signs
     degrees = np.rad2deg(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
-    spacing, other_spacing = _spacing(affine)[along], _spacing(other_affine)
+    spacing, other_spacing = spacing_of(affine)[along], spacing_of(other_affine)
     size = tuple(shape[axis] for axis in along)
     first = np.array([0.0, 0.0, 0.0, 1.0])  # the voxel that lies where the other has its first
     first[along] = [0 if sign > 0 else n - 1 for sign, n in zip(signs, size, strict=True)]
@@ -69,10 +69,11 @@ def grid_difference(
 
 
 def _unit_axes(affine: ArrayLike) -> np.ndarray:
-    return np.asarray(affine, dtype=np.float64)[:3, :3] / _spacing(affine)
+    return np.asarray(affine, dtype=np.float64)[:3, :3] / spacing_of(affine)
 
 
-def _spacing(affine: ArrayLike) -> np.ndarray:
+def spacing_of(affine: ArrayLike) -> np.ndarray:
+    """Voxel size along each array axis, in mm."""
     return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
 
 

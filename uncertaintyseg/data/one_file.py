@@ -23,5 +23,5 @@ def as_one_file(path: Path, stem: str, folder: Path) -> Path:
     if scan_files(path) == [path]:
         return path
     scan, copy = read_scan(path), folder / f"{stem}.nii.gz"
-    write_volume(copy, scan[0].numpy(), scan.affine.numpy())
+    write_volume(copy, scan[0].numpy(), scan.affine.numpy(), about=scan.meta)
     return copy

@@ -43,6 +43,7 @@ from uncertaintyseg.data.images import (
 )
 from uncertaintyseg.data.label_grid import Grid, grid_turn
 from uncertaintyseg.data.nifti_geometry import nifti_affine
+from uncertaintyseg.data.nifti_notes import notes_in
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.time_axis import SPACING_KNOWN, axis_said_beside
 from uncertaintyseg.data.writing import NIFTI_SUFFIXES
@@ -81,6 +82,18 @@ def read_scan(path: str | os.PathLike[str], volume: str | None = None) -> MetaTe
     path = Path(path)
     array, affine, about = _stored(path, volume)
     return _checked_scan(array, affine, path, about)
+
+
+def scan_notes(path: Path) -> dict[str, object]:
+    """Which entries of `time_axis` hold for a volume's file, without its voxels: what its header and data set say."""
+    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+        return dict(axis_said_beside(path)) if path.name.lower().endswith(IMAGE_SUFFIXES) else {}
+    try:
+        with ImageOpener(path) as file:
+            header = _nifti_header(file)
+            return notes_in(header) | (axis_said_beside(path) if header.get_data_shape()[2:3] > (1,) else {})
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError):
+        return {}
 
 
 def count_volumes(path: Path) -> int:
@@ -170,7 +183,7 @@ def unchecked_volumes(path: Path, count: int) -> tuple[list[np.ndarray], np.ndar
         InputError: There are more or fewer than `count`, or as `unchecked`.
     """
     scan_files(path)
-    array, affine = _read_nifti(path)
+    array, affine, _ = _read_nifti(path)
     with named(path):
         held = math.prod(array.shape[3:])
         if array.ndim < 4 or held != count:
@@ -191,8 +204,9 @@ def _stored(path: Path, volume: str | None = None, *, label: bool = False) -> St
     elif path.is_dir() or is_dicom(path):
         array, affine, about = _read_dicom(path, files, volume)
     else:
-        array, affine = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_itk(path)
-        about = axis_said_beside(path) if array.ndim > 2 and array.shape[2] > 1 else {}
+        is_nifti = path.name.lower().endswith(NIFTI_SUFFIXES)
+        array, affine, about = _read_nifti(path) if is_nifti else _read_itk(path)
+        about |= axis_said_beside(path) if array.ndim > 2 and array.shape[2] > 1 else {}
     with named(path):
         array, affine = array.reshape(checked_shape(array.shape)), checked_affine(affine)  # axes of length 1 go
     return Stored(np.asarray(array, dtype=np.float32), affine, about)
@@ -209,7 +223,7 @@ def _checked_scan(
     return _meta_tensor(torch.from_numpy(array), affine, path, about)
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_nifti(path: Path) -> Stored:
     try:
         with ImageOpener(path) as file:
             header = _nifti_header(file)
@@ -225,7 +239,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
             array = np.asanyarray(ArrayProxy(file.fobj, header), dtype=np.float32)
             while file.read(_CHUNK):  # gzip compares its checksum where the stream ends
                 pass
-        return array, _nifti_place(path, header)
+        return Stored(array, _nifti_place(path, header), notes_in(header))
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
         raise InputError(
             f"{path}: not a readable NIfTI file, perhaps cut short: copy or export it again. ({error})"
@@ -247,7 +261,7 @@ def _nifti_place(path: Path, header: nib.Nifti1Header) -> np.ndarray:
         return nifti_affine(header)
 
 
-def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_itk(path: Path) -> Stored:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -263,7 +277,7 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     direction = np.reshape(image.GetDirection(), (dimension, dimension))[:axes, :axes]
     affine[:axes, :axes] = direction * image.GetSpacing()[:axes]
     affine[:axes, 3] = image.GetOrigin()[:axes]
-    return sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine
+    return Stored(sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine, {})
 
 
 def _read_dicom(path: Path, files: Collection[Path], volume: str | None) -> Stored:

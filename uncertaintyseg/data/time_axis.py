@@ -1,7 +1,7 @@
 """What a scan's axes are: images are scans of one slice, clips are scans whose third axis is time, not space.
 
 Nothing of a clip is linked from frame to frame: no region, no margin, no volume. `is_clip` is the only place that says
-which scans are clips.
+which scans are clips. numpy alone: the process that decodes pictures imports it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from monai.data import MetaTensor
 from numpy.typing import ArrayLike
 
-from uncertaintyseg.data.geometry import spacing_mm, voxel_volume_ml
+from uncertaintyseg.data.grids import spacing_of
 from uncertaintyseg.errors import InputError
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 DESCRIPTION = "dataset.json"
 """File that says what a data set is."""
@@ -84,10 +86,15 @@ class Measure:
     place: float
     clip: bool = False
 
+    @property
+    def about(self) -> dict[str, object]:
+        """What `meta` says of a scan that is measured so."""
+        return {**({AXIS: TIME} if self.clip else {}), **({SPACING_KNOWN: False} if self.unit == "px" else {})}
+
     @classmethod
     def of_volume(cls, affine: ArrayLike) -> Measure:
         """That of a volume on a grid."""
-        size = voxel_volume_ml(affine)
+        size = float(abs(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
         return cls("mL", size, size)
 
     @classmethod
@@ -101,7 +108,7 @@ class Measure:
         """That of a grid, 4x4, with so many slices or frames, whose spacing is known or not."""
         if slices > 1 and not clip:
             return cls.of_volume(affine)
-        area = float(np.prod(spacing_mm(affine)[:2]))
+        area = float(np.prod(spacing_of(affine)[:2]))
         return cls("mm2" if known else "px", area / slices, area, clip)
 
 
@@ -135,4 +142,4 @@ def check_dimensions(scan: MetaTensor, dimensions: int) -> None:
 
 
 def _meta(scan: MetaTensor | Mapping[str, Any]) -> Mapping[str, Any]:
-    return scan.meta if isinstance(scan, MetaTensor) else scan
+    return scan if isinstance(scan, Mapping) else scan.meta

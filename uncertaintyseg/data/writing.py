@@ -13,13 +13,17 @@ import uuid
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
+from uncertaintyseg.data.nifti_notes import note
 from uncertaintyseg.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    import torch
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_LABEL = int(np.iinfo(np.uint16).max)
@@ -43,6 +47,7 @@ def write_volume(
     affine: ArrayLike,
     *,
     names: Mapping[int, str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a NIfTI file atomically: readers see the old file or the whole new one, never a part.
 
@@ -50,6 +55,7 @@ def write_volume(
         path: Ends in .nii or .nii.gz; missing folders are made.
         array: `[X, Y, Z]`. Integers and booleans are stored as uint8 or uint16, floats as float32.
         affine: 4x4, voxel to RAS+ mm.
+        about: `meta` of a scan: that it is a clip, or of unknown spacing, is noted in the file.
         names: What the numbers of a label are, written into it as TotalSegmentator does (a Caret label table):
             whoever reads it goes by them (`segments.segments_in`), not by numbers that may mean something else there.
             None are written where one of them has a "]" or more than 500 letters, which such a table cannot hold.
@@ -68,6 +74,7 @@ def write_volume(
     else:
         array = array.astype(np.uint8 if not array.size or array.max() <= np.iinfo(np.uint8).max else np.uint16)
     image = _nifti(array, affine)
+    note(image.header, about or {})
     if names and not any("]" in name or len(name) > _LONGEST_NAME for name in names.values()):
         image.header.extensions.append(nib.nifti1.Nifti1Extension(_CARET, _label_table(names)))
     data = image.to_bytes()

@@ -136,7 +136,7 @@ class Prediction:
             for start in range(0, values.shape[2], _PLANES):
                 map_steps(values[:, :, start : start + _PLANES], self.map_info[name].range)
         names = {row.id: row.name for row in self.structures}
-        write_volume(folder / "label.nii.gz", self.label, self.affine, names=names)
+        write_volume(folder / "label.nii.gz", self.label, self.affine, names=names, about=self.measure.about)
         for name, path in paths.items():
             upward = name == MEASURE
             write_bytes(path, encode_map(self.maps[name], self.affine, self.map_info[name].range, upward=upward))

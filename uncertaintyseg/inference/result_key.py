@@ -10,6 +10,7 @@ from typing import Any
 from uncertaintyseg import NUMBERS
 from uncertaintyseg.data.channels import Image, channel_files
 from uncertaintyseg.data.scan_files import scan_files
+from uncertaintyseg.data.time_axis import axis_said_beside
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, Bundle
 from uncertaintyseg.inference.content import content_hash
@@ -55,5 +56,6 @@ def result_key(
         "numbers": NUMBERS,
         "calibration": calibration and calibration.checksum,
         **({"asked": dict(asked)} if asked else {}),
+        **axis_said_beside(channels[0]),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -51,6 +51,7 @@ def disagreement(
     *,
     clip: bool = False,
     voxel_ml: float | None = None,
+    place_ml: float | None = None,
 ) -> Disagreement:
     """Compare the labels of two readers or more, which may lie on disk: memory does not grow with their number.
 
@@ -60,6 +61,7 @@ def disagreement(
         affine: 4x4, voxel to RAS+ mm.
         clip: the third axis is time: regions lie in a frame each.
         voxel_ml: how large a voxel counts, where that is not its volume in mL.
+        place_ml: in a region, where that is another; of a clip its area in the frame.
 
     Raises:
         InputError: fewer than two readers or more than `MOST`, or labels of different shapes.
@@ -82,7 +84,16 @@ def disagreement(
     pairs = len(readers) * (len(readers) - 1) // 2
     chance = (steps / np.float32(pairs)).astype(np.float16)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000 if voxel_ml is None else voxel_ml
-    places = regions(chosen, chance, {}, labels, affine, alternative=instead, clip=clip, voxel_ml=voxel_ml)
+    places = regions(
+        chosen,
+        chance,
+        {},
+        labels,
+        affine,
+        alternative=instead,
+        clip=clip,
+        voxel_ml=voxel_ml if place_ml is None else place_ml,
+    )
     return Disagreement(steps, 0.5 / pairs, int(np.count_nonzero(steps)) * voxel_ml, places)
 
 

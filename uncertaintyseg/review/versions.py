@@ -36,6 +36,7 @@ def difference(
     *,
     clip: bool = False,
     voxel_ml: float | None = None,
+    place_ml: float | None = None,
 ) -> Difference:
     """Compare two labels.
 
@@ -46,6 +47,7 @@ def difference(
         affine: 4x4, voxel to RAS+ mm.
         clip: the third axis is time: regions lie in a frame each.
         voxel_ml: how large a voxel counts, where that is not its volume in mL.
+        place_ml: in a region, where that is another; of a clip its area in the frame.
 
     Raises:
         InputError: for labels of different shapes.
@@ -70,8 +72,9 @@ def difference(
         )
         for label in named
     ]
+    area = voxel_ml if place_ml is None else place_ml
     places = (
-        regions(first, first != second, {}, named, affine, alternative=second, clip=clip, voxel_ml=voxel_ml)
+        regions(first, first != second, {}, named, affine, alternative=second, clip=clip, voxel_ml=area)
         if named
         else []
     )

@@ -38,7 +38,6 @@ BAD = {
     "truncated": (nifti(noise())[:3000], "not a readable NIfTI file"),
     "text": (b"patient A, see attachment", "not a readable NIfTI file"),
     "nothing": (b"", "not a readable NIfTI file"),
-    "one_slice": (nifti(noise(16, 16, 1)), "one slice thick"),
     "four_dimensions": (nifti(noise(*SHAPE, 3)), "expected one 3D volume with one channel"),
     "singular": (singular(), "its header gives no rectangular grid"),
 }

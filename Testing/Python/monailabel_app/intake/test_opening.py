@@ -119,9 +119,15 @@ def test_what_is_not_exactly_such_a_file_is_refused_fast_and_named(tmp_path, nam
     assert time.process_time() - start < 2
 
 
-@pytest.mark.parametrize("name", ["scan.txt", "scan.zip", "scan.nhdr", "scan.mhd", "scan.hdr", "scan", "scan.dcm"])
+@pytest.mark.parametrize("name", ["scan.txt", "scan.zip", "scan.nhdr", "scan.mhd", "scan.hdr", "scan"])
 def test_other_kinds_of_file_are_refused_whatever_they_hold(tmp_path, name):
     with pytest.raises(InputError, match=r"\.nii\.gz"):
+        voxels(write(tmp_path, name, nifti()))
+
+
+@pytest.mark.parametrize("name", ["scan.dcm", "scan.png", "scan.JPEG", "scan.tif"])
+def test_what_needs_a_decoder_is_the_clients_to_decode(tmp_path, name):
+    with pytest.raises(InputError, match=f"{name}: .*which the client decodes.*uncertaintyseg convert"):
         voxels(write(tmp_path, name, nifti()))
 
 

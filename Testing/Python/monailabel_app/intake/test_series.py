@@ -282,7 +282,7 @@ def test_a_codec_that_fails_in_its_process_is_a_refusal(packed):
 
 
 def test_where_processes_cannot_be_limited_no_codec_runs(packed, monkeypatch):
-    monkeypatch.setattr(codec, "_HAS_LIMITS", False)
+    monkeypatch.setattr(codec, "HAS_LIMITS", False)
     refused(packed, r"0000\.dcm: its pixels are compressed \(JPEG 2000")
 
 

@@ -27,12 +27,12 @@ def put(folder, *names):
         path.write_bytes(b"voxels")
 
 
-def put_slices(folder, count=3, series=None, name="IM{:04d}"):
+def put_slices(folder, count=3, series=None, name="IM{:04d}", kind="1.2.840.10008.5.1.4.1.1.2"):
     series = series or generate_uid()
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", generate_uid()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         one.SOPClassUID, one.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
@@ -242,7 +242,7 @@ def test_links_to_scans_are_served_and_others_said(tmp_path):
     (studies / "ward" / "up").symlink_to(studies)
     found = find_scans(studies)
     assert scans(studies) == {"ct": "ct", "file": "file.nii.gz"}
-    behind = "a link to a folder without DICOM slices; link its scans one by one"
+    behind = "a link to a folder without DICOM slices or frames; link its scans one by one"
     assert found.skipped == {
         "all": behind, "dead.nii.gz": "a link to nothing", "self.nii.gz": "a link to nothing", "ward/up": behind
     }  # fmt: skip
@@ -269,3 +269,37 @@ def test_what_may_not_be_read_is_said(tmp_path):
 def test_a_folder_that_is_away_is_an_error(tmp_path):
     with pytest.raises(InputError, match="away: cannot be read"):
         find_scans(tmp_path / "away")
+
+
+def test_pictures_are_images_and_a_folder_of_nothing_else_is_a_clip(tmp_path):
+    images = {"a": "a.png", "b": "b.JPG", "c": "c.tif", "images__d": "images/d.png", "notes__e": "notes/e.png"}
+    put(tmp_path, *images.values(), "notes/e.csv", "sweep/10.png", "sweep/9.png")
+    assert scans(tmp_path) == {**images, "sweep": "sweep"}
+
+
+def test_beside_volumes_pictures_are_previews_unless_they_were_images_before(tmp_path):
+    put(tmp_path, "scan.nii.gz", "scan.png", "old.png")
+    assert scans(tmp_path) == {"scan": "scan.nii.gz"}
+    found = find_scans(tmp_path, known={"old.png"})
+    assert sorted(found.scans) == ["old"]  # a preview of scan.nii.gz would have its id
+    assert "scan.png" in found.skipped
+
+
+def test_each_ultrasound_file_is_a_scan_of_its_own(tmp_path):
+    us = "1.2.840.10008.5.1.4.1.1.6.1"
+    put_slices(tmp_path, count=2, name="us{}.dcm", kind=us)
+    put_slices(tmp_path / "visit", count=2, name="{}", kind=us)
+    put_slices(tmp_path / "alone", count=1, kind=us)
+    put(tmp_path, "picture.png")  # an ultrasound file beside it is no volume
+    assert scans(tmp_path) == {
+        "picture": "picture.png", "us0": "us0.dcm", "us1": "us1.dcm", "visit__0": "visit/0", "visit__1": "visit/1",
+        "alone": "alone",
+    }  # fmt: skip
+
+
+@needs_links
+def test_a_link_to_a_folder_of_frames_is_a_clip(tmp_path):
+    put(tmp_path / "elsewhere", "0.png", "1.png")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "sweep").symlink_to(tmp_path / "elsewhere")
+    assert scans(tmp_path / "studies") == {"sweep": "sweep"}

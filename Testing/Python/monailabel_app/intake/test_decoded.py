@@ -1,0 +1,113 @@
+"""Pictures, frames and ultrasound files of the studies become NIfTI, in a process that cannot take much."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, RLELossless
+
+from monailabel_app.intake import decoded
+from monailabel_app.intake.decoded import Decoded, needs_decoding
+from Testing.Python.uncertaintyseg import flat, ultrasound_files
+from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.time_axis import is_clip, spacing_known
+from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import InputError
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit a process")
+CINE = np.random.default_rng(0).integers(0, 255, (3, 20, 24), np.uint8)
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    return Decoded(tmp_path / "kept", 10**9)
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one[0].numpy(), other[0].numpy())
+    np.testing.assert_allclose(one.affine, other.affine, atol=1e-6)
+    assert (is_clip(one), spacing_known(one)) == (is_clip(other), spacing_known(other))
+
+
+def test_what_is_decoded_is_what_the_library_reads(keeper, tmp_path):
+    flat.write_pictures(tmp_path, [0])
+    flat.write_clip(tmp_path, "clip", [1, 2, 3])
+    colours = np.random.default_rng(1).integers(0, 255, (20, 24, 3), np.uint8)
+    flat.write_png(tmp_path / "colours.png", colours)
+    cine = ultrasound_files.write(tmp_path / "cine.dcm", CINE, regions=[ultrasound_files.region()])
+    packed = ultrasound_files.write(tmp_path / "packed.dcm", CINE[:1])
+    data = pydicom.dcmread(packed)
+    data.compress(RLELossless)
+    data.save_as(packed)
+    scans = [tmp_path / "images" / "case_0.png", tmp_path / "images" / "clip", tmp_path / "colours.png", cine, packed]
+    assert all(map(needs_decoding, scans))
+    found = keeper.all_of(scans)
+    for scan, path in zip(scans, found, strict=True):
+        same(read_scan(path), read_scan(scan))
+        assert keeper.notes(scan) == decoded.scan_notes(path)
+    before = [path.stat().st_mtime_ns for path in found]
+    assert keeper.all_of(scans) == found
+    assert [path.stat().st_mtime_ns for path in found] == before  # nothing is decoded twice
+
+
+def test_frames_of_other_names_are_another_clip(keeper, tmp_path):
+    flat.write_clip(tmp_path, "clip", [1, 2])
+    clip = tmp_path / "images" / "clip"
+    first = keeper.of(clip)
+    (clip / "0.png").rename(clip / "2.png")  # it is the last frame now
+    second = keeper.of(clip)
+    np.testing.assert_array_equal(read_scan(second)[0].numpy(), read_scan(first)[0].numpy()[..., ::-1])
+
+
+def test_what_needs_no_decoder_stays_as_it_is(keeper, tmp_path):
+    write_volume(tmp_path / "v.nii.gz", np.zeros((4, 4, 4)), np.eye(4))
+    assert not needs_decoding(tmp_path / "v.nii.gz")
+    assert keeper.of(tmp_path / "v.nii.gz") == tmp_path / "v.nii.gz"
+
+
+def test_one_that_cannot_be_decoded_is_named_and_the_others_are(keeper, tmp_path):
+    flat.write_pictures(tmp_path, [0])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    flat.write_png(tmp_path / "sizes" / "0.png", CINE[0])
+    flat.write_png(tmp_path / "sizes" / "1.png", CINE[0, :10])
+    data = encapsulate([b"no such stream"])
+    video = ultrasound_files.write(tmp_path / "v.dcm", CINE[:1], syntax=UID("1.2.840.10008.1.2.4.102"), data=data)
+    good = tmp_path / "images" / "case_0.png"
+    bad, found, sizes, syntax = keeper.all_of([tmp_path / "bad.png", good, tmp_path / "sizes", video])
+    assert isinstance(bad, InputError)
+    assert "bad.png: not a readable picture" in str(bad)
+    assert "1.png: 24 x 10 pixels, the first frame has 24 x 20" in str(sizes)
+    assert "v.dcm: its pixels are MPEG-4 AVC/H.264 High Profile / Level 4.1" in str(syntax).replace("  ", " ")
+    same(read_scan(found), read_scan(good))
+    assert keeper.usable({"a": tmp_path / "bad.png", "b": good}) == {"b": found}
+    with pytest.raises(InputError, match="bad"):
+        keeper.usable({"a": tmp_path / "bad.png"})
+
+
+def test_a_decoder_that_takes_too_much_takes_nobody_with_it(keeper, tmp_path, monkeypatch):
+    flat.write_pictures(tmp_path, [0])
+    large = flat.write_png(tmp_path / "large.png", np.zeros((6000, 6000), np.uint8))
+    monkeypatch.setattr(decoded, "MAX_VOXELS", 10**6)
+    found = keeper.all_of([large, tmp_path / "images" / "case_0.png"])
+    assert "large.png: cannot be decoded within this server's limits" in str(found[0])
+    assert found[1].is_file()
+
+
+def test_where_processes_cannot_be_limited_nothing_is_decoded(keeper, tmp_path, monkeypatch):
+    flat.write_pictures(tmp_path, [0])
+    monkeypatch.setattr(decoded, "HAS_LIMITS", False)
+    with pytest.raises(InputError, match=r"case_0\.png: is decoded on Linux alone"):
+        keeper.of(tmp_path / "images" / "case_0.png")
+
+
+def test_what_was_not_used_for_long_goes_beyond_the_limit(tmp_path, monkeypatch):
+    flat.write_pictures(tmp_path, [0, 1])
+    keeper = Decoded(tmp_path / "kept", 1)
+    first = keeper.of(tmp_path / "images" / "case_0.png")
+    monkeypatch.setattr(decoded, "_IN_USE_SECONDS", 0.0)
+    keeper.of(tmp_path / "images" / "case_1.png")
+    assert not first.exists()

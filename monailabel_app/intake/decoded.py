@@ -1,0 +1,188 @@
+"""Pictures, frames and ultrasound files of the studies as NIfTI, decoded once, in a process that cannot take much.
+
+What follows, from the network to a client's viewer, reads these files alone. Each lies in a folder named after the
+content that it was decoded from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
+
+from monailabel_app.intake.opening import MAX_VOXELS
+from monailabel_app.limited import HAS_LIMITS, run_limited
+from uncertaintyseg.data.images import frames_in, is_picture
+from uncertaintyseg.data.scan import scan_notes
+from uncertaintyseg.data.scan_files import is_dicom, scan_files
+from uncertaintyseg.data.time_axis import AXIS, SPACING_KNOWN, TIME
+from uncertaintyseg.data.ultrasound import is_flat
+from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.content import content_hash
+
+logger = logging.getLogger(__name__)
+
+_PROGRAM = Path(__file__).with_name("decoding_process.py")
+_HOW = 1
+"""Raised with every change of how files are decoded, so that they are decoded anew."""
+_CLASS_UID = Tag(0x0008, 0x0016)
+_MEMORY = 2**33
+"""Bytes of address space: the libraries take two of these gigabytes without using them."""
+_SECONDS, _SECONDS_A_FILE = 60, 2
+_AT_ONCE = 64
+"""Scans that one process decodes."""
+_IN_USE_SECONDS = 3600.0
+
+
+class Decoded:
+    """Decodes what needs it, and keeps that.
+
+    Args:
+        root: Folder for it; made when missing.
+        limit_bytes: The least recently used go beyond this size.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self._root, self._limit_bytes = root, limit_bytes
+        self._lock = threading.Lock()
+        self._refused: dict[Path, InputError] = {}
+        root.mkdir(parents=True, exist_ok=True)
+
+    def of(self, scan: Path) -> Path:
+        """A scan as a file that is read without a decoder: itself, or what was decoded of it.
+
+        Raises:
+            InputError: It cannot be decoded: damaged, too large, or in a way that is not read, which is named.
+        """
+        found = self.all_of([scan])[0]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def all_of(self, scans: Sequence[Path]) -> list[Path | InputError]:
+        """The same of many, with the error of each that cannot be decoded; far faster than one by one."""
+        places = [self._place(scan) if needs_decoding(scan) else scan for scan in scans]
+        with self._lock:
+            decoded = {place: scan for place, scan in zip(places, scans, strict=True) if place != scan}
+            errors = {place: self._refused[place] for place in decoded.keys() & self._refused.keys()}
+            missing = {place: scan for place, scan in decoded.items() if place not in errors and not place.is_file()}
+            for place in decoded.keys() - missing.keys() - errors.keys():
+                os.utime(place.parent)
+            for start in range(0, len(missing), _AT_ONCE):
+                errors |= self._decode(dict(list(missing.items())[start : start + _AT_ONCE]))
+            if missing:
+                self._evict()
+        return [errors.get(place, place) for place in places]
+
+    def usable(self, scans: Mapping[str, Path]) -> dict[str, Path]:
+        """The same of many by id, without those that cannot be decoded; the log says why.
+
+        Raises:
+            InputError: None can be decoded.
+        """
+        found = dict(zip(scans, self.all_of(list(scans.values())), strict=True))
+        errors = [error for error in found.values() if isinstance(error, InputError)]
+        for error in errors:
+            logger.warning("left out: %s", error)
+        if errors and len(errors) == len(found):
+            raise errors[0]
+        return {name: path for name, path in found.items() if isinstance(path, Path)}
+
+    def notes(self, scan: Path) -> dict[str, object]:
+        """What is known of a scan's axes without decoding it, as entries of `data.time_axis`."""
+        try:
+            if frames_in(scan):
+                return {AXIS: TIME, SPACING_KNOWN: False}
+            return scan_notes(self._place(scan) if needs_decoding(scan) else scan)
+        except (InputError, OSError):
+            return {}
+
+    def _place(self, scan: Path) -> Path:
+        files = scan_files(scan)
+        names = "/".join(file.name for file in files)
+        key = hashlib.sha256(f"{_HOW} {content_hash(*files)} {names}".encode()).hexdigest()
+        stem = scan.name if scan.is_dir() else scan.stem
+        return self._root / key[:32] / f"{stem}.nii.gz"
+
+    def _decode(self, scans: dict[Path, Path]) -> dict[Path, InputError]:
+        """Decode scans to their places; one that takes the process with it does not take the others."""
+        if not HAS_LIMITS:
+            why = "is decoded on Linux alone, which can limit a decoder: 'uncertaintyseg convert' makes NIfTI of it"
+            return {place: InputError(f"{scan}: {why}") for place, scan in scans.items()}
+        errors: dict[Path, InputError] = {}
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=".decoding-") as name:
+            folder, listed = Path(name), [str(scan.resolve()) for scan in scans.values()]
+            (folder / "scans.json").write_text(json.dumps(listed), encoding="utf-8")
+            seconds = _SECONDS + _SECONDS_A_FILE * sum(len(scan_files(scan)) for scan in scans.values())
+            run_limited(_PROGRAM, folder, memory=_MEMORY, seconds=seconds, file_bytes=4 * MAX_VOXELS + 4096)
+            undone = {}
+            for number, (place, scan) in enumerate(scans.items()):
+                told = folder / f"{number}.json"
+                if not told.is_file():
+                    undone[place] = scan
+                elif (said := json.loads(told.read_text(encoding="utf-8"))).get("error"):
+                    errors[place] = self._refused[place] = InputError(said["error"])
+                else:
+                    _keep(folder / f"{number}.npy", said, place)
+        if len(scans) == 1:
+            limits = "cannot be decoded within this server's limits, or is damaged: export it again, smaller"
+            return errors | {place: InputError(f"{scan}: {limits}") for place, scan in undone.items()}
+        for place, scan in undone.items():
+            errors |= self._decode({place: scan})
+        return errors
+
+    def _evict(self) -> None:
+        total, now = 0, time.time()
+        folders = [(folder.stat().st_mtime, folder) for folder in self._root.iterdir() if folder.is_dir()]
+        for used, folder in sorted(folders, reverse=True):
+            total += sum(file.stat().st_size for file in folder.iterdir())
+            if total > self._limit_bytes and now - used > _IN_USE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def needs_decoding(scan: Path) -> bool:
+    """Whether a scan is a picture, a folder of frames, or ultrasound DICOM."""
+    if is_picture(scan) or frames_in(scan):
+        return True
+    if scan.is_dir():
+        first = next((file for file in sorted(scan.iterdir()) if file.is_file() and is_dicom(file)), None)
+        return first is not None and _is_ultrasound(first)
+    return _is_ultrasound(scan)
+
+
+def _is_ultrasound(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return _read_ultrasound(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(2**14)
+def _read_ultrasound(path: Path, _size: int, _changed: int) -> bool:
+    try:
+        if not is_dicom(path):
+            return False
+        with path.open("rb") as file:
+            return is_flat([read_partial(file, lambda tag, *_: tag > _CLASS_UID, specific_tags=[_CLASS_UID])])
+    except (OSError, AttributeError, InvalidDicomError, ValueError, KeyError, EOFError, NotImplementedError):
+        return False
+
+
+def _keep(array: Path, said: dict, place: Path) -> None:
+    place.parent.mkdir(exist_ok=True)
+    write_volume(place, np.load(array, allow_pickle=False), said["affine"], about=said["about"])
