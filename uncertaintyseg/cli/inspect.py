@@ -44,7 +44,7 @@ def inspect(
     The expected anomaly is the volume that the model expects to be wrong, relative to what it predicted: 0 is sure.
     With a reference, what is wrong is counted too. Both are drawn as heat maps (NIfTI) and in inspection.png.
     In an image each structure's outer border gets an ellipse and its circumference, such as that of a head, with the
-    interval from the border of probability 0.975 to that of 0.025; without a known spacing it is in pixels.
+    interval of a border that moves as a whole (docs/metrics.md); without a known spacing it is in pixels.
 
     Example: uncertaintyseg inspect prediction --reference label.nii.gz
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 from skimage.measure import find_contours
 
 from uncertaintyseg.data.ellipse import Ellipse, fit_ellipse
@@ -17,8 +18,10 @@ from uncertaintyseg.metrics.intervals import mean_with_interval
 from uncertaintyseg.review.shape_features import with_shapes
 from uncertaintyseg.wire import FittedEllipse, Structure
 
-LEVELS = (0.975, 0.025)
-"""Probabilities whose borders are the ends of an interval."""
+LEVELS = (0.8413, 0.1587)
+"""Probabilities whose borders lie a standard deviation inside and outside of one that is normally distributed."""
+DEVIATIONS = 1.96
+"""So many of which make a 95 % interval."""
 Row = TypeVar("Row", bound=Structure)
 
 
@@ -56,13 +59,14 @@ def border_ellipse(values: np.ndarray, spacing: Sequence[float], level: float = 
 def measured_ellipse(mask: np.ndarray, probability: np.ndarray | None, affine: np.ndarray, unit: str) -> FittedEllipse:
     """The ellipse of a structure in an image, and the interval of its circumference.
 
-    The interval runs from the border of probability 0.975 to that of 0.025: that of the random set {p > U} with U
-    uniform on 0 to 1, whose voxel probabilities are the model's and whose whole border moves together. Borders whose
-    parts move independently would have a narrower one.
+    The interval is of a border that moves as a whole and normally: to either side 1.96 times as far as the ellipse of
+    the border at probability 0.84 or 0.16. The level sets of 0.975 and 0.025 themselves are not taken: there p is of
+    doubts about what lies there, such as shadows, and not of the border. Borders whose parts move independently would
+    have a narrower one.
 
     Args:
         mask: bool `[X, Y, 1]`.
-        probability: of the structure, `[X, Y, 1]`; None: no interval.
+        probability: of the structure and of what it encloses, `[X, Y, 1]`; None: no interval.
         affine: 4x4; in-plane axes are taken as perpendicular.
         unit: "mm", or "px" where the affine counts pixels.
 
@@ -78,7 +82,9 @@ def measured_ellipse(mask: np.ndarray, probability: np.ndarray | None, affine: n
             ends = [border_ellipse(p, spacing, level).circumference for level in LEVELS]
         except InputError:  # nothing is so sure
             ends = []
-        limits = (round(min(*ends, around), 3), round(max(*ends, around), 3)) if ends else None
+        limits = tuple(round(around + DEVIATIONS * (end - around), 3) for end in sorted(ends)) or None
+        if limits and not 0 < limits[0] <= around <= limits[1]:  # parts of the structure come and go with the level
+            limits = None
     return FittedEllipse(
         circumference=round(around, 3),
         circumference_95=limits,
@@ -157,7 +163,7 @@ def with_forms(
         label: class ids `[X, Y, Z]`.
         affine: 4x4, voxel to RAS+ mm.
         sizes: what the scan's sizes are counted in.
-        probabilities: of each structure by name, `[X, Y, Z]`, for intervals.
+        probabilities: of each structure by name, `[X, Y, Z]`, for intervals; all of the label's.
     """
     if sizes.clip:
         return list(rows)
@@ -165,8 +171,29 @@ def with_forms(
     if sizes.unit == "mL":
         return found
     unit = "px" if sizes.unit == "px" else "mm"
-    ellipses = [_or_none(label == row.id, probabilities and probabilities[row.name], affine, unit) for row in found]
+    known = {row.id: probabilities[row.name] for row in found} if probabilities else None
+    ellipses = [
+        _or_none(label == row.id, None if known is None else whole_probability(label, row.id, known), affine, unit)
+        for row in found
+    ]
     return [row.model_copy(update={"ellipse": each}) for row, each in zip(found, ellipses, strict=True)]
+
+
+def whole_probability(label: np.ndarray, i: int, probabilities: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Probability `[X, Y, 1]` of a structure or of one that it encloses: what its outer border lies around.
+
+    Args:
+        label: class ids `[X, Y, 1]`.
+        i: of the structure; it encloses those of which most pixels lie in its holes.
+        probabilities: of each structure by id, `[X, Y, 1]`; one that is missing counts as not enclosed.
+    """
+    mask = label[..., 0] == i
+    holes = label[..., 0][binary_fill_holes(mask) & ~mask]
+    found = np.array(probabilities[i], dtype=np.float32)
+    for other in np.unique(holes[holes > 0]).tolist():
+        if other in probabilities and 2 * np.count_nonzero(holes == other) > np.count_nonzero(label == other):
+            found += np.asarray(probabilities[other])
+    return found
 
 
 def circumferences(

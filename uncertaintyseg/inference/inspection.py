@@ -20,7 +20,7 @@ from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.time_axis import TIME
 from uncertaintyseg.data.writing import encode_map, write_bytes, write_volume
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.ellipses import MeasuredEllipse, compared_ellipse
+from uncertaintyseg.inference.ellipses import MeasuredEllipse, compared_ellipse, whole_probability
 from uncertaintyseg.metrics.frames import refuse_clip
 from uncertaintyseg.review.anomaly import anomaly_score, expected_anomaly, expected_mismatch, mismatch
 from uncertaintyseg.review.existing_label import label_error
@@ -184,7 +184,11 @@ def inspect(
     if report.size_unit != "mL" and label.shape[2] == 1:
         unit = "px" if report.size_unit == "px" else "mm"
         masks = {item.name: (label == item.id, None if truth is None else truth == item.id) for item in structures}
-        ellipses = {n: compared_ellipse(*masks[n], probabilities[n], affine, unit) for n in masks}
+        known = {item.id: probabilities[item.name] for item in structures}
+        ellipses = {
+            n.name: compared_ellipse(*masks[n.name], whole_probability(label, n.id, known), affine, unit)
+            for n in structures
+        }
     return Inspection(
         label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong,
         report.provenance.channels, ellipses, report.size_unit,

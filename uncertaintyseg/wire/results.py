@@ -52,8 +52,8 @@ class FittedEllipse(Message):
     circumference: float
     circumference_95: tuple[float, float] | None = Field(
         None,
-        description="From the ellipse of the border at probability 0.975 to that at 0.025, as if all of it moved "
-        "together; null where nothing is so sure, and for labels that are not the model's.",
+        description="As if the border moved as a whole, by a normal law whose standard deviation is that from here to "
+        "the border at probability 0.84 or 0.16; null where nothing is so sure, and for labels not the model's.",
     )
     long_axis: float
     short_axis: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from uncertaintyseg.data.ellipse import circumference
 from uncertaintyseg.data.time_axis import Measure
@@ -15,6 +16,7 @@ from uncertaintyseg.inference.ellipses import (
     mean_circumferences,
     measured_ellipse,
     outer_border,
+    whole_probability,
     with_forms,
 )
 from uncertaintyseg.wire import FittedEllipse, Structure
@@ -46,18 +48,28 @@ def test_a_drawn_ellipse_has_its_axes_whatever_lies_within_or_beside_it():
     assert (found.circumference_95, found.unit) == (None, "mm")
 
 
-def test_the_interval_runs_between_the_borders_of_2_5_and_97_5_percent():
-    """p falls along the size of the ellipse: its level sets are ellipses that are known."""
+def test_the_interval_is_that_of_a_border_that_is_normally_distributed():
+    """p falls along the size of the ellipse as the chance that a border at 1 with sd 0.08 lies further out."""
     size = distance(30, 22)
-    p = np.clip((1.2 - size) / 0.4, 0, 1)  # 0.975 at 0.81, 0.5 at 1, 0.025 at 1.19
+    p = norm.sf(size, 1, 0.08)
     found = measured_ellipse(size < 1, p, AFFINE, "mm")
-    wanted = [circumference(30, 22) * scale for scale in (0.81, 1.19)]
+    wanted = [circumference(30, 22) * (1 + sign * 1.96 * 0.08) for sign in (-1, 1)]
     assert found.circumference_95 == pytest.approx(wanted, rel=0.01)
+
+
+def test_what_a_structure_encloses_is_no_border_of_it_however_unsure():
+    size, inner = distance(30, 22), distance(12, 9)
+    label = np.where(inner < 1, 2, size < 1).astype(np.uint8)
+    p = {1: 0.9 * (size < 1), 2: np.zeros_like(size)}
+    p[2][inner < 1.5] = 0.6
+    p[1][inner < 1.5] = 0.4
+    np.testing.assert_allclose(whole_probability(label, 1, p), p[1] + p[2])
+    np.testing.assert_allclose(whole_probability(label, 2, p), p[2])
 
 
 def test_there_is_no_interval_where_nothing_is_that_sure():
     size = distance(30, 22)
-    assert measured_ellipse(size < 1, 0.9 * (size < 1), AFFINE, "mm").circumference_95 is None
+    assert measured_ellipse(size < 1, 0.8 * (size < 1), AFFINE, "mm").circumference_95 is None
 
 
 def test_a_structure_at_the_edge_of_the_picture_ends_there():
