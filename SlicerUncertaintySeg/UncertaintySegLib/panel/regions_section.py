@@ -73,7 +73,7 @@ class RegionsSection(Section):
             "undo": self.session.undo,
             "redo": self.session.redo,
             "click": self.on_click_mode,
-            "fit": navigation.fit,
+            "fit": lambda: navigation.fit(self.session.scene.scan),
         }
 
     def exit(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import qt
 import slicer
@@ -45,7 +46,7 @@ class RiskSection(Section):
             self.on_structure_clicked,
             self.on_structure_double_clicked,
         )
-        self.views = ViewsBar(ui, self.session)
+        self.views = ViewsBar(ui, self.session, self._steady)
         self.clips = ClipLogic(self.session, lambda: self.logic.structure)  # after the views: it turns them to a frame
         self._measures: list[Measure] = []
         self._shown_result = self._reader_maps = None
@@ -209,6 +210,9 @@ class RiskSection(Section):
         ui.legendCheckBox.toggled.connect(scene.set_legend_visible)
         for check_box in (ui.surfaceCheckBox, ui.glowCheckBox):
             check_box.toggled.connect(self.on_three_d)
+
+    def _steady(self) -> AbstractContextManager[None]:
+        return self.clips.clip.steady()
 
     def _fill_choices(self) -> None:
         ui = self.ui

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import slicer
 
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import selection_of
-from UncertaintySegLib.scene import curve_plot, layouts
+from UncertaintySegLib.scene import curve_plot, layouts, navigation
 
 
 class ViewsBar:
@@ -18,10 +21,11 @@ class ViewsBar:
     Args:
         ui: Has the buttons.
         session: Has the scene.
+        steady: What is done in the context that it returns leaves the frame of a clip as it is.
     """
 
-    def __init__(self, ui, session: Session) -> None:
-        self._session = session
+    def __init__(self, ui, session: Session, steady: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._session, self._steady = session, steady
         self._layouts = layouts.Layouts(session.scene.scene)
         self._own_button = ui.ownLayoutButton
         self._buttons = {
@@ -47,16 +51,18 @@ class ViewsBar:
         if layout is None and self._flat is None:
             self.restore()
             return
-        self._arrange(layout)
         scene = self._session.scene
-        scene.set_overlay_visible(scene.overlay_visible)  # views that are new have no map yet
-        slicer.app.layoutManager().resetSliceViews()
+        with self._steady():
+            self._arrange(layout)
+            scene.set_overlay_visible(scene.overlay_visible)  # views that are new have no map yet
+            navigation.fit(scene.scan)
         self._refresh()
 
     def restore(self) -> None:
         """Show what the user had."""
         self._asked = None
-        self._layouts.restore()
+        with self._steady():
+            self._layouts.restore()
         self._refresh()
 
     def follow(self, read_only: bool) -> None:
@@ -102,7 +108,7 @@ class ViewsBar:
         self._on_case()
         if self._flat is not None and self._flat == before and self._layouts.chosen is not None:
             self._layouts.turn_to(self._session.scene.scan)  # the images of a study lie in planes of their own
-            slicer.app.layoutManager().resetSliceViews()
+            navigation.fit(self._session.scene.scan)
 
     def _on_case(self) -> None:
         scene, before = self._session.scene, self._flat
@@ -112,7 +118,8 @@ class ViewsBar:
         if self._flat != before:
             self.show(self._asked)
         elif self._layouts.chosen is not None and self._fitting(self._asked) != self._layouts.chosen:
-            self._arrange(self._asked)
+            with self._steady():
+                self._arrange(self._asked)
 
     def _refresh(self) -> None:
         for layout, button in self._buttons.items():

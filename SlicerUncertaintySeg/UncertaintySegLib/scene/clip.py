@@ -7,6 +7,7 @@ what the views show. They turn to the frame that the browser plays, and whoever 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import slicer
@@ -70,8 +71,7 @@ class Clip:
         self.browser.SetPlaybackRateFps(_FRAMES_A_SECOND)
         self._proxy(sequence)
         self._watch(self.browser, self._on_browser)
-        for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", self.scene):
-            self._watch(view, self._on_view)
+        self._watch_views()
         self._frame = -1
         self.go_to(0)
         _offer(self.browser)
@@ -100,6 +100,18 @@ class Clip:
         if self.count:
             self.browser.SetSelectedItemNumber(min(max(frame, 0), self.count - 1))
             self._turn()
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Keep the frame while views come, go and turn; those that are new then show it too."""
+        before, self._is_turning = self._is_turning, True
+        try:
+            yield
+        finally:
+            self._is_turning = before
+            if self.is_there:
+                self._watch_views()
+                self._turn()
 
     def clear(self) -> None:
         """Remove sequences and browser from the scene; the clip itself stays."""
@@ -132,6 +144,12 @@ class Clip:
 
     def _watch(self, node: slicer.vtkMRMLNode, act: Callable[..., None]) -> None:
         self._watched.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, act)))
+
+    def _watch_views(self) -> None:
+        known = [node for node, _tag in self._watched]
+        for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", self.scene):
+            if view not in known:
+                self._watch(view, self._on_view)
 
     def _update(self) -> None:
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browser)

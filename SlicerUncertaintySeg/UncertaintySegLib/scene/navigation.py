@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from UncertaintySegLib.scene import nodes
+from UncertaintySegLib.scene import flat, nodes
 from UncertaintySegLib.scene.colors import REGION_BOX
 
 Ijk = tuple[int, int, int]
@@ -131,11 +131,16 @@ def frame_3d(scene: slicer.vtkMRMLScene, around: np.ndarray) -> None:
         camera.ResetClippingRange()
 
 
-def fit() -> None:
-    """Show the whole scan in every slice view."""
+def fit(scan: slicer.vtkMRMLVolumeNode | None) -> None:
+    """Show the whole scan in every slice view, of a clip the frame that is shown."""
     manager = slicer.app.layoutManager()
-    if manager is not None:  # there is none without a main window
-        manager.resetSliceViews()
+    if manager is None:  # there is none without a main window
+        return
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode") if flat.is_clip(scan) else []
+    before = [(view, view.GetSliceOffset()) for view in views]
+    manager.resetSliceViews()
+    for view, offset in before:
+        view.SetSliceOffset(offset)
 
 
 class RegionBox:

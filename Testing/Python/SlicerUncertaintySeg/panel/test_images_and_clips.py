@@ -139,6 +139,10 @@ def test_a_clip_begins_at_its_first_frame_and_a_region_is_where_its_frame_is(pan
     regions.regions.select(0)
     assert clip.frame == worst
     assert host.slice_view("Red").node.GetSliceOffset() == pytest.approx(worst)
+    regions.actions()["fit"]()
+    panel.sections["Risk"].ui.compareLayoutButton.click()
+    assert clip.frame == worst
+    assert host.slice_view(layouts.PLAIN_VIEW).node.GetSliceOffset() == pytest.approx(worst)
     assert f"frame {worst + 1}: " in report_page.html(report.gather(session))
 
 
