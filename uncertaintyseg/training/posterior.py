@@ -42,7 +42,8 @@ class WindowedFeatures:
 
     Iterating gives features `[1, F, *part]` and class indices `[1, *part]`; it starts anew every time, so that a head
     may read the stream more than once and no volume's features are held as a whole. Voxels marked as not labelled are
-    left out, or where the head reads voxels together, stay `IGNORED`.
+    left out, or where the head reads voxels together, stay `IGNORED`. A head that is completed after training gets
+    whole windows, as it learnt from them; in these, what was in a window before is `IGNORED`.
 
     Args:
         network: whose features.
@@ -73,6 +74,11 @@ class WindowedFeatures:
             if not known.any():
                 continue
             features, _ = self.network.extract(plan.patch(image[0], corner))
+            if self.network.head.completed:  # it learnt from whole windows
+                whole = target.new_full((1, *features.shape[2:]), IGNORED)
+                whole[(slice(None), *kept)] = target
+                yield features.float(), whole
+                continue
             features = features[(..., *kept)].float()
             if self.network.head.voxelwise and not known.all():
                 features, target = features[:, :, known][..., None, None], target[:, known][..., None, None]

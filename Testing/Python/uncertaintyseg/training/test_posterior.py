@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.data.case_labels import IGNORED
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import Bundle
@@ -128,6 +129,20 @@ def test_every_voxel_is_read_once_with_its_own_label(tiny_bundle, shape, kind):
         assert torch.equal(torch.cat(features).long(), torch.cat(labels))
         assert torch.equal(torch.cat(labels).sort().values, torch.arange(image.numel()))
     assert len(read) == 2
+
+
+def test_a_head_that_learnt_from_windows_is_completed_on_whole_ones_and_each_voxel_counts_once(tiny_bundle):
+    backbone = {"_target_": "Testing.Python.uncertaintyseg.tiny.IntensityBackbone"}
+    network = tiny_bundle("l_fusion", 2, backbone=backbone).network()
+    image = torch.arange(30.0 * 13 * 12).reshape(1, 1, 30, 13, 12)
+    stream = WindowedFeatures(network, [(image, image.long())], WindowLayout((12, 8, 8), 0.5, "monai"), lambda: None)
+    counted = []
+    for features, target in stream:
+        assert features.shape[2:] == target.shape[1:] == (12, 8, 8)
+        known = target[0] != IGNORED
+        assert torch.equal(features[0, 0][known].long(), target[0][known])
+        counted.append(target[0][known])
+    assert torch.equal(torch.cat(counted).sort().values, torch.arange(image.numel()))
 
 
 def test_a_volume_of_one_window_has_the_features_of_inference(tiny_bundle):
