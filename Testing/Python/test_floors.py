@@ -49,8 +49,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
     "planning": {
-        "backbones", "data", "errors", "heads", "imports", "inference", "measures", "segmenter", "startup", "training",
-        "wire",
+        "backbones", "data", "errors", "heads", "imports", "inference", "measures", "review", "segmenter", "startup",
+        "training", "wire",
     },
     "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
     "cli": {

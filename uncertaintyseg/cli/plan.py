@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Column, Table
 
-from uncertaintyseg.cli.console import AsJson, console, print_json, progress_bar, read_structures
+from uncertaintyseg.cli.console import AsJson, print_json, progress_bar, read_structures
+from uncertaintyseg.cli.plan_told import tell, tell_next, usable
 from uncertaintyseg.errors import InputError
 
 if TYPE_CHECKING:
     from uncertaintyseg.planning.fingerprint import Fingerprint
     from uncertaintyseg.planning.plan import Plan
 
-_SHOWN = 10
-"""Problems that are listed on the terminal; the page and --json have all."""
 _CHOICES = "Instead of the plan"
 
 
@@ -106,6 +103,7 @@ def plan(
         progress("loading", 0.0)
         from uncertaintyseg.planning.bundle import check_page, check_place, plan_json, write_plan
         from uncertaintyseg.planning.fingerprint import take_fingerprint
+        from uncertaintyseg.planning.following import next_steps
         from uncertaintyseg.planning.overrides import Overrides, read_axes, read_three
         from uncertaintyseg.planning.plan import make_plan
         from uncertaintyseg.planning.trial import try_step
@@ -117,14 +115,14 @@ def plan(
             overlap, read_axes(symmetries), deep_supervision, foreground, steps, epochs, learning_rate, seed, clahe,
         )  # fmt: skip
         given.check()
-        fingerprint = _usable(take_fingerprint(dataset, progress=progress), skip_bad)
+        fingerprint = usable(take_fingerprint(dataset, progress=progress), skip_bad)
         made = make_plan(
             fingerprint, task, budget=budget, hours=hours, overrides=given, progress=progress,
-            try_step=(lambda draft: try_step(draft, fingerprint)) if trial else (lambda draft: None),
+            try_step=(lambda draft: try_step(draft, fingerprint)) if trial else None,
         )  # fmt: skip
         bundle = write_plan(made, fingerprint, output, overwrite=overwrite)
         written = _page(page or bundle.folder / "plan.html", fingerprint, made, output, progress)
-    nexts = next_commands(made, data, output)
+    following = next_steps(made, fingerprint, output)
     if as_json:
         problems = [
             {"case": one.case_id, "kind": one.kind, "text": one.text, "severity": one.severity}
@@ -134,15 +132,12 @@ def plan(
             {
                 "model": bundle.name, "folder": str(bundle.folder), "page": str(written),
                 "cases": len(fingerprint.cases), "left_out": list(fingerprint.left_out), "plan": plan_json(made),
-                "problems": problems, "next": nexts,
+                "problems": problems, "next": [one.command for one in following if one.command],
             }
         )  # fmt: skip
         return
-    _tell(fingerprint, made)
-    where = f"The model to train is in {bundle.folder}; what was found and why: {written}"
-    console.print(f"{where}. Next:", highlight=False, soft_wrap=True)
-    for line in nexts:
-        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+    tell(fingerprint, made)
+    tell_next(following, bundle.folder, written)
 
 
 def read_labels(text: str | None) -> dict[int, str] | None:
@@ -162,52 +157,6 @@ def read_labels(text: str | None) -> dict[int, str] | None:
     return found
 
 
-def next_commands(made: Plan, data: Path, output: Path) -> list[str]:
-    """What to run after a plan."""
-    name = f"{made.task}_deterministic"
-    models = f"--models {_quoted(output)}"
-    return [
-        f"uncertaintyseg train {name} {_quoted(data)} {models} --output {_quoted(output)}",
-        f"uncertaintyseg train {name} {_quoted(data)} --head low_rank {models} --output {_quoted(output)}",
-        f"uncertaintyseg calibrate {name} {_quoted(data)} {models}",
-        f"uncertaintyseg predict {name} SCAN --output prediction {models}",
-    ]
-
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    return f'"{text}"' if any(sign.isspace() for sign in text) else text
-
-
-def _usable(fingerprint: Fingerprint, skip_bad: bool) -> Fingerprint:
-    """The fingerprint, without the cases that cannot be used where that was asked for.
-
-    Raises:
-        InputError: there are errors.
-    """
-    if skip_bad and fingerprint.bad:
-        console.print(
-            f"[yellow]Left out,[/yellow] here and by train: {len(fingerprint.bad)} cases: "
-            f"{escape(', '.join(fingerprint.bad[:20]))}",
-            highlight=False,
-        )
-        fingerprint = fingerprint.without(fingerprint.bad)
-    errors = fingerprint.errors
-    if not errors:
-        return fingerprint
-    for problem in errors[1 : _SHOWN + 1]:
-        console.print(f"[red]Error:[/red] {escape(_line(problem))}", highlight=False, soft_wrap=True)
-    first, others = errors[0], len(errors) - 1
-    more = f" ({others} more like it)" if others else ""
-    way = " Mend the cases, or leave them out with --skip-bad." if any(one.case_id for one in errors) else ""
-    raise InputError(f"{_line(first)}{more}{way}")
-
-
-def _line(problem: object) -> str:
-    case = f"case {problem.case_id}: " if problem.case_id else ""  # type: ignore[attr-defined]
-    return f"{case}{problem.text}"  # type: ignore[attr-defined]
-
-
 def _page(path: Path, fingerprint: Fingerprint, made: Plan, made_in: Path, progress: object) -> Path:
     progress("the page", 1.0)  # type: ignore[operator]
     from uncertaintyseg.planning.page import write_page
@@ -220,16 +169,3 @@ def _page(path: Path, fingerprint: Fingerprint, made: Plan, made_in: Path, progr
             f"{error} Only this page is missing: the model in {model} is whole, and can be trained."
         ) from error
     return path
-
-
-def _tell(fingerprint: Fingerprint, made: Plan) -> None:
-    """Problems, then every choice with its reason."""
-    warnings = [problem for problem in fingerprint.problems if problem.severity == "warning"]
-    for problem in warnings[:_SHOWN]:
-        console.print(f"[yellow]Warning:[/yellow] {escape(_line(problem))}", highlight=False, soft_wrap=True)
-    if len(warnings) > _SHOWN:
-        console.print(f"... and {len(warnings) - _SHOWN} more warnings, all on the page.")
-    table = Table(Column("choice", no_wrap=True), "value", "why", Column("flag", no_wrap=True))
-    for choice in made.choices:
-        table.add_row(choice.name, escape(choice.value), escape(choice.why), choice.flag or "")
-    console.print(table)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.anatomy import match_names
+from uncertaintyseg.data.checks import check_ids, named
 from uncertaintyseg.data.images import frames_in, is_picture
 from uncertaintyseg.data.layouts import Case, volumes_in
 from uncertaintyseg.data.scan import read_label
@@ -52,7 +52,7 @@ def read_case_label(
         raise InputError(f"{case.image}: case {case.id} has no label; put one of the same name into labels/.")
     if case.own_ids:
         ignored = [] if ignore is None or ignore in ids.values() else [ignore]
-        return only_verified(case, _numbered(case.label, ids, like, ignored))
+        return only_verified(case, _numbered(case, ids, like, ignored))
     return only_verified(case, _drawn(case, ids, like, ignore, values))
 
 
@@ -83,7 +83,7 @@ def _drawn(
         return read_segments(case.label, segments, class_ids(segments, named), like=like, others=chosen)
     if values:
         return _renumbered(case, values if ignore is None else {**values, ignore: IGNORED}, like)
-    return _numbered(case.label, ids, like, [] if ignore is None else [ignore])
+    return _numbered(case, ids, like, [] if ignore is None else [ignore])
 
 
 def is_mask_clip(case: Case) -> bool:
@@ -91,9 +91,9 @@ def is_mask_clip(case: Case) -> bool:
     return case.label is not None and not is_picture(case.image) and bool(frames_in(case.label))
 
 
-def _numbered(path: Path, ids: Mapping[str, int], like: MetaTensor | None, ignored: Sequence[int]) -> MetaTensor:
+def _numbered(case: Case, ids: Mapping[str, int], like: MetaTensor | None, ignored: Sequence[int]) -> MetaTensor:
     """Of a volume whose numbers are the ids, or `ignored`."""
-    label = read_label(path, [*ids.values(), *ignored], like=like)
+    label = _known(case, [*ids.values(), *ignored], like)
     for number in ignored:
         label[label == number] = IGNORED
     return label
@@ -143,16 +143,19 @@ def _merged(case: Case, ids: Mapping[str, int], like: MetaTensor | None) -> Meta
     return merged
 
 
+def _known(case: Case, known: Collection[int], like: MetaTensor | None) -> MetaTensor:
+    """The numbers of a volume, none of which is unknown."""
+    label = read_label(case.label, like=like)
+    with named(case.label):
+        present = torch.bincount(label.as_tensor().flatten()).nonzero().flatten().tolist()
+        check_ids(present, known, case=case.id or case.image.name)
+    return label
+
+
 def _renumbered(case: Case, values: Mapping[int, int], like: MetaTensor | None) -> MetaTensor:
     """Of a volume whose numbers stand for other ids."""
-    label = read_label(case.label, like=like)
     known = {0: 0, **values}
-    if unknown := sorted(set(label.unique().tolist()) - known.keys()):
-        listed = ", ".join(map(str, sorted(known)))
-        raise InputError(
-            f"{case.label}: case {case.id or case.image.name} has the value {unknown[0]}, which is none of {listed}. "
-            f"Say what it is with --labels, such as {unknown[0]}=tumour, or {unknown[0]}=background to leave it out."
-        )
+    label = _known(case, known, like)
     table = torch.zeros(max(known) + 1, dtype=torch.int64)
     for value, class_id in known.items():
         table[value] = class_id

@@ -92,12 +92,23 @@ def check_whole(values: np.ndarray) -> None:
         raise InputError(f"a label holds whole numbers from 0 to {MAX_LABEL}; is this a scan or a probability map?")
 
 
-def check_ids(present: Collection[int], known: Collection[int]) -> None:
-    """Raise `InputError` for class ids that are not known; 0 always is."""
+def check_ids(present: Collection[int], known: Collection[int], *, case: str | None = None) -> None:
+    """Raise `InputError` for class ids that are not known; 0 always is.
+
+    Args:
+        present: in a label.
+        known: to who reads it.
+        case: of a data set, which a model could be planned from that knows them.
+    """
     if unknown := sorted(set(present) - {0, *known}):
+        of = f" (case {case})" if case else ""
+        way = (
+            f", or plan a model that knows it: uncertaintyseg plan with --labels {unknown[0]}=tumour, or "
+            f"{unknown[0]}=background to leave it out"
+        )
         raise InputError(
             f"unknown class id {', '.join(map(str, unknown))}; known are "
-            f"{', '.join(map(str, sorted({0, *known})))}. Relabel the file or configure the class."
+            f"{', '.join(map(str, sorted({0, *known})))}{of}. Relabel the file{way if case else ''}."
         )
 
 

@@ -118,6 +118,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "memory_bytes": plan.memory_bytes, "measured_bytes": plan.measured_bytes,
         "dimensions": 2 if plan.flat else 3, "clahe": plan.clahe,
         "step_seconds": plan.pace, "step_measured": plan.trial is not None, "seconds": round(plan.seconds),
+        "validation_share": round(plan.validation_share, 4),
         "choices": [
             {"name": one.name, "value": one.value, "why": one.why, "flag": one.flag} for one in plan.choices
         ],

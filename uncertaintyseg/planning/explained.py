@@ -11,12 +11,17 @@ from uncertaintyseg.planning.fingerprint import Fingerprint
 from uncertaintyseg.planning.held import held_choice
 from uncertaintyseg.planning.intensities import choose_normalization
 from uncertaintyseg.planning.overrides import Overrides
+from uncertaintyseg.planning.steps import FEWEST_STEPS, FOR_VALIDATION, MOST_STEPS
 from uncertaintyseg.training.patches import on_structures
 
 if TYPE_CHECKING:
     from uncertaintyseg.planning.plan import Plan
 
 _SHOWN = 10
+_LONGER = 1.05
+"""Times --hours that a plan may take for rounding."""
+_NEARLY = 0.01
+"""Of rounding, in the share of the validations."""
 _ASKED = "you asked for it"
 
 
@@ -33,7 +38,6 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
             Choice("cases", f"{len(fingerprint.cases)}, without {len(fingerprint.left_out)}",
                    f"{names} cannot be used; train leaves them out too", "--skip-bad")
         )  # fmt: skip
-    device = "processor" if plan.budget.device == "cpu" else "GPU"
     return [
         *left_out,
         *([Choice("dimensions", "2", "images and clips: a network sees each slice alone", None)] if plan.flat else []),
@@ -53,9 +57,7 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
         Choice("strides", "; ".join(sizes(stride) for stride in plan.strides),
                "an axis is halved while its voxels are at most twice as long as the shortest", None),
         choice("batch", f"{plan.batch_size} patches", _why_batch(plan), "--batch-size", given.batch_size),
-        Choice("memory", _memory(plan), "estimated from the shapes" + (
-            ", then measured with a real step" if plan.trial else f"; there is no such {device} here to measure it"
-        ), "--budget"),
+        Choice("memory", _memory(plan), f"estimated from the shapes{_measured(plan)}", "--budget"),
         held_choice(plan, fingerprint),
         choice("overlap of windows", f"{plan.overlap:g}", "half a window: its middle is better than its border"
                if plan.overlap >= 0.5 else "a quarter: a scan has many windows, and a processor is slow", "--overlap",
@@ -68,11 +70,8 @@ def explain(plan: Plan, fingerprint: Fingerprint, given: Overrides) -> list[Choi
                "too; worth it from 3 levels on", "--no-deep-supervision", given.deep_supervision),
         choice("learning rate", f"{plan.learning_rate:g}", "AdamW, falling to 0 as (1 - done)^0.9", "--learning-rate",
                given.learning_rate),
-        choice("steps", f"{plan.steps}", f"what {plan.hours:g} h hold at {duration(plan.pace)} a step"
-               + ("" if plan.trial else " (guessed)"), "--hours", given.steps),
-        choice("epochs", f"{plan.epochs} of {plan.steps_per_epoch} steps", "each ends with a validation of "
-               f"{plan.validation_cases} cases ({duration(plan.validation_seconds)}); all together take at most 15 % "
-               "of the time", "--epochs", given.epochs),
+        choice("steps", f"{plan.steps}", _of_steps(plan), "--hours", given.steps),
+        choice("epochs", f"{plan.epochs} of {plan.steps_per_epoch} steps", _of_epochs(plan), "--epochs", given.epochs),
         Choice("seed", f"{plan.seed}", "the same seed gives the same weights on the same machine", "--seed"),
     ]  # fmt: skip
 
@@ -97,10 +96,27 @@ def _of_patch(plan: Plan) -> str:
         return f"a whole scan of the median size ({sizes(plan.shape)}), padded to what the network halves"
     share = 100 * math.prod(plan.patch) / math.prod(whole)
     small = math.prod(plan.patch) < 0.7 * plan.budget.voxels
-    why = "the memory" if small and not plan.flat else "memory and time"
+    if plan.too_slow and math.prod(plan.patch) < math.prod(plan.too_slow.patch):
+        why = _of_time(plan, plan.too_slow)
+    elif small and not plan.flat:
+        why = f"what the memory of --budget {plan.budget.name} holds"
+    else:
+        edge = round(plan.budget.voxels ** (1 / 3))
+        most = f"{plan.budget.voxels} pixels" if plan.flat else f"{edge}^3 voxels"
+        why = f"at most {most} with --budget {plan.budget.name}, so that a step takes seconds"
     return (
-        f"{share:.2g} % of a median scan ({sizes(plan.shape)}), what {why} of --budget {plan.budget.name} hold; "
-        "windows of inference have the same size, else volumes come out biased"
+        f"{share:.2g} % of a median scan ({sizes(plan.shape)}), {why}; windows of inference have the same size, else "
+        "volumes come out biased"
+    )
+
+
+def _of_time(plan: Plan, slow: Plan) -> str:
+    """Why it is smaller than one that was tried."""
+    seconds = slow.trial.step_seconds
+    return (
+        f"what the time allows: a step with {slow.batch_size} of {sizes(slow.patch)} voxels took {duration(seconds)}, "
+        f"of which --hours {plan.hours:g} holds {3600 * plan.hours / seconds:.0f}, "
+        f"where a training needs {FEWEST_STEPS}; a machine that is busy makes it smaller"
     )
 
 
@@ -124,8 +140,44 @@ def _memory(plan: Plan) -> str:
     return f"{gigabytes(plan.memory.total)}{measured} of {gigabytes(plan.budget.bytes)}"
 
 
+def _measured(plan: Plan) -> str:
+    if plan.trial:
+        return ", then measured with a real step"
+    return "; there is no such GPU here to measure it" if plan.tried else "; not measured, for --no-trial"
+
+
+def _of_steps(plan: Plan) -> str:
+    pace = f"{duration(plan.pace)} a step" + ("" if plan.trial else " (guessed)")
+    if plan.seconds > _LONGER * 3600 * plan.hours:
+        return f"the fewest there may be: at {pace} they take longer than --hours {plan.hours:g}"
+    if plan.steps >= 0.99 * MOST_STEPS:
+        return f"more than {MOST_STEPS} have not been seen to help, though --hours {plan.hours:g} has time for more"
+    return f"as many as fit into {plan.hours:g} h at {pace}"
+
+
+def _of_epochs(plan: Plan) -> str:
+    together = "it takes" if plan.epochs == 1 else "all together take"
+    return (
+        f"each ends with a validation of {plan.validation_cases} case{'' if plan.validation_cases == 1 else 's'} "
+        f"({duration(plan.validation_seconds)}); {together} {100 * plan.validation_share:.2g} % of the time"
+    )
+
+
+def validation_doubt(plan: Plan) -> str | None:
+    """That validation takes more than its share, with the way out; None where it does not."""
+    if plan.validation_share <= FOR_VALIDATION + _NEARLY:
+        return None
+    fewer = "fewer --epochs, or " if plan.epochs > 1 else ""
+    return (
+        f"Validation takes {100 * plan.validation_share:.2g} % of the time, more than {100 * FOR_VALIDATION:.0f} %: "
+        f"{fewer}a longer training (--hours, --steps) leaves more of it to learn in."
+    )
+
+
 def _why_batch(plan: Plan) -> str:
     if plan.flat:
+        if plan.too_slow and plan.batch_size < plan.too_slow.batch_size:
+            return _of_time(plan, plan.too_slow)
         return "as many images as have the pixels of two large patches, and no more than 5 % of all"
     if plan.budget.device == "cpu":
         return "two on a processor, where larger steps would be fewer steps"

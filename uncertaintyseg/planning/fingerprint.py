@@ -72,6 +72,8 @@ class Fingerprint:
     """Those of the problems that were found in a case by itself."""
     left_out: tuple[str, ...] = ()
     """Ids of cases that are not counted, sorted."""
+    why_left_out: tuple[Problem, ...] = ()
+    """Their errors."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -119,16 +121,17 @@ class Fingerprint:
         return sorted({problem.case_id for problem in self.errors if problem.case_id is not None})
 
     def without(self, ids: Collection[str]) -> Fingerprint:
-        """The fingerprint of the data set without some cases.
+        """The fingerprint of the data set without some cases; `dataset` still has them, and all that were found.
 
         Raises:
             InputError: No case that could be measured is left.
         """
-        dataset = replace(self.dataset, cases=[case for case in self.dataset.cases if case.id not in ids])
         cases = [case for case in self.cases if case.id not in ids]
         measured = [problem for problem in self.measured if problem.case_id not in ids]
         left_out = tuple(sorted({*self.left_out, *ids}))
-        return replace(merge(dataset, cases, measured, self.seconds), left_out=left_out)
+        why = (*self.why_left_out, *(problem for problem in self.errors if problem.case_id in ids))
+        found = merge(self.dataset, cases, measured, self.seconds)
+        return replace(found, left_out=left_out, why_left_out=why)
 
 
 def take_fingerprint(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from uncertaintyseg import __version__
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.planning import charts
 from uncertaintyseg.planning.examples import draw_examples
+from uncertaintyseg.planning.explained import validation_doubt
+from uncertaintyseg.planning.following import next_steps
 from uncertaintyseg.planning.grouping import by_kind
 from uncertaintyseg.training.case_cache import gigabytes
 
@@ -65,29 +66,13 @@ def write_page(path: Path, fingerprint: Fingerprint, plan: Plan, *, models: Path
         grids=charts.grids(fingerprint, plan.spacing, plan.patch),
         volumes=charts.structures(fingerprint, dataset.labels),
         long=len(dataset.labels) > _LONG,
-        commands=_commands(plan.task, dataset.folder, models),
+        left_out=by_kind(fingerprint.why_left_out),
+        doubt=validation_doubt(plan),
+        following=next_steps(plan, fingerprint, models or Path("runs")),
         version=__version__,
     )
     write_bytes(path, page.encode())
     return path
-
-
-def _commands(task: str, data: Path, models: Path | None) -> list[tuple[str, str]]:
-    """What to do next, and what it is for; what was trained lies beside what was planned."""
-    model, where, head = f"{task}_deterministic", shlex.quote(str(data)), f"{task}_low_rank"
-    beside = shlex.quote(str(models or "runs"))
-    return [
-        (
-            f"uncertaintyseg train {model} {where} --models {beside} --output {beside}",
-            "Train it; a training that was ended goes on:",
-        ),
-        (
-            f"uncertaintyseg train {model} {where} --head low_rank --models {beside} --output {beside}",
-            "Then a head that knows where it is unsure, on the same backbone:",
-        ),
-        (f"uncertaintyseg calibrate {head} {where} --models {beside}", "Have what it promises hold:"),
-        (f"uncertaintyseg evaluate {head} {where} --models {beside}", "See how good it is:"),
-    ]
 
 
 def _png(data: bytes) -> Markup:

@@ -19,7 +19,7 @@ from uncertaintyseg.planning.grid import median_shape, target_spacing
 from uncertaintyseg.planning.intensities import Normalization, choose_normalization
 from uncertaintyseg.planning.memory import Memory, multiply_adds, step_memory
 from uncertaintyseg.planning.overrides import Overrides
-from uncertaintyseg.planning.steps import Steps, fit_into, guessed_seconds
+from uncertaintyseg.planning.steps import FEWEST_STEPS, Steps, fit_into, guessed_seconds
 from uncertaintyseg.planning.topology import ALONE, Sizes, Topology, choose_patch, make_topology
 
 FOREGROUND = 1 / 3
@@ -27,8 +27,6 @@ FOREGROUND = 1 / 3
 OVERLAP, LITTLE_OVERLAP = 0.5, 0.25
 _MANY_WINDOWS = 30
 """Windows of a scan beyond which a processor takes `LITTLE_OVERLAP`."""
-_FEWEST_STEPS = 250
-"""That a fit should have: a processor takes smaller patches before it has fewer."""
 _LEAST_VOXELS = 32**3
 _SHARE_OF_DATA = 0.05
 """Of all voxels, at most in a batch (nnU-Net)."""
@@ -76,12 +74,16 @@ class Plan:
     memory: Memory
     trial: Trial | None
     pace: float
-    """Seconds of a step, measured, or guessed where there is no such processor here."""
+    """Seconds of a step, measured, or guessed where none was made."""
     validation_seconds: float
     """Of each validation, on all of `validation_cases`."""
     validation_cases: int
     hours: float
     choices: list[Choice] = field(default_factory=list)
+    tried: bool = True
+    """A real step was to be made; without a `trial` it could not be, for want of such a GPU."""
+    too_slow: Plan | None = None
+    """The last one of larger patches or batches, of whose steps `hours` hold fewer than `FEWEST_STEPS`."""
 
     @property
     def kernels(self) -> list[Sizes]:
@@ -128,6 +130,11 @@ class Plan:
         """Of the whole fit, with its validations."""
         return self.steps * self.pace + self.epochs * self.validation_seconds
 
+    @property
+    def validation_share(self) -> float:
+        """Of that time."""
+        return self.epochs * self.validation_seconds / self.seconds
+
 
 TryStep = Callable[[Plan], Trial | None]
 """Makes real steps of a plan; raises `TooLargeError` where there is no memory for them."""
@@ -144,7 +151,7 @@ def make_plan(
     budget: str = "cpu",
     hours: float = 1.0,
     overrides: Overrides | None = None,
-    try_step: TryStep = lambda plan: None,
+    try_step: TryStep | None = None,
     progress: Callable[[str, float], None] = lambda text, fraction: None,
 ) -> Plan:
     """Choose all that a training needs.
@@ -155,7 +162,7 @@ def make_plan(
         budget: "cpu", "8GB", "24GB" or "80GB".
         hours: that the training may take.
         overrides: what the user has chosen.
-        try_step: makes real steps, which checks the estimate and gives the time.
+        try_step: makes real steps, which checks the estimate and gives the time; None: no step is to be made.
         progress: called with a line of text and the fraction done.
 
     Raises:
@@ -165,12 +172,12 @@ def make_plan(
     if not hours > 0:
         raise InputError(f"--hours {hours:g}: a training needs some time, such as --hours 0.5.")
     given.check()
-    limit, voxels = spent.bytes, spent.voxels
+    limit, voxels, too_slow = spent.bytes, spent.voxels, None
     for attempt in range(1, _TRIALS + 1):
         plan = _draft(fingerprint, task, spent, limit, voxels, hours, given)
         progress(f"a real step of {' x '.join(map(str, plan.patch))} voxels", 0.0)
         try:
-            trial = try_step(plan)
+            trial = try_step(plan) if try_step else None
         except TooLargeError:
             limit = round(min(limit, plan.memory.total) * 0.7)
             continue
@@ -182,11 +189,11 @@ def make_plan(
                 break  # as asked; told among the choices
             limit = round(min(limit, plan.memory.total) * 0.9 * spent.bytes / trial.peak)
             continue
-        few = hours * 3600 / trial.step_seconds / _FEWEST_STEPS
+        few = hours * 3600 / trial.step_seconds / FEWEST_STEPS
         whole = math.prod(plan.patch) * (plan.batch_size / 2 if plan.flat else 1)  # fewer images before smaller ones
         smaller = max(round(whole * few), _LEAST_VOXELS)
         if few < 0.8 and smaller < 0.8 * whole and not given.patch and attempt < _TRIALS:
-            voxels = smaller
+            voxels, too_slow = smaller, plan
             continue
         break
     else:
@@ -194,7 +201,7 @@ def make_plan(
             f"a real step needs more memory than --budget {budget} has ({spent.bytes / 1e9:.1f} GB), also with smaller "
             "patches: give a smaller --patch or --features, or a larger --budget."
         )
-    plan = _timed(plan, fingerprint, given)
+    plan = replace(_timed(plan, fingerprint, given), tried=try_step is not None, too_slow=too_slow)
     return replace(plan, choices=explain(plan, fingerprint, given))
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 VALIDATIONS = 40
 """At most; each keeps the best weights, and a fit that was killed goes on from the last."""
-_FOR_VALIDATION = 0.15
-"""Largest share of the time that validation takes."""
+FOR_VALIDATION = 0.15
+"""Share of the time that validations take at most; a single one is made however short the time."""
+FEWEST_STEPS = 250
+"""That a fit should have: a processor takes smaller patches before it has fewer."""
 _BETWEEN = 25
 """Steps at least between validations: fewer change too little."""
-_MOST = 250_000
+MOST_STEPS = 250_000
 """nnU-Net's number of steps; more has not been seen to help."""
 _SPEED = {"cpu": 20e9, "cuda": 8e12}
 """Multiply-adds a second of a step, where none could be measured: two cores, and a GPU in half precision."""
@@ -45,13 +47,13 @@ def fit_into(seconds: float, step: float, validation: float, *, steps: int | Non
         validation: seconds of one validation.
         steps: instead of what there is time for.
     """
-    affordable = seconds * _FOR_VALIDATION / max(validation, 1e-9)
-    count = steps or min(max((seconds - min(affordable, 1) * validation) / step, 1), _MOST)
+    affordable = seconds * FOR_VALIDATION / max(validation, 1e-9)
+    count = steps or min(max((seconds - min(affordable, 1) * validation) / step, 1), MOST_STEPS)
     if steps:
-        affordable = steps * step * _FOR_VALIDATION / max(validation, 1e-9)
+        affordable = steps * step * FOR_VALIDATION / max(validation, 1e-9)
     epochs = math.floor(max(min(affordable, count / _BETWEEN, VALIDATIONS), 1))
     if not steps:
-        count = min(max((seconds - epochs * validation) / step, _least(epochs)), _MOST)
+        count = min(max((seconds - epochs * validation) / step, _least(epochs)), MOST_STEPS)
     return Steps(round(count), max(round(count / epochs), 1), epochs)
 
 

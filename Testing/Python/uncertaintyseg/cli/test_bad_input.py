@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import subprocess
 import sys
@@ -142,7 +143,8 @@ def test_an_unknown_class_in_a_label(command, models, data, verb, tmp_path):
     more = ["--output", tmp_path / "runs"] if verb == "train" else []
     ended = command(verb, *models(), data, *more)
     assert "unknown class id 9; known are 0, 1, 2" in ended.message
-    assert ".nii.gz: " in ended.message
+    assert re.search(r"labels/(case_\d)\.nii\.gz: .*\(case \1(\.nii\.gz)?\)", ended.message)
+    assert "uncertaintyseg plan with --labels 9=tumour, or 9=background to leave it out" in ended.message
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "train"])

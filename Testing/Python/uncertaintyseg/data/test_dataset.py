@@ -74,7 +74,7 @@ def test_what_nobody_judged_is_called_ignore(numbers):
 
 def test_a_value_that_was_not_named_is_told_by_case_and_value(numbers):
     dataset = read_dataset(numbers, labels={5: "liver"})
-    with pytest.raises(InputError, match=r"a\.nii\.gz: case a has the value 1, which is none of 0, 5.*1=background"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: unknown class id 1; known are 0, 5 \(case a\).*1=background"):
         read(dataset)
 
 

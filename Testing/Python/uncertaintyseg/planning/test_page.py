@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 from dataclasses import replace
@@ -18,6 +19,7 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.planning.choices import Choice
 from uncertaintyseg.planning.examples import draw_examples
 from uncertaintyseg.planning.fingerprint import take_fingerprint
+from uncertaintyseg.planning.following import next_steps
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.page import write_page
 from uncertaintyseg.planning.plan import Trial, make_plan
@@ -104,6 +106,35 @@ def test_problems_are_listed_by_kind_errors_first(tmp_path):
     )
     assert text.index("Error:") < first < text.index("case_2 :") < second
     assert text.count("Error:") == 1
+
+
+def test_cases_that_are_left_out_are_on_the_page_with_their_errors_and_scans_are_all_counted(tmp_path):
+    def change(number, parts):
+        if number == 2:
+            parts[0][0][0, 0, 0] = np.nan
+
+    dataset = small_cases.make(tmp_path / "data", 7, change=change)
+    cases = [replace(case, label=None) if case.id == "case_5" else case for case in dataset.cases]
+    found = take_fingerprint(replace(dataset, cases=cases), cache=None, workers=0)
+    rest = found.without(found.bad)
+    page = write_page(tmp_path / "plan.html", rest, plan(rest)).read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", " ".join(Reader(page).text))
+    assert "5 of 7 scans" in text
+    assert "1 of 7 scans have no label" in text
+    assert "1 of the 7 scans is left out" in text
+    left_out = text[text.index("Left out, and why") : text.index("What it looks like")]
+    assert "case_2 : " in left_out
+    assert "NaN or infinite" in left_out
+
+
+def test_terminal_and_page_name_the_same_commands(tmp_path):
+    fingerprint = take_fingerprint(small_cases.make(tmp_path / "data", 4), cache=None, workers=0)
+    made = plan(fingerprint)
+    page = write_page(tmp_path / "plan.html", fingerprint, made, models=tmp_path / "my models")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    steps = next_steps(made, fingerprint, tmp_path / "my models")
+    assert re.findall(r"<pre>(.*)</pre>", text) == [step.command for step in steps if step.command]
+    assert "Not yet:</span> no cases will be left to calibrate on, 10 are needed" in text
 
 
 @pytest.mark.parametrize("count", [1, 117])

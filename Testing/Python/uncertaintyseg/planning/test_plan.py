@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from Testing.Python.uncertaintyseg.planning.found import fingerprint
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.planning.explained import validation_doubt
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.plan import TooLargeError, Trial, make_plan
 
@@ -71,6 +72,11 @@ def test_every_choice_says_why_and_what_was_asked_for_says_so():
     }
 
 
+def reason(plan, name):
+    (choice,) = [one for one in plan.choices if one.name == name]
+    return choice.why
+
+
 def quick(plan):
     return Trial(0.1, 0.5, plan.memory.total)
 
@@ -127,6 +133,52 @@ def test_a_slow_processor_takes_smaller_patches_before_it_takes_too_few_steps():
     slow = make_plan(fingerprint(*ABDOMEN), "liver", hours=0.5, try_step=try_step)
     assert math.prod(slow.patch) <= 32**3 * 2
     assert slow.steps * slow.pace <= 1.1 * 1800
+    why = reason(slow, "patch and window")
+    for said in ("2 of 112 x 112 x 20 voxels took 29 s", "of which --hours 0.5 holds 63", "needs 250", "busy"):
+        assert said in why
+    assert "memory" not in why
+
+
+def test_a_patch_that_memory_cuts_says_so():
+    why = reason(make_plan(fingerprint(*ABDOMEN), "liver", budget="8GB"), "patch and window")
+    assert "what the memory of --budget 8GB holds" in why
+    whole_limit = reason(make_plan(fingerprint(*ABDOMEN), "liver"), "patch and window")
+    assert "at most 64^3 voxels with --budget cpu" in whole_limit
+
+
+@pytest.mark.parametrize(
+    ("try_step", "said"),
+    [
+        (quick, "then measured with a real step"),
+        (lambda draft: None, "there is no such GPU here"),
+        (None, "not measured, for --no-trial"),
+    ],
+)
+def test_why_memory_was_not_measured_is_told_as_it_is(try_step, said):
+    plan = make_plan(fingerprint(*HIPPOCAMPUS), "hippo", budget="8GB", try_step=try_step)
+    assert said in reason(plan, "memory")
+
+
+def test_the_share_that_validations_take_is_told_and_one_above_15_percent_is_warned_of():
+    def try_step(plan):
+        return Trial(1.0, 60.0, plan.memory.total)
+
+    given = Overrides(patch=(40, 56, 40))  # three scans of one window: 180 s
+    long, short = (
+        make_plan(fingerprint(*HIPPOCAMPUS), "hippo", hours=hours, overrides=given, try_step=try_step)
+        for hours in (1, 0.1)
+    )
+    assert (long.epochs, short.epochs) == (3, 1)
+    assert "validation of 3 cases (3 min); all together take 15 % of the time" in reason(long, "epochs")
+    assert validation_doubt(long) is None
+    assert "it takes 50 % of the time" in reason(short, "epochs")
+    assert "Validation takes 50 % of the time, more than 15 %: a longer training" in validation_doubt(short)
+
+
+def test_fewer_hours_than_the_fewest_steps_take_are_not_said_to_hold_them():
+    plan = make_plan(fingerprint(*HIPPOCAMPUS), "hippo", hours=0.001, try_step=quick)
+    assert "take longer than --hours 0.001" in reason(plan, "steps")
+    assert "as many as fit into 1 h" in reason(make_plan(fingerprint(*HIPPOCAMPUS), "hippo", try_step=quick), "steps")
 
 
 @pytest.mark.parametrize(
