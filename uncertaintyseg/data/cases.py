@@ -40,7 +40,7 @@ class Facts:
         names: structure by voxel value; several values of one name are one structure. Empty where nobody says.
         regions: voxel values by name of a region, where structures lie within each other.
         channels: names in order; empty where nobody says.
-        modality: "CT" or "MR", where that is known.
+        modality: "CT", "MR" or "US", where that is known.
         ignore: voxel value that means "no verdict".
         notes: what people should know, in sentences.
     """

@@ -50,7 +50,7 @@ def check_channels(
         scan: `[channels, X, Y, Z]`; of one channel nothing is asked.
         names: of the channels, as the model has them.
         ranges: of them, where the model knows them.
-        modality: of all of them, where the model says so: "CT" or "MR".
+        modality: of all of them, where the model says so: "CT", "MR" or "US".
 
     Raises:
         InputError: Names the channels, and the way out.

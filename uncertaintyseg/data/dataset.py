@@ -47,7 +47,7 @@ class DataSet:
         labels: its structures, with ids 1, 2, 3, ...
         values: voxel value in the label files -> our id, 0 for what is not to be learnt; empty where they are the same.
         channels: names of a scan's channels, in order; ["image"] for one without a name.
-        modality: "CT" or "MR", where that is known.
+        modality: "CT", "MR" or "US", where that is known.
         ignore: voxel value in the files that means "no verdict".
         regions: our ids by name of a region, where structures lie within each other: what is learnt are the parts
             without overlap.

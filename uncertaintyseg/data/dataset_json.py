@@ -159,7 +159,7 @@ def _channels(path: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _modality(channels: Sequence[str]) -> str | None:
-    """What all channels are, "CT" or "MR"."""
+    """What all channels are, "CT", "MR" or "US"."""
     kinds = {_kind(name.casefold()) for name in channels}
     return kinds.pop() if len(kinds) == 1 else None
 
@@ -167,6 +167,8 @@ def _modality(channels: Sequence[str]) -> str | None:
 def _kind(name: str) -> str | None:
     if name == "ct":
         return "CT"
+    if name in ("us", "ultrasound"):
+        return "US"
     return "MR" if name.startswith(_MR_WORDS) else None
 
 

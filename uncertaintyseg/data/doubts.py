@@ -16,7 +16,7 @@ from uncertaintyseg.data.channels import Image, first_channel
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 
-_KNOWN = ("CT", "MR")
+_KNOWN = ("CT", "MR", "US")
 _FAT, _LUNG = -50.0, -300.0  # HU: what fat and air are below; what lung and air are below
 _SHARE = 0.01  # of the voxels; less is ringing, or the edge of a field of view
 _SHIFT = 1024  # added to Hounsfield units by what stores them without a sign
@@ -31,7 +31,7 @@ def read_doubts(path: Image, expected: str | None, channels: int = 1) -> list[st
 
     Args:
         path: as of `read_channels`.
-        expected: "CT" or "MR", what the model was trained on; None where nobody knows.
+        expected: "CT", "MR" or "US", what the model was trained on; None where nobody knows.
         channels: that the model takes.
 
     Returns:

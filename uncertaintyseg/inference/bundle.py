@@ -101,7 +101,7 @@ class Bundle:
 
     @property
     def modality(self) -> Modality | None:
-        """What it was trained on, "CT" or "MR"; None where nobody has said."""
+        """What it was trained on, "CT", "MR" or "US"; None where nobody has said."""
         return self.uncertainty.modality
 
     @property

@@ -10,7 +10,7 @@ MEASURE = "error_probability"
 """The map that people review by: the model's own 1 - p[label], or what a calibration makes of the map that drives."""
 Source = Literal["aleatoric", "epistemic", "total", "readers"]
 """`readers`: none of a model's, but what people differ by."""
-Modality = Literal["CT", "MR"]
+Modality = Literal["CT", "MR", "US"]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Voxel = tuple[Index, Index, Index]
 """IJK."""

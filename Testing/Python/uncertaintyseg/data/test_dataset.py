@@ -174,6 +174,12 @@ def test_channels_of_one_name_get_a_number(tmp_path):
     assert read_dataset(tmp_path).channels == ["zscore 1", "T2", "zscore 3"]
 
 
+@pytest.mark.parametrize(("name", "modality"), [("US", "US"), ("ultrasound", "US"), ("T1w", "MR"), ("fundus", None)])
+def test_the_name_of_the_channel_says_the_modality(numbers, name, modality):
+    (numbers / "dataset.json").write_text(json.dumps({"labels": {"a": 1, "b": 5}, "channel_names": {"0": name}}))
+    assert read_dataset(numbers).modality == modality
+
+
 def test_a_folder_that_may_not_be_listed_is_named(numbers):
     (numbers / "labels").chmod(0)
     try:

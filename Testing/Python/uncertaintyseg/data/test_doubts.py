@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from Testing.Python.uncertaintyseg import ultrasound_files
 from uncertaintyseg.data.doubts import read_doubts
 from uncertaintyseg.data.phantom import make_phantom
 from uncertaintyseg.data.scan import read_scan
@@ -60,6 +61,13 @@ def test_an_intercept_subtracted_twice_is_doubted(shared_data, tmp_path):
     write_volume(tmp_path / "twice.nii.gz", volume[0].numpy().clip(None, 200) - 1024, volume.affine.numpy())
     (doubt,) = read_doubts(tmp_path / "twice.nii.gz", "CT")
     assert "subtracted twice" in doubt
+
+
+def test_ultrasound_is_told_by_its_header(tmp_path):
+    file = ultrasound_files.write(tmp_path / "head.dcm", np.arange(64 * 48, dtype=np.uint8).reshape(1, 48, 64))
+    (doubt,) = read_doubts(file, "MR")
+    assert doubt.startswith("is US by its DICOM header")
+    assert read_doubts(file, "US") == []
 
 
 def test_a_phantom_has_hounsfield_units(tmp_path):
