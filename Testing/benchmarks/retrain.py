@@ -1,6 +1,7 @@
-"""All shipped models anew, in order, in one command: trained, calibrated, installed, their cards filled in.
+r"""All shipped models anew, in order, in one command: trained, calibrated, installed, their cards filled in.
 
-    python Testing/benchmarks/retrain.py train --data DATA --phantoms PHANTOMS --calibration-phantoms PHANTOMS_OF_SEED_1
+    python Testing/benchmarks/retrain.py train --data DATA --phantoms PHANTOMS --calibration-phantoms OF_SEED_1 \
+        --ultrasound HEADS
     python Testing/benchmarks/retrain.py install
     python Testing/benchmarks/results.py --data DATA --phantoms PHANTOMS --cache runs/results_anew
     python Testing/benchmarks/retrain.py cards --cache runs/results_anew
@@ -118,7 +119,11 @@ def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], op
 def train(options: argparse.Namespace) -> None:
     """Train and calibrate what is not done yet."""
     torch.set_num_threads(options.threads)
-    folders = {"hippocampus": (options.data, None), "phantom": (options.phantoms, options.calibration_phantoms)}
+    folders = {
+        "hippocampus": (options.data, None),
+        "phantom": (options.phantoms, options.calibration_phantoms),
+        "ultrasound": (options.ultrasound, None),
+    }
     for task, (folder, calibration) in folders.items():
         names = [path.name for path in SHIPPED.iterdir() if path.name.startswith(f"{task}_")]
         wanted = in_order([name for name in names if not options.models or name in options.models])
@@ -126,8 +131,9 @@ def train(options: argparse.Namespace) -> None:
             console.print(f"{task}: left out, for want of a folder" if wanted else f"{task}: none asked for")
             continue
         cases = {case.id: case for case in read_cases(folder)}
-        parts = {part: [cases[i] for i in ids][: options.cases] for part, ids in read_split(SPLITS[task]).items()}
-        apart = read_cases(calibration) if calibration else [cases[i] for i in read_split(SPLITS[task])["calibration"]]
+        split = read_split(SPLITS.get(task, task))
+        parts = {part: [cases[i] for i in ids][: options.cases] for part, ids in split.items()}
+        apart = read_cases(calibration) if calibration else [cases[i] for i in split["calibration"]]
         apart = apart[: options.cases and max(options.cases, 10)]
         for name in wanted:
             retrain(name, parts, apart, options)
@@ -179,6 +185,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the hippocampus cases")
     parser.add_argument("--phantoms", type=Path, help="100 phantoms of sample_data/make_phantoms.py, seed 0")
     parser.add_argument("--calibration-phantoms", type=Path, help="60 of them, seed 1")
+    parser.add_argument("--ultrasound", type=Path, help="300 heads of sample_data/make_ultrasound.py, seed 0")
     parser.add_argument("--models", nargs="+", help="these and what they start from; by default all")
     parser.add_argument(
         "--recipe", type=json.loads, default={}, help="of backbones, such as '{\"match_volumes\": true}'"
