@@ -122,6 +122,7 @@ class VersionsBox:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 ui.changesTable.setItem(row, column, item)
         _set_height(ui.changesTable, len(rows))
+        ui.comparisonLabel.setText("")
         if found is not None:
             unit = sizes.shown(found.size_unit)
             for column, heading in ((2, _("Then, {unit}")), (3, _("Now, {unit}"))):

@@ -290,6 +290,9 @@ def test_a_scan_of_one_slice_goes_the_whole_way(user, full_server, phantom_case,
     serve(full_server, tmp_path, "label", files["label"].astype(np.uint8), affine)
     serve(full_server, tmp_path, "risk", files["risk"].astype(np.float32), affine)
     change_result(full_server, regions=[], structures=[])  # the volumes there are those of the whole phantom
+    models = full_server.info["models"]
+    flat = {name: model | {"dimensions": 2} for name, model in models.items()}
+    full_server.info = full_server.info | {"models": flat}
     user.begin(full_server.url)
     user.paint((10, 10, 0), 2.0)
     drawn = user.drawn()

@@ -20,7 +20,7 @@ STRUCTURES = (
     Structure("<fornix>", 3, 12.0, (0.5, 30.0), "draws", 0.5, 0.1, "draws", None),
 )
 REVIEWED = (
-    Structure("anterior", 1, 1.6123, None, "", 0.042, 0.853, "", 0.3126, 0.1251, 0.04, "reviewed"),
+    Structure("anterior", 1, 1.6123, None, "", 0.042, 0.853, "", 0.3126, 0.1251, 0.04, flag="reviewed"),
     Structure("posterior_part", 2, 141.49, None, "", 0.213, None, None, 10.46, 0.0, None),
 )
 REGIONS = tuple(

@@ -191,7 +191,7 @@ def test_a_reference_is_read_by_the_numbers_of_the_models_data_set(command, save
         right = label == row["id"]
         assert row["anomaly"]["against_reference"] == pytest.approx((inside ^ right).sum() / right.sum())
     assert (
-        "value 2, which is none of 0, 1, 7"
+        "unknown class id 2; known are 0, 1, 7"
         in command("inspect", tmp_path / "prediction", "--reference", reference).message
     )
 

@@ -60,7 +60,7 @@ def frames_of(region):
 
 
 def without_time(region):
-    return region.model_dump(exclude={"rank", "ijk", "ras_mm", "bounding_box"}) | {
+    return region.model_dump(exclude={"rank", "frame", "ijk", "ras_mm", "bounding_box"}) | {
         "at": region.ijk[:2],
         "box": tuple(end[:2] for end in region.bounding_box),
     }
@@ -132,6 +132,7 @@ def test_regions_lie_in_one_frame_each_and_point_to_it():
     assert {region.ijk[2] for region in found} == set(range(SHAPE[2]))
     for region in found:
         assert frames_of(region) == (region.ijk[2], region.ijk[2])
+        assert region.frame == region.ijk[2]
         np.testing.assert_allclose(region.ras_mm, (AFFINE @ [*region.ijk, 1])[:3], atol=1e-3)
 
 
