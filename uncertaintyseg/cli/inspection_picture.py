@@ -48,8 +48,8 @@ def inspection_picture(found: Inspection, scan: MetaTensor | None, path: Path, c
     figure = Figure(figsize=(4.2 * len(panels), 4.6), layout="constrained")
     middle = affine @ [*np.insert((np.array(slices["label"].T.shape) - 1) / 2, axis, index), 1]
     over = f", over {channel}" if channel and scan is not None else ""
-    where = f"{PLANES[axis]} slice at {'RAS'[axis]} = {middle[axis]:.1f} mm"
-    figure.suptitle(f"{where}, the one with most expected error{over}")
+    where = f"{PLANES[axis]} slice at {'RAS'[axis]} = {middle[axis]:.1f} mm, the one with most expected error"
+    figure.suptitle((where if found.size_unit == "mL" else "The image") + over)
     names = {row.id: row.name for row in found.shapes}
     for axes, title in zip(figure.subplots(1, len(panels)), panels, strict=True):
         axes.set(title=title, xticks=[], yticks=[], facecolor="black")

@@ -237,7 +237,8 @@ class Predictor:
             foreground = {"clip": clip, "voxel_ml": voxel_ml if self.bundle.flat else None}
             scores = case_scores(maps, label, spacing_mm(affine), table, **foreground)
             whole = calibration if box is None else None  # what it promises is of whole scans
-            promise, reason = promised(whole, CROPPED if whole is not calibration else uncalibrated, alpha, delta)
+            why = CROPPED if whole is not calibration else uncalibrated
+            promise, reason = promised(whole, why, alpha, delta, "area" if self.bundle.flat else "volume")
             curve = review_curve(error, voxel_ml, whole, also=promise and promise.threshold, valid=valid, clip=clip)
         progress("done", 1.0)
         info = map_infos(

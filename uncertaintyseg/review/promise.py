@@ -75,13 +75,16 @@ def cases_needed(alpha: float, delta: float | None = None) -> float:
     return float(max(np.ceil(least - 1e-9), 1))
 
 
-def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | None = None) -> Guarantee:
+def guarantee(
+    calibration: Calibration, alpha: float = ALPHA, delta: float | None = None, size: str = "volume"
+) -> Guarantee:
     """The promise that a calibration can make.
 
     Args:
         calibration: of the model.
         alpha: bound on wrong voxels left / reference voxels of a case, clipped to 1.
         delta: None bounds the average over cases; a number asks for confidence 1 - delta over the calibration draw.
+        size: what a reference has, in words: "area" in images and clips.
 
     Raises:
         OutOfReachError: when so many cases cannot promise it, or the scan would have to be reviewed as a whole.
@@ -111,7 +114,7 @@ def guarantee(calibration: Calibration, alpha: float = ALPHA, delta: float | Non
         reachable_alpha=round(least, 6),
         text=(
             f"If every voxel with an error probability{by} above {_percent(threshold)} is reviewed and corrected, what "
-            f"stays wrong is {often} {_bound(alpha)} of the true volume, for cases like the {calibration.n} "
+            f"stays wrong is {often} {_bound(alpha)} of the true {size}, for cases like the {calibration.n} "
             f"of {calibration.data}."
         ),
     )
@@ -125,13 +128,17 @@ def check_bound(alpha: float, delta: float | None = None) -> None:
 
 
 def promised(
-    calibration: Calibration | None, reason: str | None, alpha: float = ALPHA, delta: float | None = None
+    calibration: Calibration | None,
+    reason: str | None,
+    alpha: float = ALPHA,
+    delta: float | None = None,
+    size: str = "volume",
 ) -> tuple[Guarantee | None, str | None]:
     """The promise of a result, or None and why there is none; `reason` says why there is no calibration."""
     if calibration is None:
         return None, reason
     try:
-        return guarantee(calibration, alpha, delta), None
+        return guarantee(calibration, alpha, delta, size), None
     except OutOfReachError as error:
         return None, str(error)
 

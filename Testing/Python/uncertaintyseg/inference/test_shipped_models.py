@@ -29,6 +29,8 @@ def check(name: str, cases, least: float) -> None:
         wrong = prediction.label != reference
         risk = prediction.maps["error_probability"]
         assert risk[wrong].mean() > 5 * risk[~wrong].mean()
+        size = "area" if TRAINED[name].flat else "volume"
+        assert prediction.guarantee is None or f"% of the true {size}, " in prediction.guarantee.text
         for row in prediction.structures:
             assert (row.volume_ml_95 is None) == (not predictor.network.head.coherent)
 
