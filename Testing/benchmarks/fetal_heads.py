@@ -22,8 +22,11 @@ from common import told
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.splitting import read_split
+from uncertaintyseg.data.ultrasound_phantom import LABELS
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.ellipses import measured_ellipse
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
@@ -53,6 +56,7 @@ def main() -> None:
     result = evaluate(predictor, tested, told("test part"))
     overlap_table(result)
     circumference_table(result)
+    print(f"\nEllipses of true heads are within {ellipse_error(tested, options.heads):.2f} mm of the simulated ones.")
     with (options.ill / "cases.csv").open(encoding="utf-8") as file:
         illness = {row["id"]: row["pathology"] for row in csv.DictReader(file)}
     scored = dict(score_cases(predictor, read_cases(options.ill)))
@@ -82,6 +86,18 @@ def circumference_table(result: Mapping) -> None:
         held = "-" if row["coverage_95"] is None else f"{row['coverage_95']:.0%}"
         errors = (_with_interval(Interval(**row[key]), 2) for key in ("error", "absolute_error"))
         print(f"| {name} | {row['n']} | {' | '.join(errors)} | {held} | {width:.1f} |")
+
+
+def ellipse_error(cases: Sequence[Case], folder: Path) -> float:
+    """How far the circumference of a true head's mask is from that which was drawn, at most, mm."""
+    with (folder / "cases.csv").open(encoding="utf-8") as file:
+        drawn = {row["id"]: float(row["circumference_mm"]) for row in csv.DictReader(file)}
+    errors = []
+    for case in cases:
+        label = read_scan(case.label)
+        found = measured_ellipse(label[0].numpy() == LABELS[HEAD], None, label.affine.numpy(), "mm")
+        errors.append(abs(found.circumference - drawn[case.id]))
+    return max(errors)
 
 
 def score_cases(predictor: Predictor, cases: Sequence[Case]) -> Iterator[tuple[str, Scores]]:

@@ -3,7 +3,7 @@
     python sample_data/make_ultrasound.py HEADS --count 300
     python sample_data/make_ultrasound.py ELASTIC --count 60 --seed 1 --shift elastic
     python sample_data/make_ultrasound.py ACQUISITION --count 60 --seed 2 --shift acquisition
-    python sample_data/make_ultrasound.py PATHOLOGY --count 80 --seed 3 --pathology 0.5
+    python sample_data/make_ultrasound.py PATHOLOGY --count 60 --seed 3 --pathology 0.5
     python Testing/benchmarks/l_fusion.py HEADS --other elastic=ELASTIC --other acquisition=ACQUISITION \
         --other pathology=PATHOLOGY --cache runs/l_fusion
 

@@ -19,13 +19,16 @@ def chosen_settings(bundle: Bundle, settings: Mapping[str, Any], balance: Sequen
         balance: structures by name whose cases, or slices, are drawn more often (`Recipe.rare_labels`).
 
     Raises:
-        InputError: for a field that recipes do not have, or a structure that the model does not have.
+        InputError: for a field that recipes do not have, a structure that the model does not have, or rare structures
+            that are given in both ways.
     """
     unknown = sorted(set(settings) - set(Recipe.model_fields))
     if unknown:
         raise InputError(
             f"--set {unknown[0]}: recipes have no such setting; there are {', '.join(Recipe.model_fields)}."
         )
+    if balance and "rare_labels" in settings:
+        raise InputError("--set rare_labels: --balance says that already; leave out one of the two.")
     ids = {label.name.casefold(): label.id for label in bundle.labels}
     strange = [name for name in balance if name.casefold() not in ids]
     if strange:

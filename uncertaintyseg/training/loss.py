@@ -22,7 +22,8 @@ def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> Head
         cases: with "label" `[1, *spatial]` each; class weights are counted there.
 
     Raises:
-        InputError: for class weights of another number, or an objective that does not exist.
+        InputError: for class weights of another number or of a loss that takes none, or an objective that does not
+            exist.
         BundleError: for an objective that the head cannot learn by.
     """
     classes = network.head.classes
@@ -36,7 +37,8 @@ def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> Head
             counted.extend(class_weights((case["label"] for case in cases), classes))
         return counted
 
-    dice_weights = recipe.class_weights or ("inverse_frequency" if objective == "hybrid" else None)
+    own_dice = objective == "hybrid" and recipe.dice is None
+    dice_weights = recipe.class_weights or ("inverse_frequency" if own_dice else None)
     hybrid: dict[str, Any] = {
         "weights": weights("cross_entropy_weights", recipe.cross_entropy_weights),
         "alpha": weights("focal_alpha", recipe.focal_alpha),

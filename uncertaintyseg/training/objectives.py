@@ -203,8 +203,12 @@ class HeadLoss:
             raise InputError(
                 f"'samples' are of the estimator 'mc', and '{objective}' is taken in closed form: add --estimator mc."
             )
-        if hybrid and objective != "hybrid":
+        if (hybrid or class_weights) and objective != "hybrid":
             raise InputError(f"class weights and focal loss are of the objective 'hybrid', not of '{objective}'.")
+        if class_weights and dice:
+            raise InputError(
+                f"class weights are of the Dice that 'hybrid' brings, not of '{dice}': leave out one of them."
+            )
         self._options |= hybrid or {}
         self.dice_weight, self.volume_weight = 0.0 if dice == "none" else dice_weight, volume_weight
         self._dice = make_dice(dice or "soft")

@@ -104,7 +104,7 @@ def fit_posterior(
     """Fit a network's head to the features of its frozen backbone; the network is in evaluation mode afterwards.
 
     Args:
-        network: whose head is `fitted`.
+        network: whose head is `fitted`, or `completed` after training.
         training: labelled volumes on the network's device.
         validation: labelled volumes that choose what the training set cannot.
         layout: of the windows that the model reads volumes in.

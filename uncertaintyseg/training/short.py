@@ -49,8 +49,8 @@ def learn(
 
     Raises:
         InputError: for a scan or label that cannot be used.
-        BundleError: for a head that is fitted after training, a network that belongs to another model, or weights that
-            do not fit.
+        BundleError: for a head of which anything is fitted after training, a network that belongs to another model, or
+            weights that do not fit.
     """
     if bundle.base:
         raise BundleError(f"{bundle.name} adds a head to '{bundle.base.name}', whose network is not its own to train.")
@@ -59,6 +59,11 @@ def learn(
     network = bundle.network(weights=False).to(device)
     if network.head.fitted:
         raise BundleError(f"the head '{network.head.name}' is fitted to a trained network, not trained with it.")
+    if network.head.completed:
+        raise BundleError(
+            f"a part of the head '{network.head.name}' is fitted to a trained network by validation cases, of which a "
+            "short training has none."
+        )
     if start_from is not None:
         load_weights(network, start_from)
     patches = recipe.foreground is not None

@@ -40,10 +40,20 @@ def trained(tmp_path_factory, data):
     return Predictor(models / bundle.name)
 
 
-@pytest.mark.parametrize("backbone", [flat.DYNUNET, flat.ATTENTION])
-@pytest.mark.parametrize("head", ["deterministic", "low_rank"])
-def test_a_frame_of_a_clip_is_answered_as_the_frame_alone_bit_for_bit(tmp_path, data, head, backbone):
-    predictor = Predictor(tiny.give_random_weights(flat.write_flat_bundle(tmp_path, head, backbone=backbone)))
+@pytest.mark.parametrize(
+    ("head", "backbone", "options"),
+    [
+        ("deterministic", flat.DYNUNET, {}),
+        ("deterministic", flat.ATTENTION, {}),
+        ("low_rank", flat.DYNUNET, {}),
+        ("low_rank", flat.ATTENTION, {}),
+        ("dropout", flat.DYNUNET, {"blocks": 1, "passes": 2, "kernel": [3, 3, 1]}),
+        ("l_fusion", flat.DYNUNET, {"rank": 2, "passes": 2, "kernel": [3, 3, 1]}),
+    ],
+)
+def test_a_frame_of_a_clip_is_answered_as_the_frame_alone_bit_for_bit(tmp_path, data, head, backbone, options):
+    path = flat.write_flat_bundle(tmp_path, head, backbone=backbone, **options)
+    predictor = Predictor(tiny.give_random_weights(path))
     clip = predictor.predict(data / "images" / "clip")
     assert clip.label.shape == (*flat.SIZE, len(FRAMES))
     assert clip.label.any()

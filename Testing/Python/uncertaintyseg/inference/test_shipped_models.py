@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from uncertaintyseg.data.case_labels import read_case_label
@@ -10,6 +11,7 @@ from uncertaintyseg.data.phantom import write_phantoms
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.data.ultrasound_phantom import write_ultrasound
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.overlap import dice
@@ -53,3 +55,18 @@ def test_phantom_models_segment_phantoms(tmp_path, name):
 def test_ultrasound_models_segment_heads(tmp_path, name):
     write_ultrasound(tmp_path, 1, seed=77)
     check(name, read_cases(tmp_path), 0.8)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if TRAINED[name].flat])
+def test_models_of_images_see_no_frame_by_the_light_of_another(tmp_path, name):
+    write_ultrasound(tmp_path, 1, seed=77)
+    scan = read_scan(read_cases(tmp_path)[0].image)
+    values, affine = scan[0].numpy(), scan.affine.numpy()
+    clip = np.concatenate([values, 0.25 * values], axis=2)
+    write_volume(tmp_path / "clip.nii.gz", clip, affine, about={"axis": "time"})
+    write_volume(tmp_path / "dark.nii.gz", clip[..., 1:], affine)
+    predictor = Predictor(TRAINED[name])
+    both, dark = (predictor.predict(tmp_path / f"{part}.nii.gz", samples=2) for part in ("clip", "dark"))
+    assert (both.label[..., 1:] != dark.label).mean() < 1e-3  # the grid of two frames rounds otherwise
+    for measure, found in dark.maps.items():
+        np.testing.assert_allclose(both.maps[measure][:, :, 1:], found[:, :, :], rtol=1e-4, atol=1e-6, err_msg=measure)

@@ -33,3 +33,5 @@ def test_what_there_is_not_is_refused_by_name(bundle):
         chosen_settings(bundle, {"speed": 3})
     with pytest.raises(InputError, match=r"--balance 'heart': the structures of .* are organ, lesion"):
         chosen_settings(bundle, {}, ["heart"])
+    with pytest.raises(InputError, match="--set rare_labels: --balance says that already"):
+        chosen_settings(bundle, {"rare_labels": [1]}, ["lesion"])

@@ -25,9 +25,8 @@ def network():
 
 
 def loss(network, **settings):
-    return make_loss(
-        network, Recipe(stage="backbone", crop=(4, 4, 1), objective="hybrid", **settings), [{"label": LABEL}]
-    )
+    recipe = Recipe(stage="backbone", crop=(4, 4, 1), **{"objective": "hybrid"} | settings)
+    return make_loss(network, recipe, [{"label": LABEL}])
 
 
 @pytest.mark.parametrize(
@@ -51,3 +50,10 @@ def test_weights_are_those_given_or_one_over_the_frequency(network, settings, hy
 def test_weights_of_another_number_are_refused(network, field):
     with pytest.raises(InputError, match=rf"'recipe\.{field}' needs 3 positive numbers"):
         loss(network, **{field: [1, 2]})
+
+
+def test_weights_of_a_dice_that_is_not_taken_are_refused(network):
+    with pytest.raises(InputError, match="of the Dice that 'hybrid' brings, not of 'squared'"):
+        loss(network, class_weights=[1, 2, 3], dice="squared")
+    with pytest.raises(InputError, match="of the objective 'hybrid', not of 'marginal_nll'"):
+        loss(network, class_weights=[1, 2, 3], objective="marginal_nll")

@@ -148,6 +148,10 @@ def test_cross_entropy_and_focal_loss_take_a_weight_for_each_class():
 def test_class_weights_are_refused_by_other_objectives():
     with pytest.raises(InputError, match="of the objective 'hybrid', not of 'marginal_nll'"):
         HeadLoss("marginal_nll", hybrid={"alpha": [1, 1]})
+    with pytest.raises(InputError, match="of the objective 'hybrid', not of 'expected_ce'"):
+        HeadLoss("expected_ce", class_weights=[1, 1])
+    with pytest.raises(InputError, match="not of 'generalised'"):
+        HeadLoss("hybrid", class_weights=[1, 1], dice="generalised")
 
 
 @pytest.mark.parametrize("classes", [2, 3])

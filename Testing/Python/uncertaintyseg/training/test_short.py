@@ -56,9 +56,10 @@ def test_heads_are_trained_with_the_backbone(learnt, head, options):
     assert learnt("one", head, head_options=options).checksum
 
 
-def test_a_head_that_is_fitted_afterwards_is_refused(learnt):
-    with pytest.raises(BundleError, match="fitted to a trained network"):
-        learnt("one", "laplace")
+@pytest.mark.parametrize("head", ["laplace", "l_fusion"])
+def test_a_head_of_which_anything_is_fitted_afterwards_is_refused(learnt, head):
+    with pytest.raises(BundleError, match=rf"'{head}' is fitted to a trained network"):
+        learnt("one", head)
 
 
 def test_beside_probes_that_leave_the_network_alone_it_learns_all_the_same(learnt, windows):
