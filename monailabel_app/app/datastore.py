@@ -271,7 +271,9 @@ class StudyDatastore(Datastore):
     def remove_image(self, image_id: str) -> None:
         """Remove a scan, its labels, their versions and records."""
         with self.transaction():
-            self.check_image(image_id)
+            path = self.check_image(image_id)
+            if self._decoded is not None:
+                self._decoded.forget(path)
             self._studies.remove_image(image_id)
 
     def _label(self, image_id: str, tag: str) -> CurrentLabel | None:

@@ -43,12 +43,14 @@ def labelled_cases(datastore: StudyDatastore, bundle: Bundle, models: Mapping[st
         models: All models by name.
     """
     parts: dict[str, list[LabelledCase]] = {"training": [], "validation": [], "calibration": []}
-    for image in sorted(datastore.get_labeled_images()):
+    labelled = sorted(datastore.get_labeled_images())
+    scans = datastore.image_paths(labelled)  # at once: what has to be decoded takes far longer one by one
+    for image in labelled:
         made_with = models.get(str(datastore.get_label_info(image, FINAL).get("model")))
         label = datastore.store.label(image, FINAL)
-        if label is None or (made_with is not None and made_with.task != bundle.task):
+        if image not in scans or label is None or (made_with is not None and made_with.task != bundle.task):
             continue
-        files = str(datastore.image_path(image)), datastore.get_label_uri(image, FINAL)
+        files = str(scans[image]), datastore.get_label_uri(image, FINAL)
         boxes = counting_boxes(datastore.get_label_info(image, FINAL))
         case = (image, *files, boxes, datastore.store.was_sent(label.version))
         parts[_part(image, datastore.get_image_info(image).get(PURPOSE))].append(case)

@@ -37,7 +37,8 @@ def version_voxels(datastore: StudyDatastore, version: Version) -> tuple[np.ndar
     """
     data = datastore.version_bytes(version)  # whole, or refused
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"label{version.suffix}"
+        path = Path(folder) / "label" / f"label{version.suffix}"
+        path.parent.mkdir()  # so that both folders that `time_axis.said_beside` looks into are ours
         path.write_bytes(data)
         volume = read_label(path)
         voxels, affine = volume[0].numpy(), volume.affine.numpy()

@@ -6,6 +6,7 @@ content that it was decoded from.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -19,13 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
 from monailabel_app.intake.opening import MAX_VOXELS
 from monailabel_app.limited import HAS_LIMITS, run_limited
-from uncertaintyseg.data.images import frames_in, is_picture
+from uncertaintyseg.data.images import PAGED, frames_in, is_picture
 from uncertaintyseg.data.scan import scan_notes
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.time_axis import AXIS, SPACING_KNOWN, TIME
@@ -46,6 +46,7 @@ _SECONDS, _SECONDS_A_FILE = 60, 2
 _AT_ONCE = 64
 """Scans that one process decodes."""
 _IN_USE_SECONDS = 3600.0
+_DECODING = ".decoding-"
 
 
 class Decoded:
@@ -75,18 +76,18 @@ class Decoded:
 
     def all_of(self, scans: Sequence[Path]) -> list[Path | InputError]:
         """The same of many, with the error of each that cannot be decoded; far faster than one by one."""
-        places = [self._place(scan) if needs_decoding(scan) else scan for scan in scans]
-        with self._lock:
-            decoded = {place: scan for place, scan in zip(places, scans, strict=True) if place != scan}
-            errors = {place: self._refused[place] for place in decoded.keys() & self._refused.keys()}
-            missing = {place: scan for place, scan in decoded.items() if place not in errors and not place.is_file()}
-            for place in decoded.keys() - missing.keys() - errors.keys():
-                os.utime(place.parent)
-            for start in range(0, len(missing), _AT_ONCE):
-                errors |= self._decode(dict(list(missing.items())[start : start + _AT_ONCE]))
-            if missing:
+        places = [self._wanted(scan) for scan in scans]
+        pairs = zip(places, scans, strict=True)
+        missing = [(p, scan) for p, scan in pairs if isinstance(p, Path) and p != scan and not _is_kept(p)]
+        errors: dict[Path, InputError] = {}
+        for start in range(0, len(missing), _AT_ONCE):
+            part = dict(missing[start : start + _AT_ONCE])
+            with self._lock:  # meanwhile others may have decoded some
+                errors |= {place: self._refused[place] for place in part.keys() & self._refused.keys()}
+                left = {place: scan for place, scan in part.items() if place not in errors and not place.is_file()}
+                errors |= self._decode(left) if left else {}
                 self._evict()
-        return [errors.get(place, place) for place in places]
+        return [place if isinstance(place, InputError) else errors.get(place, place) for place in places]
 
     def usable(self, scans: Mapping[str, Path]) -> dict[str, Path]:
         """The same of many by id, without those that cannot be decoded; the log says why.
@@ -107,9 +108,27 @@ class Decoded:
         try:
             if frames_in(scan):
                 return {AXIS: TIME, SPACING_KNOWN: False}
+            if is_picture(scan) and not scan.name.lower().endswith(PAGED):  # not read for it: there may be thousands
+                return {SPACING_KNOWN: False}
             return scan_notes(self._place(scan) if needs_decoding(scan) else scan)
         except (InputError, OSError):
             return {}
+
+    def forget(self, scan: Path) -> None:
+        """Let go of what a scan was decoded to, before it is removed."""
+        place = self._wanted(scan)
+        if isinstance(place, Path) and place != scan:
+            shutil.rmtree(place.parent, ignore_errors=True)
+
+    def _wanted(self, scan: Path) -> Path | InputError:
+        """The scan itself, the place of what is decoded of it, or why nothing can be."""
+        try:
+            place = self._place(scan) if needs_decoding(scan) else scan
+        except InputError as error:
+            return error
+        except OSError as error:
+            return InputError(f"{scan}: cannot be read ({error.strerror}); check the path")
+        return self._refused.get(place, place)
 
     def _place(self, scan: Path) -> Path:
         files = scan_files(scan)
@@ -124,8 +143,8 @@ class Decoded:
             why = "is decoded on Linux alone, which can limit a decoder: 'uncertaintyseg convert' makes NIfTI of it"
             return {place: InputError(f"{scan}: {why}") for place, scan in scans.items()}
         errors: dict[Path, InputError] = {}
-        with tempfile.TemporaryDirectory(dir=self._root, prefix=".decoding-") as name:
-            folder, listed = Path(name), [str(scan.resolve()) for scan in scans.values()]
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=_DECODING) as name:
+            folder, listed = Path(name), [str(scan.absolute()) for scan in scans.values()]
             (folder / "scans.json").write_text(json.dumps(listed), encoding="utf-8")
             seconds = _SECONDS + _SECONDS_A_FILE * sum(len(scan_files(scan)) for scan in scans.values())
             run_limited(_PROGRAM, folder, memory=_MEMORY, seconds=seconds, file_bytes=4 * MAX_VOXELS + 4096)
@@ -136,6 +155,8 @@ class Decoded:
                     undone[place] = scan
                 elif (said := json.loads(told.read_text(encoding="utf-8"))).get("error"):
                     errors[place] = self._refused[place] = InputError(said["error"])
+                elif self._wanted(scan) != place:
+                    errors[place] = InputError(f"{scan}: it changed while it was decoded; try again")
                 else:
                     _keep(folder / f"{number}.npy", said, place)
         if len(scans) == 1:
@@ -150,7 +171,8 @@ class Decoded:
         folders = [(folder.stat().st_mtime, folder) for folder in self._root.iterdir() if folder.is_dir()]
         for used, folder in sorted(folders, reverse=True):
             total += sum(file.stat().st_size for file in folder.iterdir())
-            if total > self._limit_bytes and now - used > _IN_USE_SECONDS:
+            is_left = folder.name.startswith(_DECODING)  # by a server that was killed
+            if (is_left or total > self._limit_bytes) and now - used > _IN_USE_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -179,10 +201,17 @@ def _read_ultrasound(path: Path, _size: int, _changed: int) -> bool:
             return False
         with path.open("rb") as file:
             return is_flat([read_partial(file, lambda tag, *_: tag > _CLASS_UID, specific_tags=[_CLASS_UID])])
-    except (OSError, AttributeError, InvalidDicomError, ValueError, KeyError, EOFError, NotImplementedError):
+    except Exception:  # noqa: BLE001 - pydicom lets through what it meets: struct.error, RecursionError, KeyError
         return False
+
+
+def _is_kept(place: Path) -> bool:
+    """Whether what was decoded is there, which is then in use."""
+    with contextlib.suppress(OSError):
+        os.utime(place.parent)
+    return place.is_file()
 
 
 def _keep(array: Path, said: dict, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
-    write_volume(place, np.load(array, allow_pickle=False), said["affine"], about=said["about"])
+    write_volume(place, np.load(array, mmap_mode="r", allow_pickle=False), said["affine"], about=said["about"])

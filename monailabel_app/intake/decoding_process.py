@@ -37,11 +37,16 @@ def main(folder: str, memory: int, seconds: int, file_bytes: int) -> None:
                 array, affine, about = read_picture(path)
             else:
                 array, affine, about = read_flat(read_headers(scan_files(path)))
-            np.save(Path(folder) / f"{number}.npy", np.asarray(array, np.float32), allow_pickle=False)
-            told = {"affine": affine.tolist(), "about": about}
+            if max(array.shape) > np.iinfo(np.int16).max:
+                told = {"error": f"{path}: {max(array.shape)} pixels along an axis, more than NIfTI holds: crop it"}
+            else:
+                np.save(Path(folder) / f"{number}.npy", np.asarray(array, np.float32), allow_pickle=False)
+                told = {"affine": affine.tolist(), "about": about}
         except InputError as error:
             told = {"error": str(error) if str(path) in str(error) else f"{path}: {error}"}
-        (Path(folder) / f"{number}.json").write_text(json.dumps(told), encoding="utf-8")
+        written = Path(folder) / f"{number}.part"
+        written.write_text(json.dumps(told), encoding="utf-8")
+        written.rename(written.with_suffix(".json"))  # there as a whole, or not at all, should the disk be full
 
 
 if __name__ == "__main__":

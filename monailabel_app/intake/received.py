@@ -63,7 +63,8 @@ def received_scan(
     """
     with ExitStack() as stack:
         path, checksum = stack.enter_context(_kept(upload))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "scan"
+        folder.mkdir()  # so that both folders that `time_axis.said_beside` looks into are ours
         stem = path.name[: -len(suffix_of(path.name))]
         if channels:
             others = [stack.enter_context(_kept(channel))[0] for channel in channels]

@@ -12,8 +12,10 @@ import numpy as np
 
 from monailabel_app.intake.stream import GZIP
 from monailabel_app.intake.volume import Volume
-from uncertaintyseg.data.checks import check_values
+from uncertaintyseg.data.checks import by, check_values
+from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.nifti_notes import note, notes_in
+from uncertaintyseg.data.time_axis import is_clip, spacing_known
 from uncertaintyseg.errors import InputError
 
 _GZIP_LEVEL = 1  # level 6 is slower and saves less than a tenth
@@ -34,10 +36,13 @@ def write_scan(volume: Volume, folder: Path, stem: str, about: Mapping[str, Any]
         about: what the client says of it beside what its file notes, see `data.time_axis`.
 
     Raises:
-        InputError: It is damaged or constant, or holds voxels that are NaN or infinite.
+        InputError: It is damaged or constant, holds voxels that are NaN or infinite, or its spacing, said to be
+            unknown, is not 1, or is that of a volume.
     """
     header = volume.header.copy()
-    note(header, {**notes_in(header), **about})
+    about = {**notes_in(header), **about}
+    _check_counted(volume, about)
+    note(header, about)
     header["magic"] = b"n+1" if header.sizeof_hdr == 348 else header["magic"]
     header["vox_offset"] = header.sizeof_hdr + len(_NOTHING_ELSE)
     extremes = Extremes(volume.scale)
@@ -53,6 +58,17 @@ def write_scan(volume: Volume, folder: Path, stem: str, about: Mapping[str, Any]
             file.write(packer.flush())
     extremes.check()
     return path
+
+
+def _check_counted(volume: Volume, about: Mapping[str, Any]) -> None:
+    """Raise `InputError` where nobody knows mm, but sizes would not be counts of pixels."""
+    if spacing_known(about):
+        return
+    if volume.shape[2] > 1 and not is_clip(about):
+        raise InputError("a volume, and an unknown spacing is only of images and of clips: say axis=time of a clip")
+    spacing = spacing_mm(volume.affine)[:2]
+    if not np.allclose(spacing, 1):
+        raise InputError(f"its spacing, {by(spacing)}, is said to be unknown: give 1 for each pixel, or leave that out")
 
 
 class Extremes:

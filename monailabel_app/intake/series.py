@@ -34,8 +34,9 @@ def open_series(folder: Path) -> Volume:
         TooLargeError: They have more than `MAX_VOXELS`.
     """
     first = min(folder.iterdir())
-    if is_flat([read_header(first)]):
-        raise InputError(f"{first.name}: {DECODE_FIRST}")
+    with understood(first.name, is_named=True):
+        if is_flat([read_header(first)]):
+            raise InputError(f"{first.name}: {DECODE_FIRST}")
     with understood(str(folder), is_named=True):
         series = read_series(folder)
     if math.prod(series.shape) > MAX_VOXELS:

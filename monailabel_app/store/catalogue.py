@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
@@ -146,7 +145,7 @@ class _Folder:
             flat = [entry for entry in slices if _about(entry).is_flat]
             self.found += [(Path(entry.path), _stem_of_dicom(entry.name)) for entry in flat]
             slices = [entry for entry in slices if entry not in flat]
-        self._has_volumes = bool(slices) or any(_suffix(file.name) for file, _ in self.found)
+        self._has_volumes = bool(slices and not is_top) or any(_suffix(file.name) for file, _ in self.found)
         if slices and is_top:
             reason = (
                 f"one of {len(slices)} DICOM files directly in the studies; put each series into a folder of its own"
@@ -296,5 +295,5 @@ def _read_about(path: Path, _size: int, _changed: int) -> _Dicom:
         with path.open("rb") as file:
             found = read_partial(file, stop_when=is_behind, specific_tags=[_SERIES_UID, _CLASS_UID])
         return _Dicom(found.get("SeriesInstanceUID") and str(found.SeriesInstanceUID), is_flat([found]))
-    except (OSError, AttributeError, InvalidDicomError, ValueError, KeyError, EOFError, NotImplementedError):
+    except Exception:  # noqa: BLE001 - pydicom lets through what it meets: struct.error, RecursionError, KeyError
         return _Dicom()

@@ -13,6 +13,7 @@ from uncertaintyseg.cli.inspection_picture import outline, to_ras
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.review.order import worst_first
+from uncertaintyseg.wire import shown_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,7 @@ class _View(NamedTuple):
     aspect: float
     place: tuple[int, int]
     channel: str
+    unit: str
 
 
 class WorstViews:
@@ -95,7 +97,15 @@ def _view(audited: CaseAudit, region: Region, class_id: int) -> _View:
     slices = {name: volume[x, y, ends[2, 2]].T.copy() for name, volume in volumes.items()}
     place = (int(ends[0, 2]) - x.start, int(ends[1, 2]) - y.start)
     channel = next(iter(audited.prediction.provenance.channels), "")
-    return _View(audited.id, region, slices, spacing[1] / spacing[0], place, channel)
+    unit = audited.prediction.measure.unit
+    return _View(audited.id, region, slices, spacing[1] / spacing[0], place, channel, unit)
+
+
+def _slice_of(view: _View) -> str:
+    """What is drawn, for people: mm along the body are those of volumes alone."""
+    if view.region.frame is not None:
+        return f"frame {view.region.frame + 1}"
+    return f"axial, S {view.region.ras_mm[2]:.0f} mm" if view.unit == "mL" else "image"
 
 
 def _draw(axes: Axes, view: _View) -> AxesImage:
@@ -108,9 +118,10 @@ def _draw(axes: Axes, view: _View) -> AxesImage:
     outline(axes, view.slices["model"], _MODEL, "dashed")
     axes.plot(*view.place, "x", color="#0072B2", markersize=9, markeredgewidth=2.5)
     region = view.region
-    axes.set_title(f"{view.case}, {region.structure}: {region.kind}, {region.expected_error_ml:.2f} mL", fontsize=10)
+    size = f"{region.expected_error_ml:.2f} {shown_unit(view.unit)}"
+    axes.set_title(f"{view.case}, {region.structure}: {region.kind}, {size}", fontsize=10)
     over = f", over {view.channel}" if view.channel else ""
-    axes.set_xlabel(f"axial, S {region.ras_mm[2]:.0f} mm{over}", fontsize=9)
+    axes.set_xlabel(f"{_slice_of(view)}{over}", fontsize=9)
     axes.invert_xaxis()  # the patient's right is on the left
     axes.set_visible(True)
     return drawn

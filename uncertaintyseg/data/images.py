@@ -24,11 +24,16 @@ COLOURS = ("colours.json", "colors.json")
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey value, ITU-R BT.601."""
 
+PAGED = (".tif", ".tiff")
+"""Pictures that may have several pages."""
+
 _JPEG = (".jpg", ".jpeg")
+_FORMATS = ("PNG", "JPEG", "TIFF")
+"""That Pillow may find in a file: it reads dozens by their content, some by starting other programs."""
+_LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 _LISTED = 8
 _NUMBERS = re.compile(r"(\d+)")
 _GREY_MODES = ("L", "I;16", "I;16B", "I;16L", "I", "F", "1")
-_TIFF = (".tif", ".tiff")
 
 
 class Stored(NamedTuple):
@@ -54,10 +59,15 @@ def frames_in(folder: Path) -> list[Path]:
     """The frames of a clip, in the order of the numbers in their names; none where a folder holds anything else."""
     if not folder.is_dir():
         return []
-    files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in COLOURS]
+    files = [path for path in folder.iterdir() if not _is_beside(path.name)]
     if not all(path.is_file() and is_picture(path) for path in files):
         return []
     return sorted(files, key=lambda path: [int(v) if v.isdecimal() else v for v in _NUMBERS.split(path.name.lower())])
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a file among frames says nothing of what the folder is."""
+    return name.startswith(".") or name in COLOURS or name.lower() in _LEFT_BY_SYSTEMS
 
 
 def plane(spacing: Sequence[float] = (1.0, 1.0)) -> np.ndarray:
@@ -226,8 +236,8 @@ def _pages(path: Path, *, coded: bool) -> list[np.ndarray]:
     from PIL import Image, ImageSequence  # noqa: PLC0415 - most scans are no pictures
 
     try:
-        with Image.open(path) as image:
-            several = path.name.lower().endswith(_TIFF)  # an animated PNG shows its first page to all who read one
+        with Image.open(path, formats=_FORMATS) as image:
+            several = path.name.lower().endswith(PAGED)  # an animated PNG shows its first page to all who read one
             return [_values(page, coded) for page in (ImageSequence.Iterator(image) if several else [image])]
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise InputError(

@@ -395,6 +395,7 @@ class Predictor:
 
 
 def sized(scan: MetaTensor) -> str:
-    """A scan's name with its size, for people."""
-    extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
-    return f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} mm"
+    """A scan's name with its size, for people; images and clips are counted, for mm may be unknown."""
+    step, unit = (spacing_mm(scan.affine), "mm") if Measure.of(scan).unit == "mL" else ((1, 1, 1), "voxels")
+    extent = np.multiply(scan.shape[1:], step)
+    return f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} {unit}"

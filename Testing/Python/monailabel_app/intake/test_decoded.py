@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pydicom
@@ -97,11 +100,78 @@ def test_a_decoder_that_takes_too_much_takes_nobody_with_it(keeper, tmp_path, mo
     assert found[1].is_file()
 
 
+def test_a_link_is_decoded_by_its_own_name(keeper, tmp_path):
+    flat.write_png(tmp_path / "store.png", CINE[0]).rename(tmp_path / "0f3a")
+    (tmp_path / "linked.png").symlink_to(tmp_path / "0f3a")
+    same(read_scan(keeper.of(tmp_path / "linked.png")), read_scan(tmp_path / "linked.png"))
+
+
+def test_what_nifti_cannot_hold_or_is_gone_is_named_and_the_others_are_decoded(keeper, tmp_path):
+    flat.write_pictures(tmp_path, [0])
+    wide = flat.write_png(tmp_path / "wide.png", np.tile(np.arange(256, dtype=np.uint8), (2, 130)))
+    gone, found, large = keeper.all_of([tmp_path / "gone.png", tmp_path / "images" / "case_0.png", wide])
+    assert "gone.png: no such file" in str(gone)
+    assert found.is_file()
+    assert "wide.png: 33280 pixels along an axis" in str(large)
+
+
+def test_while_one_is_decoded_what_is_there_is_given(keeper, tmp_path):
+    flat.write_pictures(tmp_path, [0])
+    write_volume(tmp_path / "v.nii.gz", np.zeros((4, 4, 4)), np.eye(4))
+    found = keeper.of(tmp_path / "images" / "case_0.png")
+    with keeper._lock, ThreadPoolExecutor() as pool:
+        others = [pool.submit(keeper.of, path) for path in (tmp_path / "images" / "case_0.png", tmp_path / "v.nii.gz")]
+        assert [other.result(60) for other in others] == [found, tmp_path / "v.nii.gz"]
+
+
+def test_what_changes_meanwhile_is_not_kept_as_what_it_was(keeper, tmp_path, monkeypatch):
+    picture = flat.write_png(tmp_path / "a.png", CINE[0])
+    run = decoded.run_limited
+
+    def changing(*arguments, **limits):
+        flat.write_png(picture, CINE[1])
+        run(*arguments, **limits)
+
+    monkeypatch.setattr(decoded, "run_limited", changing)
+    with pytest.raises(InputError, match=r"a\.png: it changed while it was decoded"):
+        keeper.of(picture)
+    np.testing.assert_array_equal(read_scan(keeper.of(picture))[0, ..., 0].numpy(), CINE[1].T)
+
+
+def test_what_is_to_be_removed_is_not_kept(keeper, tmp_path):
+    picture = flat.write_png(tmp_path / "a.png", CINE[0])
+    found = keeper.of(picture)
+    keeper.forget(picture)
+    assert not found.parent.exists()
+    keeper.forget(tmp_path / "none.png")  # neither there nor decoded
+
+
 def test_where_processes_cannot_be_limited_nothing_is_decoded(keeper, tmp_path, monkeypatch):
     flat.write_pictures(tmp_path, [0])
     monkeypatch.setattr(decoded, "HAS_LIMITS", False)
     with pytest.raises(InputError, match=r"case_0\.png: is decoded on Linux alone"):
         keeper.of(tmp_path / "images" / "case_0.png")
+
+
+def test_what_a_killed_server_left_goes(tmp_path):
+    flat.write_pictures(tmp_path, [0])
+    keeper = Decoded(tmp_path / "kept", 10**9)
+    for name, age in ((".decoding-old", 7200), (".decoding-new", 0)):
+        (tmp_path / "kept" / name).mkdir()
+        (tmp_path / "kept" / name / "0.npy").write_bytes(b"left")
+        os.utime(tmp_path / "kept" / name, 2 * (time.time() - age,))
+    keeper.of(tmp_path / "images" / "case_0.png")
+    assert [path.name for path in (tmp_path / "kept").glob(".*")] == [".decoding-new"]
+
+
+def test_a_damaged_dicom_file_is_no_ultrasound(tmp_path):
+    ultrasound_files.write(tmp_path / "a.dcm", CINE, SOPClassUID="1.2.3")
+    assert not needs_decoding(tmp_path / "a.dcm")
+    data = (tmp_path / "a.dcm").read_bytes()
+    spoilt = data.replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00AT")  # which pydicom cannot unpack
+    (tmp_path / "b.dcm").write_bytes(spoilt)
+    assert spoilt != data
+    assert not needs_decoding(tmp_path / "b.dcm")
 
 
 def test_what_was_not_used_for_long_goes_beyond_the_limit(tmp_path, monkeypatch):

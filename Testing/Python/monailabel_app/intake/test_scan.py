@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,17 +12,34 @@ from hypothesis import strategies as st
 
 from monailabel_app.intake.opening import open_volume
 from monailabel_app.intake.scan import write_scan
-from Testing.Python.monailabel_app.intake.files import good_files, nifti, write
+from Testing.Python.monailabel_app.intake.files import ARRAY, good_files, nifti, write
 from uncertaintyseg.data.scan import read_scan
+from uncertaintyseg.data.time_axis import SPACING_KNOWN, is_clip, spacing_known
 from uncertaintyseg.errors import InputError
 
 ROWS = {"srow_x": [0, 2, 0, 5], "srow_y": [-1.5, 0, 0, 6], "srow_z": [0, 0, 3, 7], "pixdim": [1, 1.5, 2, 3, 1, 1, 1, 1]}
 
 
-def rewritten(folder, name: str, data: bytes):
+def rewritten(folder, name: str, data: bytes, **about: object):
     path = write(folder, name, data)
     with open_volume(path) as volume:
-        return write_scan(volume, folder, "written")
+        return write_scan(volume, folder, "written", about)
+
+
+def test_an_unknown_spacing_is_that_of_pixels_in_images_and_clips(tmp_path):
+    image, unknown = ARRAY[..., :1], {SPACING_KNOWN: False}
+    assert not spacing_known(read_scan(rewritten(tmp_path, "a.nii", nifti(array=image), **unknown)))
+    for array, about, pixdim, reason in (
+        (image, unknown, [1, 0.3, 0.3, 1, 1, 1, 1, 1], "its spacing, 0.3 x 0.3, is said to be unknown"),
+        (image, {}, [1, 0.3, 0.3, 1, 1, 1, 1, 1], "its spacing, 0.3 x 0.3, is said to be unknown"),
+        (ARRAY, unknown, [1] * 8, "a volume, and an unknown spacing is only of images and of clips"),
+    ):
+        words = {} if about else {"descrip": b"spacing=unknown"}
+        data = nifti(array=array, pixdim=pixdim, sform_code=0, qform_code=0, **words)
+        with pytest.raises(InputError, match=reason):
+            rewritten(tmp_path, "b.nii", data, **about)
+    written = rewritten(tmp_path, "c.nii.gz", gzip.compress(nifti()), **unknown, axis="time")
+    assert is_clip(read_scan(written))
 
 
 @pytest.mark.parametrize("name", good_files())

@@ -177,6 +177,11 @@ def test_sequences_without_an_end_are_refused(folder):
     refused(folder, "0000.dcm: cannot be read as DICOM")
 
 
+def test_a_kind_of_object_that_cannot_be_unpacked_is_refused(folder):
+    one_file(folder, b"\x08\0\x16\0AT\x03\0abc")
+    refused(folder, "0000.dcm: cannot be read as DICOM")
+
+
 def test_a_header_that_is_cut_short_is_refused_by_its_name(folder):
     one_file(folder, b"\x20\0\x32\0DS\xff\xff1")
     refused(folder, "0000.dcm: cut short")

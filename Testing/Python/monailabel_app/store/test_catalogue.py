@@ -285,6 +285,16 @@ def test_beside_volumes_pictures_are_previews_unless_they_were_images_before(tmp
     assert "scan.png" in found.skipped
 
 
+def test_a_damaged_dicom_file_hides_neither_pictures_nor_scans(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    put_slices(tmp_path, 1)
+    file = tmp_path / "IM0000"
+    file.write_bytes(file.read_bytes().replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00AT"))  # cannot be unpacked
+    found = find_scans(tmp_path)
+    assert sorted(found.scans) == ["a", "b"]
+    assert "put each series into a folder of its own" in found.skipped["IM0000"]
+
+
 def test_each_ultrasound_file_is_a_scan_of_its_own(tmp_path):
     us = "1.2.840.10008.5.1.4.1.1.6.1"
     put_slices(tmp_path, count=2, name="us{}.dcm", kind=us)

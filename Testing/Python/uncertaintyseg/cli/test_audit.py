@@ -6,11 +6,12 @@ import csv
 import json
 import shutil
 
+import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.uncertaintyseg import tiny
+from Testing.Python.uncertaintyseg import flat, tiny
 from uncertaintyseg.data.writing import write_volume
 
 AFFINE = np.diag([3.0, 3.0, 6.0, 1.0])
@@ -70,6 +71,24 @@ def test_all_of_the_error_and_dice_rank_too(command, where, data):
     errors = [row["expected_error_ml"] for row in rows]
     assert errors == sorted(errors, reverse=True)
     assert command("audit", data, *where, "--by", "dice", "--json").json["structures"][0]["case"] in {MISSED, ERODED}
+
+
+def test_the_picture_of_images_and_clips_has_their_units(command, tmp_path, monkeypatch):
+    bundle = tiny.give_random_weights(flat.write_flat_bundle(tmp_path / "models"))
+    flat.write_pictures(tmp_path / "data", [0])
+    flat.write_clip(tmp_path / "data", "clip", [1, 2])
+    monkeypatch.setitem(mpl.rcParams, "savefig.format", "svg")
+    monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "none")  # text stays text
+    picture = tmp_path / "worst.svg"
+    where = ("--model", bundle.name, "--models", tmp_path / "models")
+    ended = command("audit", tmp_path / "data", *where, "--picture", picture)
+    assert ended.code == 0, ended.err
+    drawn = picture.read_text(encoding="utf-8")
+    assert " pixels</text>" in drawn
+    assert ">image</text>" in drawn
+    assert ">frame 1</text>" in drawn or ">frame 2</text>" in drawn
+    assert " mL</text>" not in drawn
+    assert " mm</text>" not in drawn
 
 
 def test_tables_maps_and_picture_are_written(command, where, data, tmp_path):

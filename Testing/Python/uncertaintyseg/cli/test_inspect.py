@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from Testing.Python.uncertaintyseg import tiny
+from Testing.Python.uncertaintyseg import flat, tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.writing import write_volume
@@ -36,6 +36,18 @@ def saved(tmp_path_factory, scan) -> Path:
 def prediction(saved, tmp_path) -> Path:
     """A prediction of organ and lesion that a test may write to."""
     return Path(shutil.copytree(saved, tmp_path / "prediction"))
+
+
+def test_the_picture_of_an_image_tells_no_mm(command, tmp_path, monkeypatch):
+    bundle = tiny.give_random_weights(flat.write_flat_bundle(tmp_path / "models"))
+    scan = flat.write_png(tmp_path / "a.png", flat.frame(0)[0])
+    Predictor(bundle).predict(scan).save(tmp_path / "prediction")
+    monkeypatch.setitem(matplotlib.rcParams, "savefig.format", "svg")
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # text stays text
+    picture = command("inspect", tmp_path / "prediction", "--json").json["picture"]
+    drawn = Path(picture).read_text(encoding="utf-8")
+    assert "The image</text>" in drawn
+    assert " mm" not in drawn
 
 
 @pytest.fixture(scope="module")

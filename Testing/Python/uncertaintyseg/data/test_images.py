@@ -53,6 +53,25 @@ def test_a_picture_is_one_slice_of_unknown_spacing_with_columns_first(tmp_path, 
     assert not is_clip(scan)
 
 
+@pytest.mark.parametrize("form", ["BMP", "GIF", "EPS"])
+def test_what_only_has_the_name_of_a_picture_reaches_no_other_decoder(tmp_path, form):
+    """Pillow would go by the content, and start Ghostscript for PostScript."""
+    Image.fromarray(GREY).save(tmp_path / "a", form)
+    (tmp_path / "a").rename(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: not a readable picture"):
+        read_scan(tmp_path / "a.png")
+
+
+def test_what_systems_leave_in_a_folder_does_not_end_a_clip(tmp_path):
+    for number in range(2):
+        save(tmp_path / "clip" / f"{number}.png", GREY + np.uint8(number))
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / "clip" / name).write_bytes(b"left")
+    scan = read_scan(tmp_path / "clip")
+    assert is_clip(scan)
+    assert scan.shape == (1, 7, 5, 2)
+
+
 def test_the_resolution_of_a_print_is_no_spacing(tmp_path):
     scan = read_scan(save(tmp_path / "a.png", GREY, dpi=(300, 300)))
     assert not spacing_known(scan)
