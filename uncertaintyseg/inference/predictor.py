@@ -396,6 +396,5 @@ class Predictor:
 
 def sized(scan: MetaTensor) -> str:
     """A scan's name with its size, for people; images and clips are counted, for mm may be unknown."""
-    step, unit = (spacing_mm(scan.affine), "mm") if Measure.of(scan).unit == "mL" else ((1, 1, 1), "voxels")
-    extent = np.multiply(scan.shape[1:], step)
-    return f"{scan.meta['filename_or_obj']}: {' x '.join(f'{side:.0f}' for side in extent)} {unit}"
+    by, unit = (spacing_mm(scan.affine), "mm") if Measure.of(scan).unit == "mL" else ((1, 1, 1), "voxels")
+    return f"{scan.meta['filename_or_obj']}: {' x '.join(map('{:.0f}'.format, np.multiply(scan.shape[1:], by)))} {unit}"
