@@ -104,11 +104,14 @@ def evaluate(
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.features import FeatureTable
+        from uncertaintyseg.data.writing import check_file
         from uncertaintyseg.inference.comparison import compare as compared
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.ood import evaluate_with_ood
         from uncertaintyseg.inference.predictors import predictor_for
 
+        check_file(picture, "--picture")
+        check_file(features, "--features")
         others = strangers_to(bundle, data, ood, progress) if ood else None
         runs, earlier = runs_to_compare(compare or [], bundle, folders)
         predictors = [

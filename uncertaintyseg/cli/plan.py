@@ -101,7 +101,8 @@ def plan(
     dataset = read_dataset(data, structures=read_structures(structures), labels=read_labels(labels))
     with progress_bar() as progress:
         progress("loading", 0.0)
-        from uncertaintyseg.planning.bundle import check_page, check_place, plan_json, write_plan
+        from uncertaintyseg.data.writing import check_file
+        from uncertaintyseg.planning.bundle import check_place, plan_json, write_plan
         from uncertaintyseg.planning.fingerprint import take_fingerprint
         from uncertaintyseg.planning.following import next_steps
         from uncertaintyseg.planning.overrides import Overrides, read_axes, read_three
@@ -109,7 +110,7 @@ def plan(
         from uncertaintyseg.planning.trial import try_step
 
         check_place(output, task, overwrite=overwrite)
-        check_page(page)
+        check_file(page, "--page")
         given = Overrides(
             read_three(spacing, "--spacing", float), read_three(patch, "--patch"), batch_size, features, normalization,
             overlap, read_axes(symmetries), deep_supervision, foreground, steps, epochs, learning_rate, seed, clahe,

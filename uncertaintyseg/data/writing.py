@@ -197,6 +197,34 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
+def check_file(path: Path | None, flag: str) -> None:
+    """Before long work: whether a file may be written there; None: there is none.
+
+    Args:
+        path: of the file.
+        flag: by which it was given, for the message.
+
+    Raises:
+        InputError: it is a folder, or lies in none that may be written to.
+    """
+    if path is not None:
+        check_folder(path.parent, flag)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give {flag} the file to write.")
+
+
+def check_folder(folder: Path, flag: str) -> None:
+    """Raise `InputError` for a folder that neither is there nor can be made, or that may not be written to."""
+    try:
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    except OSError as error:  # a name that is too long
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}.") from error
+    if not there.is_dir():
+        raise InputError(f"{folder}: cannot be written, for {there} is a file; choose another {flag}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written (no permission for {there}); choose another {flag}.")
+
+
 def sync_folder(folder: Path) -> None:
     """Make the disk keep the names in a folder, where the system can be asked to (not on Windows)."""
     with contextlib.suppress(OSError):

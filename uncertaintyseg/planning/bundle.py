@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from uncertaintyseg import __version__
-from uncertaintyseg.data.writing import write_bytes
+from uncertaintyseg.data.writing import check_folder, write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, WEIGHTS, Bundle, Uncertainty, config_text
 from uncertaintyseg.inference.new_model import write_new_model
@@ -46,7 +45,7 @@ def check_place(output: Path, task: str, *, overwrite: bool) -> None:
         InputError: there is a trained model of that name, or a folder that is none, and nobody said to overwrite it.
     """
     folder = output / model_name(task)
-    _check_writable(output, "--output")
+    check_folder(output, "--output")
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / METADATA).is_file())):
         raise InputError(f"{folder}: is there already and no model: choose another TASK or --output.")
     if (folder / WEIGHTS).is_file() and not overwrite:
@@ -54,30 +53,6 @@ def check_place(output: Path, task: str, *, overwrite: bool) -> None:
             f"{folder}: a trained model is there already; --overwrite deletes it, with its weights, calibration and "
             "history, and its training begins anew. To keep it, choose another TASK or --output."
         )
-
-
-def check_page(page: Path | None) -> None:
-    """Before long work: whether a page may be written there; None: beside the model.
-
-    Raises:
-        InputError: it is a folder, or lies in none that may be written to.
-    """
-    if page is not None:
-        _check_writable(page.parent, "--page")
-        if page.is_dir():
-            raise InputError(f"{page}: is a folder; give --page the file to write, such as {page / 'plan.html'}.")
-
-
-def _check_writable(folder: Path, flag: str) -> None:
-    """Refuse a folder that neither is there nor can be made, or that may not be written to."""
-    try:
-        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    except OSError as error:  # a name that is too long
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}.") from error
-    if not there.is_dir():
-        raise InputError(f"{folder}: cannot be written, for {there} is a file; choose another {flag}.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: cannot be written (no permission for {there}); choose another {flag}.")
 
 
 def write_plan(plan: Plan, fingerprint: Fingerprint, output: Path, *, overwrite: bool = False) -> Bundle:

@@ -9,6 +9,9 @@ from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.training.recipe import Recipe
 
+_FIXED = {"stage", "initial", "warm_start", "backbone", "backbone_rate"}
+"""What is trained, and from where: other flags ask for it, which know what goes together."""
+
 
 def chosen_settings(bundle: Bundle, settings: Mapping[str, Any], balance: Sequence[str] = ()) -> dict[str, Any]:
     """Changes of a model's recipe, for `Recipe.load`.
@@ -19,9 +22,11 @@ def chosen_settings(bundle: Bundle, settings: Mapping[str, Any], balance: Sequen
         balance: structures by name whose cases, or slices, are drawn more often (`Recipe.rare_labels`).
 
     Raises:
-        InputError: for a field that recipes do not have, a structure that the model does not have, or rare structures
-            that are given in both ways.
+        InputError: for a field that recipes do not have or that other flags set, a structure that the model does not
+            have, or rare structures that are given in both ways.
     """
+    if fixed := sorted(_FIXED & set(settings)):
+        raise InputError(f"--set {fixed[0]}: what is trained, and from where, is said by --head and --fine-tune.")
     unknown = sorted(set(settings) - set(Recipe.model_fields))
     if unknown:
         raise InputError(

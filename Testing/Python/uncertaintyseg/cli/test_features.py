@@ -52,6 +52,12 @@ def test_the_report_has_micro_and_macro_averages_beside_the_classes(command, mod
     assert all(word in shown for word in ("micro", "macro", "precision", "recall", "organ: "))
 
 
+@pytest.mark.parametrize("flag", ["--features", "--picture"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_evaluated(command, model, pictures, tmp_path, flag):
+    ended = command("evaluate", *model, pictures, "--cases", "all", flag, pictures / "images" / "case_0.png" / "a.csv")
+    assert f"choose another {flag}" in ended.message
+
+
 def test_a_clip_has_no_shapes_to_list(command, model, tmp_path):
     flat.write_clip(tmp_path / "data", "clip", range(2))
     ended = command("evaluate", *model, tmp_path / "data", "--cases", "all", "--features", tmp_path / "shapes.csv")

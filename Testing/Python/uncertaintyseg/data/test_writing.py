@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertaintyseg.data.segments import Segment, segments_in
-from uncertaintyseg.data.writing import encode_map, write_volume
+from uncertaintyseg.data.writing import check_file, encode_map, write_volume
 from uncertaintyseg.errors import InputError
 
 AFFINE = np.array([[0.8, 0, 0, -10], [0, 0.8, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])
@@ -161,3 +161,15 @@ def test_a_label_keeps_the_names_of_its_numbers(tmp_path):
     for name in ("a]b", "a" * 501):
         write_volume(path, array, AFFINE, names={1: "a", 2: name})
         assert segments_in(path) == []
+
+
+@pytest.mark.parametrize("place", ["note.txt", "note.txt/figures", "x" * 300])
+def test_a_place_where_no_file_can_be_is_refused_before_long_work(tmp_path, place):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot be written.*choose another --page"):
+        check_file(tmp_path / place / "page.html", "--page")
+    with pytest.raises(InputError, match="is a folder; give --page the file"):
+        check_file(tmp_path, "--page")
+    check_file(tmp_path / "not yet" / "page.html", "--page")
+    check_file(None, "--page")
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]

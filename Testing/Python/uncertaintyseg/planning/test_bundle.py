@@ -11,7 +11,7 @@ import torch
 from Testing.Python.uncertaintyseg.planning.found import fingerprint
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import INFERENCE, TRAINING, WEIGHTS
-from uncertaintyseg.planning.bundle import CARD, check_page, check_place, write_plan
+from uncertaintyseg.planning.bundle import CARD, check_place, write_plan
 from uncertaintyseg.planning.overrides import Overrides
 from uncertaintyseg.planning.plan import make_plan
 from uncertaintyseg.training.recipe import Recipe
@@ -91,11 +91,6 @@ def test_a_place_that_cannot_be_a_folder_is_refused_before_anything_is_measured(
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(InputError, match=r"cannot be written.*choose another --output"):
         check_place(tmp_path / place, "gland", overwrite=False)
-    with pytest.raises(InputError, match=r"cannot be written.*choose another --page"):
-        check_page(tmp_path / place / "page.html")
-    with pytest.raises(InputError, match="is a folder; give --page the file"):
-        check_page(tmp_path)
-    check_page(tmp_path / "not yet" / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 

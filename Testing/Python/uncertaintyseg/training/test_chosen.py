@@ -35,3 +35,5 @@ def test_what_there_is_not_is_refused_by_name(bundle):
         chosen_settings(bundle, {}, ["heart"])
     with pytest.raises(InputError, match="--set rare_labels: --balance says that already"):
         chosen_settings(bundle, {"rare_labels": [1]}, ["lesion"])
+    with pytest.raises(InputError, match=r"--set backbone: .* --fine-tune"):
+        chosen_settings(bundle, {"backbone": "fine-tuned"})
