@@ -34,6 +34,7 @@ class Segmenter(nn.Module):
 
     Raises:
         BundleError: for an unknown head, or a head that reads taps which the backbone does not have.
+        InputError: for a head whose posterior goes deeper than the backbone can be taken apart.
     """
 
     def __init__(self, backbone: Backbone, head: str, classes: int, **head_options: Any) -> None:
@@ -44,11 +45,18 @@ class Segmenter(nn.Module):
             if tap not in backbone.taps:
                 known = ", ".join(backbone.taps) or "none"
                 raise BundleError(f"head '{head}' reads the tap '{tap}', the backbone has {known}: mend 'taps'.")
+        if self.head.depth > 1:
+            self.head.stand_on(backbone.tail(self.head.depth - 1))
 
     @property
     def networks(self) -> tuple[Segmenter, ...]:
         """The members of an ensemble that is averaged as one network (`LogitAverage`): here it alone."""
         return (self,)
+
+    @property
+    def features(self) -> int:
+        """Channels that the head reads in evaluation."""
+        return self.backbone.features + self.head.channels_beside
 
     @property
     def divisor(self) -> int | Sequence[int]:
@@ -64,11 +72,16 @@ class Segmenter(nn.Module):
         return self.read(*self.extract(image))
 
     def extract(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The last features `[B, F, *spatial]` and the taps that the head reads."""
+        """What the head reads: the last features with what it wants beside them `[B, features, *spatial]`, and taps."""
         if image.shape[1] != self.backbone.in_channels:
             raise InputError(f"the image has {image.shape[1]} channels; this model takes {self.backbone.in_channels}.")
         if self.head.taps:
             return self.backbone.tapped(image, self.head.taps)
+        if self.head.channels_beside and not self.training:
+            features, entered = self.backbone.above(self.head.tail, image)
+            with torch.autocast(features.device.type, enabled=False):
+                beside = self.head.beside(entered.float())
+            return torch.cat([features, beside.to(features)], dim=1), {}
         return self.backbone(image), {}
 
     def read(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:

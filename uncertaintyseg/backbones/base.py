@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from uncertaintyseg.errors import BundleError
+from uncertaintyseg.errors import BundleError, InputError
 
 NO_TAPS: Mapping[str, int] = MappingProxyType({})
 
@@ -49,16 +49,36 @@ class Backbone(nn.Module, ABC):
         if unknown:
             known = ", ".join(self.taps) or "none"
             raise BundleError(f"the backbone has no tap '{unknown[0]}' to name in the head's 'taps'; it has {known}.")
+        return self._watched(image, {name: self.tap_module(name) for name in names})
+
+    def _watched(self, image: Tensor, modules: Mapping[str, nn.Module]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The last features, and what entered some modules."""
         found: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             return lambda module, inputs: found.__setitem__(name, inputs[0])
 
         with ExitStack() as hooks:
-            for name in names:
-                hooks.enter_context(self.tap_module(name).register_forward_pre_hook(keep(name)))
+            for name, module in modules.items():
+                hooks.enter_context(module.register_forward_pre_hook(keep(name)))
             features = self(image)
         return features, found
+
+    def tail(self, convolutions: int) -> nn.Sequential:  # noqa: ARG002
+        """Its last convolutions with all layers up to the last features; the weights are its own.
+
+        Raises:
+            InputError: for more convolutions than can be taken apart, or a backbone that cannot be.
+        """
+        raise InputError(
+            f"a posterior deeper than the output layer needs a DynUNet that was trained here; {type(self).__name__} "
+            "cannot be taken apart: leave 'depth' at 1."
+        )
+
+    def above(self, tail: nn.Sequential, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The last features `[B, features, *spatial]`, and what enters a tail of its own `[B, F', *spatial]`."""
+        features, found = self._watched(image, {"tail": tail[0]})
+        return features, found["tail"]
 
     def tap_module(self, name: str) -> nn.Module:
         """The module whose input is the tap `name`; for backbones that have taps."""

@@ -9,7 +9,7 @@ from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
 from uncertaintyseg.backbones.base import Backbone, check_dropout
-from uncertaintyseg.errors import BundleError
+from uncertaintyseg.errors import BundleError, InputError
 
 Sizes = Sequence[int] | int
 """One number for all three axes, or one for each."""
@@ -83,6 +83,15 @@ class DynUNetBackbone(Backbone):
     def forward(self, image: Tensor) -> Tensor:
         """Image `[B, in_channels, D, H, W]` to features `[B, features, D, H, W]`."""
         return self.network(image)
+
+    def tail(self, convolutions: int) -> nn.Sequential:
+        """The last one or two convolutions, those of the last step up, with their norms and activations."""
+        if convolutions not in (1, 2):
+            raise InputError(f"'depth' is {convolutions + 1}; on a DynUNet it goes from 1, the output layer, to 3.")
+        block = self.network.upsamples[-1].conv_block
+        layers = [[block.conv1, block.norm1], [block.conv2, block.norm2]][-convolutions:]
+        slope = block.lrelu.negative_slope  # the block's own works in place
+        return nn.Sequential(*(part for pair in layers for part in (*pair, nn.LeakyReLU(slope))))
 
     def tap_module(self, name: str) -> nn.Module:
         """The module whose input is the tap `name`."""

@@ -102,6 +102,8 @@ class Head(nn.Module, ABC):
     """True for a head that `fit` solves for; the others are trained by gradient."""
     completed: ClassVar[bool] = False
     """True for a head that is trained by gradient, and of which `fit` then solves for the rest."""
+    whole_windows: ClassVar[bool] = False
+    """True for a head that `fit` must show whole windows, not the parts of them that are new: it learnt from such."""
     reaches_backbone: ClassVar[bool] = True
     """False for a head whose loss moves nothing but itself, so that a network cannot learn by it."""
     fuses: ClassVar[bool] = False
@@ -142,6 +144,33 @@ class Head(nn.Module, ABC):
         return True
 
     @property
+    def depth(self) -> int:
+        """How many of the network's last convolutions it has a posterior of, if any; 1: the output layer alone."""
+        return 1
+
+    @property
+    def tail(self) -> nn.Sequential | None:
+        """The layers below it whose weights it has a posterior of (`Backbone.tail`); None: it has none of these."""
+        return None
+
+    @property
+    def channels_beside(self) -> int:
+        """Channels that it wants beside the last features, made by `beside`."""
+        return 0
+
+    def stand_on(self, tail: nn.Sequential) -> None:
+        """Take note of the last layers of the backbone that it is put on; only where `depth` is above 1."""
+        raise BundleError(f"the head '{self.name}' has no posterior of deeper layers.")
+
+    def beside(self, entered: Tensor) -> Tensor:
+        """What it wants beside the last features, `[B, channels_beside, *spatial]`.
+
+        Args:
+            entered: what enters `tail`, `[B, F', *spatial]`.
+        """
+        raise BundleError(f"the head '{self.name}' reads nothing but the last features.")
+
+    @property
     def passes(self) -> int:
         """How often it runs its layers for one answer."""
         return 1
@@ -170,10 +199,17 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
-        """Features `[B, F, *spatial]` (and taps) to a distribution over logits `[B, C, *spatial]`."""
+        """Features `[B, F, *spatial]`, what it wants beside them behind (and taps), to logits `[B, C, *spatial]`."""
 
-    def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
+    def fit(
+        self, training: FeatureStream, validation: FeatureStream, below: FeatureStream | None = None
+    ) -> dict[str, float]:
         """Solve for what the head learns without gradients, given its output layer; only if `fitted` or `completed`.
+
+        Args:
+            training: features and classes that it is fitted to.
+            validation: those that choose what the training set cannot.
+            below: what enters its `tail` in the windows of the training set, whole; None where it has none.
 
         Returns:
             What was chosen and how good it is, for the report.

@@ -55,7 +55,9 @@ class Temperature(Head):
         return HeadOutput(GaussianLogits(self.mean(features) / self.temperature))
 
     @torch.no_grad()
-    def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
+    def fit(
+        self, training: FeatureStream, validation: FeatureStream, below: FeatureStream | None = None
+    ) -> dict[str, float]:
         """Choose T by the NLL of all validation voxels, in one reading of them.
 
         The NLL is convex in 1 / T. Its value, slope and curvature are summed at fixed points; its minimum is that

@@ -76,7 +76,7 @@ class Engine:
 
     def keeper(self, grid: GridMap, scratch: Scratch) -> ShapeKeeper | str:
         """What keeps the features that whole shapes are drawn from, or why there will be none."""
-        head, features, shape = self.network.head, self.network.backbone.features, grid.model_shape
+        head, features, shape = self.network.head, self.network.features, grid.model_shape
         if self.crf:
             return "none: a CRF leaves one answer"
         if self.method:

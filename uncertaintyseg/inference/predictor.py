@@ -343,7 +343,7 @@ class Predictor:
             slice(int(part.start * ratio), max(1, round(part.stop * ratio)))
             for part, ratio in zip(region, ratios, strict=True)
         ]
-        head, features = self.network.head, self.network.backbone.features
+        head, features = self.network.head, self.network.features
         shapes = not (self.method or self.crf) and head.coherent and ShapeKeeper.fits(features, shape)
         return need(
             self.layout.over(shape, self.network.divisor, box),

@@ -95,7 +95,7 @@ class ShapeKeeper:
             return Spread(None, Drawn("none: no voxel is possibly foreground"))
         shape = state.features.shape[1:]
         voxels = int(np.prod(shape))
-        if 4 * voxels * (head.features + _PER_CLASS * head.classes) > 2 * FEATURE_BYTES:
+        if 4 * voxels * (state.features.shape[0] + _PER_CLASS * head.classes) > 2 * FEATURE_BYTES:
             return Spread(None, Drawn("none: the possible foreground is too large to draw whole shapes of"))
         count = min(samples, max(_DRAWN // voxels, FEWEST))
         draws = state.labels(head, count, generator)

@@ -82,7 +82,7 @@ class _Beside(MomentAverage):
         for planes, whole, values in super().read(patch):
             kept = {name: value for name, value in values.items() if name != "features"}
             yield Contribution(planes, whole, kept)
-            distribution = self.start.head(values["features"][None].float()).distribution
+            distribution = self.start.head(values["features"][None, : self.start.head.features].float()).distribution
             own = distribution.mean if self.logits else distribution.moments().probability
             yield Contribution(planes, share, {"base": own[0]})
         for network, axes in self.mirrored:

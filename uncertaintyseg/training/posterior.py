@@ -42,18 +42,28 @@ class WindowedFeatures:
 
     Iterating gives features `[1, F, *part]` and class indices `[1, *part]`; it starts anew every time, so that a head
     may read the stream more than once and no volume's features are held as a whole. Voxels marked as not labelled are
-    left out, or where the head reads voxels together, stay `IGNORED`. A head that is completed after training gets
-    whole windows, as it learnt from them; in these, what was in a window before is `IGNORED`.
+    left out, or where the head reads voxels together, stay `IGNORED`. A head that wants whole windows gets such; in
+    these, what was in a window before is `IGNORED`.
 
     Args:
         network: whose features.
         volumes: images and labels.
         layout: of the model's windows; here they do not overlap more than they must.
         report: called after each window.
+        below: not the features, but what enters the tail of the backbone that the head has a posterior of, in whole
+            windows.
     """
 
-    def __init__(self, network: Segmenter, volumes: Volumes, layout: WindowLayout, report: Callable[[], None]) -> None:
-        self.network, self.volumes, self.report = network, volumes, report
+    def __init__(
+        self,
+        network: Segmenter,
+        volumes: Volumes,
+        layout: WindowLayout,
+        report: Callable[[], None],
+        *,
+        below: bool = False,
+    ) -> None:
+        self.network, self.volumes, self.report, self.below = network, volumes, report, below
         self.layout = replace(layout, overlap=0.0)
         self.has_structures: bool | None = None  # nothing was read yet
 
@@ -73,8 +83,8 @@ class WindowedFeatures:
             known = target[0] != IGNORED
             if not known.any():
                 continue
-            features, _ = self.network.extract(plan.patch(image[0], corner))
-            if self.network.head.completed:  # it learnt from whole windows
+            features = self._read(plan.patch(image[0], corner))
+            if self.below or self.network.head.whole_windows:
                 whole = target.new_full((1, *features.shape[2:]), IGNORED)
                 whole[(slice(None), *kept)] = target
                 yield features.float(), whole
@@ -83,6 +93,11 @@ class WindowedFeatures:
             if self.network.head.voxelwise and not known.all():
                 features, target = features[:, :, known][..., None, None], target[:, known][..., None, None]
             yield features, target
+
+    def _read(self, patch: Tensor) -> Tensor:
+        if self.below:
+            return self.network.backbone.above(self.network.head.tail, patch)[1]
+        return self.network.extract(patch)[0]
 
 
 def _pieces(starts: Sequence[int], window: int, before: int, size: int) -> Iterator[tuple[int, slice, slice]]:
@@ -127,7 +142,9 @@ def fit_posterior(
         )
 
     streams = [WindowedFeatures(network, volumes, layout, report) for volumes in (training, validation)]
-    found = network.head.fit(*streams)
+    tail = network.head.tail is not None
+    below = WindowedFeatures(network, training, layout, lambda: None, below=True) if tail else None
+    found = network.head.fit(*streams, below)
     if not next(stream.has_structures for stream in streams if stream.has_structures is not None):
         raise InputError(NO_STRUCTURES)
     return found

@@ -89,7 +89,7 @@ def with_head(
 
     name = name or f"{bundle.task}_{head}"
     structures = [f"{kind}_{item.name}" for item in bundle.labels for kind in ("probability", "variance")]
-    metadata |= {"name": name, "description": f"{bundle.task.capitalize()}: {HEADS[head].summary}."}
+    metadata |= {"name": name, "description": f"{bundle.task.capitalize()}: {built.summary}."}
     metadata["references"] = [HEADS[head].paper]
     metadata["uncertainty"] |= {"head": head, "maps": [*MEASURES, *structures, *built.extra_maps()]}
 

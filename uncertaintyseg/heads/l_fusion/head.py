@@ -25,6 +25,7 @@ from uncertaintyseg.heads.l_fusion.formula import (
     seen_by_passes,
 )
 from uncertaintyseg.heads.laplace import LaplaceHead
+from uncertaintyseg.heads.laplace.head import deeper_note
 from uncertaintyseg.heads.laplace.split import LARGEST_KL, pairwise_kl
 from uncertaintyseg.logits import GaussianLogits, LogitEnsemble, Moments, Sum
 from uncertaintyseg.logits.covariance import Covariance
@@ -58,7 +59,7 @@ class LFusionHead(Head):
     are those of the Laplace path.
 
     The paper gives no losses, rates or precisions (METHODS A26): these are ours. Its posterior covers the head's
-    weights, here those of the output layer, where it is exact.
+    weights, here those of the output layer, where it is exact, or with `depth` those of deeper layers too.
 
     Args:
         features: channels F entering the head.
@@ -68,7 +69,8 @@ class LFusionHead(Head):
         rate: chance of dropping behind each of them.
         passes, seed: of the dropout path in evaluation; the paper has 20 for speed and 50 for scans from elsewhere.
         kernel: of the blocks' convolutions.
-        posterior: options of the Laplace head: `structure`, `choose`, `prior_precision`, `tempering`.
+        posterior: options of the Laplace head: `structure`, `choose`, `prior_precision`, `tempering`, `draws`.
+        depth: of the Laplace path's posterior, as of `LaplaceHead`; a heuristic from 2 on.
 
     Raises:
         BundleError: for options that one of the paths cannot take.
@@ -80,6 +82,7 @@ class LFusionHead(Head):
     source = "total"
     objective = "ssn_joint_marginal"
     completed = True
+    whole_windows = True
     further = ("dropout",)
     of_images = MappingProxyType({"kernel": [3, 3, 1]})
 
@@ -94,20 +97,40 @@ class LFusionHead(Head):
         seed: int = 0,
         kernel: tuple[int, int, int] = (3, 3, 3),
         posterior: Mapping[str, Any] | None = None,
+        depth: int = 1,
     ) -> None:
         super().__init__(features, classes)
         if blocks < 1:
             raise BundleError(f"'blocks' is {blocks}: the dropout path of L-FUSION has 1 or more.")
         del self.mean  # each path has its own
-        options = {"base_options": {"rank": rank}, "split": False} | dict(posterior or {})
+        options = {"base_options": {"rank": rank}, "split": False, "depth": depth} | dict(posterior or {})
         self.laplace = LaplaceHead(features, classes, base="low_rank", **options)
         self.dropout = DropoutHead(features, classes, rate, blocks, passes=passes, seed=seed, kernel=kernel)
+        self.summary += deeper_note(depth).replace("over", "the posterior over")
         self.register_buffer("merit", torch.full((len(MEASURES),), 0.5))
 
     @property
     def mean(self) -> nn.Conv3d:
         """The output layer of the Laplace path."""
         return self.laplace.mean
+
+    @property
+    def depth(self) -> int:
+        return self.laplace.depth
+
+    @property
+    def tail(self) -> nn.Sequential | None:
+        return self.laplace.tail
+
+    @property
+    def channels_beside(self) -> int:
+        return self.laplace.channels_beside
+
+    def stand_on(self, tail: nn.Sequential) -> None:
+        self.laplace.stand_on(tail)
+
+    def beside(self, entered: Tensor) -> Tensor:
+        return self.laplace.beside(entered)
 
     @property
     def coherent(self) -> bool:
@@ -148,8 +171,9 @@ class LFusionHead(Head):
             dropout = self.dropout(features).distribution
             output = self.laplace.base(features)
             return HeadOutput(output.distribution, output.maps, output.penalties, paths={"dropout": dropout})
+        features, deeper = self.laplace.apart(features)
         base = self.laplace.base(features).distribution
-        noise = self.laplace.posterior.noise(features)
+        noise = self.laplace.noise(features, deeper)
         laplace = _Once(base.mean, Sum(base.covariance, noise))
         dropout = self.dropout.stream(features, seen_by_passes)
         maps = Later(self.extra_maps(), lambda: self._maps(laplace, base.covariance, noise, dropout))
@@ -172,7 +196,9 @@ class LFusionHead(Head):
         return {name: found[name].clamp(*info.range) for name, info in self.extra_maps().items()}
 
     @torch.no_grad()
-    def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
+    def fit(
+        self, training: FeatureStream, validation: FeatureStream, below: FeatureStream | None = None
+    ) -> dict[str, float]:
         """Fit the posterior of the Laplace path, and choose the measure that weighs the fused maps.
 
         Returns:
@@ -182,7 +208,7 @@ class LFusionHead(Head):
             InputError: as `LaplaceHead.fit`.
         """
         self.eval()
-        report = self.laplace.fit(training, validation)
+        report = self.laplace.fit(training, validation, below)
         risks, wrong = self._judged(validation)
         merit = [_auroc(risk, wrong) for risk in risks]
         self.merit.copy_(torch.tensor(merit))

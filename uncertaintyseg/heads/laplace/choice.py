@@ -58,7 +58,11 @@ class HeldOut:
         chosen = key.topk(count, largest=False).indices.to(features.device)
         distribution = head(features).distribution
         mean = distribution.mean.flatten(2)[0][:, chosen]
-        parts = [key.to(mean)[chosen][None], target.flatten()[chosen][None].to(mean), features.flatten(2)[0][:, chosen]]
+        parts = [
+            key.to(mean)[chosen][None],
+            target.flatten()[chosen][None].to(mean),
+            features.flatten(2)[0][: head.features, chosen],
+        ]
         if distribution.covariance is None:
             return torch.cat([*parts, mean, torch.zeros_like(mean)])
         marginal = distribution.covariance.marginal(chosen)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,9 +13,10 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads.base import FeatureStream, Head, HeadOutput
 from uncertaintyseg.heads.laplace.choice import PRECISIONS, TEMPERINGS, HeldOut, cheapest
 from uncertaintyseg.heads.laplace.curvature import Curvature, make_curvature
+from uncertaintyseg.heads.laplace.deeper import DeeperPosterior
 from uncertaintyseg.heads.laplace.posterior import WeightPosterior
 from uncertaintyseg.heads.laplace.split import split_info, split_maps
-from uncertaintyseg.logits import GaussianLogits, Sum
+from uncertaintyseg.logits import Covariance, GaussianLogits, LowRank, Sum
 from uncertaintyseg.wire import MapInfo
 
 _BLOCK_BYTES = 2**28
@@ -26,6 +28,11 @@ _MOST_FULL = 16
 def block_of(classes: int) -> int:
     """Voxels whose curvature is summed at once: of `[C, C]` twice in float32 each."""
     return max(1, _BLOCK_BYTES // (8 * classes**2))
+
+
+def deeper_note(depth: int) -> str:
+    """What a model whose posterior goes deeper than the output layer says of itself; nothing else does."""
+    return f"; over the last {depth} convolutions, below the output layer by a heuristic" if depth > 1 else ""
 
 
 class LaplaceHead(Head):
@@ -49,9 +56,15 @@ class LaplaceHead(Head):
         tempering: s_H, how much of a voxel counts as an independent observation; None to have it chosen, or 1 if by
             evidence.
         split: whether a base with noise of its own also gets maps that tell its noise from the weights' (`split.py`).
+        depth: how many of the network's last convolutions the posterior is over, the output layer the first. From 2 on
+            it is a heuristic (`deeper.py`): single weights of the others, by themselves, with the output layer's
+            tempering and a prior precision of their own that validation voxels choose with it; they move the mean of
+            the logits, not the base's noise.
+        draws: R, draws of the deeper weights that stand for their posterior.
 
     Raises:
-        BundleError: for an unknown structure or way to choose, or a base that has no mean layer of its own to cover.
+        BundleError: for an unknown structure or way to choose, a base that has no mean layer of its own to cover, or a
+            depth that goes with none.
     """
 
     name = "laplace"
@@ -71,6 +84,8 @@ class LaplaceHead(Head):
         prior_precision: float | None = None,
         tempering: float | None = None,
         split: bool = True,
+        depth: int = 1,
+        draws: int = 20,
     ) -> None:
         from uncertaintyseg.heads import HEADS, make_head  # noqa: PLC0415 - the registry holds this head too
 
@@ -92,19 +107,54 @@ class LaplaceHead(Head):
             raise BundleError(f"'prior_precision' is {prior_precision:g}; it must not be negative.")
         if tempering is not None and not 0 < tempering <= 1:
             raise BundleError(f"'tempering' is {tempering:g}; it must lie between 0 and 1.")
+        if depth < 1 or draws < 1:
+            raise BundleError(f"'depth' is {depth} and 'draws' {draws}: both start from 1.")
+        if depth > 1 and choose != "validation_nll":
+            raise BundleError(f"'depth' is {depth}: the width of deeper layers is chosen by validation_nll alone.")
         structure = structure or ("full" if classes <= _MOST_FULL else "kronecker")
         self.structure, self.choose = structure, choose
         self.prior_precision, self.tempering = prior_precision, tempering
         make_curvature(structure, features, classes)
         self.posterior = WeightPosterior(structure, features, classes)
+        self._depth, self.draws, self.deeper = depth, draws, None
         self.split = split and self.base.stochastic
         if self.base.stochastic:
             self.source = "total"
+        self.summary += deeper_note(depth)
 
     @property
     def mean(self) -> nn.Conv3d:
         """The base's output layer, which the posterior is over."""
         return self.base.mean
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    @property
+    def tail(self) -> nn.Sequential | None:
+        return self.deeper and self.deeper.tail
+
+    @property
+    def channels_beside(self) -> int:
+        return self.draws * self.classes if self.deeper is not None and self.deeper.wide else 0
+
+    def stand_on(self, tail: nn.Sequential) -> None:
+        self.deeper = DeeperPosterior(tail, self.draws)
+
+    def beside(self, entered: Tensor) -> Tensor:
+        moved = self.deeper.moved(entered)
+        return torch.einsum("cf,brf...->bcr...", self.mean.weight.flatten(1), moved).flatten(1, 2)
+
+    def apart(self, features: Tensor) -> tuple[Tensor, LowRank | None]:
+        """The last features `[B, F, *spatial]`, and the noise of deeper layers, if there is any."""
+        own, beside = features[:, : self.features], features[:, self.features :]
+        return own, LowRank(beside.unflatten(1, (self.classes, -1))) if beside.shape[1] else None
+
+    def noise(self, features: Tensor, deeper: LowRank | None) -> Covariance:
+        """Of the weights, on the logits of what `apart` gives."""
+        own = self.posterior.noise(features)
+        return own if deeper is None else Sum(own, deeper)
 
     @property
     def coherent(self) -> bool:
@@ -118,9 +168,10 @@ class LaplaceHead(Head):
         return self.base.extra_maps() | (split_info(self.classes) if self.split else {})
 
     def forward(self, features: Tensor, taps: Mapping[str, Tensor] | None = None) -> HeadOutput:
+        features, deeper = self.apart(features)
         output = self.base(features)
         base = output.distribution
-        noise = self.posterior.noise(features)
+        noise = self.noise(features, deeper)
         if base.covariance is None:
             return HeadOutput(GaussianLogits(base.mean, noise), output.maps, output.penalties)
         maps = dict(output.maps)
@@ -129,22 +180,30 @@ class LaplaceHead(Head):
         return HeadOutput(GaussianLogits(base.mean, Sum(base.covariance, noise)), maps, output.penalties)
 
     @torch.no_grad()
-    def fit(self, training: FeatureStream, validation: FeatureStream) -> dict[str, float]:
+    def fit(
+        self, training: FeatureStream, validation: FeatureStream, below: FeatureStream | None = None
+    ) -> dict[str, float]:
         """Sum the curvature over the training voxels and choose the posterior's width.
+
+        With deeper layers the output layer's is chosen first, as it is without them; then their prior precision, from
+        large to small while the NLL of the validation voxels falls, each with the best one of the output layer.
 
         Returns:
             `prior_precision`, `tempering`, `validation_nll` and `plain_validation_nll` (nats a voxel, with the
             posterior and without, on a sample of the voxels), `log_marginal_likelihood` (nats, of the training set with
-            its likelihood raised to the power s_H) and `training_voxels`.
+            its likelihood raised to the power s_H) and `training_voxels`; with deeper layers also
+            `deeper_prior_precision` and `output_layer_nll`, the validation NLL without them.
 
         Raises:
             InputError: for an empty stream, features that are not finite, or a singular posterior.
         """
         self.eval()
+        if self.deeper is not None:
+            self.deeper.variance.zero_()
         curvature, log_likelihood = self._curvature(training)
-        held = HeldOut(self.base, validation)
+        held = HeldOut(_Open(self), validation)
 
-        def nll(tempering: float, precision: float) -> float:
+        def nll(tempering: float, precision: float, held: HeldOut = held) -> float:
             self.posterior.set(curvature.solve(tempering, precision))
             return held.nll(self.posterior.noise(held.features))
 
@@ -160,13 +219,28 @@ class LaplaceHead(Head):
         precisions = PRECISIONS if self.prior_precision is None else (self.prior_precision,)
         cost = (lambda s, tau: -evidence(s, tau)) if by_evidence else nll
         tempering, precision = cheapest(cost, temperings, precisions)
+        report: dict[str, float] = {}
+        beside = held
+        if self.deeper is not None:
+            report["output_layer_nll"] = nll(tempering, precision)
+            diagonal = self.deeper.curvature(self.mean, below)
+
+            def opened(candidate: float) -> HeldOut:
+                self.deeper.set(diagonal, tempering, candidate)
+                return HeldOut(_Open(self), validation)
+
+            candidates = PRECISIONS if self.prior_precision is None else precisions
+            found = _deepest(opened, nll, tempering, candidates, precisions)
+            report["deeper_prior_precision"], precision = found
+            beside = opened(found[0])
         return {
             "prior_precision": precision,
             "tempering": tempering,
-            "validation_nll": nll(tempering, precision),  # also sets the posterior
+            "validation_nll": nll(tempering, precision, beside),  # also sets the posterior
             "plain_validation_nll": held.nll(),
             "log_marginal_likelihood": evidence(tempering, precision),
             "training_voxels": float(curvature.voxels),
+            **report,
         }
 
     def _curvature(self, training: FeatureStream) -> tuple[Curvature, float]:
@@ -189,3 +263,38 @@ class LaplaceHead(Head):
     def _weights(self) -> Tensor:
         """The mean layer's weights, bias included, `[C (F + 1)]`."""
         return torch.cat([self.mean.weight.flatten(), self.mean.bias])
+
+
+def _deepest(
+    opened: Callable[[float], HeldOut],
+    nll: Callable[[float, float, HeldOut], float],
+    tempering: float,
+    candidates: Sequence[float],
+    precisions: Sequence[float],
+) -> tuple[float, float]:
+    """Prior precisions of the deeper layers and of the output layer: the former from large to small while it helps."""
+    best, found = math.inf, (max(candidates), max(precisions))
+    for candidate in sorted(candidates, reverse=True):
+        held = opened(candidate)
+        _, own = cheapest(lambda s, tau, held=held: nll(s, tau, held), (tempering,), precisions)
+        if (value := nll(tempering, own, held)) >= best:
+            break
+        best, found = value, (candidate, own)
+    return found
+
+
+class _Open(nn.Module):
+    """A head's logits without the noise of its output layer: what a posterior of that layer is chosen beside."""
+
+    def __init__(self, head: LaplaceHead) -> None:
+        super().__init__()
+        self.head, self.features, self.classes = head, head.features, head.classes
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        own, deeper = self.head.apart(features)
+        base = self.head.base(own).distribution
+        if deeper is None:
+            return HeadOutput(base)
+        return HeadOutput(
+            GaussianLogits(base.mean, deeper if base.covariance is None else Sum(base.covariance, deeper))
+        )

@@ -54,6 +54,7 @@ def fitted(trained: Path, cases: list[Case], folder: Path, head: str, **options:
         ("laplace", {}),
         ("laplace", {"structure": "kronecker"}),
         ("laplace", {"structure": "diagonal", "choose": "marginal_likelihood"}),
+        ("laplace", {"depth": 3, "draws": 2, "prior_precision": 1.0, "tempering": 1e-3}),
     ],
 )
 def test_a_fitted_head_is_written_on_the_network_it_starts_from(trained, cases, scan, tmp_path, head, options):
@@ -67,6 +68,22 @@ def test_a_fitted_head_is_written_on_the_network_it_starts_from(trained, cases, 
         assert torch.equal(state[name.replace("head.mean.", mean)], value), name
     assert Predictor(report.bundle).predict(scan).label.any()
     assert not (report.bundle.folder / UNFINISHED).exists()
+
+
+def test_a_deeper_posterior_is_in_the_file_and_widens_the_maps(trained, cases, scan, tmp_path):
+    deep = fitted(trained, cases, tmp_path / "deep", "laplace", depth=2, draws=4, prior_precision=1.0, tempering=1e-3)
+    plain = fitted(trained, cases, tmp_path / "plain", "laplace", prior_precision=1.0, tempering=1e-3)
+    assert deep.validation["output_layer_nll"] == plain.validation["validation_nll"]
+    state = load_file(deep.bundle.weights)
+    assert state["head.deeper.variance"].shape == (4 * 4 * 27,)
+    assert state["head.deeper.variance"].min() > 0
+    network = deep.bundle.network()
+    assert torch.equal(network.head.deeper.variance, state["head.deeper.variance"])
+    assert network.features == 4 + 4 * 3
+    one, other = (Predictor(report.bundle).predict(scan) for report in (deep, plain))
+    assert one.state.features.shape[0] == 16
+    assert (one.label == other.label).mean() > 0.9
+    assert one.maps["variance"].mean() > 1.01 * other.maps["variance"].mean()
 
 
 def test_a_stochastic_base_keeps_its_trained_noise(trained, cases, scan, tmp_path):
