@@ -8,7 +8,13 @@ r"""All shipped models anew, in order, in one command: trained, calibrated, inst
 
 Each model is done once: a run that was killed goes on where it was, inside a training too. Calibrations are made on the
 same cases, by the same map, as those that are there. `models/` stays as it is until `install`. `--keep-weights` trains
-nothing: where the recipe is what it was, only windows, fitted heads and calibrations are made anew.
+nothing: where the recipe is what it was, only windows, what is fitted and calibrations are made anew.
+
+Models that are not shipped yet (`NEW`) are made when they are named; `install` brings what was trained, their cards are
+written by hand:
+
+    python Testing/benchmarks/retrain.py train --data DATA --phantoms PHANTOMS --calibration-phantoms OF_SEED_1 \
+        --models hippocampus_l_fusion phantom_dropout_unet
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +33,50 @@ from results import HIPPOCAMPUS, PARTS, PHANTOM, SPLITS, line
 
 from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.splitting import read_split
-from uncertaintyseg.inference.bundle import CALIBRATION, INFERENCE, METADATA, SHIFT, TRAINING, WEIGHTS, Bundle
+from uncertaintyseg.inference.bundle import (
+    CALIBRATION,
+    INFERENCE,
+    METADATA,
+    SHIFT,
+    TRAINING,
+    WEIGHTS,
+    Bundle,
+    config_text,
+)
 from uncertaintyseg.inference.calibrating import calibrate, write_calibration
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.training.fit import fit
+from uncertaintyseg.review.calibration import MEASURE
+from uncertaintyseg.training.fit import complete, fit
 from uncertaintyseg.training.recipe import Recipe
+from uncertaintyseg.training.variant import with_dropout, with_head
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
-_ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 _SIZE = re.compile(r'("(?:window|spatial_shape)": )\[[^\]]*\]')
+DROPOUT = 0.2
+NEW: dict[str, tuple[str, Callable[..., Bundle]]] = {
+    "hippocampus_l_fusion": (
+        "hippocampus_deterministic",
+        lambda base, *at, **of: with_head(base, "l_fusion", *at, **of),
+    ),
+    "phantom_dropout_unet": ("phantom_deterministic", lambda base, *at, **of: with_dropout(base, DROPOUT, *at, **of)),
+}
+"""Models that can be made but are not shipped: the one that each is like, and how its configuration comes from that."""
 
 
-def in_order(names: Sequence[str]) -> list[str]:
+def configured(name: str, output: Path) -> Path:
+    """The folder with a model's configuration: the shipped one, or one that is made now."""
+    if (SHIPPED / name).is_dir() or name not in NEW:
+        return SHIPPED / name
+    like, make = NEW[name]
+    return make(Bundle.load(SHIPPED / like), output / "new", name=name).folder
+
+
+def in_order(names: Sequence[str], output: Path) -> list[str]:
     """Each model after the one that it starts from."""
     found: list[str] = []
 
     def add(name: str) -> None:
-        initial = _recipe(SHIPPED / name).get("initial")
+        initial = _recipe(configured(name, output)).get("initial")
         if initial:
             add(initial)
         if name not in found:
@@ -60,14 +93,13 @@ def _recipe(folder: Path) -> dict[str, Any]:
 
 def source(name: str, output: Path, changes: dict[str, Any]) -> Bundle:
     """The configuration that a model is trained with: windows of the size of its crops, backbones with the changes."""
-    shipped = SHIPPED / name
+    shipped = configured(name, output)
     ignored = shutil.ignore_patterns(WEIGHTS.name, CALIBRATION.name, SHIFT.name)
     folder = shutil.copytree(shipped, output / "sources" / name, ignore=ignored, dirs_exist_ok=True)
     config = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     if config["recipe"]["stage"] == "backbone" and changes:
         config["recipe"] |= changes
-        text = _ROW.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(config, indent=4))
-        (folder / TRAINING).write_text(text + "\n", encoding="utf-8")
+        (folder / TRAINING).write_text(config_text(config), encoding="utf-8")
     crop = json.dumps(config["recipe"]["crop"])
     for part in (INFERENCE, METADATA):
         text = (folder / part).read_text(encoding="utf-8")
@@ -75,14 +107,21 @@ def source(name: str, output: Path, changes: dict[str, Any]) -> Bundle:
     return Bundle.load(folder)
 
 
-def kept(bundle: Bundle, output: Path) -> dict[str, Any] | None:
-    """Give a model the weights that are shipped; None for a head that is solved for, which windows change."""
-    if bundle.network(weights=False).head.fitted:
+def kept(bundle: Bundle, parts: dict[str, list[Case]], output: Path) -> dict[str, Any] | None:
+    """Give a model the weights that are shipped, but what is solved for, which windows change, anew.
+
+    None for a head that is solved for as a whole, and for a model that is not shipped.
+    """
+    head = bundle.network(weights=False).head
+    if head.fitted or not (SHIPPED / bundle.name / WEIGHTS).is_file():
         return None
     folder = shutil.copytree(bundle.folder, output / bundle.name, dirs_exist_ok=True)
     (folder / WEIGHTS).parent.mkdir(exist_ok=True)
     shutil.copy(SHIPPED / bundle.name / WEIGHTS, folder / WEIGHTS)
-    return {"weights": "kept"}
+    if not head.completed:
+        return {"weights": "kept"}
+    found = complete(Bundle.load(folder), parts["train"], parts["validation"], progress=told(bundle.name))
+    return {"weights": "kept", "fitted": found}
 
 
 def trained(bundle: Bundle, parts: dict[str, list[Case]], options: argparse.Namespace) -> dict[str, Any]:
@@ -103,15 +142,18 @@ def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], op
     report = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
     if not report:
         bundle = source(name, options.output, options.recipe)
-        report = kept(bundle, options.output) if options.keep_weights else None
+        report = kept(bundle, parts, options.output) if options.keep_weights else None
         report = report or trained(bundle, parts, options)
         done.parent.mkdir(parents=True, exist_ok=True)
         done.write_text(json.dumps(report, indent=1), encoding="utf-8")
         console.print(f"{name}: {report}")
     bundle = Bundle.load(options.output / name)
     if not (bundle.folder / CALIBRATION).is_file():
-        old = json.loads((SHIPPED / name / CALIBRATION).read_text(encoding="utf-8"))
-        found = calibrate(Predictor(bundle), calibration, told(name), data=old["data"], by=old["measure"])
+        shipped = SHIPPED / name / CALIBRATION
+        like = shipped if shipped.is_file() else SHIPPED / NEW[name][0] / CALIBRATION
+        old = json.loads(like.read_text(encoding="utf-8"))
+        by = old["measure"] if like == shipped else MEASURE
+        found = calibrate(Predictor(bundle), calibration, told(name), data=old["data"], by=by)
         write_calibration(bundle, found)
         console.print(f"{name}: calibrated on {len(calibration)} cases")
 
@@ -125,8 +167,9 @@ def train(options: argparse.Namespace) -> None:
         "ultrasound": (options.ultrasound, None),
     }
     for task, (folder, calibration) in folders.items():
-        names = [path.name for path in SHIPPED.iterdir() if path.name.startswith(f"{task}_")]
-        wanted = in_order([name for name in names if not options.models or name in options.models])
+        known = {path.name for path in SHIPPED.iterdir()} | (set(NEW) & set(options.models or []))
+        names = [name for name in known if name.startswith(f"{task}_")]
+        wanted = in_order([name for name in names if not options.models or name in options.models], options.output)
         if folder is None or not wanted:
             console.print(f"{task}: left out, for want of a folder" if wanted else f"{task}: none asked for")
             continue
@@ -143,13 +186,16 @@ def install(options: argparse.Namespace) -> None:
     """Put what is trained and calibrated in the place of the shipped models; cards stay."""
     for done in sorted((options.output / "done").glob("*.json")):
         name = done.stem
+        for part in (WEIGHTS, TRAINING):
+            (SHIPPED / name / part).parent.mkdir(parents=True, exist_ok=True)
         for part in (INFERENCE, METADATA, TRAINING):
             shutil.copy(options.output / "sources" / name / part, SHIPPED / name / part)
         for part in (WEIGHTS, CALIBRATION, SHIFT):
             (SHIPPED / name / part).unlink(missing_ok=True)
             if (options.output / name / part).is_file():
                 shutil.copy(options.output / name / part, SHIPPED / name / part)
-        console.print(f"installed {name}")
+        card = SHIPPED / name / "docs" / "README.md"
+        console.print(f"installed {name}{'' if card.is_file() else f'; write its card, {card}'}")
 
 
 def cards(options: argparse.Namespace) -> None:
@@ -186,7 +232,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=Path, help="100 phantoms of sample_data/make_phantoms.py, seed 0")
     parser.add_argument("--calibration-phantoms", type=Path, help="60 of them, seed 1")
     parser.add_argument("--ultrasound", type=Path, help="300 heads of sample_data/make_ultrasound.py, seed 0")
-    parser.add_argument("--models", nargs="+", help="these and what they start from; by default all")
+    parser.add_argument("--models", nargs="+", help="these and what they start from; by default all shipped")
     parser.add_argument(
         "--recipe", type=json.loads, default={}, help="of backbones, such as '{\"match_volumes\": true}'"
     )

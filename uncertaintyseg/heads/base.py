@@ -144,6 +144,11 @@ class Head(nn.Module, ABC):
         return True
 
     @property
+    def taken_over(self) -> Head | None:
+        """The trained head inside it that it takes over whole; None: of the model it starts from, the output layer."""
+        return None
+
+    @property
     def depth(self) -> int:
         """How many of the network's last convolutions it has a posterior of, if any; 1: the output layer alone."""
         return 1

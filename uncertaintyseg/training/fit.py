@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from monai.data import CacheDataset
 from monai.utils import set_determinism
+from torch import Tensor
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
-from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import CALIBRATION, INFERENCE, SHIFT, WEIGHTS, Bundle, find_bundle
 from uncertaintyseg.inference.content import content_hash
 from uncertaintyseg.inference.device import checked_device
@@ -163,7 +163,7 @@ def fit(
             f"{bundle.name}: the loss or the validation score stopped being a number before any weights were kept: "
             "lower 'recipe.learning_rate' in train.json, or set 'recipe.clip' to 1."
         )
-    found = _fitted_rest(target, training, validation, device, progress) if network.head.completed else {}
+    found = complete(target, training, validation, device, progress) if network.head.completed else {}
     trained, shift, volumes = _completed(target, recipe, base, held_out, checkpoint, device, progress)
     names, dice = [label.name for label in bundle.labels], keeper.state["by_structure"]
     return FitReport(
@@ -182,10 +182,28 @@ def fit(
     )
 
 
-def _fitted_rest(
-    target: Bundle, training: Sequence[Case], validation: Sequence[Case], device: str, progress: Progress
+def complete(
+    target: Bundle,
+    training: Sequence[Case],
+    validation: Sequence[Case],
+    device: str = "cpu",
+    progress: Progress = lambda stage, fraction: None,
 ) -> dict[str, float]:
-    """Fit what a head has beyond its best weights, as they were written, and write both; returns the head's report."""
+    """Fit what a `completed` head has beyond its learnt weights, as they were written, and write both.
+
+    Args:
+        target: the model, whose file of weights is replaced.
+        training: labelled cases.
+        validation: labelled cases that choose what the training set cannot.
+        device: torch device.
+        progress: called with a line of text and the fraction done.
+
+    Returns:
+        The head's own report.
+
+    Raises:
+        InputError: as `fit_posterior`.
+    """
     network = target.network().to(device)
     cases = (read_labelled(target, part, name, progress, kept=False) for part, name in
              ((training, "training"), (validation, "validation")))  # fmt: skip
@@ -269,12 +287,18 @@ def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Seq
         )
     initial = bundle.base or (None if recipe.warm_start else _initial(network, recipe, folders))
     if recipe.warm_start:
-        network.load_state_dict(bundle.network().state_dict())
+        network.load_state_dict(_learnt(network, bundle.network().state_dict()), strict=False)
     elif initial is not None:
         _copy_initial(network, initial)
     if recipe.backbone == "frozen":
         network.backbone.requires_grad_(False)
     return initial
+
+
+def _learnt(network: Segmenter, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network without what is fitted after training: that belongs to the weights as they were."""
+    fitted = {f"head.{name}" for name, _ in network.head.named_buffers()} if network.head.completed else set()
+    return {name: value for name, value in state.items() if name not in fitted}
 
 
 def _initial(network: Segmenter, recipe: Recipe, folders: Sequence[Path]) -> Bundle | None:
@@ -293,8 +317,8 @@ def _copy_initial(network: Segmenter, initial: Bundle) -> None:
     if not isinstance(start, Segmenter):
         raise BundleError(f"'{initial.name}' has several networks, and a head belongs on one: import a single fold.")
     parts = [(network.backbone, start.backbone, "backbone")]
-    if isinstance(network.head, LaplaceHead) and network.head.base.stochastic:
-        parts.append((network.head.base, start.head, "head"))
+    if network.head.taken_over is not None:
+        parts.append((network.head.taken_over, start.head, "head"))
     else:
         parts.append((network.head.mean, start.head.mean, "output layer"))
     for own, other, name in parts:

@@ -11,7 +11,6 @@ from typing import Any
 
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
-from uncertaintyseg.heads.laplace import LaplaceHead
 from uncertaintyseg.inference.bundle import (
     INFERENCE,
     METADATA,
@@ -33,8 +32,6 @@ _SHARED = ("crop", "batch_size", "steps_per_epoch", "foreground", "seed")
 _WITH_DROPOUT = ("DynUNetBackbone", "AttentionUNetBackbone")
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 """Settings of a head on a backbone that stays as it is."""
-FULL_UP_TO = 16
-"""Classes up to which a Laplace head keeps the whole covariance of its layer's weights by default."""
 
 
 def with_head(
@@ -70,13 +67,11 @@ def with_head(
         options["taps"] = _taps(bundle, network, head)
     if head in HEADS and bundle.flat:
         options = dict(HEADS[head].of_images) | options
-    if head == "laplace" and network.head.classes > FULL_UP_TO and "structure" not in options:
-        options["structure"] = "kronecker"
     built = Segmenter(network.backbone, head, network.head.classes, **options).head
-    if isinstance(built, LaplaceHead) and built.base.stochastic and built.base.name != network.head.name:
+    if built.taken_over is not None and built.taken_over.name != network.head.name:
         raise BundleError(
-            f"'base': a posterior over a '{built.base.name}' head starts from a trained one, and '{bundle.name}' has "
-            f"'{network.head.name}': train --head {built.base.name} first, and put laplace on that model."
+            f"'base': a posterior over a '{built.taken_over.name}' head starts from a trained one, and '{bundle.name}' "
+            f"has '{network.head.name}': train --head {built.taken_over.name} first, and put {head} on that model."
         )
     kept = {key: value for key, value in inference["network_def"].items() if key in _KEPT}
     inference["network_def"] = kept | {"head": head} | options

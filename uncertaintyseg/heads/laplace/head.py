@@ -128,6 +128,10 @@ class LaplaceHead(Head):
         return self.base.mean
 
     @property
+    def taken_over(self) -> Head | None:
+        return self.base if self.base.stochastic else None
+
+    @property
     def depth(self) -> int:
         return self._depth
 

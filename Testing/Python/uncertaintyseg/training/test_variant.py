@@ -12,7 +12,7 @@ from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING, Bundle
-from uncertaintyseg.training.fit import fit
+from uncertaintyseg.training.fit import _learnt, fit
 from uncertaintyseg.training.recipe import Recipe
 from uncertaintyseg.training.variant import with_head
 
@@ -107,6 +107,30 @@ def test_what_somebody_changed_in_its_train_json_stays_and_is_told(trained, tmp_
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(InputError, match="starts from 'tiny_other', not from 'tiny_deterministic': choose another"):
         with_head(trained, "low_rank", tmp_path / "runs", rank=2)
+
+
+def test_a_warm_start_forgets_what_was_fitted_to_the_weights_as_they_were(tmp_path):
+    """Else its epochs would be judged by the posterior of other weights."""
+    old = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", "l_fusion", passes=2, rank=2))
+    state = old.network().state_dict()
+    state["head.laplace.posterior.factor"] += 7
+    start = old.network(weights=False)
+    fresh = start.head.laplace.posterior.factor.clone()
+    missing = start.load_state_dict(_learnt(start, state), strict=False).missing_keys
+    assert set(missing) == {"head.laplace.posterior.factor", "head.merit"}
+    assert torch.equal(start.head.laplace.posterior.factor, fresh)
+    assert torch.equal(start.head.laplace.base.factor.weight, state["head.laplace.base.factor.weight"])
+    plain = Bundle.load(tiny.write_bundle(tmp_path / "models", "laplace")).network(weights=False)
+    assert _learnt(plain, plain.state_dict()).keys() == plain.state_dict().keys()
+
+
+def test_many_classes_leave_the_structure_of_a_posterior_to_the_head(tmp_path):
+    old = tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", classes=3))
+    made = with_head(old, "laplace", tmp_path / "runs", depth=2, draws=3)
+    assert "structure" not in json.loads((made.folder / INFERENCE).read_text(encoding="utf-8"))["network_def"]
+    description = json.loads((made.folder / METADATA).read_text(encoding="utf-8"))["description"]
+    assert description.endswith("; over the last 2 convolutions, below the output layer by a heuristic.")
+    assert made.network(weights=False).head.deeper.draws == 3
 
 
 @pytest.mark.parametrize(("head", "options"), [("nonsense", {}), ("diagonal", {"rank": 2})])
