@@ -184,7 +184,8 @@ def train(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
             cache=cache, cache_folder=cache_folder, progress=progress,
         )  # fmt: skip
-        keep_in_recipe(report.bundle, tuning | chosen)
+        loss = {name: flags[name] for name in ("objective", "estimator", "samples") if flags[name] is not None}
+        keep_in_recipe(report.bundle, tuning | chosen | loss)
     keep_learnt(report.bundle, [*training, *validation])
     tell(*told)
     if split is None:

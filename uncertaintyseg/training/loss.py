@@ -42,7 +42,7 @@ def make_loss(network: Segmenter, recipe: Recipe, cases: Sequence[dict]) -> Head
     hybrid: dict[str, Any] = {
         "weights": weights("cross_entropy_weights", recipe.cross_entropy_weights),
         "alpha": weights("focal_alpha", recipe.focal_alpha),
-        "gamma": None if recipe.focal_gamma == 2 else recipe.focal_gamma,
+        "gamma": recipe.focal_gamma if "focal_gamma" in recipe.model_fields_set else None,
     }
     return HeadLoss(
         objective,

@@ -204,7 +204,10 @@ class HeadLoss:
                 f"'samples' are of the estimator 'mc', and '{objective}' is taken in closed form: add --estimator mc."
             )
         if (hybrid or class_weights) and objective != "hybrid":
-            raise InputError(f"class weights and focal loss are of the objective 'hybrid', not of '{objective}'.")
+            raise InputError(
+                f"class weights and focal loss are of the objective 'hybrid', not of '{objective}': add --objective "
+                "hybrid, or leave them out."
+            )
         if class_weights and dice:
             raise InputError(
                 f"class weights are of the Dice that 'hybrid' brings, not of '{dice}': leave out one of them."

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from uncertaintyseg.errors import BundleError
+from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, read_config
 from uncertaintyseg.training.region_losses import DiceKind
 
@@ -63,8 +63,8 @@ class Recipe(BaseModel):
     match_volumes: bool = Field(
         False, description="Afterwards give each structure's logit the bias with which validation volumes are right."
     )
-    class_weights: list[float] | None = Field(
-        None, description="Of the hybrid objective's Dice, the background first; ~ 1 / frequency by default."
+    class_weights: ClassWeights | None = Field(
+        None, description='Of the hybrid objective\'s Dice, or "inverse_frequency", which is the default.'
     )
     cross_entropy_weights: ClassWeights | None = Field(
         None, description='Of the hybrid objective\'s cross-entropy, or "inverse_frequency"; all alike by default.'
@@ -84,6 +84,7 @@ class Recipe(BaseModel):
         Raises:
             BundleError: when train.json is missing, or a field of it is wrong; and for an imported network, whose
                 train.json is only what heads on it begin with.
+            InputError: for a setting that the others leave nobody to read.
         """
         if bundle.imported:
             raise BundleError(
@@ -94,9 +95,28 @@ class Recipe(BaseModel):
         path = bundle.folder / TRAINING
         try:
             section = read_config(path)["recipe"]
-            return cls.model_validate(section | {k: v for k, v in changes.items() if v is not None})
+            recipe = cls.model_validate(section | {k: v for k, v in changes.items() if v is not None})
         except KeyError:
             raise BundleError(f"{path} has no 'recipe' section.") from None
         except ValidationError as error:
             first = error.errors()[0]
             raise BundleError(f"{path}: 'recipe.{'.'.join(map(str, first['loc']))}': {first['msg']}.") from error
+        recipe.check_read()
+        return recipe
+
+    def check_read(self) -> None:
+        """Refuse settings that the others leave nobody to read; those of a loss are refused by the loss.
+
+        Raises:
+            InputError: names the setting and the one that it needs.
+        """
+        if "rare_weight" in self.model_fields_set and not self.rare_labels:
+            raise InputError(
+                "'recipe.rare_weight' says how much oftener rare structures are drawn, and none is named: add "
+                "--balance NAME ('recipe.rare_labels'), or leave it out."
+            )
+        if self.final_learning_rate and self.schedule != "cosine":
+            raise InputError(
+                f'\'recipe.final_learning_rate\' is where the schedule "cosine" ends, and this is "{self.schedule}": '
+                "add --set schedule=cosine, or leave it out (0)."
+            )

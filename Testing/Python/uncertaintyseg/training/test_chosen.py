@@ -28,6 +28,16 @@ def test_structures_to_balance_are_named_and_other_settings_kept(bundle):
     )
 
 
+def test_settings_that_have_what_they_need_are_taken(bundle):
+    wanted = {"rare_weight": 5.0, "rare_labels": [1], "schedule": "cosine", "final_learning_rate": 1e-4}
+    assert Recipe.load(bundle, **wanted).model_dump().items() >= wanted.items()
+    Recipe.load(bundle, final_learning_rate=0.0)  # where the others end too
+    with pytest.raises(InputError, match=r"'recipe\.rare_weight' .* --balance NAME"):
+        Recipe.load(bundle, rare_weight=3.0)
+    with pytest.raises(InputError, match=r'schedule "cosine" ends, and this is "plateau"'):
+        Recipe.load(bundle, schedule="plateau", final_learning_rate=1e-4)
+
+
 def test_what_there_is_not_is_refused_by_name(bundle):
     with pytest.raises(InputError, match=r"--set speed: .*focal_alpha"):
         chosen_settings(bundle, {"speed": 3})

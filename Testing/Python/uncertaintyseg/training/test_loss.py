@@ -36,6 +36,7 @@ def loss(network, **settings):
         ({"cross_entropy_weights": "inverse_frequency"}, {"weights": INVERSE}),
         ({"focal_alpha": "inverse_frequency", "focal_gamma": 1.0}, {"alpha": INVERSE, "gamma": 1.0}),
         ({"cross_entropy_weights": [1, 2, 3], "focal_alpha": [3, 2, 1]}, {"weights": [1, 2, 3], "alpha": [3, 2, 1]}),
+        ({"class_weights": "inverse_frequency", "focal_gamma": 2.0}, {}),
     ],
 )
 def test_weights_are_those_given_or_one_over_the_frequency(network, settings, hybrid):
@@ -57,3 +58,6 @@ def test_weights_of_a_dice_that_is_not_taken_are_refused(network):
         loss(network, class_weights=[1, 2, 3], dice="squared")
     with pytest.raises(InputError, match="of the objective 'hybrid', not of 'marginal_nll'"):
         loss(network, class_weights=[1, 2, 3], objective="marginal_nll")
+    with pytest.raises(InputError, match="of the objective 'hybrid', not of 'marginal_nll': add --objective hybrid"):
+        loss(network, focal_gamma=2.0, objective="marginal_nll")
+    loss(network, objective="marginal_nll")
