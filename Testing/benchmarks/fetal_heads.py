@@ -25,7 +25,7 @@ from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.data.ultrasound_phantom import LABELS
-from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.bundle import CALIBRATION, Bundle, find_bundle
 from uncertaintyseg.inference.ellipses import measured_ellipse
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.prediction import Prediction
@@ -33,6 +33,7 @@ from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.cases import ood_auroc
 from uncertaintyseg.metrics.intervals import Interval
 from uncertaintyseg.review.anomaly import Mode, anomaly_score, expected_anomaly
+from uncertaintyseg.review.calibration import Calibration
 
 SPLIT = "ultrasound"
 HEAD, CAVUM, VENTRICLES = "parenchyma", "cavum septi pellucidi", "lateral ventricles"
@@ -55,6 +56,7 @@ def main() -> None:
     tested = [case for case in read_cases(options.heads) if case.id in set(parts["test"])]
     result = evaluate(predictor, tested, told("test part"))
     overlap_table(result)
+    calibration_line(result, predictor.bundle)
     circumference_table(result)
     print(f"\nEllipses of true heads are within {ellipse_error(tested, options.heads):.2f} mm of the simulated ones.")
     with (options.ill / "cases.csv").open(encoding="utf-8") as file:
@@ -72,6 +74,14 @@ def overlap_table(result: Mapping) -> None:
     for kind in ("micro", "macro"):
         own = (Interval(**result["classes"][f"{kind}_{key}"]) for key in measures)
         print(f"| {kind} | {' | '.join(map(_with_interval, own))} |")
+
+
+def calibration_line(result: Mapping, bundle: Bundle) -> None:
+    """ECE of the test part, and that of the error probability on the calibration cases, before and after."""
+    print(f"\nECE {result['ece']:.3f}")
+    known = Calibration.model_validate_json((bundle.folder / CALIBRATION).read_text(encoding="utf-8")).recalibration
+    if known:
+        print(f"ECE of the error probability on calibration cases {known.ece_before:.3f}, then {known.ece_after:.3f}")
 
 
 def circumference_table(result: Mapping) -> None:

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from Testing.Python.servers import SERVE, Server
-from Testing.Python.uncertaintyseg import flat, tiny, ultrasound_files
+from Testing.Python.servers import Server
+from Testing.Python.uncertaintyseg import flat, ultrasound_files
 from uncertaintyseg.data.nifti_notes import notes_in
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
@@ -27,18 +27,10 @@ FRAMES = np.stack([flat.frame(seed)[0] for seed in (0, 1, 2)])
 @pytest.fixture(scope="module")
 def served(launch, tmp_path_factory) -> Server:
     """A 2D model and a 3D one over a picture, a folder of frames, a cine, a volume, and a picture that is none."""
-    folder = tmp_path_factory.mktemp("flat")
-    for path in (
-        flat.write_flat_bundle(folder / "models", "low_rank"),
-        tiny.write_bundle(folder / "models", "low_rank", 3),
-    ):
-        tiny.give_random_weights(path)
-    server = launch([*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")])
+    server = flat.serve(launch, tmp_path_factory.mktemp("flat"))
     studies = server.studies
-    flat.write_png(studies / "picture.png", FRAMES[0])
     flat.write_png(studies / "again.png", FRAMES[0])
     for number, frame in enumerate(FRAMES):
-        flat.write_png(studies / "sweep" / f"{number}.png", frame)
         flat.write_png(studies / "uneven" / f"{number}.png", frame[: 30 + number])
     ultrasound_files.write(studies / "cine.dcm", FRAMES, regions=[ultrasound_files.region(0.02, 0.03)])
     (studies / "ward").mkdir()

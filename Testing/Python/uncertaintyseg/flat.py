@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from Testing.Python.servers import SERVE, Server
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.inference.bundle import INFERENCE, METADATA, TRAINING
 
@@ -82,3 +83,15 @@ def write_clip(folder: Path, case: str, seeds: Sequence[int]) -> None:
     for number, seed in enumerate(seeds):
         for name, values in zip(("images", "labels"), frame(seed), strict=True):
             write_png(folder / name / case / f"{number}.png", values)
+
+
+def serve(launch: Callable[[Sequence[str]], Server], folder: Path) -> Server:
+    """A server with the models `flat_low_rank` and `tiny_low_rank`, of `picture` and of the clip `sweep`, 3 frames."""
+    for path in (write_flat_bundle(folder / "models", "low_rank"), tiny.write_bundle(folder / "models", "low_rank", 3)):
+        tiny.give_random_weights(path)
+    server = launch([*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")])
+    frames = [frame(seed)[0] for seed in (0, 1, 2)]
+    write_png(server.studies / "picture.png", frames[0])
+    for number, values in enumerate(frames):
+        write_png(server.studies / "sweep" / f"{number}.png", values)
+    return server

@@ -9,7 +9,6 @@ import slicer
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
 
-from Testing.Python.servers import SERVE
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
 from Testing.Python.SlicerUncertaintySeg.scene.test_intake import film
 from UncertaintySegLib.panel.cases_section import CasesSection
@@ -24,19 +23,9 @@ MODEL, SOLID = "flat_low_rank", "tiny_low_rank"
 @pytest.fixture(scope="module")
 def flat_server(launch, tmp_path_factory):
     """A 2D model and a 3D one, over a picture and a folder of frames."""
-    from Testing.Python.uncertaintyseg import flat, tiny
+    from Testing.Python.uncertaintyseg import flat
 
-    folder = tmp_path_factory.mktemp("flat")
-    for path in (
-        flat.write_flat_bundle(folder / "models", "low_rank"),
-        tiny.write_bundle(folder / "models", "low_rank", 3),
-    ):
-        tiny.give_random_weights(path)
-    server = launch([*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")])
-    frames = [flat.frame(seed)[0] for seed in (0, 1, 2)]
-    flat.write_png(server.studies / "picture.png", frames[0])
-    for number, frame in enumerate(frames):
-        flat.write_png(server.studies / "sweep" / f"{number}.png", frame)
+    server = flat.serve(launch, tmp_path_factory.mktemp("flat"))
     server.wait_until(lambda: server.images() == ["picture", "sweep"])
     return server
 

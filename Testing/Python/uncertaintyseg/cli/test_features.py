@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import matplotlib.image
 import nibabel as nib
@@ -48,8 +49,18 @@ def test_the_table_has_a_row_for_each_structure_of_prediction_and_reference(comm
 
 
 def test_the_report_has_micro_and_macro_averages_beside_the_classes(command, model, pictures):
+    said = command("evaluate", *model, pictures, "--cases", "all", "--json").json
     shown = command("evaluate", *model, pictures, "--cases", "all").err
-    assert all(word in shown for word in ("micro", "macro", "precision", "recall", "organ: "))
+    measures = ("dice", "iou", "precision", "recall")
+    rows = {name: [row[key]["mean"] for key in measures] for name, row in said["structures"].items()}
+    rows |= {kind: [said["classes"][f"{kind}_{key}"]["mean"] for key in measures] for kind in ("micro", "macro")}
+    table = {line[0]: line[1:] for line in (re.findall(r"[\w.]+", text) for text in shown.splitlines()) if line}
+    assert {name: table[name] for name in rows} == {
+        name: [f"{value:.3f}" for value in row] for name, row in rows.items()
+    }
+    for place, key in enumerate(measures):  # a mean over structures of each case, then over cases
+        cases = [np.mean([case[key][name] for name in said["structures"]]) for case in said["cases"]]
+        assert rows["macro"][place] == pytest.approx(np.mean(cases))
 
 
 @pytest.mark.parametrize("flag", ["--features", "--picture"])
