@@ -54,7 +54,8 @@ def test_the_report_has_micro_and_macro_averages_beside_the_classes(command, mod
     measures = ("dice", "iou", "precision", "recall")
     rows = {name: [row[key]["mean"] for key in measures] for name, row in said["structures"].items()}
     rows |= {kind: [said["classes"][f"{kind}_{key}"]["mean"] for key in measures] for kind in ("micro", "macro")}
-    table = {line[0]: line[1:] for line in (re.findall(r"[\w.]+", text) for text in shown.splitlines()) if line}
+    words = (re.findall(r"[\w.]+", line) for line in shown.splitlines())
+    table = {line[0]: line[1:] for line in words if len(line) == 5}
     assert {name: table[name] for name in rows} == {
         name: [f"{value:.3f}" for value in row] for name, row in rows.items()
     }
