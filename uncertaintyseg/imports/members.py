@@ -46,6 +46,11 @@ class Folds(nn.Module):
         return self.networks[0].head
 
     @property
+    def features(self) -> int:
+        """Channels that the head of each reads."""
+        return self.networks[0].features
+
+    @property
     def divisor(self) -> int | Sequence[int]:
         """Window sizes must be multiples of this."""
         return self.networks[0].divisor
