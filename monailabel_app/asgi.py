@@ -22,7 +22,7 @@ from monailabel_app.access import Access
 from monailabel_app.api import errors
 from monailabel_app.api.audit import audit, audit_batch_label, audit_job
 from monailabel_app.api.auth import Gate, Login
-from monailabel_app.api.folders import WithoutFolders
+from monailabel_app.api.folders import WithoutFolders, hide_folders
 from monailabel_app.api.guard import Guard, SecurityHeaders
 from monailabel_app.api.instance import running_app
 from monailabel_app.api.limits import FORM, BodyLimits
@@ -70,6 +70,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     else:
         logger.warning("not served by uvicorn itself: let a proxy in front cut off slow clients")
     async with _stock_lifespan(app):
+        hide_folders(access)
         close_to_others([*running_app().folders, *log_files()])
         for signum in (signal.SIGINT, signal.SIGTERM):
             _stop_jobs_on(signum)
@@ -89,7 +90,7 @@ def _protect(app: FastAPI, access: Access) -> None:
     app.user_middleware.clear()
     app.state.gate = Gate(access)
     app.router.form_limits = FORM
-    app.add_middleware(WithoutFolders, access=access)
+    app.add_middleware(WithoutFolders)
     app.add_middleware(BodyLimits, access=access)
     app.add_middleware(Login, gate=app.state.gate)
     if access.allow_origins:

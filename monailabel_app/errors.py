@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monailabel_app.folders import without_folders
 from uncertaintyseg.errors import InputError, UncertaintySegError
 
 _AWAY = (
@@ -47,3 +48,10 @@ class StudiesAwayError(UncertaintySegError):
 
 class DicomWebError(UncertaintySegError):
     """The DICOMweb server behind the studies cannot be reached, or refuses (502)."""
+
+
+def told(error: BaseException) -> str:
+    """What a client is told of an error: without the server's folders, and of a bug nothing but its kind."""
+    if isinstance(error, UncertaintySegError):
+        return without_folders(str(error))
+    return f"a bug in the server ({type(error).__name__}); its log has the details"

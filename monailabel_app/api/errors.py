@@ -26,7 +26,9 @@ from monailabel_app.errors import (
     TooLargeError,
     UnavailableError,
     WorkerLostError,
+    told,
 )
+from monailabel_app.folders import all_without_folders, without_folders
 from uncertaintyseg.errors import StorageError, UncertaintySegError
 
 _STATUS = {
@@ -55,18 +57,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-async def _ours(_request: Request, error: UncertaintySegError) -> JSONResponse:
-    return _answer(_STATUS.get(type(error), 400), str(error))
+async def _ours(request: Request, error: UncertaintySegError) -> JSONResponse:
+    status = _STATUS.get(type(error), 400)
+    if told(error) != str(error):
+        logger.warning("%s %s: %s %s", request.method, request.url.path, status, error)
+    return _answer(status, told(error))
 
 
 async def _monailabel(_request: Request, error: MONAILabelException) -> JSONResponse:
     missing = isinstance(error, ImageNotFoundException | LabelNotFoundException)
-    return _answer(404 if missing else 400, error.msg)
+    return _answer(404 if missing else 400, without_folders(str(error.msg)))
 
 
 async def _malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    return _answer(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return _answer(422, without_folders(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
@@ -75,7 +80,8 @@ async def _http(request: Request, error: HTTPException) -> Response:
         return too_large(request.scope.get(MAX_BODY_SIZE_SCOPE_KEY, max_upload), max_upload)
     if _is_full(error.__cause__):  # an upload is kept on disk while its form is read
         return _answer(507, _DISK_FULL)
-    return await http_exception_handler(request, error)
+    answered = HTTPException(error.status_code, all_without_folders(error.detail), error.headers)
+    return await http_exception_handler(request, answered)
 
 
 async def _system(request: Request, error: OSError) -> JSONResponse:
@@ -90,7 +96,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:
-    return _answer(500, f"a bug in the server ({type(error).__name__}); its log has the details")
+    return _answer(500, told(error))
 
 
 def _answer(status: int, message: str) -> JSONResponse:

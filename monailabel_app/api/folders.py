@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 
+from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +15,8 @@ import monailabel_app
 from monailabel_app.access import Access
 from monailabel_app.api.auth import LOCAL
 from monailabel_app.api.instance import running_app
+from monailabel_app.app import UncertaintySegApp
+from monailabel_app.folders import all_without_folders, hide, without_folders
 from monailabel_app.preflight import is_url
 from uncertaintyseg.inference.bundle import model_folders
 
@@ -27,9 +28,8 @@ class WithoutFolders:
     stock clients open a file that is here instead of downloading it.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its answer without the folders."""
@@ -48,7 +48,7 @@ class WithoutFolders:
             else:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body", False):
-                    data = self._without(bytes(body))
+                    data = await to_thread.run_sync(_without, bytes(body))
                     headers = MutableHeaders(scope=start)
                     if scope["method"] != "HEAD":
                         headers["Content-Length"] = str(len(data))
@@ -57,30 +57,31 @@ class WithoutFolders:
 
         await self.app(scope, receive, send_without)
 
-    def _without(self, data: bytes) -> bytes:
-        for inside, itself in self._folders:
-            data = data.replace(inside, b"").replace(itself, b".")
-        return data
 
-    @cached_property
-    def _folders(self) -> list[tuple[bytes, bytes]]:
-        """Each of the folders as it begins a path in JSON, and alone; those inside others first."""
-        found = sorted({_in_json(str(folder)) for folder in _own(self._access)}, key=len, reverse=True)
-        return [(folder + _in_json(os.sep), folder) for folder in found]
-
-
-def _own(access: Access) -> Iterable[Path]:
+def hide_folders(access: Access) -> None:
+    """Name this server's folders to `monailabel_app.folders`; once the app runs."""
     app = running_app()
-    yield from (Path(app.app_dir), *app.folders, *model_folders(*app.models.folders), access.audit.resolve())
-    yield from (Path(monailabel_app.__file__).resolve().parents[1], Path(sys.prefix))
-    if not is_url(app.studies):
-        yield Path(app.studies)
+    hide([] if is_url(app.studies) else [Path(app.studies)], _others(app, access))
+
+
+def _others(app: UncertaintySegApp, access: Access) -> Iterable[Path]:
+    yield from (Path(app.app_dir), *app.folders, app.results.root.parent, access.audit.resolve(), Path.cwd())
+    yield from model_folders(*app.models.folders)
+    yield from {bundle.folder.parent for bundle in app.models.values()}  # where links lead to
+    yield from (Path(monailabel_app.__file__).resolve().parents[1], Path(sys.prefix), Path(sys.base_prefix))
+    yield app.datastore().folder
     if access.token_file is not None:
         yield access.token_file.resolve().parent
 
 
-def _in_json(text: str) -> bytes:
-    return json.dumps(text, ensure_ascii=False)[1:-1].encode()
+def _without(data: bytes) -> bytes:
+    """JSON without the folders; as it was, to the byte, where it names none."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return without_folders(data.decode(errors="replace")).encode()
+    told = all_without_folders(value)
+    return data if told == value else json.dumps(told).encode()
 
 
 def _is_json(message: Message) -> bool:

@@ -25,6 +25,7 @@ from monailabel_app.api.sessions import own_session
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp, conditioning
 from monailabel_app.app.infer_task import InferParams
+from monailabel_app.folders import all_without_folders
 from monailabel_app.intake.received import received_scan
 from monailabel_app.jobs import InferJob
 from monailabel_app.store import strict
@@ -82,6 +83,7 @@ async def infer(
             job = await to_thread.run_sync(conditioning.submit, app, result["risk"]["result"], corrections)
             result = await ended(job, app.queue, request)
         result = app.answer(model, result)
+        result["params"] = all_without_folders(result["params"])  # a part of a form is no JSON answer
     if output is ResultType.json:
         return JSONResponse(result["params"])
     if output is ResultType.dicom_seg:

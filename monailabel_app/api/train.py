@@ -12,6 +12,7 @@ from monailabel_app.api.stock_tasks import add_status_routes, task
 from monailabel_app.api.waiting import ended
 from monailabel_app.app import UncertaintySegApp
 from monailabel_app.app.train_task import TrainParams
+from monailabel_app.errors import told
 from uncertaintyseg.errors import UncertaintySegError
 
 router = APIRouter(prefix="/train", tags=["Train"])
@@ -47,5 +48,5 @@ def _queued(app: UncertaintySegApp, name: Any, params: dict[str, Any]) -> dict[s
     try:
         job = app.submit_train(name, TrainParams.read(params))
     except UncertaintySegError as error:
-        return {"result": None, "detail": str(error)}
+        return {"result": None, "detail": told(error)}
     return {"result": task(app, job.id), "detail": None}

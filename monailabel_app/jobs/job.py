@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from abc import ABC, abstractmethod
 from collections import deque
@@ -10,10 +11,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from monailabel_app.errors import told
 from monailabel_app.jobs.results import Report, infer_result
 from monailabel_app.jobs.work import Work
 from uncertaintyseg import wire
 from uncertaintyseg.errors import UncertaintySegError
+
+logger = logging.getLogger(__name__)
 
 MEASURE = "predictive_entropy"
 PICKED = "uncalibrated: this case was picked for its risk, so it is not like the calibration cases"
@@ -138,7 +142,8 @@ class _ManyImages(Job):
 
     def reject(self, step: Step, error: UncertaintySegError) -> None:
         """Note the error and go on."""
-        self._failed[step.image] = str(error)
+        logger.warning("%s job %s (%s): %s", self.kind, self.id, self.model, error)  # a client gets less
+        self._failed[step.image] = told(error)
 
 
 class ScoreJob(_ManyImages):

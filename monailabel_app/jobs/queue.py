@@ -16,7 +16,7 @@ from typing import Any
 
 from pebble import ProcessExpired
 
-from monailabel_app.errors import JobCancelledError, NotFoundError, WorkerLostError
+from monailabel_app.errors import JobCancelledError, NotFoundError, WorkerLostError, told
 from monailabel_app.jobs.job import Job, Step
 from monailabel_app.jobs.lane import Lane
 from monailabel_app.jobs.results import Report, ResultStore
@@ -147,7 +147,7 @@ class JobQueue:
                 stage=stage,
                 eta_s=self._eta([*ahead, job]) if job in line else None,
                 result=job.outcome.result() if job.state == "done" else None,
-                error=None if error is None else str(error),
+                error=None if error is None else told(error),
             )
 
     def close(self) -> None:
@@ -184,7 +184,9 @@ class JobQueue:
         except CancelledError:
             logger.info("%s job %s (%s) was cancelled", job.kind, job.id, job.model)
         except Exception as error:  # the queue outlives any bug
-            if not isinstance(error, UncertaintySegError):
+            if isinstance(error, UncertaintySegError):  # a client gets less
+                logger.warning("%s job %s (%s): %s", job.kind, job.id, job.model, error)
+            else:
                 logger.exception("%s job %s (%s)", job.kind, job.id, job.model)
             self._finish(job, error)
         with self._changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def known(guarded) -> dict[str, str]:
 
 def told(guarded: Guarded, text: str) -> list[str]:
     """Which of the server's folders a text names."""
-    places = (guarded.folder, Path.home(), ROOT)
+    places = (guarded.folder, tempfile.gettempdir(), Path.home(), ROOT)
     return [str(place) for place in places if str(place) in text and str(place) != "/"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from io import BytesIO
 
 import nibabel as nib
@@ -12,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from Testing.Python.servers import Server
+from Testing.Python.servers import ROOT, Server
 from Testing.Python.uncertaintyseg import flat, ultrasound_files
 from uncertaintyseg.data.nifti_notes import notes_in
 from uncertaintyseg.data.scan import read_scan
@@ -118,6 +119,28 @@ def test_a_picture_that_cannot_be_decoded_is_refused_and_left_out_of_a_batch(ser
             continue
         assert answer.status_code == 200, answer.text
         assert len(answer.json()["samples"]) == 2
+
+
+def test_no_answer_to_somebody_without_log_in_says_where_the_server_keeps_its_files(served):
+    """What was decoded lies in the cache, the rest in the studies: errors name the case, now and in jobs read later."""
+    http = served.http
+    refused = [http.post(f"/infer/{SOLID}?image=sweep"), http.post(f"/infer/{MODEL}?image=ward__v")]
+    assert [detail(answer).split(":")[0] for answer in refused] == ["sweep.nii.gz", "ward/v.nii.gz"]
+    assert served.infer(SOLID, "cine")["error"].startswith("cine.nii.gz: ")
+    for kind in ("score", "batch"):
+        failed = served.ended(served.job(kind=kind, model=SOLID))["result"]["failed"]
+        assert {image: failed[image].split(":")[0] for image in ("cine", "sweep")} == {
+            "cine": "cine.nii.gz", "sweep": "sweep.nii.gz",
+        }  # fmt: skip
+    assert http.post("/train/", json={"model": MODEL}).json()[MODEL]["detail"]
+    told = ["/scoring/?all=true", "/batch/infer?all=true", "/datastore/", "/datastore/?output=all", "/info/"]
+    told += ["/uncertainty/v1/jobs", "/uncertainty/v1/cases", "/uncertainty/v1/models"]
+    answers = [*refused, *map(http.get, told), http.post(f"/infer/{MODEL}?image=picture")]
+    for answer in answers:
+        assert tempfile.gettempdir().encode() not in answer.content, answer.url
+        assert str(ROOT).encode() not in answer.content, answer.url
+    log = served.log.read_text(encoding="utf-8")
+    assert f"{served.studies.resolve() / 'ward' / 'v.nii.gz'}: a volume" in log
 
 
 @pytest.mark.parametrize("road", ["image", "session", "infer"])
