@@ -65,10 +65,11 @@ async def infer(
     Points in `params`, as MONAI Label names them (`foreground`, `background`, or a structure's own name), and the same
     under `scribbles`, correct the result before it is answered with. Of a scan of several channels that comes with the
     request, `file` is the first and `channels` are the others, in order; `axis` and `spacing` say of such a scan
-    what its file does not.
+    what its file does not, and are refused of any other.
     """
     if output is ResultType.dicom_seg:
         check_series(app, image if file is None and not session_id else "")
+    _check_said(file, session_id, {"axis": axis, "spacing": spacing})
     options = parse_params(params)
     # of what the client wrote into params only this counts: it never decides which file is read
     asked = {"model": model, **InferParams.read(options).model_dump()}
@@ -110,6 +111,15 @@ def _submit(
     if not image:
         raise InputError("image: give the id of an image, a session_id or a file")
     return app.submit_request({**request, "image": image})
+
+
+def _check_said(file: UploadFile | None, session_id: str, given: dict[str, str | None]) -> None:
+    """Refuse what a client says of a scan that is here already: it was said, or not, when that came."""
+    if name := next((name for name, value in given.items() if value and (file is None or session_id)), None):
+        where = "PUT /session/" if session_id else "PUT /datastore/image"
+        raise InputError(
+            f"{name}: is said of a scan that comes with the request; of one that is here already, {where} says it"
+        )
 
 
 def _corrections(options: dict[str, Any], names: Iterable[str]) -> wire.ConditionRequest | None:

@@ -3,71 +3,83 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monailabel_app.app.label_names import clear_names
-from monailabel_app.verified import Boxes, counting_boxes, verified_mask
+from monailabel_app.errors import told
+from monailabel_app.verified import counting_boxes, verified_mask
 from uncertaintyseg.data.one_file import as_one_file
 from uncertaintyseg.data.scan import read_label
 from uncertaintyseg.data.segments import segments_in
 from uncertaintyseg.data.writing import write_volume
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 
 if TYPE_CHECKING:
     from monailabel_app.app.datastore import StudyDatastore
     from monailabel_app.store.records import CurrentLabel
 
 
-Zipped = tuple[str, Sequence[Path], Path, Boxes, Mapping[int, str]]
-"""Image id, the files of its channels, its label, what of that is verified, and the names of its numbers."""
+logger = logging.getLogger(__name__)
+LEFT_OUT = "left_out.txt"
 
 
-def zipped(datastore: StudyDatastore, label: CurrentLabel) -> Zipped:
-    """A case of the zip, with a label that counts. Raises as `StudyDatastore.image_path`."""
-    image, version = label.version.image, label.version
-    names = clear_names(version.info) if datastore.store.was_sent(version) else {}
-    file = Path(datastore.get_label_uri(image, version.tag))
-    return image, datastore.channel_paths(image), file, counting_boxes(label.info), names
-
-
-def write_dataset_zip(cases: Sequence[Zipped], records: dict[str, Any]) -> str:
+def write_dataset_zip(datastore: StudyDatastore, labels: Sequence[CurrentLabel]) -> str:
     """Write scans to `image/`, labels to `label/` and the records to `metadata.json`.
 
-    Of a label that was seen in part, `verified/<id>.nii.gz` is 1 where a person has looked.
+    Of a label that was seen in part, `verified/<id>.nii.gz` is 1 where a person has looked. A case that cannot be read
+    is left out; `left_out.txt` then has its id and the reason.
 
     Args:
-        cases: Image id, the files of the channels, most often one, the label, the boxes of it that are verified, none
-            for all of it, and the names of its numbers, none where they are a data set's or nobody knows them.
-        records: As `metadata.json` has them.
+        datastore: Has them.
+        labels: Those that count, one of each case.
 
     Returns:
         Path of the zip, which is whoever asked for it to remove.
 
     Raises:
-        InputError: There is no case.
+        InputError: There is no case, or none that can be read.
     """
-    if not cases:
+    if not labels:
         raise InputError("no image has a final label yet, so there is no dataset to download")
+    left_out: dict[str, UncertaintySegError] = {}
     with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "x") as archive:
-        for image, paths, label, boxes, names in cases:
-            for number, path in enumerate(paths):
-                name = image if len(paths) == 1 else f"{image}_{number:04d}"
-                with tempfile.TemporaryDirectory() as folder:
-                    scan = as_one_file(path, name, Path(folder))
-                    archive.write(scan, f"image/{scan.name}")
+        for label in labels:
+            image = label.version.image
             with tempfile.TemporaryDirectory() as folder:
-                archive.write(_named(label, names, Path(folder)), f"label/{label.name}")
-            if boxes:
-                with tempfile.TemporaryDirectory() as folder:
-                    mask = Path(folder) / f"{image}.nii.gz"
-                    write_volume(mask, *verified_mask(label, boxes))
-                    archive.write(mask, f"verified/{mask.name}")
-        archive.writestr("metadata.json", json.dumps(records))
-        return file.name
+                try:
+                    for path, name in _files(datastore, label, Path(folder)):
+                        archive.write(path, name)
+                except UncertaintySegError as error:
+                    logger.warning("%s is left out of a dataset: %s", image, error)
+                    left_out[image] = error
+        if left_out:
+            archive.writestr(LEFT_OUT, "".join(f"{image}: {told(error)}\n" for image, error in left_out.items()))
+        archive.writestr("metadata.json", json.dumps(datastore.json()))
+    if len(left_out) == len(labels):
+        Path(file.name).unlink()
+        raise next(iter(left_out.values()))
+    return file.name
+
+
+def _files(datastore: StudyDatastore, label: CurrentLabel, folder: Path) -> list[tuple[Path, str]]:
+    """The files of a case with their names in the zip, all of them readable. Raises as `StudyDatastore.image_path`."""
+    image, version = label.version.image, label.version
+    paths = datastore.channel_paths(image)
+    names = [image] if len(paths) == 1 else [f"{image}_{number:04d}" for number in range(len(paths))]
+    scans = [as_one_file(path, name, folder) for path, name in zip(paths, names, strict=True)]
+    meaning = clear_names(version.info) if datastore.store.was_sent(version) else {}
+    drawn = Path(datastore.get_label_uri(image, version.tag))
+    files = [(scan, f"image/{scan.name}") for scan in scans]
+    files.append((_named(drawn, meaning, folder), f"label/{drawn.name}"))
+    if boxes := counting_boxes(label.info):
+        write_volume(folder / "verified.nii.gz", *verified_mask(drawn, boxes))
+        files.append((folder / "verified.nii.gz", f"verified/{image}.nii.gz"))
+    return files
 
 
 def _named(label: Path, names: Mapping[int, str], folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from monailabel_app.app.dataset_zip import write_dataset_zip, zipped
+from monailabel_app.app.dataset_zip import write_dataset_zip
 from monailabel_app.app.hand_labels import check_by_hand
 from monailabel_app.app.volume_names import check_tag, file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
@@ -395,6 +395,6 @@ class StudyDatastore(Datastore):
         return [{key: str(Path(path).relative_to(self.folder)) for key, path in pair.items()} for pair in pairs]
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """Return the path of a zip with all labelled images. Raises `InputError` when there are none."""
+        """Return the path of a zip with all labelled images, see `write_dataset_zip`."""
         images = self.get_labeled_images()[: limit_cases or None]
-        return write_dataset_zip([zipped(self, self._existing(image, FINAL)) for image in images], self.json())
+        return write_dataset_zip(self, [self._existing(image, FINAL) for image in images])

@@ -47,6 +47,7 @@ _AT_ONCE = 64
 """Scans that one process decodes."""
 _IN_USE_SECONDS = 3600.0
 _DECODING = ".decoding-"
+_Stamp = tuple[tuple[int, int], ...]
 
 
 class Decoded:
@@ -61,6 +62,7 @@ class Decoded:
         self._root, self._limit_bytes = root, limit_bytes
         self._lock = threading.Lock()
         self._refused: dict[Path, InputError] = {}
+        self._beyond: dict[tuple[Path, _Stamp], InputError] = {}  # limits; where a file is touched it is tried again
         root.mkdir(parents=True, exist_ok=True)
 
     def of(self, scan: Path) -> Path:
@@ -128,7 +130,8 @@ class Decoded:
             return error
         except OSError as error:
             return InputError(f"{scan}: cannot be read ({error.strerror}); check the path")
-        return self._refused.get(place, place)
+        known = self._refused.get(place) or (None if place == scan else self._beyond.get((place, _stamp(scan))))
+        return known or place
 
     def _place(self, scan: Path) -> Path:
         files = scan_files(scan)
@@ -160,11 +163,18 @@ class Decoded:
                 else:
                     _keep(folder / f"{number}.npy", said, place)
         if len(scans) == 1:
-            limits = "cannot be decoded within this server's limits, or is damaged: export it again, smaller"
-            return errors | {place: InputError(f"{scan}: {limits}") for place, scan in undone.items()}
+            return errors | {place: self._refuse(place, scan) for place, scan in undone.items()}
         for place, scan in undone.items():
             errors |= self._decode({place: scan})
         return errors
+
+    def _refuse(self, place: Path, scan: Path) -> InputError:
+        """Say that a scan takes more than it may, and remember it unless it may have been for want of room."""
+        limits = "cannot be decoded within this server's limits, or is damaged: export it again, smaller"
+        error = InputError(f"{scan}: {limits}")
+        if shutil.disk_usage(self._root).free > 4 * MAX_VOXELS:
+            self._beyond[place, _stamp(scan)] = error
+        return error
 
     def _evict(self) -> None:
         total, now = 0, time.time()
@@ -174,6 +184,13 @@ class Decoded:
             is_left = folder.name.startswith(_DECODING)  # by a server that was killed
             if (is_left or total > self._limit_bytes) and now - used > _IN_USE_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stamp(scan: Path) -> _Stamp:
+    """Size and time of each of its files; empty where one is away."""
+    with contextlib.suppress(OSError):
+        return tuple((status.st_size, status.st_mtime_ns) for status in (file.stat() for file in scan_files(scan)))
+    return ()
 
 
 def needs_decoding(scan: Path) -> bool:

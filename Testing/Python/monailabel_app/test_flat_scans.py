@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+import zipfile
 from io import BytesIO
 
 import nibabel as nib
@@ -201,6 +202,39 @@ def test_a_clip_of_a_client_says_so(served, sweep, tmp_path):
     unsaid = served.http.post(f"/infer/{MODEL}", files={"file": (name, data)})
     assert "a volume (40 x 32 x 3 voxels), and this model is 2D" in detail(unsaid)
     assert served.http.post(f"/infer/{MODEL}?axis=space", files={"file": (name, data)}).status_code in (400, 422)
+
+
+@pytest.mark.parametrize("said", ["axis=time", "spacing=unknown"])
+def test_of_a_scan_that_is_here_already_nothing_is_said_with_an_inference(served, said, tmp_path):
+    """Its file has it, or it was said when it came: to pass over it would answer for something else."""
+    session = served.http.put("/session/", files={"files": sent(FRAMES[:1], ".nrrd", tmp_path)}).json()["session_id"]
+    for asked, way in (("image=picture", "PUT /datastore/image"), (f"session_id={session}", "PUT /session/")):
+        message = detail(served.http.post(f"/infer/{MODEL}?{asked}&{said}"))
+        assert message.startswith(f"{said.split('=')[0]}: is said of a scan that comes with the request")
+        assert f"{way} says it" in message
+
+
+def test_a_data_set_is_sent_without_the_case_that_cannot_be_read_and_says_so(served):
+    spare = served.studies / "spare.png"
+    flat.write_png(spare, FRAMES[1])
+    served.wait_until(lambda: "spare" in served.images())
+    for image in ("picture", "spare"):
+        label = {"label": ("l.nii.gz", label_bytes((*flat.SIZE, 1)))}
+        assert served.http.put(f"/datastore/label?image={image}", files=label).status_code == 200
+    spare.write_bytes(b"damaged")
+    answer = served.http.get("/datastore/dataset")
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(BytesIO(answer.content)) as archive:
+        assert sorted(archive.namelist()) == [
+            "image/picture.nii.gz", "label/picture.nii.gz", "left_out.txt", "metadata.json",
+        ]  # fmt: skip
+        left_out = archive.read("left_out.txt").decode()
+    assert left_out.startswith("spare: spare.png: not a readable picture")
+    assert len(left_out.splitlines()) == 1
+    served.remove_label("picture")
+    assert detail(served.http.get("/datastore/dataset")).startswith("spare.png: not a readable picture")
+    served.http.delete("/datastore/image?id=spare")
+    served.wait_until(lambda: "spare" not in served.images())
 
 
 def test_models_say_their_dimensions_and_refuse_what_has_others(served):

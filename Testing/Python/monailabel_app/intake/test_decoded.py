@@ -100,6 +100,32 @@ def test_a_decoder_that_takes_too_much_takes_nobody_with_it(keeper, tmp_path, mo
     assert found[1].is_file()
 
 
+def test_what_took_too_much_is_not_decoded_again_until_it_is_touched(keeper, tmp_path, monkeypatch):
+    large = flat.write_png(tmp_path / "large.png", np.zeros((6000, 6000), np.uint8))
+    monkeypatch.setattr(decoded, "MAX_VOXELS", 10**6)
+    runs, run = [], decoded.run_limited
+    monkeypatch.setattr(decoded, "run_limited", lambda *a, **limits: (runs.append(a), run(*a, **limits)))
+    errors = [str(keeper.all_of([large])[0]) for _ in range(3)]
+    with pytest.raises(InputError, match=r"large\.png: cannot be decoded within"):
+        keeper.of(large)
+    assert len(set(errors)) == 1
+    assert len(runs) == 1
+    os.utime(large, (1, 1))
+    monkeypatch.setattr(decoded, "MAX_VOXELS", 2**29)
+    assert read_scan(keeper.of(large)).shape == (1, 6000, 6000, 1)
+    assert len(runs) == 2
+
+
+def test_what_failed_for_want_of_room_is_tried_again(keeper, tmp_path, monkeypatch):
+    large = flat.write_png(tmp_path / "large.png", np.zeros((6000, 6000), np.uint8))
+    monkeypatch.setattr(decoded, "MAX_VOXELS", 10**6)
+    used = decoded.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: used._replace(free=0))
+    assert isinstance(keeper.all_of([large])[0], InputError)
+    monkeypatch.setattr(decoded, "MAX_VOXELS", 2**29)
+    assert keeper.of(large).is_file()
+
+
 def test_a_link_is_decoded_by_its_own_name(keeper, tmp_path):
     flat.write_png(tmp_path / "store.png", CINE[0]).rename(tmp_path / "0f3a")
     (tmp_path / "linked.png").symlink_to(tmp_path / "0f3a")
