@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from monailabel_app import api
 from monailabel_app.access import Access
 from monailabel_app.api import errors
-from monailabel_app.api.audit import audit, audit_batch_label, audit_job
+from monailabel_app.api.audit import audit, audit_batch_label, audit_job, note_result
 from monailabel_app.api.auth import Gate, Login
 from monailabel_app.api.folders import WithoutFolders, hide_folders
 from monailabel_app.api.guard import Guard, SecurityHeaders
@@ -75,6 +75,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for signum in (signal.SIGINT, signal.SIGTERM):
             _stop_jobs_on(signum)
         running_app().queue.on_submit = audit_job
+        running_app().queue.on_made = note_result
         running_app().on_batch_label = audit_batch_label
         with suppress(StudiesAwayError):
             audit("start", studies=running_app().studies)

@@ -61,10 +61,16 @@ def audit_job(job: Job) -> None:
     prefetch = {} if job.prefetch_for is None else {"prefetch_for": job.prefetch_for}
     audit(job.kind, job=job.id, model=job.model, head=head, **_decided_by(steps), **prefetch)
     for step in steps:
-        if step.image is not None and step.work.key is not None and not prefetch:
-            last_results.note(step.image, step.work.key)
+        if not prefetch:
+            note_result(step)
     if job.kind == "train":
         job.outcome.add_done_callback(functools.partial(copy_context().run, _note_publication, job))
+
+
+def note_result(step: Step) -> None:
+    """Keep what a case was last asked for, as soon as that is known."""
+    if step.image is not None and step.key is not None:
+        last_results.note(step.image, step.key)
 
 
 def audit_batch_label(model: str, version: Version) -> None:

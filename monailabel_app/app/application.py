@@ -27,6 +27,7 @@ from monailabel_app.app.labelled import check_reserved, labelled_cases
 from monailabel_app.app.models import Models, Tasks, describe, is_trainable
 from monailabel_app.app.readings import Readings
 from monailabel_app.app.sampling import Sampling, was_picked
+from monailabel_app.app.scans_in_turn import ScansInTurn
 from monailabel_app.app.scores import Scores
 from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
 from monailabel_app.app.sessions import CheckedSessions
@@ -100,11 +101,12 @@ class UncertaintySegApp(MONAILabelApp):
     def init_datastore(self) -> StudyDatastore:
         """Open the studies, a folder or a DICOMweb server, which this process alone may do."""
         self._open_models()
+        self._decoded = Decoded(self._cache / "decoded", self._cache_bytes())
         versions = int(number_in(self.conf, "keep_versions", 0, low=0, high=1e6))
         kept = {"audit": Access.from_conf(self.conf).audit, "keep_versions": versions, "unclear": self.unclear_numbers}
         if is_url(self.studies):
             return open_dicomweb(self.studies, self._cache_bytes(), self.structures, **kept)
-        kept |= {"channels": self.channel_counts, "decoded": Decoded(self._cache / "decoded", self._cache_bytes())}
+        kept |= {"channels": self.channel_counts, "decoded": self._decoded}
         reload, new = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, bool(self.conf.get("new"))
         return StudyDatastore(self.studies, auto_reload=reload, known=KnownStudies(), new=new, **kept)
 
@@ -129,8 +131,8 @@ class UncertaintySegApp(MONAILabelApp):
         self.results = ResultStore(self._cache / "results", self._cache_bytes())
         self.requests = Requests(self._cache / "requests")
         self.scores = Scores(self.datastore())
-        background, trainer = Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK)
-        self.queue = JobQueue(self.results, Worker(), background, trainer)
+        self.queue = JobQueue(self.results, Worker(), Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK))
+        self._decoded.in_use = self.queue.files
         self.device = chosen_device(self.conf.get("device", "auto"))
         return Tasks(
             self.models,
@@ -214,10 +216,9 @@ class UncertaintySegApp(MONAILabelApp):
         """
         task = find_task(self._infers, model)
         images = [image] if image is not None else self.datastore().get_unlabeled_images()
-        known = {} if image is not None else self.scores.of(model, task.checksum)
-        known = {i: s for i, s in known.items() if i in images}
-        paths = self.datastore().image_paths(i for i in images if i not in known)
-        job = task.submit_score(paths, known, params or InferParams())
+        known = {i: s for i, s in self.scores.of(model, task.checksum).items() if image is None and i in images}
+        scans = ScansInTurn(self.datastore(), [i for i in images if i not in known], now=image is not None)
+        job = task.submit_score(scans, known, params or InferParams())
         if image is None:
             self.score_keeper.begin(model)
         return job
@@ -230,9 +231,9 @@ class UncertaintySegApp(MONAILabelApp):
             InputError: The tag is that of final labels, which are people's.
         """
         tag, task, datastore = checked_batch_tag(params.label_tag), find_task(self._infers, model), self.datastore()
-        paths = datastore.image_paths(batch_images(datastore, images)[: params.max_batch_size or None])
+        scans = ScansInTurn(datastore, batch_images(datastore, images)[: params.max_batch_size or None])
         labels = BatchLabels(datastore, self.results, model, tag, lambda version: self.on_batch_label(model, version))
-        return task.submit_batch(paths, params, labels.save)
+        return task.submit_batch(scans, params, labels.save)
 
     def submit_train(self, model: str, params: TrainParams) -> TrainJob:
         """Queue a training on the final labels.

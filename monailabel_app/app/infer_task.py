@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from monailabel_app.app.models import Models, describe
+from monailabel_app.app.scans_in_turn import ScansInTurn
 from monailabel_app.app.scores import Scores
 from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
@@ -125,6 +127,21 @@ class BatchParams(InferParams):
     max_batch_size: int = Field(0, ge=0, lt=2**31, description="At most so many images; 0 for all.")
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """An inference whose scan is still to come.
+
+    Attributes:
+        bundle: whose weights it is by, now.
+        asked: what else decides the result, see `result_key`.
+        work: all but `key` and `image`.
+    """
+
+    bundle: Bundle
+    asked: dict[str, Any]
+    work: Predict
+
+
 class BundleInferTask(InferTask):
     """Predicts through the job queue; the server process itself never loads a network.
 
@@ -212,22 +229,20 @@ class BundleInferTask(InferTask):
         job = InferJob(self.bundle.name, step, record, picked=picked, prefetch_for=prefetch_for)
         return self._queue.submit(job)
 
-    def submit_score(self, images: dict[str, Path], known: dict[str, float], params: InferParams) -> ScoreJob:
-        """Queue the scoring of images by id; `known` scores join the result."""
-        steps, record = self._steps(images, params), self._recorder(params)
+    def submit_score(self, scans: ScansInTurn, known: dict[str, float], params: InferParams) -> ScoreJob:
+        """Queue the scoring of images; `known` scores join the result."""
+        steps, record = self._steps(scans, params), self._recorder(params)
         return self._queue.submit(ScoreJob(self.bundle.name, steps, record, known))
 
-    def submit_batch(
-        self, images: dict[str, Path], params: InferParams, save: Callable[[Step, Report], None]
-    ) -> BatchJob:
-        """Queue the inference of images by id; `save` keeps each label."""
+    def submit_batch(self, scans: ScansInTurn, params: InferParams, save: Callable[[Step, Report], None]) -> BatchJob:
+        """Queue the inference of images; `save` keeps each label."""
         record = self._recorder(params)
 
         def keep(step: Step, report: Report) -> None:
             record(step, report)
             save(step, report)
 
-        return self._queue.submit(BatchJob(self.bundle.name, self._steps(images, params), keep))
+        return self._queue.submit(BatchJob(self.bundle.name, self._steps(scans, params), keep))
 
     def step(self, image: Path, image_id: str | None, params: InferParams) -> Step:
         """One inference as a step of a job.
@@ -235,6 +250,25 @@ class BundleInferTask(InferTask):
         Raises:
             UncertaintySegError: The scan cannot be read, or there is no such method.
         """
+        return Step(image_id, self._work(self._plan(params), image, image_id))
+
+    def _work(self, plan: _Plan, image: Path, image_id: str | None) -> Predict:
+        check_channels(plan.bundle, image, image_id)
+        work = plan.work
+        key = result_key(image, plan.bundle, seed=work.seed, samples=work.samples, device=work.device, asked=plan.asked)
+        return replace(work, key=key, image=str(image))
+
+    def _steps(self, scans: ScansInTurn, params: InferParams) -> list[Step]:
+        """Steps that are made when their turn comes; what is wrong with the parameters is told now."""
+        plan = self._plan(params)
+
+        def make(image: str) -> Predict:
+            return self._work(plan, scans.path(image), image)
+
+        return [Step(image, plan.work, partial(make, image)) for image in scans.images]
+
+    def _plan(self, params: InferParams) -> _Plan:
+        """All of an inference but its scan."""
         bundle, method = model_with(self.bundle, params.method, *self._models.folders)
         Bundle.load(bundle.folder).base  # noqa: B018 - one that is gone, or has changed, is refused now and by name
         if params.options and method is None:
@@ -252,7 +286,6 @@ class BundleInferTask(InferTask):
                 raise InputError(f"{bundle.name} is put together from several networks: {what} is not possible.")
         if threshold:
             cut_of(bundle, method, threshold)
-        check_channels(bundle, image, image_id)
         structures = None
         if params.structures is not None:
             structures = tuple(item.name for item in named(bundle.labels, params.structures))
@@ -265,11 +298,8 @@ class BundleInferTask(InferTask):
             "force": params.force, "anomaly": params.anomaly,
         }  # fmt: skip
         work = Predict(
-            key=result_key(
-                image, bundle, seed=params.seed, samples=params.samples, device=self._device,
-                asked={name: value for name, value in asked.items() if value},
-            ),
-            image=str(image),
+            key="",
+            image="",
             bundle=str(bundle.folder),
             checksum=bundle.checksum,
             seed=params.seed,
@@ -286,10 +316,7 @@ class BundleInferTask(InferTask):
             force=params.force,
             anomaly=params.anomaly or None,
         )  # fmt: skip
-        return Step(image_id, work)
-
-    def _steps(self, images: dict[str, Path], params: InferParams) -> list[Step]:
-        return [self.step(path, image_id, params) for image_id, path in images.items()]
+        return _Plan(bundle, {name: value for name, value in asked.items() if value}, work)
 
     def _recorder(self, params: InferParams, *, picked: bool = False) -> OnReport:
         """What notes of a result how it was asked for, and the scores in it."""

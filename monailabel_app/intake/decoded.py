@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,9 @@ class Decoded:
     Args:
         root: Folder for it; made when missing.
         limit_bytes: The least recently used go beyond this size.
+
+    Attributes:
+        in_use: Tells which files jobs read, for hours perhaps; these stay.
     """
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
@@ -63,6 +66,7 @@ class Decoded:
         self._lock = threading.Lock()
         self._refused: dict[Path, InputError] = {}
         self._beyond: dict[tuple[Path, _Stamp], InputError] = {}  # limits; where a file is touched it is tried again
+        self.in_use: Callable[[], Collection[str]] = tuple
         root.mkdir(parents=True, exist_ok=True)
 
     def of(self, scan: Path) -> Path:
@@ -177,12 +181,13 @@ class Decoded:
         return error
 
     def _evict(self) -> None:
-        total, now = 0, time.time()
+        total, now, pinned = 0, time.time(), {Path(file).parent for file in self.in_use()}
         folders = [(folder.stat().st_mtime, folder) for folder in self._root.iterdir() if folder.is_dir()]
         for used, folder in sorted(folders, reverse=True):
             total += sum(file.stat().st_size for file in folder.iterdir())
             is_left = folder.name.startswith(_DECODING)  # by a server that was killed
-            if (is_left or total > self._limit_bytes) and now - used > _IN_USE_SECONDS:
+            is_old = now - used > _IN_USE_SECONDS and folder not in pinned
+            if (is_left or total > self._limit_bytes) and is_old:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -33,6 +33,11 @@ class Calibrate(Work):
     by: str = MEASURE
     validation: tuple[LabelledCase, ...] = ()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Scans of all cases."""
+        return tuple(case[1] for case in (*self.cases, *self.validation))
+
     def run(self, report: Report) -> dict[str, Any]:
         """Calibrate and write; returns model, checksum, number of cases and the map that drives."""
         from uncertaintyseg.inference.bundle import Bundle  # noqa: PLC0415 - torch belongs to the worker

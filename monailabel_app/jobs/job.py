@@ -25,10 +25,27 @@ PICKED = "uncalibrated: this case was picked for its risk, so it is not like the
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work of a job. `image` is the datastore's id, or None where it is not about one image in it."""
+    """One piece of work of a job.
+
+    Attributes:
+        image: the datastore's id, or None where it is not about one image in it.
+        work: what is done; of a step that is still to be made all but its scan and its key.
+        make: makes the whole work when its turn comes, where a scan has to be decoded or fetched for it; raises
+            `UncertaintySegError` where that cannot be had.
+    """
 
     image: str | None
     work: Work
+    make: Callable[[], Work] | None = None
+
+    @property
+    def key(self) -> str | None:
+        """Of the result; None also as long as nobody knows."""
+        return None if self.make else self.work.key
+
+    def made(self) -> Step:
+        """The same once it has its work."""
+        return self if self.make is None else Step(self.image, self.make())
 
 
 OnReport = Callable[[Step, Report], None]

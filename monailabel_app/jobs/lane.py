@@ -42,7 +42,7 @@ class Lane:
     @property
     def makes(self) -> str | None:
         """Key of the result that is being made."""
-        return self.turn.steps[0].work.key if self.turn else None
+        return self.turn.steps[0].key if self.turn else None
 
     @property
     def elapsed(self) -> float:

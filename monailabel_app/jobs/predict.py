@@ -46,6 +46,11 @@ class Predict(Work):
     force: bool = False
     anomaly: str | None = None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its scan."""
+        return (self.image,)
+
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
         failed = ""

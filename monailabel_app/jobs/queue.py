@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _KEPT_JOBS = 100
 """Jobs that have ended and can still be asked for; each holds its whole result."""
+_DECODING_ENDS = 10.0
+"""Seconds that a server which stops waits for a scan that is decoded for a job."""
 _STOPPING = "the server is stopping"
 ENDED = ("done", "failed", "cancelled")
 
@@ -52,6 +54,7 @@ class JobQueue:
         self._stand_ins: dict[str, str] = {}  # keys of results for which another had to stand in
         self._open = True
         self.on_submit: Callable[[Job], None] = lambda _job: None  # raises to refuse a job
+        self.on_made: Callable[[Step], None] = lambda _step: None  # told of each step whose result is known only later
         self._threads = [threading.Thread(target=self._run, args=(lane,), daemon=True) for lane in self._lanes]
         for thread in self._threads:
             thread.start()
@@ -112,6 +115,12 @@ class JobQueue:
         with self._changed:
             return list(self._jobs.values())
 
+    def files(self) -> set[str]:
+        """Scans that jobs which have not ended read, or are about to."""
+        with self._changed:
+            works = [step.work for job in self._unfinished() for step in job.steps if step.make is None]
+        return {file for work in works for file in work.files}
+
     def cancel(self, job_id: str) -> None:
         """End a queued or running job without result; one that has ended stays as it is."""
         job = self.get(job_id)
@@ -158,7 +167,7 @@ class JobQueue:
                 self._stop(job, _STOPPING)
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(_DECODING_ENDS)
         for lane in self._lanes:
             lane.worker.close()
 
@@ -177,10 +186,13 @@ class JobQueue:
             return job
 
     def _advance(self, lane: Lane, job: Job) -> None:
-        """Do the job's next step; one of the same lane that goes before it comes before the step after it."""
-        step = job.steps[0]
+        """Make or do the job's next step; one of the same lane that goes before it comes before the step after it."""
+        step, made = job.steps[0], None
         try:
-            self._do(lane, job, step)
+            if step.make is None:
+                self._do(lane, job, step)
+            else:
+                made = self._made(job, step)
         except CancelledError:
             logger.info("%s job %s (%s) was cancelled", job.kind, job.id, job.model)
         except Exception as error:  # the queue outlives any bug
@@ -191,15 +203,27 @@ class JobQueue:
             self._finish(job, error)
         with self._changed:
             job.steps.popleft()
+            if made is not None:  # it may be somebody else's at this very moment
+                job.steps.appendleft(made)
             if not job.steps:
                 self._finish(job)
             lane.turn = lane.at_work = None
             self._look_again()
-        if filled := step.work.fills:
+        if step.make is None and (filled := step.work.fills):
             try:
                 self._store.evict(keep=self._stand_ins.get(filled, filled))
             except OSError:  # the cache may be in use or away; the jobs that wait are not its affair
                 logger.exception("making room among the results")
+
+    def _made(self, job: Job, step: Step) -> Step | None:
+        """A step with its work, None where it cannot be had and the job goes on."""
+        try:
+            made = step.made()
+        except UncertaintySegError as error:
+            job.reject(step, error)
+            return None
+        self.on_made(made)
+        return made
 
     def _do(self, lane: Lane, job: Job, step: Step) -> None:
         try:
@@ -264,9 +288,9 @@ class JobQueue:
 
     def _drop_prefetches(self, annotator: str) -> None:
         """So that nobody's keep those of others, and scores, from their turn; one that somebody waits for goes on."""
-        wanted = {job.steps[0].work.key for job in self._unfinished() if job.urgent and job.steps}
+        wanted = {job.steps[0].key for job in self._unfinished() if job.urgent and job.steps}
         for job in self._unfinished():
-            if job.prefetch_for == annotator and job.steps and job.steps[0].work.key not in wanted:
+            if job.prefetch_for == annotator and job.steps and job.steps[0].key not in wanted:
                 self._stop(job, "a newer prefetch took its place")
 
     def _unfinished(self) -> list[Job]:
@@ -282,7 +306,7 @@ class JobQueue:
 
     def _maker(self, job: Job) -> Lane | None:
         """Whose worker makes what a job needs next, even if for another job; None where nobody is at it."""
-        key = job.steps[0].work.key if job.steps else None
+        key = job.steps[0].key if job.steps else None
         return next((lane for lane in self._lanes if lane.turn is job or (key and lane.makes == key)), None)
 
     def _ready(self, lane: Lane) -> Job | None:

@@ -33,6 +33,11 @@ class Train(Work):
     device: str = "cpu"
     changes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Scans of all cases, epoch by epoch."""
+        return tuple(case[1] for case in (*self.training, *self.validation))
+
     def run(self, report: Report) -> dict[str, Any]:
         """Train; returns a `wire.TrainResult` as plain JSON."""
         from uncertaintyseg.inference.bundle import Bundle  # noqa: PLC0415 - torch belongs to the worker

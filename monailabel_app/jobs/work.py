@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 Report = Callable[[str, float], None]
@@ -23,6 +23,11 @@ class Work(ABC):
     def fills(self) -> str | None:
         """Key of the result whose folder it adds to: afterwards older ones may have to go."""
         return self.key
+
+    @property
+    def files(self) -> Collection[str]:
+        """Scans that it reads, which have to stay until it has ended."""
+        return ()
 
     @abstractmethod
     def run(self, report: Report) -> Any:

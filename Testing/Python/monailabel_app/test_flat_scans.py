@@ -108,6 +108,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused_and_left_out_of_a_batch(ser
     assert state["state"] == "done", state
     assert {"picture", "sweep", "cine"} <= set(state["result"]["scores"])
     assert "uneven" not in state["result"]["scores"]
+    assert state["result"]["failed"]["uneven"].startswith("uneven/1.png: 40 x 31 pixels")
     assert "is 2D" in state["result"]["failed"]["ward__v"]
     best = served.http.post("/activelearning/predictive_entropy", json={"model": MODEL, "peek": True}).json()
     scored = {"again": None, "picture": None, "sweep": "time", "cine": "time"}

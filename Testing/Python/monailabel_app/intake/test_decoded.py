@@ -15,6 +15,7 @@ from pydicom.uid import UID, RLELossless
 
 from monailabel_app.intake import decoded
 from monailabel_app.intake.decoded import Decoded, needs_decoding
+from monailabel_app.jobs.train import Train
 from Testing.Python.uncertaintyseg import flat, ultrasound_files
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.time_axis import is_clip, spacing_known
@@ -207,3 +208,14 @@ def test_what_was_not_used_for_long_goes_beyond_the_limit(tmp_path, monkeypatch)
     monkeypatch.setattr(decoded, "_IN_USE_SECONDS", 0.0)
     keeper.of(tmp_path / "images" / "case_1.png")
     assert not first.exists()
+
+
+def test_what_a_job_reads_stays_however_long_that_takes(tmp_path, monkeypatch):
+    flat.write_pictures(tmp_path, [0, 1, 2])
+    keeper = Decoded(tmp_path / "kept", 1)
+    read, other = (keeper.of(tmp_path / "images" / f"case_{number}.png") for number in (0, 1))
+    keeper.in_use = lambda: Train("bundle", (("a", str(read), "label", (), False),), (), "models").files
+    monkeypatch.setattr(decoded, "_IN_USE_SECONDS", 0.0)
+    keeper.of(tmp_path / "images" / "case_2.png")
+    assert read.is_file()
+    assert not other.exists()
