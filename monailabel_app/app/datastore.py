@@ -17,6 +17,7 @@ from monailabel_app.app.dataset_zip import write_dataset_zip
 from monailabel_app.app.hand_labels import check_by_hand
 from monailabel_app.app.volume_names import check_tag, file_names, volume_suffix
 from monailabel_app.errors import NotFoundError
+from monailabel_app.folders import all_without_folders
 from monailabel_app.intake.decoded import Decoded
 from monailabel_app.names import checked_name
 from monailabel_app.store import catalogue
@@ -83,7 +84,7 @@ class StudyDatastore(Datastore):
     @property
     def repaired(self) -> list[str]:
         """What the start, and any later look at the folder, had to repair; one sentence each."""
-        return self._held.repaired
+        return all_without_folders(self._held.repaired)
 
     def close(self) -> None:
         """Let others have the folder, for good."""
@@ -155,7 +156,7 @@ class StudyDatastore(Datastore):
 
     def skipped(self) -> dict[str, str]:
         """Files of the folder that are not served, and why."""
-        return self._studies.skipped
+        return all_without_folders(self._studies.skipped)
 
     def missing(self) -> list[str]:
         """Images whose scan is away; their records are kept."""
@@ -276,9 +277,6 @@ class StudyDatastore(Datastore):
                 self._decoded.forget(path)
             self._studies.remove_image(image_id)
 
-    def _label(self, image_id: str, tag: str) -> CurrentLabel | None:
-        return self.store.label(image_id, tag)
-
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:  # noqa: ARG002 - inherited signature
         """The label's bytes; None where there is none."""
         uri = self.get_label_uri(label_id, label_tag)
@@ -286,7 +284,7 @@ class StudyDatastore(Datastore):
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Path of a label that counts, named as in `labels/`; empty where there is none."""
-        label = self._label(label_id, label_tag)
+        label = self.store.label(label_id, label_tag)
         return str(self._studies.file_of(label)) if label else ""
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
@@ -299,7 +297,7 @@ class StudyDatastore(Datastore):
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         """A copy of what is noted of a label, with the number of its version; empty where there is none."""
-        label = self._label(label_id, label_tag)
+        label = self.store.label(label_id, label_tag)
         if label is None:
             return {}
         version = label.version
@@ -355,7 +353,7 @@ class StudyDatastore(Datastore):
 
     def _existing(self, label_id: str, label_tag: str) -> CurrentLabel:
         self.check_image(label_id)
-        label = self._label(label_id, label_tag)
+        label = self.store.label(label_id, label_tag)
         if label is None:
             raise NotFoundError(f"image {label_id!r} has no label with the tag {label_tag!r}")
         return label

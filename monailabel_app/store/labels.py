@@ -10,7 +10,7 @@ from pathlib import Path
 from monailabel_app.names import checked_name
 from monailabel_app.store.records import CurrentLabel, Records, Version
 from monailabel_app.store.versions import VersionFiles
-from uncertaintyseg.data.images import is_picture
+from uncertaintyseg.data.images import frames_in, is_picture
 from uncertaintyseg.data.scan import IMAGE_SUFFIXES
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError, UncertaintySegError
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "labels"
 _MASK = "a mask as a picture: 'uncertaintyseg convert MASK LABEL.nii.gz --mask-of SCAN' makes a label of it"
+_NO_TAG = "lies in no folder of a tag: move it to labels/final"
 SEGMENTATION = "says by names what it holds; PUT /datastore/label reads them and keeps a label"
 """Why Slicer's `.seg.nrrd` is not taken up as it is: everything else takes its numbers for class ids."""
 PUBLISH, REMOVE = "publish", "remove"
@@ -75,7 +76,7 @@ class LabelFiles:
         current = {(label.version.image, label.version.tag): label for label in self._records.labels()}
         found: dict[tuple[str, str], list[Path]] = {}
         skipped: dict[str, str] = {}
-        for path in self._files_there(skipped):
+        for path in self._files_there(images, skipped):
             image, tag = _image_of(path), path.parent.name
             if image not in images:
                 is_named = image is not None and image.removesuffix(".seg") in images
@@ -111,17 +112,23 @@ class LabelFiles:
         self.rescue(path, image, tag)
         return False
 
-    def _files_there(self, skipped: dict[str, str]) -> list[Path]:
+    def _files_there(self, images: Collection[str], skipped: dict[str, str]) -> list[Path]:
         found: list[Path] = []
         for tag in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            if tag.is_dir() and not tag.name.startswith("."):
-                try:
+            if tag.name.startswith("."):
+                continue
+            try:
+                if is_picture(tag) or (tag.name in images and frames_in(tag)):  # as a data set has them
+                    skipped[self._name(tag)] = _MASK
+                elif tag.is_dir():
                     checked_name("a label tag", tag.name)
                     files = sorted(tag.iterdir())
                     found += [path for path in files if _image_of(path)]
-                    skipped |= {self._name(path): _MASK for path in files if is_picture(path)}
-                except (OSError, InputError) as error:
-                    skipped[self._name(tag)] = str(error)
+                    skipped |= {self._name(path): _MASK for path in files if is_picture(path) or frames_in(path)}
+                elif _image_of(tag):
+                    skipped[self._name(tag)] = _NO_TAG
+            except (OSError, InputError) as error:
+                skipped[self._name(tag)] = str(error)
         return found
 
     def _take_up(self, path: Path, image: str, tag: str, label: CurrentLabel | None) -> str | None:

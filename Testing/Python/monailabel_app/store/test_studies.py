@@ -17,6 +17,7 @@ from monailabel_app.store import files, labels
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import FILE
 from Testing.Python.monailabel_app.store.conftest import SHAPE, voxels, write_label
+from Testing.Python.uncertaintyseg import flat
 from Testing.Python.uncertaintyseg.segmentation_files import write_segmentation
 from uncertaintyseg.data.segments import Segment
 from uncertaintyseg.errors import InputError, StorageError
@@ -98,8 +99,24 @@ def test_a_file_by_hand_that_is_no_label_of_its_scan_is_left_and_named(datastore
     datastore.refresh()
     assert datastore.skipped().keys() == {CURRENT, "labels/final/stranger.nii.gz"}
     assert "grid" in datastore.skipped()[CURRENT]
+    assert str(studies) not in str(datastore.skipped())
     assert states(datastore) == [("saved", {1})]
     assert (studies / CURRENT).stat().st_size  # nobody repaired it away
+
+
+def test_masks_as_pictures_and_labels_without_a_tag_are_named_with_the_way_out(datastore, studies):
+    labels = studies / "labels"
+    for name in ("a.png", "final/a.png", "final/a/0.png", "a/0.png", "a/1.png"):
+        flat.write_png(labels / name, np.ones(SHAPE[:2], np.uint8))
+    write_label(labels / "a.nii.gz", 2)
+    datastore.refresh()
+    found = datastore.skipped()
+    masks = {"labels/a.png", "labels/final/a.png", "labels/final/a", "labels/a"}
+    assert found.keys() == {*masks, "labels/a.nii.gz"}
+    assert all("--mask-of SCAN" in found[name] for name in masks)
+    assert found["labels/a.nii.gz"].endswith("move it to labels/final")
+    assert datastore.status()["skipped"] == found
+    assert states(datastore) == [("saved", {1})]
 
 
 @pytest.mark.parametrize("name", ["a.seg.nrrd", "a.nrrd"])
