@@ -82,7 +82,7 @@ def _decided_by(steps: list[Step]) -> dict[str, Any]:
     work = steps[0].work if steps else None
     fields = {name: getattr(work, name) for name in _DECIDING if getattr(work, name, None) is not None}
     fields |= _asked_for(getattr(work, "structures", None))
-    if len(steps) == 1 and work.key is not None:
+    if len(steps) == 1 and steps[0].key is not None:
         return {"case": steps[0].image, "result": work.key, **fields}
     return {"cases": len(steps), **fields} if work is None or work.key is not None else fields
 

@@ -255,8 +255,8 @@ class BundleInferTask(InferTask):
     def _work(self, plan: _Plan, image: Path, image_id: str | None) -> Predict:
         check_channels(plan.bundle, image, image_id)
         work = plan.work
-        key = result_key(image, plan.bundle, seed=work.seed, samples=work.samples, device=work.device, asked=plan.asked)
-        return replace(work, key=key, image=str(image))
+        how = {"seed": work.seed, "samples": work.samples, "device": work.device, "asked": plan.asked}
+        return replace(work, key=result_key(image, plan.bundle, **how), image=str(image))
 
     def _steps(self, scans: ScansInTurn, params: InferParams) -> list[Step]:
         """Steps that are made when their turn comes; what is wrong with the parameters is told now."""
@@ -265,7 +265,8 @@ class BundleInferTask(InferTask):
         def make(image: str) -> Predict:
             return self._work(plan, scans.path(image), image)
 
-        return [Step(image, plan.work, partial(make, image)) for image in scans.images]
+        steps = [Step(image, plan.work, partial(make, image)) for image in scans.images]
+        return [step.made() for step in steps] if scans.now else steps
 
     def _plan(self, params: InferParams) -> _Plan:
         """All of an inference but its scan."""

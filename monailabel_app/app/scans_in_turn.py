@@ -28,7 +28,7 @@ class ScansInTurn:
 
     def __init__(self, datastore: StudyDatastore, images: Sequence[str], *, now: bool = False) -> None:
         self.images = list(images)
-        self._datastore, self._decoded = datastore, 0
+        self.now, self._datastore, self._decoded = now, datastore, 0
         self._places = {image: place for place, image in enumerate(self.images)}
         for image in images:
             self.path(image) if now else datastore.check_image(image)
