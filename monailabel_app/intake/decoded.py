@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from uncertaintyseg.data.scan import scan_notes
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 from uncertaintyseg.data.time_axis import AXIS, SPACING_KNOWN, TIME
 from uncertaintyseg.data.ultrasound import is_flat
-from uncertaintyseg.data.writing import write_volume
+from uncertaintyseg.data.writing import write_bytes, write_volume
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.content import content_hash
 
@@ -47,7 +47,8 @@ _AT_ONCE = 64
 """Scans that one process decodes."""
 _IN_USE_SECONDS = 3600.0
 _DECODING = ".decoding-"
-_Stamp = tuple[tuple[int, int], ...]
+_SOURCES = "sources.json"
+_Stamp = tuple[tuple[int, ...], ...]
 
 
 class Decoded:
@@ -66,6 +67,7 @@ class Decoded:
         self._lock = threading.Lock()
         self._refused: dict[Path, InputError] = {}
         self._beyond: dict[tuple[Path, _Stamp], InputError] = {}  # limits; where a file is touched it is tried again
+        self._sources, self._noting = _read_sources(root / _SOURCES), threading.Lock()
         self.in_use: Callable[[], Collection[str]] = tuple
         root.mkdir(parents=True, exist_ok=True)
 
@@ -93,7 +95,9 @@ class Decoded:
                 left = {place: scan for place, scan in part.items() if place not in errors and not place.is_file()}
                 errors |= self._decode(left) if left else {}
                 self._evict()
-        return [place if isinstance(place, InputError) else errors.get(place, place) for place in places]
+        found = [place if isinstance(place, InputError) else errors.get(place, place) for place in places]
+        self._note(zip(scans, found, strict=True))
+        return found
 
     def usable(self, scans: Mapping[str, Path]) -> dict[str, Path]:
         """The same of many by id, without those that cannot be decoded; the log says why.
@@ -110,13 +114,19 @@ class Decoded:
         return {name: path for name, path in found.items() if isinstance(path, Path)}
 
     def notes(self, scan: Path) -> dict[str, object]:
-        """What is known of a scan's axes without decoding it, as entries of `data.time_axis`."""
+        """What is known of a scan's axes without decoding it, as entries of `data.time_axis`.
+
+        Content is read by `of` alone: a list of thousands goes by the size and the times of files.
+        """
         try:
             if frames_in(scan):
                 return {AXIS: TIME, SPACING_KNOWN: False}
             if is_picture(scan) and not scan.name.lower().endswith(PAGED):  # not read for it: there may be thousands
                 return {SPACING_KNOWN: False}
-            return scan_notes(self._place(scan) if needs_decoding(scan) else scan)
+            if not needs_decoding(scan):
+                return scan_notes(scan)
+            stamp, place = self._sources.get(str(scan), ((), ""))
+            return scan_notes(self._root / place) if stamp and stamp == _stamp(scan) else {}
         except (InputError, OSError):
             return {}
 
@@ -125,6 +135,19 @@ class Decoded:
         place = self._wanted(scan)
         if isinstance(place, Path) and place != scan:
             shutil.rmtree(place.parent, ignore_errors=True)
+
+    def _note(self, found: Iterable[tuple[Path, Path | InputError]]) -> None:
+        """Remember what each scan was decoded to, also for the next start."""
+        new = {}
+        for scan, place in found:
+            if isinstance(place, Path) and place != scan:
+                source = (_stamp(scan), place.relative_to(self._root).as_posix())
+                if self._sources.get(str(scan)) != source:
+                    new[str(scan)] = source
+        if new:
+            with self._noting, contextlib.suppress(InputError):  # no more than a convenience
+                self._sources |= new
+                write_bytes(self._root / _SOURCES, json.dumps(self._sources).encode())
 
     def _wanted(self, scan: Path) -> Path | InputError:
         """The scan itself, the place of what is decoded of it, or why nothing can be."""
@@ -192,10 +215,20 @@ class Decoded:
 
 
 def _stamp(scan: Path) -> _Stamp:
-    """Size and time of each of its files; empty where one is away."""
-    with contextlib.suppress(OSError):
-        return tuple((status.st_size, status.st_mtime_ns) for status in (file.stat() for file in scan_files(scan)))
+    """Which files these are, their sizes and times; empty where one is away."""
+    with contextlib.suppress(OSError, InputError):
+        found = (file.stat() for file in scan_files(scan))
+        return tuple((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
     return ()
+
+
+def _read_sources(path: Path) -> dict[str, tuple[_Stamp, str]]:
+    """What an earlier start noted of scans that are decoded; nothing where that cannot be read."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {scan: (tuple(map(tuple, stamp)), str(place)) for scan, (stamp, place) in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def needs_decoding(scan: Path) -> bool:

@@ -21,6 +21,7 @@ from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.time_axis import is_clip, spacing_known
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.content import content_hash
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit a process")
 CINE = np.random.default_rng(0).integers(0, 255, (3, 20, 24), np.uint8)
@@ -56,6 +57,25 @@ def test_what_is_decoded_is_what_the_library_reads(keeper, tmp_path):
     before = [path.stat().st_mtime_ns for path in found]
     assert keeper.all_of(scans) == found
     assert [path.stat().st_mtime_ns for path in found] == before  # nothing is decoded twice
+
+
+def test_a_list_after_a_start_reads_no_content_and_still_knows_a_clip(keeper, tmp_path, monkeypatch):
+    cine = ultrasound_files.write(tmp_path / "cine.dcm", CINE, regions=[ultrasound_files.region()])
+    assert keeper.notes(cine) == {}  # nobody has decoded it
+    kept = keeper.of(cine)
+    read = []
+    monkeypatch.setattr(decoded, "content_hash", lambda *files: read.append(files) or content_hash(*files))
+    again = Decoded(tmp_path / "kept", 10**9)
+    assert again.notes(cine) == keeper.notes(cine) == decoded.scan_notes(kept) == {"axis": "time"}
+    assert read == []
+    data = bytearray(cine.read_bytes())
+    data[-10] ^= 1
+    cine.write_bytes(data)
+    assert again.notes(cine) == {}  # another file, of which nothing is known yet
+    assert again.of(cine) != kept
+    assert again.notes(cine) == {"axis": "time"}
+    (tmp_path / "kept" / "sources.json").write_text("[damaged")
+    assert Decoded(tmp_path / "kept", 10**9).notes(cine) == {}
 
 
 def test_frames_of_other_names_are_another_clip(keeper, tmp_path):
@@ -102,7 +122,7 @@ def test_a_decoder_that_takes_too_much_takes_nobody_with_it(keeper, tmp_path, mo
 
 
 def test_what_took_too_much_is_not_decoded_again_until_it_is_touched(keeper, tmp_path, monkeypatch):
-    large = flat.write_png(tmp_path / "large.png", np.zeros((6000, 6000), np.uint8))
+    large = flat.write_png(tmp_path / "large.png", np.eye(2000, dtype=np.uint8))
     monkeypatch.setattr(decoded, "MAX_VOXELS", 10**6)
     runs, run = [], decoded.run_limited
     monkeypatch.setattr(decoded, "run_limited", lambda *a, **limits: (runs.append(a), run(*a, **limits)))
@@ -113,12 +133,12 @@ def test_what_took_too_much_is_not_decoded_again_until_it_is_touched(keeper, tmp
     assert len(runs) == 1
     os.utime(large, (1, 1))
     monkeypatch.setattr(decoded, "MAX_VOXELS", 2**29)
-    assert read_scan(keeper.of(large)).shape == (1, 6000, 6000, 1)
+    assert read_scan(keeper.of(large)).shape == (1, 2000, 2000, 1)
     assert len(runs) == 2
 
 
 def test_what_failed_for_want_of_room_is_tried_again(keeper, tmp_path, monkeypatch):
-    large = flat.write_png(tmp_path / "large.png", np.zeros((6000, 6000), np.uint8))
+    large = flat.write_png(tmp_path / "large.png", np.eye(2000, dtype=np.uint8))
     monkeypatch.setattr(decoded, "MAX_VOXELS", 10**6)
     used = decoded.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: used._replace(free=0))
