@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 
-import platformdirs
-
 from monailabel_app import preflight
 from monailabel_app.access import Access, check_access, check_audit
+from monailabel_app.app_folder import writable_app_folder
 from monailabel_app.privacy import keep_private
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
@@ -65,14 +63,6 @@ def check(arguments: argparse.Namespace, access: Access) -> None:
     preflight.check_port(arguments.host, arguments.port)
     preflight.check_studies(arguments.studies, new=arguments.new)
     find_bundles(*arguments.models)
-
-
-def writable_app_folder(port: int) -> Path:
-    """Make an app folder for `start_server`, which writes logs and empty folders beside `main.py`."""
-    folder = platformdirs.user_state_path("uncertaintyseg") / f"server-{port}"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name("main.py"), folder / "main.py")
-    return folder
 
 
 def start(arguments: argparse.Namespace, access: Access) -> None:
