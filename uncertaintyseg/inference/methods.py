@@ -12,6 +12,7 @@ from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.heads import HEADS, make_head
 from uncertaintyseg.inference.bundle import TRAINING, Bundle, find_bundles, read_config
 from uncertaintyseg.inference.passes import PASSES
+from uncertaintyseg.inference.passes.fused import Fused
 from uncertaintyseg.inference.passes.ranges import PASSES as MOST
 from uncertaintyseg.inference.passes.ranges import check_ranges
 from uncertaintyseg.inference.passes.tta import Augmented
@@ -141,17 +142,33 @@ def options_of(bundle: Bundle, method: str, options: Mapping[str, Any]) -> dict[
 
     Raises:
         InputError: for test-time augmentation that would be one pass, with no variance to show, for the model names no
-            symmetry at all, as TotalSegmentator's do.
+            symmetry at all, as TotalSegmentator's do; by itself, or among what is fused.
     """
     symmetries = bundle.config.get("symmetries")
     takes = method in PASSES and "symmetries" in _options(PASSES[method])
-    found = ({"symmetries": symmetries} if takes and symmetries is not None else {}) | dict(options)
-    if method == Augmented.name and symmetries == [] and Augmented.count(**found) == 1:
-        raise InputError(
-            f"{bundle.name} was trained without mirroring, so that 'tta' would be a single pass: name other scales "
-            "(--option scales=[0.75,1,1.25]), or use 'dropout_injection' or 'noise'."
-        )
+    found = {"symmetries": symmetries} if takes and symmetries is not None else {}
+    found |= {name: value for name, value in options.items() if value is not None}
+    if symmetries == []:
+        _refuse_one_pass(bundle.name, method, found)
     return found
+
+
+def _refuse_one_pass(model: str, method: str, options: Mapping[str, Any]) -> None:
+    """Raise `InputError` where test-time augmentation is left with the image as it is, on a model without mirroring."""
+    without = f"{model} was trained without mirroring, so that 'tta' would be a single pass"
+    if method == Augmented.name and Augmented.count(**options) == 1:
+        raise InputError(
+            f"{without}: name other scales (--option scales=[0.75,1,1.25]), or use 'dropout_injection' or 'noise'."
+        )
+    if method != Fused.name or Augmented.name not in options.get("components", _options(Fused)["components"]):
+        return
+    shared = {name: options[name] for name in ("symmetries",) if name in options}
+    own = (options.get("options") or {}).get(Augmented.name, {})
+    if Augmented.count(**shared | dict(own)) == 1:
+        raise InputError(
+            f'{without} of what is fused: leave it out, --option \'components=["dropout_injection", "noise"]\', or '
+            'name other scales, --option \'options={"tta": {"scales": [0.75, 1, 1.25]}}\'.'
+        )
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -38,9 +38,14 @@ _WORDS = {
     "intensities": "Factors on the image: each pass is done with each.",
     "scales": "Factors on the number of voxels along each axis: each pass is done with each.",
     "models": "Other models that say something as well.",
+    "last": "Only the last so many layers are thinned; the others then run once for all passes. By default all.",
+    "symmetries": "How the image is mirrored and turned; axes change places only where voxels are equally long.",
+    "image_std": "Standard deviation that sigma is a share of; by default each window's own.",
+    "value_range": "Smallest and largest value of the image after the noise; empty: no clamp.",
     "faithful": "As the code of the paper does it, where that differs from its text.",
 }
-_FEWEST = {"components": 2}
+_FEWEST = {"components": 2, "value_range": 2}
+_MOST = {"value_range": 2}
 _SOURCES = {
     "nnunet": "nnU-Net",
     "totalsegmentator": "TotalSegmentator",
@@ -138,20 +143,31 @@ def _has_dropout(config: Any, *, inside: bool = False) -> bool:
 
 def _suited(bundle: Bundle, method: Method, others: Iterable[Bundle]) -> Method:
     """With the passes and choices that there are for this model, whose symmetries may be others than all flips."""
-    own = options_of(bundle, method.name, {})
-    options = method.options
+    options = [made for option in method.options if (made := _suited_option(bundle, option))]
+    own = options_of(bundle, method.name, {option.name: option.default for option in options if option.required})
     if method.name == Checkpoints.name:
         names = own["models"] = [other.name for other in others if fits_beside(bundle, other)]
         options = [_several("models", names, names)]
-    elif method.name == Fused.name and not _can_run(bundle, MCDropout.name, ()):
-        options = [_less(option, MCDropout.name) if option.name == "components" else option for option in options]
     passes = PASSES[method.name].count(**_defaults()[method.name] | own) if own else method.passes
     maps = [] if bundle.uncertainty.parts else method.maps  # what parts say by themselves has no merge
     return method.model_copy(update={"passes": passes, "options": options, "maps": maps})
 
 
-def _less(option: RunOption, choice: str) -> RunOption:
-    return option.model_copy(update={"choices": [name for name in option.choices if name != choice]})
+def _suited_option(bundle: Bundle, option: RunOption) -> RunOption | None:
+    """An option with what may be chosen of it for a model; None where that is nothing."""
+    if option.name == "components":
+        return _less(option, [name for name in (MCDropout.name, Augmented.name) if not _can_run(bundle, name, ())])
+    symmetries = bundle.config.get("symmetries")
+    if option.name != "symmetries" or symmetries is None:
+        return option
+    choices = ["none"] if bundle.uncertainty.origin else option.choices  # somebody else's network knows no others
+    return option.model_copy(update={"default": None, "choices": choices}) if symmetries else None
+
+
+def _less(option: RunOption, absent: Collection[str]) -> RunOption:
+    """Without some choices; where the default has one of them, a run must be told the others."""
+    default, choices = ([name for name in names if name not in absent] for names in (option.default, option.choices))
+    return option.model_copy(update={"default": default, "choices": choices, "required": default != option.default})
 
 
 def _several(name: str, default: Iterable[str], choices: Iterable[str]) -> RunOption:
@@ -178,14 +194,15 @@ def _option(method: str, name: str, default: Any) -> RunOption | None:
     kind = PASSES[method]
     limits, hint = ranges(kind), get_type_hints(kind.__init__).get(name)
     about: dict[str, Any] = {"name": name, "default": default, "text": _WORDS.get(name, "")}
-    listed = isinstance(default, tuple)
-    if name in _SAME_RESULT or not (listed or isinstance(default, bool | int | float | str)):
+    listed = isinstance(default, tuple) or _is_list(hint)
+    if name in _SAME_RESULT:
         return None
     if name in limits:
         limit, whole = limits[name]
         about |= {"low": limit.low, "high": limit.high}
         if listed:
-            return RunOption(kind="numbers", fewest=1, most=LISTED, **about | {"default": list(default)})
+            fewest, most = _FEWEST.get(name, 1), _MOST.get(name, LISTED)
+            return RunOption(kind="numbers", fewest=fewest, most=most, **about | {"default": list(default or ())})
         return RunOption(kind="integer" if whole else "number", **about)
     if isinstance(default, bool):
         return RunOption(kind="switch", **about)
@@ -196,5 +213,12 @@ def _option(method: str, name: str, default: Any) -> RunOption | None:
 
 
 def _choices(hint: Any) -> list[str]:
-    """What a hint says may be chosen; nothing where it leaves that open."""
-    return list(get_args(hint)) if get_origin(hint) is Literal else []
+    """What a hint says may be chosen by name; nothing where it leaves that open."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [name for part in get_args(hint) if get_origin(part) is Literal for name in get_args(part)]
+
+
+def _is_list(hint: Any) -> bool:
+    """Whether a hint is of a list or nothing, and of no names."""
+    return any(get_origin(part) is Sequence for part in get_args(hint)) and not _choices(hint)

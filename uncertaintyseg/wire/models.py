@@ -63,6 +63,7 @@ class RunOption(Message):
     fewest: int | None = Field(None, description="A list holds so many at least.")
     most: int | None = Field(None, description="A list holds so many at most.")
     text: str = Field("", description="What it does, in a sentence.")
+    required: bool = Field(False, description="Sent also as it stands: without it the run is refused.")
     needs: str = Field("", description="Counts only with this: name of another setting, or name=choice.")
 
 

@@ -84,7 +84,9 @@ class RunChoice:
         if method is not None:
             values = {option.name: self.value(model, option, method) for option in method.options}
             told[_METHOD] = method.name
-            told[_OPTIONS] = {o.name: values[o.name] for o in method.options if values[o.name] != o.default}
+            told[_OPTIONS] = {
+                o.name: values[o.name] for o in method.options if o.required or values[o.name] != o.default
+            }
         wanted = self.structures(model)
         if model.methods and len(wanted) < len(model.labels):  # a stock server knows no such thing
             told[_STRUCTURES] = wanted

@@ -68,9 +68,15 @@ def _spin_box(option: RunOption, value: Any, keep: Keep) -> qt.QAbstractSpinBox:
         widget.setSingleStep(10.0**-2)
     low = -_LARGEST if option.low is None else option.low
     high = _LARGEST if option.high is None else option.high
+    unset = option.default is None
+    if unset:
+        low -= widget.singleStep  # the place below all numbers
+        widget.setSpecialValueText(_("the model's own way"))
     widget.setRange(number(max(low, -_LARGEST)), number(min(high, _LARGEST)))
-    widget.setValue(number(value))
-    widget.valueChanged.connect(lambda *_value: keep(number(widget.value)))
+    widget.setValue(widget.minimum if value is None else number(value))
+    widget.valueChanged.connect(
+        lambda *_value: keep(None if unset and widget.value == widget.minimum else number(widget.value))
+    )
     return widget
 
 
@@ -102,7 +108,8 @@ def _line(option: RunOption, value: Any, keep: Keep, complain: Complain) -> qt.Q
 
     def typed(*_text) -> None:
         words = [word for word in _SEPARATORS.split(widget.text) if word]
-        problem = _problem_of_count(option, len(words)) or _problem_of_numbers(option, words)
+        unset = not words and not option.default
+        problem = "" if unset else _problem_of_count(option, len(words)) or _problem_of_numbers(option, words)
         text_colors.style(widget, text_colors.ERROR if problem else None)
         complain(problem)
         if not problem:
@@ -142,4 +149,5 @@ def _tooltip(option: RunOption) -> str:
         text = _("{text} Numbers from {low:g} to {high:g}, separated by commas.")
     else:
         text = _("{text} From {low:g} to {high:g}; {default} unless somebody sets it.")
-    return text.format(text=option.text, low=option.low, high=option.high, default=option.default).strip()
+    default = _("the model's own way") if option.default is None else option.default
+    return text.format(text=option.text, low=option.low, high=option.high, default=default).strip()

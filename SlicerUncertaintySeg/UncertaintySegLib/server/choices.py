@@ -20,7 +20,8 @@ class RunOption:
     """One setting.
 
     `default` None is the model's own way; `low` and `high`, of a list each, are allowed themselves; a list has `fewest`
-    to `most` items. `needs` names another setting, or name=choice, without which this one changes nothing.
+    to `most` items, or is the default. A `required` one is sent also where it is the default. `needs` names another
+    setting, or name=choice, without which this one changes nothing.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RunOption:
     fewest: int = 0
     most: int | None = None
     text: str = ""
+    required: bool = False
     needs: str = ""
 
     def counts(self, values: Mapping[str, Any]) -> bool:
@@ -43,6 +45,8 @@ class RunOption:
         """Whether a value can be sent for this setting."""
         if self.kind not in (NUMBERS, CHOICES):
             return self.takes_one(value)
+        if value == self.default:
+            return True
         if not isinstance(value, tuple) or len(value) < self.fewest:
             return False
         return (self.most is None or len(value) <= self.most) and all(self.takes_one(each) for each in value)

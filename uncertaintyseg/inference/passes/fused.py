@@ -17,6 +17,7 @@ from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.noise import Noise
 from uncertaintyseg.inference.passes.ranges import SEED, Range, check_ranges
+from uncertaintyseg.inference.passes.symmetry import SymmetryName
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.logits import LogitDistribution, LogitEnsemble, Moments
 from uncertaintyseg.measures import FUSED, map_info, predictive_entropy
@@ -65,7 +66,7 @@ class Fused(Passes):
         faithful: bool = False,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         spacing: Sequence[float] | None = None,
-        symmetries: str | Sequence[int] | None = None,
+        symmetries: SymmetryName | Sequence[int] | None = None,
         seed: Annotated[int, Range(0, SEED)] = 0,
     ) -> None:
         check_ranges(Fused, locals())

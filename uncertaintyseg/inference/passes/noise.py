@@ -26,7 +26,7 @@ class Noise(Passes):
         passes: how many.
         sigma: of the noise, in units of the standard deviation of each channel.
         image_std: that standard deviation; None measures it on what the network is given, which is a window.
-        value_range: smallest and largest value to clamp to, as (0, 1) in the authors' code.
+        value_range: smallest and largest value to clamp to, as (0, 1) in the authors' code; None or empty: no clamp.
         seed: of the noise.
 
     Raises:
@@ -50,7 +50,7 @@ class Noise(Passes):
     ) -> None:
         check_ranges(Noise, locals())
         super().__init__(network, passes=passes)
-        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+        if value_range and not (len(value_range) == 2 and value_range[0] < value_range[1]):
             raise InputError(f"'value_range' is {list(value_range)}: give the smallest and the largest value.")
         self.sigma, self.image_std, self.value_range, self.seed = sigma, image_std, value_range, seed
 
@@ -61,7 +61,7 @@ class Noise(Passes):
             noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
             noisy = image + scale * noise
             with torch.no_grad():
-                output = self.network(noisy if self.value_range is None else noisy.clamp(*self.value_range))
+                output = self.network(noisy if not self.value_range else noisy.clamp(*self.value_range))
             yield output.distribution
 
     def _std(self, image: Tensor) -> Tensor:

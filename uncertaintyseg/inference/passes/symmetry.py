@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 
+SymmetryName = Literal["none", "flips", "rotations", "cube"]
 _EQUAL = 1.01
 """Voxel sizes whose ratio is at most this count as equal."""
 
@@ -63,7 +65,7 @@ class Symmetry:
         return self.inverse.apply(tensor)
 
 
-def group(symmetries: str | Sequence[int], spacing: Sequence[float]) -> tuple[Symmetry, ...]:
+def group(symmetries: SymmetryName | Sequence[int], spacing: Sequence[float]) -> tuple[Symmetry, ...]:
     """Distinct symmetries of a grid that form a group, the identity first (METHODS 5.3).
 
     Args:
@@ -79,7 +81,7 @@ def group(symmetries: str | Sequence[int], spacing: Sequence[float]) -> tuple[Sy
     """
     axes = tuple(range(len(spacing)))
     if isinstance(symmetries, str):
-        if symmetries not in {"none", "flips", "rotations", "cube"}:
+        if symmetries not in get_args(SymmetryName):
             raise InputError(
                 f"symmetries '{symmetries}' do not exist; choose none, flips, rotations, cube or a list of axes."
             )

@@ -14,7 +14,7 @@ from torch import Tensor
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes
 from uncertaintyseg.inference.passes.ranges import Range, check_ranges
-from uncertaintyseg.inference.passes.symmetry import Symmetry, group, shared_divisor, slice_turns
+from uncertaintyseg.inference.passes.symmetry import Symmetry, SymmetryName, group, shared_divisor, slice_turns
 from uncertaintyseg.logits import LogitDistribution, Moments
 from uncertaintyseg.segmenter import Network
 
@@ -120,7 +120,7 @@ class Augmented(Passes):
         self,
         network: Network,
         *,
-        symmetries: str | Sequence[int] = "flips",
+        symmetries: SymmetryName | Sequence[int] = "flips",
         intensities: Annotated[Sequence[float], Range(0.01, 100)] = (1.0,),
         scales: Annotated[Sequence[float], Range(0.1, 4)] = (1.0,),
         spacing: Sequence[float] | None = None,
@@ -158,7 +158,7 @@ class Augmented(Passes):
 
 
 def augmentations(
-    symmetries: str | Sequence[int] = "flips",
+    symmetries: SymmetryName | Sequence[int] = "flips",
     intensities: Sequence[float] = (1.0,),
     scales: Sequence[float] = (1.0,),
     spacing: Sequence[float] | None = None,

@@ -13,6 +13,7 @@ import slicer
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.panel.segment_section import SegmentSection
+from UncertaintySegLib.server.choices import RunOption
 from UncertaintySegLib.server.replies import parse_info
 
 
@@ -264,3 +265,43 @@ def test_too_few_ticks_are_said_and_go_with_their_method(chooser):
     chooser.method("once, as it is")
     assert not chooser.ui.optionsLabel.isVisibleTo(chooser.panel.widget)
     assert chooser.run() == {}
+
+
+def offer(chooser, **fields) -> None:
+    """Have the server offer these settings of test-time augmentation alone."""
+    state = chooser.session.state
+    model = state.info.models["phantom_low_rank"]
+    methods = tuple(replace(each, **fields) if each.name == "tta" else each for each in model.methods)
+    state.info = replace(state.info, models={model.name: replace(model, methods=methods)})
+    chooser.session.changed.emit()
+    chooser.method("tta")
+
+
+def test_a_setting_that_a_run_must_be_told_is_sent_as_it_stands(chooser):
+    offer(chooser, options=(RunOption("models", "choices", ("a", "b"), choices=("a", "b"), fewest=2, required=True),))
+    assert chooser.run() == {"method": "tta", "options": {"models": ["a", "b"]}}
+
+
+def test_what_has_no_default_is_left_to_the_model_until_somebody_sets_it_and_again_afterwards(chooser):
+    offer(
+        chooser,
+        options=(
+            RunOption("last", "integer", low=1, high=9),
+            RunOption("std", "number", low=0, high=2),
+            RunOption("span", "numbers", (), low=-1, high=1, fewest=2, most=2),
+        ),
+    )
+    last, std, span = (chooser.option(name) for name in ("last", "std", "span"))
+    assert (last.text, std.text, span.text) == ("the model's own way", "the model's own way", "")
+    assert chooser.run()["options"] == {}
+    last.setValue(1)
+    std.setValue(0.0)
+    span.setText("-0.5, 1")
+    assert chooser.run()["options"] == {"last": 1, "std": 0.0, "span": [-0.5, 1.0]}
+    span.setText("0.5")
+    assert chooser.ui.optionsLabel.text == "span: choose 2 at least."
+    span.setText("")
+    last.setValue(0)
+    std.setValue(-1.0)
+    assert chooser.ui.optionsLabel.text == ""
+    assert chooser.run()["options"] == {}

@@ -11,7 +11,7 @@ import pytest
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundles
-from uncertaintyseg.inference.methods import check_options, ensemble_members
+from uncertaintyseg.inference.methods import check_options, ensemble_members, methods
 from uncertaintyseg.inference.offered import offered_methods, origin_of, run_options
 from uncertaintyseg.inference.predictor import Predictor
 
@@ -46,17 +46,72 @@ def test_lists_are_offered_with_what_may_stand_in_them_and_run(tiny_bundle, scan
         for option in method.options
         if option.kind in ("numbers", "choices")
     }
-    assert set(listed) == {"intensities", "scales", "components"}
+    assert set(listed) == {"intensities", "scales", "components", "value_range"}
     scales, components = listed["scales"], listed["components"]
     assert (scales.default, scales.low, scales.high, scales.fewest, scales.most) == ([1.0], 0.1, 4, 1, 100)
     assert components.default == components.choices == ["dropout_injection", "tta", "noise"]  # no layers of dropout
     assert components.fewest == 2
+    assert not components.required
+    span = listed["value_range"]
+    assert (span.default, span.low, span.high, span.fewest, span.most) == ([], -1e6, 1e6, 2, 2)
     made = Predictor(bundle, method="tta", options={"symmetries": "none", "scales": [0.5, 1.0]}).predict(
         scan, samples=2
     )
     assert made.provenance.params["scales"] == [0.5, 1.0]
     with pytest.raises(InputError, match="at least two"):
         check_options("fused", {"components": ["tta"]})
+
+
+def test_every_option_of_passes_is_offered_but_what_the_program_knows_and_what_is_nested(tiny_bundle):
+    bundle = tiny_bundle("deterministic")
+    own = {"spacing", "reuse"}  # of the grid, and how long a run takes
+    for method in offered_methods(bundle):
+        left_out = {"options"} if method.name == "fused" else set()  # of each component, by name
+        assert {option.name for option in method.options} == set(methods()[method.name].options) - own - left_out
+        assert all(option.text for option in method.options)
+
+
+def test_symmetries_are_offered_as_far_as_the_network_takes_them(tiny_bundle, scan):
+    bundle = tiny_bundle("deterministic")
+
+    def symmetries(own, origin=None):
+        config = bundle.folder / "configs" / "inference.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "symmetries": own}))
+        changed = Bundle.load(bundle.folder)
+        changed = replace(changed, uncertainty=changed.uncertainty.model_copy(update={"origin": origin}))
+        [tta] = [method for method in offered_methods(changed) if method.name == "tta"] or [None]
+        found = [option for option in tta.options if option.name == "symmetries"]
+        return (found[0].default, found[0].choices, tta.passes)
+
+    assert symmetries(None) == ("flips", ["none", "flips", "rotations", "cube"], 8)
+    assert symmetries([0]) == (None, ["none", "flips", "rotations", "cube"], 2)
+    assert symmetries([0, 1], {"source": "nnunet"}) == (None, ["none"], 4)
+    own = {"symmetries": None, "scales": [1.0]}
+    assert Predictor(Bundle.load(bundle.folder), method="tta", options=own).options == {**own, "symmetries": [0, 1]}
+
+
+def test_without_mirroring_nothing_is_fused_with_a_single_pass(tiny_bundle, scan):
+    bundle = tiny_bundle("deterministic")
+    config = bundle.folder / "configs" / "inference.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "symmetries": []}))
+    bundle = Bundle.load(bundle.folder)
+    with pytest.raises(InputError, match=r"'tta' would be a single pass of what is fused: leave it out, --option"):
+        Predictor(bundle, method="fused")
+    with pytest.raises(InputError, match="single pass of what is fused"):
+        Predictor(bundle, method="fused", options={"components": ["tta", "noise"], "options": {"noise": {"passes": 2}}})
+    [fused] = [method for method in offered_methods(bundle) if method.name == "fused"]
+    [components] = [option for option in fused.options if option.name == "components"]
+    assert components.required
+    assert components.default == components.choices == ["dropout_injection", "noise"]
+    assert fused.passes == 60
+    few = {"dropout_injection": {"passes": 2}, "noise": {"passes": 2}}
+    for options in (
+        {"components": components.default, "options": few},
+        {"options": {**few, "tta": {"scales": [0.5, 1.0]}}},
+        {"options": few, "symmetries": [0]},
+    ):
+        made = Predictor(bundle, method="fused", options=options).predict(scan, samples=2)
+        assert "fused_uncertainty" in made.maps
 
 
 def test_dropout_layers_symmetries_and_siblings_decide_what_is_offered(tiny_bundle):
