@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
+from UncertaintySegLib.logic import headers
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.server.replies import Model
+from UncertaintySegLib.server.sizes import TIME
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Scans of one file each, or one a channel, which is what can be uploaded."""
@@ -25,12 +27,41 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 class Item:
     """One case: its name on the server, and the file it is uploaded from, None where the server has it.
 
-    Of a scan of several channels it is the first one's file, and `channels` are those of the others, in order.
+    Of a scan of several channels it is the first one's file, and `channels` are those of the others, in order. An
+    `axis` of "time" says that it is a clip; of an image or a clip the spacing may be unknown.
     """
 
     case: str
     file: Path | None = None
     channels: tuple[Path, ...] = ()
+    axis: str = ""
+    spacing_known: bool = True
+
+
+def as_pictures(items: Iterable[Item], *, clips: bool, spacing_known: bool) -> list[Item]:
+    """Return files as images and clips.
+
+    Args:
+        items: One file each.
+        clips: Whether the third axis of those of several slices is time; one that notes it itself is a clip anyway.
+        spacing_known: Of all of them.
+
+    Raises:
+        OSError: A file cannot be read.
+        SceneError: A file has several slices, and nobody says that they are frames.
+    """
+    found = []
+    for item in items:
+        header = headers.read(item.file)
+        several = (header.slices or 1) > 1
+        if several and not (clips or header.is_clip):
+            text = _(
+                "{file} has {count} slices, and the model takes images and clips: tick 'Slices are frames of clips' "
+                "if the third axis of these files is time, or choose a model of volumes."
+            )
+            raise SceneError(text.format(file=item.file.name, count=header.slices))
+        found.append(replace(item, axis=TIME if several else "", spacing_known=spacing_known))
+    return found
 
 
 def scans_in(folder: Path, channels: Sequence[str] = ()) -> list[Item]:
@@ -157,7 +188,7 @@ class Batch:
         self._stage, self._fraction = _("waiting"), 0.0
         arguments = {
             "model": self._model.name, "image": item.case, "params": self._params,
-            "file": str(item.file) if item.file else None,
+            "file": str(item.file) if item.file else None, "axis": item.axis, "spacing_known": item.spacing_known,
         }  # fmt: skip
         if item.channels:
             arguments["channels"] = [str(file) for file in item.channels]

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
-from UncertaintySegLib.logic.batch import Batch, Item, scans_in, size_mb
+from UncertaintySegLib.logic.batch import Batch, Item, as_pictures, scans_in, size_mb
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.server.replies import Model
 
@@ -56,7 +56,7 @@ class BatchBox:
             return
         settings.remember("batchFolder", chosen)
         try:
-            items = scans_in(Path(chosen), self._model.channels)
+            items = self._scans(Path(chosen))
             megabytes = size_mb(items)
         except SceneError as error:
             session.fail(error)
@@ -85,11 +85,22 @@ class BatchBox:
         one, more = _("Segment the selected case"), _("Segment {count} selected cases").format(count=count)
         ui.batchButton.setText(more if count > 1 else one)
         ui.batchFolderButton.setEnabled(ready)
+        pictures = ready and self._model.dimensions == 2 and len(self._model.channels) == 1
+        for widget in (ui.batchClipsCheckBox, ui.batchSpacingCheckBox):
+            widget.setVisible(pictures)
         for widget in (ui.batchProgressBar, ui.batchCancelButton):
             widget.setVisible(running)
         ui.batchProgressBar.setValue(round(_STEPS * batch.fraction))
         ui.batchLabel.setText("\n".join(filter(None, (batch.text, batch.reasons))))
         ui.batchLabel.setVisible(bool(batch.text))
+
+    def _scans(self, folder: Path) -> list[Item]:
+        ui, model = self.ui, self._model
+        items = scans_in(folder, model.channels)
+        if model.dimensions == 2 and len(model.channels) == 1:
+            known = not ui.batchSpacingCheckBox.checked
+            return as_pictures(items, clips=bool(ui.batchClipsCheckBox.checked), spacing_known=known)
+        return items
 
     def _start(self, items: list[Item]) -> None:
         model = self._model

@@ -153,7 +153,7 @@ def infer(
 
 def segment_case(
     request: Request, model: str, image: str, params: Json | None = None, file: str | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] = (), axis: str = "", spacing_known: bool = True,
 ) -> Json:  # fmt: skip
     """Have a case segmented and scored, which is then there for whoever opens it; `failed` says why where it is not.
 
@@ -164,10 +164,16 @@ def segment_case(
         params: How the model is run.
         file: Where the scan is uploaded from, where the server has not got this very scan.
         channels: Files of its further channels, in order.
+        axis: "time" of a clip that is uploaded.
+        spacing_known: Of an image or a clip that is uploaded.
     """
     if file is not None and not request.client.has_image(image, Path(file)):
-        others = [Path(channel) for channel in channels]
-        request.client.upload_image(image, Path(file), lambda done: request.say("Uploading", 0.2 * done), others)
+        others, kind = [Path(channel) for channel in channels], {"axis": axis, "spacing_known": spacing_known}
+
+        def say(done: float) -> None:
+            request.say("Uploading", 0.2 * done)
+
+        request.client.upload_image(image, Path(file), say, others, **kind)
     result = request.client.wait(request.client.submit("score", model, image, params), request.job)
     return {"failed": (result.get("failed") or {}).get(image), "score": (result.get("scores") or {}).get(image)}
 

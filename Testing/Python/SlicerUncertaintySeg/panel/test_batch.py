@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
+import nibabel as nib
+import numpy as np
 import pytest
 import slicer
 
@@ -157,3 +160,58 @@ def test_a_folder_is_uploaded_once_after_a_question_that_says_what_goes_where(
     visitor.click(visitor.cases.ui.batchFolderButton)  # again: the good one is there already
     run(visitor)
     assert (list(batch(visitor).failed), sent()) == (["scan_b"], ["scan_a"])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with an image, a clip, and a clip that says so itself."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, frames, note in (("image", 1, b""), ("noted", 3, b"axis=time spacing=unknown"), ("sweep", 4, b"")):
+        made = nib.Nifti1Image(np.arange(12 * frames, dtype=np.int16).reshape(4, 3, frames), np.eye(4))
+        made.header["descrip"] = note
+        made.to_filename(folder / f"{name}.nii.gz")
+    return folder
+
+
+def takes_pictures(visitor, monkeypatch, folder) -> None:
+    """The server's model is one of images, and whoever is asked for a folder names this one and agrees."""
+    import qt
+
+    state = visitor.session.state
+    model = replace(visitor.segment.model, dimensions=2)
+    state.info = replace(state.info, models={model.name: model})
+    visitor.session.changed.emit()
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_arguments: str(folder))
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
+
+
+@pytest.mark.parametrize(("known", "spacing"), [(True, None), (False, ["unknown"])])
+def test_of_a_folder_of_images_and_clips_the_server_is_told_which_are_which(
+    visitor, wire_server, pictures, monkeypatch, known, spacing
+):
+    ui = visitor.cases.ui
+    assert not ui.batchClipsCheckBox.isVisibleTo(visitor.window)  # the model takes volumes
+    takes_pictures(visitor, monkeypatch, pictures)
+    visitor.click(ui.batchFolderButton)
+    assert visitor.session.state.message == (
+        "sweep.nii.gz has 4 slices, and the model takes images and clips: tick 'Slices are frames of clips' if the "
+        "third axis of these files is time, or choose a model of volumes."
+    )
+    assert (batch(visitor).running, list(wire_server.uploads)) == (False, [])
+    visitor.tick(ui.batchClipsCheckBox)
+    ui.batchSpacingCheckBox.setChecked(not known)
+    visitor.click(ui.batchFolderButton)
+    run(visitor)
+    sent = {query["image"][0]: (query.get("axis"), query.get("spacing")) for query, *_ in wire_server.uploads}
+    assert sent == {"image": (None, spacing), "noted": (["time"], spacing), "sweep": (["time"], spacing)}
+
+
+def test_a_model_of_volumes_is_told_nothing_of_axes(visitor, wire_server, pictures, monkeypatch):
+    takes_pictures(visitor, monkeypatch, pictures)
+    state = visitor.session.state
+    state.info = replace(state.info, models={m.name: replace(m, dimensions=3) for m in state.info.models.values()})
+    visitor.session.changed.emit()
+    visitor.click(visitor.cases.ui.batchFolderButton)
+    run(visitor)
+    assert [set(query) for query, *_ in wire_server.uploads] == [{"image"}] * 3
