@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from uncertaintyseg.inference.prediction import Prediction
     from uncertaintyseg.inference.timing import Progress
 
+_FRAMES = "frames.png"
 _FEW = 20
 """So many structures are printed whatever they are, in the model's order."""
 
@@ -50,7 +51,11 @@ def predict(
     image: Scan = None,
     channel: Channels = None,
     output: Annotated[
-        Path, typer.Option(help="Folder for the label, the maps and report.json; of several cases for one folder each.")
+        Path,
+        typer.Option(
+            help="Folder for the label, the maps and report.json, of a clip also frames.png; of several cases for one "
+            "folder each."
+        ),
     ] = Path("prediction"),
     seed: Annotated[int, typer.Option(help="Seed of the samples behind the volume interval.")] = 0,
     samples: Annotated[int, typer.Option(min=2, help="Whole segmentations drawn for that interval; 39 or more.")] = 79,
@@ -86,6 +91,7 @@ def predict(
         warn_of_doubts(bundle, scan)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
+        from uncertaintyseg.cli.clip_picture import clip_picture
         from uncertaintyseg.inference.predictors import predictor_for
         from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
@@ -105,6 +111,8 @@ def predict(
                 alpha=bound, delta=delta, anomaly=anomaly, progress=_of_many(progress, case, number, len(scans)),
             )  # fmt: skip
             reports[case] = prediction.save(output / case)
+            if curves := prediction.frames:
+                clip_picture(curves, prediction.measure.unit, output / case / _FRAMES)
             if not as_json:
                 _show(prediction, case, output / case)
     if as_json:
@@ -149,7 +157,8 @@ def _show(prediction: Prediction, case: str, output: Path) -> None:
         console.print(prediction.threshold.text, highlight=False)
     promise = prediction.guarantee
     console.print(promise.text if promise else f"Nothing is promised: {prediction.guarantee_reason}")
-    console.print(f"Label, {len(prediction.maps)} maps and report.json are in {output}.")
+    drawn = f", {_FRAMES}" if prediction.measure.clip else ""
+    console.print(f"Label, {len(prediction.maps)} maps{drawn} and report.json are in {output}.")
 
 
 def _where(region: Region) -> str:

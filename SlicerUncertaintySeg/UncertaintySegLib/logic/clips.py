@@ -57,22 +57,31 @@ class ClipLogic:
         if result is not before[0] or name != before[1]:
             self.clip.show_map(scene.case, scene.maps.get(name))
         if result is not before[0] or self._drawn[1:] != before[1:]:
-            self.plot.draw(self._curves(result, name), scene.case, self.clip.frame)
+            self.plot.draw(curves(self.session, structure), scene.case, self.clip.frame)
             self.plot.show()
 
-    def _curves(self, result: InferResult | None, name: str | None) -> Curves | None:
-        if result is None or result.frames is None:
-            return None
-        frames, colors = result.frames, self.session.scene.structure_colors()
-        measure = name if name in frames.uncertainty else RISK
-        title = _("Uncertainty")
-        if measure in result.maps:
-            title = overlay.title(measure, result.maps[measure].unit, result.maps[measure].driven_by)
-        return Curves(
-            areas={name: area for name, area in frames.area.items() if self._structure() in ("", name)},
-            colors={row.name: colors[row.id] for row in result.structures if row.id in colors},
-            unit=sizes.shown(result.size_unit),
-            expected_error=frames.expected_error,
-            uncertainty=frames.uncertainty.get(measure, ()),
-            uncertainty_title=_("{map}, mean of the frame").format(map=title),
-        )
+
+def curves(session: Session, structure: str = "") -> Curves | None:
+    """Return what is plotted of the clip: its areas, and the map that is shown; None of anything else.
+
+    Args:
+        session: Whose case it is.
+        structure: Whose area alone; empty for all.
+    """
+    scene, result = session.scene, session.state.result
+    if result is None or result.frames is None:
+        return None
+    frames, colors = result.frames, scene.structure_colors()
+    shown = scene.shown if scene.shown in scene.maps else None
+    measure = shown if shown in frames.uncertainty else RISK
+    title = _("Uncertainty")
+    if measure in result.maps:
+        title = overlay.title(measure, result.maps[measure].unit, result.maps[measure].driven_by)
+    return Curves(
+        areas={name: area for name, area in frames.area.items() if structure in ("", name)},
+        colors={row.name: colors[row.id] for row in result.structures if row.id in colors},
+        unit=sizes.shown(result.size_unit),
+        expected_error=frames.expected_error,
+        uncertainty=frames.uncertainty.get(measure, ()),
+        uncertainty_title=_("{map}, mean of the frame").format(map=title),
+    )

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from UncertaintySegLib.logic.selection import Selection
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import selection_of
 from UncertaintySegLib.scene import overlay, snapshots
+from UncertaintySegLib.scene.time_plot import Chart
 from UncertaintySegLib.server.results import InferResult, Region
 
 WORST = 3
@@ -43,6 +45,7 @@ class Report:
         legend: The same as a picture, PNG or None.
         regions: The worst regions with their pictures, PNG by the name of the view.
         three_d, curve: Further pictures, PNG or None.
+        over_time: Of a clip, each chart over its frames with its picture, PNG.
     """
 
     case: str
@@ -55,15 +58,22 @@ class Report:
     regions: list[tuple[Region, dict[str, bytes]]] = field(default_factory=list)
     three_d: bytes | None = None
     curve: bytes | None = None
+    over_time: Sequence[tuple[Chart, bytes]] = ()
 
 
-def gather(session: Session, curve: bytes | None = None, legend: bytes | None = None) -> Report:
+def gather(
+    session: Session,
+    curve: bytes | None = None,
+    legend: bytes | None = None,
+    over_time: Sequence[tuple[Chart, bytes]] = (),
+) -> Report:
     """Take pictures of the worst regions, as the views now show a case, and put all that is known beside them.
 
     Args:
         session: With a result.
         curve: Picture of the curve, PNG.
         legend: Picture of what the colours mean, PNG.
+        over_time: Of a clip, its charts with their pictures, PNG.
 
     Raises:
         SceneError: There is no result, or its scan is gone.
@@ -87,6 +97,7 @@ def gather(session: Session, curve: bytes | None = None, legend: bytes | None = 
         regions=list(zip(regions, pictures)),
         three_d=snapshots.png(view) if view is not None else None,
         curve=curve,
+        over_time=over_time,
     )
 
 

@@ -17,7 +17,7 @@ from UncertaintySegLib.logic.report import Report
 from UncertaintySegLib.logic.summary import KINDS, sentence, spaced, threshold
 from UncertaintySegLib.server.results import InferResult
 
-LEGEND_WIDTH = 300  # pixels
+LEGEND_WIDTH, TIME_WIDTH = 300, 320  # pixels
 _NAME_PERCENT, _FLAG_PERCENT = 24, 19
 _PLANE_WIDTH, _CURVE_WIDTH, _THREE_D_WIDTH = 180, 260, 170
 _PROVENANCE = ("model", "head", "weights_checksum", "calibration", "seed", "samples", "device", "dtype", "code_version")
@@ -48,6 +48,7 @@ def html(report: Report) -> str:
             f"<h1>{escape(title)}</h1>",
             _head(report),
             _summary(report),
+            _over_time(report),
             _regions(report),
             _structures(report.result),
             _shapes(report.result),
@@ -116,6 +117,27 @@ def _regions(report: Report) -> str:
         shown.append(f"<p>{_picture(report.legend, LEGEND_WIDTH, _('Colours'))}</p>")
     shown.extend(f'<table width="100%" cellspacing="0" cellpadding="2">{row}</table>' for row in rows)
     return "".join(shown)
+
+
+def _over_time(report: Report) -> str:
+    """The charts of a clip side by side, each with whose its lines are."""
+    if not report.over_time:
+        return ""
+    cells = []
+    for chart, content in report.over_time:
+        lines = "; ".join(
+            f'<span style="color: {_hex(color)}"><b>{"- -" if name == chart.dashed else "&#8212;"}</b></span> '
+            f"{escape(spaced(name))}"
+            for name, (_values, color) in chart.lines.items()
+        )
+        picture = _picture(content, TIME_WIDTH, chart.title)
+        cells.append(f'<td width="50%" valign="top">{picture}<p class="note">{lines}</p></td>')
+    title = escape(_("Over time"))
+    return f'<h2>{title}</h2><table width="100%" cellspacing="0" cellpadding="2"><tr>{"".join(cells)}</tr></table>'
+
+
+def _hex(color: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
 def _structures(result: InferResult) -> str:

@@ -13,13 +13,16 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.errors import UncertaintySegError
 from UncertaintySegLib.logic import report, report_page, settings
 from UncertaintySegLib.logic import selection as texts
+from UncertaintySegLib.logic.clips import curves
 from UncertaintySegLib.logic.summary import selection_of
-from UncertaintySegLib.panel import curve_picture, legend_picture, report_pdf
+from UncertaintySegLib.panel import curve_picture, legend_picture, report_pdf, time_picture
 from UncertaintySegLib.panel.archive_box import ArchiveBox
 from UncertaintySegLib.panel.section import Section
 from UncertaintySegLib.panel.widgets import name_keys
+from UncertaintySegLib.scene.time_plot import Chart
 
 _CURVE_SIZE = (660, 400)
+_TIME_HEIGHT = 190
 _ON_PAPER = {"ink": qt.QColor(0, 0, 0), "paper": qt.QColor(255, 255, 255), "ratio": 2.0}
 
 
@@ -112,7 +115,14 @@ class ReportSection(Section):
         return report_pdf.write(report_page.html(self._gather()), path)
 
     def _gather(self) -> report.Report:
-        return report.gather(self.session, self._curve(), self._legend())
+        return report.gather(self.session, self._curve(), self._legend(), self._over_time())
+
+    def _over_time(self) -> list[tuple[Chart, bytes]]:
+        told = curves(self.session) if self.session.state.result is not None else None
+        size = report_page.TIME_WIDTH, _TIME_HEIGHT
+        return [
+            (chart, _png(time_picture.draw(chart, *size, **_ON_PAPER))) for chart in (told.charts() if told else ())
+        ]
 
     def _curve(self) -> bytes | None:
         chart = texts.chart(selection_of(self.session)) if self.session.state.result is not None else None

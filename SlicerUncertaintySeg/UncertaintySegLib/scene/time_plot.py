@@ -21,6 +21,32 @@ _X = "frame"
 
 
 @dataclass(frozen=True)
+class Chart:
+    """Lines over the frames of a clip.
+
+    Attributes:
+        title, y_title: The latter with the unit.
+        lines: Values, one a frame, and colour, [0, 1], by what they are of.
+        dashed: Name of the line that is dashed; empty for none.
+    """
+
+    title: str
+    y_title: str
+    lines: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]]
+    dashed: str = ""
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are."""
+        return max(len(values) for values, _color in self.lines.values())
+
+    @property
+    def highest(self) -> float:
+        """Of all values; 1 where there is nothing but 0."""
+        return max((float(np.max(values)) for values, _color in self.lines.values()), default=0.0) or 1.0
+
+
+@dataclass(frozen=True)
 class Curves:
     """What to plot of a clip.
 
@@ -44,6 +70,20 @@ class Curves:
     def frames(self) -> int:
         """How many frames there are."""
         return max(map(len, (*self.areas.values(), self.expected_error, self.uncertainty)), default=0)
+
+    def charts(self) -> list[Chart]:
+        """Return that of the areas, then that of the uncertainty where there is one; none of a clip of one frame."""
+        if self.frames < 2:
+            return []
+        wrong = _("expected to be wrong (all)")
+        lines = {name: (values, self.colors.get(name, BLUE)) for name, values in self.areas.items()}
+        if self.expected_error:
+            lines[wrong] = (self.expected_error, ORANGE)
+        found = [Chart(_("Area over time"), _("Area ({unit})").format(unit=self.unit), lines, wrong)]
+        if self.uncertainty:
+            lines = {_("uncertainty"): (self.uncertainty, ORANGE)}
+            found.append(Chart(_("Uncertainty over time"), self.uncertainty_title, lines))
+        return found
 
 
 class TimePlot:
@@ -71,18 +111,8 @@ class TimePlot:
             frame: That is shown, from 0.
         """
         self.clear()
-        if curves is None or curves.frames < 2:
-            return
-        x = np.arange(1, curves.frames + 1)
-        wrong = _("expected to be wrong (all)")
-        areas = {name: (values, curves.colors.get(name, BLUE)) for name, values in curves.areas.items()}
-        if curves.expected_error:
-            areas[wrong] = (curves.expected_error, ORANGE)
-        title, y_title = _("Area over time"), _("Area ({unit})").format(unit=curves.unit)
-        self._draw(case, VIEWS[0], x, areas, (title, y_title), dashed=wrong)
-        if curves.uncertainty:
-            titles = (_("Uncertainty over time"), curves.uncertainty_title)
-            self._draw(case, VIEWS[1], x, {_("uncertainty"): (curves.uncertainty, ORANGE)}, titles)
+        for view, chart in zip(VIEWS, curves.charts() if curves is not None else ()):
+            self._draw(case, view, chart)
         self.move(frame)
 
     def show(self) -> None:
@@ -104,27 +134,20 @@ class TimePlot:
         self._nodes.clear()
         self.charts, self._lines = {}, []
 
-    def _draw(
-        self,
-        case: str,
-        view: str,
-        x: np.ndarray,
-        curves: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]],
-        titles: tuple[str, str],
-        dashed: str = "",
-    ) -> None:
-        chart = self._nodes.chart(case, titles[0], titles[0], _("Frame"), titles[1])
-        highest = max((float(np.max(values)) for values, _color in curves.values()), default=0.0) or 1.0
+    def _draw(self, case: str, view: str, drawn: Chart) -> None:
+        chart = self._nodes.chart(case, drawn.title, drawn.title, _("Frame"), drawn.y_title)
+        top = _HEADROOM * drawn.highest
         chart.SetXAxisRangeAuto(False)
-        chart.SetXAxisRange(1.0, float(len(x)))
+        chart.SetXAxisRange(1.0, float(drawn.frames))
         chart.SetYAxisRangeAuto(False)
-        chart.SetYAxisRange(0.0, _HEADROOM * highest)
+        chart.SetYAxisRange(0.0, top)
         chart.SetLegendVisibility(True)
-        columns = {_X: x, **{name: values for name, (values, _color) in curves.items()}}
-        table = self._nodes.table(case, titles[0], columns)
-        for name, (_values, color) in curves.items():
-            line = "Dash" if name == dashed else "Solid"
+        x = np.arange(1, drawn.frames + 1)
+        columns = {_X: x, **{name: values for name, (values, _color) in drawn.lines.items()}}
+        table = self._nodes.table(case, drawn.title, columns)
+        for name, (_values, color) in drawn.lines.items():
+            line = "Dash" if name == drawn.dashed else "Solid"
             self._nodes.series(chart, name, table, (_X, name), color, line=line)
-        mark = self._nodes.table(case, _("Frame"), {_X: [1.0, 1.0], "y": [0.0, _HEADROOM * highest]})
+        mark = self._nodes.table(case, _("Frame"), {_X: [1.0, 1.0], "y": [0.0, top]})
         self._lines.append(self._nodes.series(chart, _("Frame"), mark, (_X, "y"), GREY, line="Dot"))
         self.charts[view] = chart

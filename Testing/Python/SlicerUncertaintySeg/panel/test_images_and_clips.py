@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import slicer
+from PIL import Image
 
 pytest.importorskip("PySide6")
 
 from Testing.Python.SlicerUncertaintySeg.flat_cases import PIXEL_MM2, border, discs, told, write_case
 from Testing.Python.SlicerUncertaintySeg.review_curve import a_result
 from UncertaintySegLib.logic import report, report_page, settings
+from UncertaintySegLib.logic.clips import curves
 from UncertaintySegLib.logic.structures import volume
 from UncertaintySegLib.panel.regions_section import RegionsSection
+from UncertaintySegLib.panel.report_section import ReportSection
 from UncertaintySegLib.panel.risk_section import RiskSection
 from UncertaintySegLib.panel.segment_section import SegmentSection
 from UncertaintySegLib.panel.selection_section import SelectionSection
@@ -97,7 +104,6 @@ def test_an_image_has_one_view_and_a_volume_the_layout_from_before(panel, sessio
 
 def test_the_view_is_turned_to_an_image_that_lies_otherwise_and_back(panel, session, host, tmp_path, show_result):
     import nibabel as nib
-    import numpy as np
 
     across = np.array([[0, 0, 1.0, 0], [1.0, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])  # a sagittal slice
     values = np.arange(12 * 9, dtype=np.int16).reshape(12, 9, 1)
@@ -162,6 +168,46 @@ def test_areas_and_doubt_are_plotted_over_time_with_the_frame_that_is_shown(pane
     assert drawn["head"] == pytest.approx((discs(FRAMES).sum((0, 1)) * PIXEL_MM2).tolist())
     clips.clip.go_to(3)
     assert (line.GetName(), line.GetTableNode().GetTable().GetColumn(0).GetValue(0)) == ("frame 4", 4.0)
+
+
+@pytest.mark.parametrize(("unit", "pixel", "shown"), [("mm2", PIXEL_MM2, "mm²"), ("px", 1.0, "px")])
+def test_the_report_of_a_clip_has_its_areas_and_its_doubt_over_time(
+    open_panel, session, show, host, tmp_path, unit, pixel, shown
+):
+    panel = open_panel(RiskSection, ReportSection)
+    host.slice_view("Red")
+    ui = panel.sections["Report"].ui
+    ui.folderPathLineEdit.currentPath = str(tmp_path / "reports")
+    show(FRAMES, unit)
+    areas, doubt = curves(session).charts()
+    assert (areas.y_title, doubt.y_title) == (f"Area ({shown})", "Error probability, mean of the frame")
+    assert areas.lines["head"][0] == pytest.approx((discs(FRAMES).sum((0, 1)) * pixel).tolist())
+    assert areas.lines["expected to be wrong (all)"][0] == pytest.approx((border(FRAMES).sum((0, 1)) * pixel).tolist())
+    ui.reportButton.click()
+    (path,) = (tmp_path / "reports").glob("*.html")
+    page = path.read_text(encoding="utf-8")
+    found = dict(re.findall(r'alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page))
+    assert page.index("Over time") < page.index("The worst places")
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["Area over time"]))).convert("RGB")).astype(int)
+    assert {"Area over time", "Uncertainty over time"} <= set(found)
+    head, wrong = (areas.lines[name][1] for name in ("head", "expected to be wrong (all)"))
+    for color, rises in ((head, 0.5), (wrong, 0.05)):
+        rgb = [round(255 * part) for part in color]
+        assert f'<span style="color: #{rgb[0]:02x}{rgb[1]:02x}{rgb[2]:02x}">' in page
+        rows, columns = np.nonzero(np.abs(picture - rgb).sum(axis=-1) < 30)
+        first, last = (rows[columns == end(columns)].mean() for end in (np.min, np.max))
+        assert first - last > rises * np.ptp(rows)  # larger from frame to frame
+        assert np.ptp(columns) > picture.shape[1] / 2
+    panel.sections["Risk"].close()
+
+
+def test_the_report_of_an_image_has_nothing_over_time(open_panel, session, show, host):
+    panel = open_panel(RiskSection)
+    host.slice_view("Red")
+    show(1)
+    assert curves(session) is None
+    assert "Over time" not in report_page.html(report.gather(session))
+    panel.sections["Risk"].close()
 
 
 def test_a_clip_that_is_known_as_one_only_by_its_result_is_one_from_then_on(panel, session, show, tmp_path):
