@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, console, print_json
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.wire import SizeUnit, shown_unit
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.ellipses import MeasuredEllipse
@@ -30,9 +31,27 @@ def inspect(
         ),
     ] = None,
     channel: Annotated[str | None, typer.Option(help="Which of its channels, by name; the first by default.")] = None,
-    closing: Annotated[float, typer.Option(min=0, help="Close gaps first, with a ball of this radius in mm.")] = 0.0,
-    smallest: Annotated[float, typer.Option(min=0, help="Drop pieces below this volume in mL first.")] = 0.0,
-    largest: Annotated[bool, typer.Option("--largest", help="Keep only each structure's largest piece first.")] = False,
+    closing: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Close gaps first, with a ball of this radius in mm, in pixels where the spacing is unknown."
+        ),
+    ] = 0.0,
+    smallest: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Drop pieces below this size first: mL of a volume, mm² of an image, pixels of one whose spacing is "
+            "unknown.",
+        ),
+    ] = 0.0,
+    largest: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Keep only so many pieces of each structure first, the largest: 1; of one structure NAME=2, such as "
+            '"lateral ventricles=2". Repeatable.'
+        ),
+    ] = None,
     ignore: Annotated[
         int | None,
         typer.Option(help="Id in the reference of voxels without a verdict, compared nowhere; by default the model's."),
@@ -46,13 +65,16 @@ def inspect(
     In an image each structure's outer border gets an ellipse and its circumference, such as that of a head, with the
     interval of a border that moves as a whole (docs/metrics.md); without a known spacing it is in pixels.
 
-    Example: uncertaintyseg inspect prediction --reference label.nii.gz
+    A clip has no shapes here: predict and inspect its frames as images.
+
+    Example: uncertaintyseg inspect prediction --reference label.nii.gz, or cleaned first: --largest 1
+    --largest "lateral ventricles=2" --smallest 5
     """
     from uncertaintyseg.cli.inspection_picture import inspection_picture
     from uncertaintyseg.data.channels import read_channels
     from uncertaintyseg.inference.inspection import inspect as look_at
 
-    clean = {"closing_mm": closing, "smallest_ml": smallest, "largest_only": largest}
+    clean = {"closing_mm": closing, "smallest": smallest, "largest": _pieces(largest)}
     found = look_at(prediction, reference, **clean, ignore=ignore)
     names = list(found.channels)
     number = 0 if channel is None else _place(channel, names)
@@ -65,6 +87,7 @@ def inspect(
             {
                 "structures": found.table(),
                 "size_unit": found.size_unit,
+                "cleaned": clean if found.cleaned else None,
                 "expected_errors": found.expected_errors,
                 "files": [str(path) for path in files],
                 "picture": str(picture),
@@ -72,7 +95,28 @@ def inspect(
         )
         return
     _show(found)
+    if found.cleaned:
+        console.print(_cleaned(found.size_unit, **clean), highlight=False)
     console.print(f"{', '.join(path.name for path in [*files, picture])} are in {prediction}.")
+
+
+def _pieces(asked: Sequence[str] | None) -> dict[str, int]:
+    """How many pieces stay, by the name of a structure; of all others by an empty one."""
+    found = {}
+    for text in asked or ():
+        name, _equals, number = text.rpartition("=")
+        if not (number.strip().isdecimal() and int(number) > 0):
+            raise InputError(f"--largest {text}: give how many pieces stay, 1 or more, for one structure NAME=2.")
+        found[name.strip()] = int(number)
+    return found
+
+
+def _cleaned(unit: SizeUnit, closing_mm: float, smallest: float, largest: Mapping[str, int]) -> str:
+    """What was done to the label first, in a sentence."""
+    done = [f"gaps closed by {closing_mm:g} {'pixels' if unit == 'px' else 'mm'}"] if closing_mm else []
+    done += [f"pieces below {smallest:g} {shown_unit(unit)} dropped"] if smallest else []
+    done += [f"the largest {count} of {name or 'each other structure'} kept" for name, count in largest.items()]
+    return f"Cleaned first: {', '.join(done)}."
 
 
 def _place(channel: str, names: Sequence[str]) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -15,11 +16,12 @@ def clean_up(
     spacing_mm: Sequence[float],
     *,
     closing_mm: float = 0.0,
-    smallest_ml: float = 0.0,
-    largest_only: bool = False,
+    smallest: float = 0.0,
+    unit: Literal["mL", "mm2", "px"] = "mL",
+    largest: Mapping[int, int] | None = None,
     clip: bool = False,
 ) -> np.ndarray:
-    """Close gaps, then drop small components, then keep the largest one, structure by structure in order of their ids.
+    """Close gaps, then drop small components, then keep the largest ones, structure by structure in order of their ids.
 
     Closing takes background only: a structure never grows into another. An axis of length 1 is left out of it: a slice
     is closed by discs. Components are connected by faces. A structure of which nothing is large enough vanishes.
@@ -28,30 +30,36 @@ def clean_up(
         label: class ids `[*S]`.
         spacing_mm: voxel size along each axis.
         closing_mm: radius of the ball that closes gaps; 0 leaves them.
-        smallest_ml: components below this volume become background.
-        largest_only: keep only the largest component (of equal ones the first).
+        smallest: components below this size become background.
+        unit: of that size: "mL" of volumes, "mm2" of images, "px" (pixels) of those without a spacing.
+        largest: by class id, how many of its components stay, the largest ones (of equal ones the first); others keep
+            all of theirs.
         clip: the third axis is time, which nothing goes on along: anything but leaving the label as it is, is refused.
 
     Returns:
         A cleaned copy.
 
     Raises:
-        InputError: for a spacing that does not fit the label, a negative size, or a clip to clean.
+        InputError: for a spacing that does not fit the label, a negative size, fewer components than one, or a clip to
+            clean.
     """
     if len(spacing_mm) != label.ndim or not all(0 < side < np.inf for side in spacing_mm):
         raise InputError(f"a label with {label.ndim} axes needs as many positive voxel sizes, not {list(spacing_mm)}.")
-    for name, value in (("closing_mm", closing_mm), ("smallest_ml", smallest_ml)):
+    for name, value in (("closing_mm", closing_mm), ("smallest", smallest)):
         if not 0 <= value < np.inf:
             raise InputError(f"'{name}' is a size of 0 or more, not {value}.")
-    if clip and (closing_mm or smallest_ml or largest_only):
+    largest = largest or {}
+    if any(count < 1 for count in largest.values()):
+        raise InputError(f"'largest' keeps 1 component or more, not {min(largest.values())}.")
+    if clip and (closing_mm or smallest or largest):
         raise InputError("a clip's third axis is time: clean its frames as images.")
+    voxel = {"mL": float(np.prod(spacing_mm)) / 1000, "mm2": float(np.prod(spacing_mm[:2])), "px": 1.0}[unit]
     cleaned = label.copy()
     for class_id in np.unique(label[label != 0]):
         if closing_mm:
             cleaned[_closed(cleaned == class_id, spacing_mm, closing_mm) & (cleaned == 0)] = class_id
         inside = cleaned == class_id
-        least = smallest_ml * 1000 / float(np.prod(spacing_mm))
-        cleaned[inside & ~_large(inside, least, largest_only)] = 0
+        cleaned[inside & ~_large(inside, smallest / voxel, largest.get(int(class_id)))] = 0
     return cleaned
 
 
@@ -68,13 +76,13 @@ def _closed(mask: np.ndarray, spacing_mm: Sequence[float], radius: float) -> np.
     return closed[tuple(slice(by, -by) for by in margin)]
 
 
-def _large(mask: np.ndarray, least: float, largest_only: bool) -> np.ndarray:
-    """The components of at least so many voxels, or the largest of these."""
+def _large(mask: np.ndarray, least: float, most: int | None) -> np.ndarray:
+    """The components of at least so many voxels, or so many of them, the largest ones."""
     components, count = ndimage.label(mask)
     if not count:
         return mask
     sizes = np.bincount(components.ravel())[1:]
     kept = sizes >= least - 1e-6  # a volume in mL is rarely a whole number of voxels in binary
-    if largest_only:
-        kept &= np.arange(count) == sizes.argmax()
+    if most is not None:
+        kept[np.argsort(-sizes, kind="stable")[most:]] = False
     return np.concatenate([[False], kept])[components]

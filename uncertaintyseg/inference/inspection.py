@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,8 @@ def inspect(
     reference: str | os.PathLike[str] | None = None,
     *,
     closing_mm: float = 0.0,
-    smallest_ml: float = 0.0,
-    largest_only: bool = False,
+    smallest: float = 0.0,
+    largest: Mapping[str, int] | None = None,
     ignore: int | None = None,
 ) -> Inspection:
     """Look again at what `Prediction.save` wrote.
@@ -140,12 +141,13 @@ def inspect(
         reference: label volume on the same grid, as a data set of the model has it: its names count, else its numbers
             by the model's `uncertainty.values`, else they are class ids.
         closing_mm: with the next two, cleans the label first (`data.cleanup`); off by default.
-        smallest_ml: see there.
-        largest_only: see there.
+        smallest: see there; in the prediction's own unit of sizes, `Inspection.size_unit`.
+        largest: see there, by the name of a structure; the empty name is of all that have no number of their own.
         ignore: id in the reference of voxels without a verdict, where nothing is compared; by default the model's.
 
     Raises:
-        InputError: for a folder that holds no prediction, damaged files, or a reference that does not fit.
+        InputError: for a folder that holds no prediction, damaged files, a reference that does not fit, or a structure
+            that it has not got.
     """
     folder = Path(folder)
     report = _read_report(folder / "report.json")
@@ -154,8 +156,8 @@ def inspect(
     ids = [item.id for item in structures]
     predicted = read_label(folder / "label.nii.gz", ids)
     affine = np.asarray(predicted.affine, dtype=np.float64)
-    clean = {"closing_mm": closing_mm, "smallest_ml": smallest_ml, "largest_only": largest_only}
-    label = clean_up(predicted[0].numpy(), spacing_mm(affine), **clean)
+    clean = {"closing_mm": closing_mm, "smallest": smallest, "largest": _by_id(largest or {}, structures)}
+    label = clean_up(predicted[0].numpy(), spacing_mm(affine), **clean, unit=report.size_unit)
     error = _read_map(folder / "error_probability.nii.gz", label.shape)
     truth = judged = None
     if reference is not None:
@@ -193,6 +195,16 @@ def inspect(
         label, any(clean.values()), affine, error, truth, shapes, anomalies, expected, heat, wrong,
         report.provenance.channels, ellipses, report.size_unit,
     )  # fmt: skip
+
+
+def _by_id(largest: Mapping[str, int], structures: Sequence[Structure]) -> dict[int, int]:
+    """How many pieces stay, by class id."""
+    ids = {item.name: item.id for item in structures}
+    unknown = [name for name in largest if name and name not in ids]
+    if unknown:
+        raise InputError(f"there is no structure '{unknown[0]}' in the prediction; it has {', '.join(ids)}.")
+    whole = dict.fromkeys(ids.values(), largest[""]) if "" in largest else {}
+    return whole | {ids[name]: count for name, count in largest.items() if name}
 
 
 def _read_report(path: Path) -> _Report:

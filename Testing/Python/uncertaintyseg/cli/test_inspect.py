@@ -10,6 +10,7 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from Testing.Python.uncertaintyseg import flat, tiny
 from uncertaintyseg.data.geometry import voxel_volume_ml
@@ -57,7 +58,8 @@ def reference(phantoms) -> Path:
 
 def test_json_holds_shapes_scores_and_paths(command, prediction, reference):
     found = command("inspect", prediction, "--reference", reference, "--json").json
-    assert found.keys() == {"structures", "size_unit", "expected_errors", "files", "picture"}
+    assert found.keys() == {"structures", "size_unit", "cleaned", "expected_errors", "files", "picture"}
+    assert found["cleaned"] is None
     assert {row["name"] for row in found["structures"]} == {"organ", "lesion"}
     label, truth = values(prediction / "label.nii.gz"), values(reference)
     affine = nib.load(reference).affine
@@ -122,8 +124,9 @@ def test_a_label_is_cleaned_first_only_when_asked(command, prediction):
     rough = command("inspect", prediction, "--json").json
     assert rough["structures"][1]["components"] > 1
     assert not (prediction / "label_clean.nii.gz").exists()
-    found = command("inspect", prediction, "--largest", "--json").json
+    found = command("inspect", prediction, "--largest", "1", "--json").json
     assert found["structures"][1]["components"] == 1
+    assert found["cleaned"] == {"closing_mm": 0, "smallest": 0, "largest": {"": 1}}
     clean = values(prediction / "label_clean.nii.gz")
     assert np.array_equal(values(prediction / "label.nii.gz"), before)
     changed = clean != before
@@ -131,6 +134,56 @@ def test_a_label_is_cleaned_first_only_when_asked(command, prediction):
     p = {i: values(prediction / f"probability_{name}.nii.gz") for i, name in ((1, "organ"), (2, "lesion"))}
     error = np.select([clean == 0, clean == 1, clean == 2], [p[1] + p[2], 1 - p[1], 1 - p[2]])
     assert found["expected_errors"] == pytest.approx(error.sum() / (clean > 0).sum(), rel=1e-3)
+
+
+def test_each_structure_keeps_as_many_pieces_as_it_is_said_to_have(command, prediction):
+    label = values(prediction / "label.nii.gz")
+    pieces = {number: np.bincount(ndimage.label(label == number)[0].ravel())[1:] for number in (1, 2)}
+    assert min(map(len, pieces.values())) > 2
+    ended = command("inspect", prediction, "--largest", "1", "--largest", "lesion=2")
+    assert "Cleaned first: the largest 1 of each other structure kept, the largest 2 of lesion kept." in " ".join(
+        ended.err.split()
+    )
+    clean = values(prediction / "label_clean.nii.gz")
+    assert [np.count_nonzero(clean == number) for number in (1, 2)] == [
+        pieces[1].max(), np.sort(pieces[2])[-2:].sum(),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("lesion=0", "--largest lesion=0: give how many pieces stay, 1 or more, for one structure NAME=2."),
+        ("most", "--largest most: give how many pieces stay"),
+        ("cyst=2", "there is no structure 'cyst' in the prediction; it has "),
+    ],
+)
+def test_pieces_that_cannot_be_counted_are_refused(command, prediction, asked, said):
+    assert said in command("inspect", prediction, "--largest", asked).message
+
+
+@pytest.mark.parametrize(("spacing", "unit", "shown"), [(0.5, "mm2", "mm²"), (None, "px", "pixels")])
+def test_small_pieces_of_an_image_are_dropped_by_their_area(command, tmp_path, spacing, unit, shown):
+    bundle = tiny.give_random_weights(flat.write_flat_bundle(tmp_path / "models"))
+    frame = flat.frame(0)[0]
+    scan = flat.write_png(tmp_path / "a.png", frame)
+    if spacing is not None:
+        scan = tmp_path / "a.nii.gz"
+        nib.Nifti1Image(frame.T[..., None], np.diag([spacing, spacing, 9.0, 1.0])).to_filename(scan)
+    Predictor(bundle).predict(scan).save(tmp_path / "out")
+    label = values(tmp_path / "out" / "label.nii.gz")
+    least = 20 * (spacing**2 if spacing else 1)  # 20 pixels
+    ended = command("inspect", tmp_path / "out", "--smallest", f"{least}", "--json")
+    assert (ended.json["size_unit"], ended.json["cleaned"]["smallest"]) == (unit, least)
+    clean = values(tmp_path / "out" / "label_clean.nii.gz")
+    for number in (1, 2):
+        pieces, _count = ndimage.label(label == number)
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        np.testing.assert_array_equal(clean == number, sizes[pieces] >= 20)
+    assert f"pieces below {least:g} {shown} dropped" in " ".join(
+        command("inspect", tmp_path / "out", "--smallest", f"{least}").err.split()
+    )
 
 
 def test_one_slice_is_measured_and_drawn_in_its_plane(command, prediction):

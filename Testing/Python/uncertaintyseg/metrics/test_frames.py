@@ -190,7 +190,7 @@ def test_distances_are_means_over_frames():
     [
         lambda c: shape_features(c.label, AFFINE, LABELS, clip=True),
         lambda c: clean_up(c.label, SPACING, closing_mm=2.0, clip=True),
-        lambda c: clean_up(c.label, SPACING, largest_only=True, clip=True),
+        lambda c: clean_up(c.label, SPACING, largest={1: 1}, clip=True),
     ],
 )
 def test_what_needs_three_dimensions_of_space_is_refused(function):
