@@ -14,6 +14,7 @@ from uncertaintyseg.cli.audit import audit
 from uncertaintyseg.cli.backup import backup
 from uncertaintyseg.cli.calibrate import calibrate
 from uncertaintyseg.cli.convert import convert
+from uncertaintyseg.cli.correct import correct
 from uncertaintyseg.cli.demo import demo
 from uncertaintyseg.cli.evaluate import evaluate
 from uncertaintyseg.cli.import_model import import_model
@@ -38,7 +39,8 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.command("import")(import_model)
 for command in (
-    methods, predict, inspect, evaluate, calibrate, audit, plan, train, simulate, convert, serve, backup, token, demo,
+    methods, predict, correct, inspect, evaluate, calibrate, audit, plan, train, simulate, convert, serve, backup,
+    token, demo,
 ):  # fmt: skip
     app.command()(command)
 

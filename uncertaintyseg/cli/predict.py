@@ -114,7 +114,7 @@ def predict(
             if curves := prediction.frames:
                 clip_picture(curves, prediction.measure.unit, output / case / _FRAMES)
             if not as_json:
-                _show(prediction, case, output / case)
+                show(prediction, case, output / case)
     if as_json:
         print_json(reports.get("", reports))
 
@@ -126,7 +126,8 @@ def _of_many(progress: Progress, case: str, number: int, count: int) -> Progress
     return lambda stage, fraction: progress(f"{case}: {stage}", (number + fraction) / count)
 
 
-def _show(prediction: Prediction, case: str, output: Path) -> None:
+def show(prediction: Prediction, case: str, output: Path) -> None:
+    """Print what a prediction says that was saved to a folder; `case` is its name where there are several."""
     unit = shown_unit(prediction.measure.unit)
     table = Table(
         Column("structure", no_wrap=True),

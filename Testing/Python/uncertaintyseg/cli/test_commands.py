@@ -19,6 +19,7 @@ COMMANDS = (
     "models",
     "methods",
     "predict",
+    "correct",
     "inspect",
     "evaluate",
     "audit",
