@@ -34,7 +34,7 @@ def find_free_port() -> int:
         return probe.getsockname()[1]
 
 
-def poll(condition, seconds: float = 180.0, every: float = 0.05):
+def poll(condition, seconds: float = 600.0, every: float = 0.05):
     """Ask until `condition()` is true and return it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -78,7 +78,7 @@ class Server:
         assert state["state"] == "running", state
         return state
 
-    def ended(self, job_id: str, seconds: float = 180.0) -> dict:
+    def ended(self, job_id: str, seconds: float = 600.0) -> dict:
         return poll(lambda: (s := self.state(job_id))["state"] in ("done", "failed", "cancelled") and s, seconds)
 
     def infer(self, model: str, image: str, **params) -> dict:
@@ -132,7 +132,7 @@ def start(command: list[str], port: int, folder: Path, answer: int = 200) -> sub
             return False
 
     try:
-        poll(answers, seconds=240, every=0.2)  # a busy machine takes its time to import torch
+        poll(answers, every=0.2)  # a busy machine takes its time to import torch
     except BaseException:
         process.kill()
         raise

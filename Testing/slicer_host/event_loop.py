@@ -17,6 +17,8 @@ from pathlib import Path
 
 from PySide6 import QtCore
 
+PATIENCE = 900.0
+"""Seconds; a machine that trains beside has taken minutes for what takes a second."""
 _TICK_MS = 10
 _FOREVER = 1e6  # s: no thread asks a running one for the lock
 _PROCESS_EVENTS = "_ZN16QCoreApplication13processEventsE6QFlagsIN10QEventLoop17ProcessEventsFlagEE"
@@ -30,8 +32,8 @@ def process_events() -> None:
     _turn(QtCore.QEventLoop.ProcessEventsFlag.AllEvents)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let Qt run until a condition holds.
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Let Qt run until a condition holds, however slow the machine: `seconds` only end what hangs.
 
     Raises:
         TimeoutError: If it does not hold in time.

@@ -54,7 +54,7 @@ def segmented(user, *, but: str = "") -> str:
     """The case that is open, once it is another one and its segmentation is shown."""
     state = user.state
     there = lambda: state.sample is not None and state.sample.id != but and state.result is not None  # noqa: E731
-    user.desktop.wait_until(there, 120)
+    user.desktop.wait_until(there)
     return state.sample.id
 
 

@@ -112,7 +112,7 @@ def test_a_totalsegmentator_label_is_reviewed_corrected_and_submitted(annotator,
     before = drawn(annotator)
     correct = annotator.desktop.erase if worst.kind == "extra" else annotator.desktop.paint
     correct(edit.editor, worst.ras_mm, 9.0)
-    annotator.desktop.wait_until(lambda: edit.reviewing.text.startswith("Risk estimated:"), 240)
+    annotator.desktop.wait_until(lambda: edit.reviewing.text.startswith("Risk estimated:"))
     after = drawn(annotator)
     assert (after != before).sum() > 0
     ids = {label.name: label.id for label in state.result.labels}

@@ -32,9 +32,9 @@ class Annotator:
     def tick(self, check_box) -> None:
         check_box.setChecked(True)
 
-    def wait(self, seconds: float = 240.0) -> None:
+    def wait(self) -> None:
         """Until nothing is asked any more, quiet questions included."""
-        self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending, seconds)
+        self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending)
 
     def connect(self, url: str) -> None:
         server = self.panel.sections["Server"]

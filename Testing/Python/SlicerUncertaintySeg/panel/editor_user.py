@@ -48,8 +48,8 @@ class Editor:
         assert button.isEnabled()
         QtTest.QTest.mouseClick(button, QtCore.Qt.LeftButton)
 
-    def wait(self, condition, seconds: float = 180.0) -> None:
-        self.desktop.wait_until(condition, seconds)
+    def wait(self, condition) -> None:
+        self.desktop.wait_until(condition)
 
     def reviewed(self) -> None:
         self.wait(lambda: self.section.reviewing.text.startswith("Risk estimated"))

@@ -15,7 +15,7 @@ class User:
         self.scene = self.session.scene
 
     def wait(self) -> None:
-        self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending, 60)
+        self.desktop.wait_until(lambda: not self.session.busy and not self.session.worker.pending)
 
     def choose(self, combo_box, text: str) -> None:
         texts = [combo_box.itemText(index) for index in range(combo_box.count)]

@@ -52,7 +52,7 @@ def slicer_range(row: int, columns: int):
 
 
 def run(annotator) -> None:
-    annotator.desktop.wait_until(lambda: not batch(annotator).running, 300)
+    annotator.desktop.wait_until(lambda: not batch(annotator).running)
     annotator.wait()
 
 
@@ -111,14 +111,14 @@ def test_stopping_keeps_what_is_done_and_ends_the_job(visitor, wire_server):
     ui = visitor.cases.ui
     wire_server.job_states = [{"state": "done", "fraction": 1.0}, {"state": "running", "fraction": 0.5}]
     begin(visitor, "phantom_1", "phantom_1", "phantom_1")
-    visitor.desktop.wait_until(lambda: batch(visitor).done == 1 and "inference" in batch(visitor).text.lower(), 120)
+    visitor.desktop.wait_until(lambda: batch(visitor).done == 1 and "inference" in batch(visitor).text.lower())
     assert ui.batchProgressBar.value >= 1000 / 3
     assert batch(visitor).text.startswith("phantom_1 (2 of 3): ")
     visitor.click(ui.batchCancelButton)
     run(visitor)
     assert batch(visitor).text == "Stopped after 1 of 3 cases."
     assert not ui.batchCancelButton.isVisibleTo(visitor.window)
-    visitor.desktop.wait_until(lambda: any(method == "DELETE" for method, *_ in wire_server.requests), 60)
+    visitor.desktop.wait_until(lambda: any(method == "DELETE" for method, *_ in wire_server.requests))
 
 
 def test_a_server_that_is_gone_ends_it(visitor, wire_server):

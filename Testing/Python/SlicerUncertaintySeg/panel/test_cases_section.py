@@ -210,7 +210,7 @@ def test_scoring_runs_in_the_background_and_fills_the_table(connected, server):
     connected.click(connected.cases.ui.scoreButton)
     assert connected.panel.ui.progressBar.visible
     assert not connected.cases.ui.nextButton.isEnabled()
-    connected.wait(120)
+    connected.wait()
     assert connected.status == f"4 cases are scored by {server.baseline}."
     scores = [float(text) for text in column(connected.cases.ui.casesTable, 2)]
     assert len(scores) == 4

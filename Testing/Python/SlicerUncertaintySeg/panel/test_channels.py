@@ -110,7 +110,7 @@ def test_a_folder_of_channels_is_segmented_case_by_case(annotator, pair, tmp_pat
     batch = annotator.cases.batch
     try:
         annotator.click(annotator.cases.ui.batchFolderButton)
-        annotator.desktop.wait_until(lambda: not batch.running, 300)
+        annotator.desktop.wait_until(lambda: not batch.running)
         assert "All voxels of 1 scans" in asked[0]
         assert (batch.failed, batch.text) == ({}, f"1 of 1 cases are segmented and scored by {MODEL}.")
         assert (pair.studies / "sent_0001.nii.gz").is_file()

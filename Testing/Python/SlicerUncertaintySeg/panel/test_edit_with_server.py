@@ -47,7 +47,7 @@ def test_edit_review_submit(annotator, server, tmp_path):
     segments = annotator.scene.segmentation.GetSegmentation()
     section.editor.setCurrentSegmentID(segments.GetSegmentIDs()[0])
     annotator.desktop.paint(section.editor, worst_place(annotator), 6.0)
-    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"), 60)
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"))
     assert state.result.key != state.base.key
     assert 0 <= state.result.remaining_error_ml < before
     assert state.result.structures[0].anomaly_score is not None
@@ -78,7 +78,7 @@ def test_a_removed_structure_is_no_progress(annotator, server):
     row = max(before.structures, key=lambda row: row.volume_ml)
     contents = scene.segmentation.GetSegmentation()
     contents.RemoveSegment(contents.GetSegmentIdBySegmentName(row.name))
-    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"), 60)
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"))
     assert state.result.remaining_error_ml > before.remaining_error_ml + row.volume_ml / 2
     worst = state.result.regions[0]
     assert (worst.structure, worst.kind) == (row.name, "missed")
@@ -102,6 +102,6 @@ def test_the_anomaly_map_is_one_like_any_other(annotator):
     annotator.scene.wanted = "anomaly"
     section.editor.setCurrentSegmentID(annotator.scene.segmentation.GetSegmentation().GetSegmentIDs()[0])
     annotator.desktop.paint(section.editor, worst_place(annotator), 6.0)
-    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"), 60)
+    annotator.desktop.wait_until(lambda: section.reviewing.text.startswith("Risk estimated:"))
     assert annotator.scene.shown == "anomaly"
     assert slicer.util.arrayFromVolume(annotator.scene.maps["anomaly"]).max() > 0

@@ -121,7 +121,7 @@ def test_a_folder_of_files_becomes_images_and_clips_that_are_segmented(annotator
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
     annotator.tick(ui.batchClipsCheckBox)
     annotator.click(ui.batchFolderButton)
-    annotator.desktop.wait_until(lambda: not batch.running, 900)
+    annotator.desktop.wait_until(lambda: not batch.running)
     annotator.wait()
     try:
         assert batch.text == f"2 of 2 cases are segmented and scored by {MODEL}."

@@ -128,7 +128,7 @@ def test_the_surface_follows_when_the_slider_rests(section, show_result, views):
     assert before.GetNumberOfCells() > 100
     section.ui.reviewThresholdSlider.setValue(0.8)
     assert model.GetPolyData() is before
-    desktop.wait_until(lambda: model.GetPolyData() is not before, 5)
+    desktop.wait_until(lambda: model.GetPolyData() is not before)
     bounds = model.GetPolyData().GetBounds()
     assert 0 < bounds[1] - bounds[0] < 48
 
@@ -192,7 +192,7 @@ def test_the_map_is_fetched_when_it_is_first_needed(section, show_result, sessio
     click(section.ui.outlineCheckBox)
     assert section.ui.overlayHintLabel.text == "Fetching the map of the error probability..."
     assert not section.ui.overlayHintLabel.isHidden()
-    desktop.wait_until(lambda: section.logic.overlay.is_shown, 20)
+    desktop.wait_until(lambda: section.logic.overlay.is_shown)
     assert wire_server.count("GET", "/uncertainty/v1/results/k3y/maps") == 1
     assert section.ui.overlayHintLabel.isHidden()
     assert section.logic.overlay.surface.GetPolyData().GetNumberOfCells() > 100
@@ -205,6 +205,6 @@ def test_a_map_that_does_not_come_is_said_and_the_boxes_show_it(section, show_re
     wire_server.refusals["/uncertainty/v1/results"] = (404, b'{"detail": "The result is gone: run the model again."}')
     show_result(with_map=False)
     click(section.ui.fillCheckBox)
-    desktop.wait_until(lambda: session.state.is_error, 20)
+    desktop.wait_until(lambda: session.state.is_error)
     assert "run the model again" in session.state.message
     assert not section.ui.fillCheckBox.checked

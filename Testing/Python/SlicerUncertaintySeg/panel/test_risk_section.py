@@ -200,7 +200,7 @@ def test_risk_is_shown_only_near_the_structure(user, result, host):
     user.choose(user.ui.whereComboBox, "inside and around it")
     near = slicer.util.arrayFromVolume(foreground(host)) > 0
     user.ui.reachSpinBox.setValue(1.5)
-    user.desktop.wait_until(lambda: (slicer.util.arrayFromVolume(foreground(host)) > 0).sum() < near.sum(), 5)
+    user.desktop.wait_until(lambda: (slicer.util.arrayFromVolume(foreground(host)) > 0).sum() < near.sum())
     user.choose(user.ui.whereComboBox, "everywhere")
     assert foreground(host).GetID() == user.scene.maps["error_probability"].GetID()
 
@@ -236,7 +236,7 @@ def test_surface_and_glow_come_and_go_in_3d(user, result, host):
     opacity = display.GetVolumePropertyNode().GetVolumeProperty().GetScalarOpacity()
     assert opacity.GetValue(0.5) > 0
     user.ui.thresholdSlider.setValue(0.7)
-    user.desktop.wait_until(lambda: opacity_now(display, 0.5) == 0, 5)
+    user.desktop.wait_until(lambda: opacity_now(display, 0.5) == 0)
     user.click(user.ui.glowCheckBox)
     user.click(user.ui.surfaceCheckBox)
     assert nodes.marked(host.scene, "volume rendering") == []
@@ -256,7 +256,7 @@ def test_plausible_shapes_are_drawn_leafed_through_and_played(user, result, host
     ui.pageSlider.setValue(4)
     assert ui.pageLabel.text.startswith("5 of 12: ")
     user.click(ui.playButton)
-    user.desktop.wait_until(lambda: ui.pageLabel.text.startswith("7 of 12"), 5)
+    user.desktop.wait_until(lambda: ui.pageLabel.text.startswith("7 of 12"))
     user.click(ui.playButton)
     user.picture(tmp_path / "shapes.png")
     user.session.close_case()

@@ -49,7 +49,7 @@ class Chooser:
     def run(self) -> dict:
         """Press the button; returns what the server was told."""
         self.ui.runButton.click()
-        self.desktop.wait_until(lambda: not self.session.busy, 120)
+        self.desktop.wait_until(lambda: not self.session.busy)
         return [body for path, body in self.server.bodies if path == "/uncertainty/v1/jobs"][-1]["params"]
 
 

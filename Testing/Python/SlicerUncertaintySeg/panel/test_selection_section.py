@@ -80,7 +80,7 @@ def test_another_bound_is_promised_for_the_asking(section, show_result, session,
     assert ui.reviewThresholdSlider.value == 0.2
     click(ui.askButton)
     assert not ui.askButton.enabled
-    desktop.wait_until(lambda: not logic.asking, 20)
+    desktop.wait_until(lambda: not logic.asking)
     query = {"alpha": "0.1", "delta": "0.1"}
     assert parse_qs(urlsplit(wire_server.requests[-1][1]).query) == {name: [value] for name, value in query.items()}
     assert ui.promiseLabel.text == "Guarantee: If it is reviewed, at most 10 % stays wrong."
@@ -91,7 +91,7 @@ def test_another_bound_is_promised_for_the_asking(section, show_result, session,
     ui.alphaSpinBox.setValue(5.0)
     ui.confidenceSpinBox.setValue(0.0)
     click(ui.askButton)
-    desktop.wait_until(lambda: not logic.asking, 20)
+    desktop.wait_until(lambda: not logic.asking)
     assert (ui.reviewThresholdSlider.value, ui.confidenceSpinBox.text) == (0.3, "on average")
     assert ui.promiseLabel.text.startswith("Not guaranteed here. Guaranteed at a threshold of 0.2: If it is")
 
@@ -103,15 +103,15 @@ def test_a_bound_that_was_asked_for_is_asked_of_the_next_case_as_well(section, s
     show_result()
     section.ui.alphaSpinBox.setValue(20.0)
     click(section.ui.askButton)
-    desktop.wait_until(lambda: not section.logic.asking, 20)
+    desktop.wait_until(lambda: not section.logic.asking)
     show_result(key="n3xt")
     assert section.logic.asking
-    desktop.wait_until(lambda: not section.logic.asking, 20)
+    desktop.wait_until(lambda: not section.logic.asking)
     assert wire_server.requests[-1][1].startswith("/uncertainty/v1/results/n3xt/guarantee")
     assert section.ui.promiseLabel.text == "Guarantee: If it is reviewed, at most 20 % stays wrong."
     assert section.ui.reviewThresholdSlider.value == pytest.approx(0.8)
     show_result(key="p1cked")
-    desktop.wait_until(lambda: not section.logic.asking, 20)
+    desktop.wait_until(lambda: not section.logic.asking)
     assert section.ui.uncalibratedReasonLabel.text == "This case was picked for its risk"
     show_result(key="cl1cked", risk_coverage=POINTS.uncalibrated, guarantee=None, guarantee_reason="why")
     assert not section.logic.asking
@@ -127,7 +127,7 @@ def test_a_bound_out_of_reach_is_refused_and_the_promise_stays(section, show_res
     show_result()
     section.ui.alphaSpinBox.setValue(1.0)
     click(section.ui.askButton)
-    desktop.wait_until(lambda: session.state.is_error, 20)
+    desktop.wait_until(lambda: session.state.is_error)
     assert "it would take 99 or more" in session.state.message
     assert section.ui.promiseLabel.text == f"Guarantee: {GUARANTEE.text}"
     assert section.ui.alphaSpinBox.value == 5.0
@@ -193,7 +193,7 @@ def test_what_the_reviewer_chose_is_told_to_the_other_sections(section, show_res
     for threshold in (0.3, 0.35, 0.4):
         section.ui.reviewThresholdSlider.setValue(threshold)
     assert heard == []
-    desktop.wait_until(lambda: heard, 5)
+    desktop.wait_until(lambda: heard)
     assert heard == [0.4]
     session.close_case()
     assert session.state.review_threshold is None

@@ -50,7 +50,7 @@ def send(panel, session, wire_server) -> tuple[dict, nib.Nifti1Image]:
     ui = panel.sections["Cases"].ui
     click(ui.consentCheckBox)
     click(ui.uploadButton)
-    desktop.wait_until(lambda: not session.busy and not session.worker.pending, 30.0)
+    desktop.wait_until(lambda: not session.busy and not session.worker.pending)
     assert not session.state.is_error, session.state.message
     query, _name, content, _params = list(wire_server.uploads)[-1]
     packed = content[:2] == b"\x1f\x8b"
