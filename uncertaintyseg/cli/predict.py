@@ -33,6 +33,7 @@ from uncertaintyseg.cli.console import (
     warn_of_doubts,
 )
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.review.order import worst_first
 from uncertaintyseg.wire import Region, Structure, shown_unit
@@ -70,6 +71,15 @@ def predict(
         str | None,
         typer.Option(help="Structure: one more map, the chance that a voxel is on the wrong side of it (a heat map)."),
     ] = None,
+    plausible: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=32,
+            help="Also draw so many whole segmentations that the model finds plausible, by --seed, to leaf through: "
+            "plausible_00.nii.gz is the smallest.",
+        ),
+    ] = 0,
     alpha: Alpha = None,
     delta: Delta = None,
     force: Force = False,
@@ -87,11 +97,14 @@ def predict(
     folders = models or []
     bundle = find_bundle(model, *folders)
     scans = read_scans(bundle, image, channel)
+    if plausible and bundle.uncertainty.parts:
+        raise InputError(f"{bundle.name} is put together from several networks: no whole segmentations can be drawn.")
     for scan in scans.values():
         warn_of_doubts(bundle, scan)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.clip_picture import clip_picture
+        from uncertaintyseg.cli.plausible import draw_plausible, write_plausible
         from uncertaintyseg.inference.predictors import predictor_for
         from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
@@ -110,11 +123,15 @@ def predict(
                 scan, seed=seed, samples=samples, structures=read_structures(structures), region=read_roi(roi),
                 alpha=bound, delta=delta, anomaly=anomaly, progress=_of_many(progress, case, number, len(scans)),
             )  # fmt: skip
+            drawn = draw_plausible(predictor, prediction, plausible, seed) if plausible else []
             reports[case] = prediction.save(output / case)
+            write_plausible(drawn, prediction, output / case)
             if curves := prediction.frames:
                 clip_picture(curves, prediction.measure.unit, output / case / _FRAMES)
             if not as_json:
                 show(prediction, case, output / case)
+                if drawn:
+                    console.print(f"{len(drawn)} plausible segmentations are beside it, the smallest first.")
     if as_json:
         print_json(reports.get("", reports))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.image
+import nibabel as nib
 import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import flat, tiny
 from uncertaintyseg.cli.clip_picture import clip_picture
+from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.wire import FrameCurves
 
 
@@ -50,3 +52,27 @@ def test_the_picture_has_areas_in_their_unit_and_the_doubt_of_each_frame(tmp_pat
     orange = np.abs(picture - np.array([0xE6, 0x9F, 0x00]) / 255).sum(-1) < 0.05  # the first structure
     rows = [np.nonzero(orange[:, column])[0].mean() for column in np.nonzero(orange.any(0))[0]]
     assert np.argmin(rows) == pytest.approx(len(rows) / 2, abs=len(rows) / 4)  # largest in the middle frame
+
+
+def test_plausible_segmentations_are_those_of_the_library_the_smallest_first(command, tiny_bundle, scan, tmp_path):
+    bundle = tiny_bundle("low_rank")
+    asked = ["predict", bundle.name, scan, "--models", bundle.folder.parent, "--output", tmp_path / "out"]
+    ended = command(*asked, "--plausible", "3", "--seed", "4")
+    assert ended.code == 0, ended.err
+    assert "3 plausible segmentations are beside it" in ended.err
+    predictor = Predictor(bundle)
+    drawn = list(predictor.samples(predictor.predict(scan, seed=4), 3, 4, paths=True))
+    sizes = [np.count_nonzero(label) for label in drawn]
+    assert len(set(sizes)) == 3
+    for number, place in enumerate(np.argsort(sizes)):
+        found = nib.load(tmp_path / "out" / f"plausible_{number:02d}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(found.dataobj), drawn[place])
+
+
+def test_where_voxels_share_nothing_no_segmentation_is_drawn_and_the_reason_is_said(
+    command, tiny_bundle, scan, tmp_path
+):
+    bundle = tiny_bundle("deterministic")
+    asked = ["predict", bundle.name, scan, "--models", bundle.folder.parent, "--output", tmp_path / "out"]
+    assert "no whole segmentations can be drawn: " in command(*asked, "--plausible", "3").message
+    assert not (tmp_path / "out").exists()
