@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 import pytest
 import slicer
@@ -105,33 +104,3 @@ def test_a_film_of_the_scene_is_a_clip_of_the_server_too(annotator, flat_server)
         np.testing.assert_allclose(result.frames.area["organ"], counted, atol=1e-3)
     finally:
         flat_server.http.delete("/datastore/image", params={"id": image})
-
-
-def test_a_folder_of_files_becomes_images_and_clips_that_are_segmented(annotator, flat_server, tmp_path, monkeypatch):
-    import qt
-
-    from Testing.Python.uncertaintyseg import flat
-
-    for name, seeds in (("batch_image", (5,)), ("batch_sweep", (5, 6))):
-        values = np.stack([flat.frame(seed)[0].T for seed in seeds], axis=2)
-        nib.Nifti1Image(values, np.diag([-0.5, -0.5, 1, 1])).to_filename(tmp_path / f"{name}.nii.gz")
-    choose(annotator)
-    ui, batch = annotator.cases.ui, annotator.cases.batch
-    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_arguments: str(tmp_path))
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
-    annotator.tick(ui.batchClipsCheckBox)
-    annotator.click(ui.batchFolderButton)
-    annotator.desktop.wait_until(lambda: not batch.running)
-    annotator.wait()
-    try:
-        assert batch.text == f"2 of 2 cases are segmented and scored by {MODEL}."
-        axes = {row.id: row.axis for row in annotator.cases.cases.rows}
-        assert (axes["batch_image"], axes["batch_sweep"]) == ("", "time")
-        for image, areas in (("batch_image", 1), ("batch_sweep", 2)):
-            job = flat_server.infer(MODEL, image)
-            risk = job["result"]["risk"]
-            assert risk["size_unit"] == "mm2"
-            assert len((risk["frames"] or {"expected_error": [0]})["expected_error"]) == areas
-    finally:
-        for image in ("batch_image", "batch_sweep"):
-            flat_server.http.delete("/datastore/image", params={"id": image})
