@@ -86,6 +86,13 @@ class Cases:
         return review_label(reference if label is None else label, maps, self.labels, affine)
 
 
+def risks(rows: list[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> list[int]:
+    """A number for each row that is larger the earlier the order has it; rows that are alike have the same."""
+    keys = [key(row) for row in rows]
+    places = {value: place for place, value in enumerate(sorted(set(keys), reverse=True))}
+    return [places[value] for value in keys]
+
+
 def one_draw(cases: Cases, clean: list[LabelReview], damage: Damage, seed: int) -> dict[str, float]:
     """AUROC by each order, shares of damaged and other rows with a flag, and how often the worst region is damaged."""
     rng = np.random.default_rng(seed)
@@ -102,7 +109,7 @@ def one_draw(cases: Cases, clean: list[LabelReview], damage: Damage, seed: int) 
             damaged = bool(((label == row.id) != (reference == row.id)).any())
             rows.append((damaged, row.model_dump()))
     wrong = [damaged for damaged, _ in rows]
-    scores = {name: float(roc_auc_score(wrong, [-key(row) for _, row in rows])) for name, key in ORDERS.items()}
+    scores = {name: float(roc_auc_score(wrong, risks([row for _, row in rows], key))) for name, key in ORDERS.items()}
     flags = {
         title: float(np.mean([row["flag"] is not None for damaged, row in rows if damaged == which]))
         for title, which in (("flagged", True), ("false alarm", False))
