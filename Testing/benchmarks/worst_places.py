@@ -1,4 +1,4 @@
-"""What regions, expected Dice, intervals and flags are worth, counted on reference labels; figures of docs/review.md."""
+"""What regions, expected Dice, intervals and flags are worth on reference labels; figures of docs/review.md."""
 
 from __future__ import annotations
 
