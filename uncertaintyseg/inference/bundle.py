@@ -152,6 +152,20 @@ class Bundle:
         return found
 
     @property
+    def symmetries(self) -> list[int] | None:
+        """Axes that it may be mirrored along, as it was trained; None where it does not say.
+
+        Of several networks those that all of them know.
+
+        Raises:
+            BundleError: as `parts`.
+        """
+        if not self.parts:
+            return self.config.get("symmetries")
+        known = [set(part.symmetries) for part in self.parts if part.symmetries is not None]
+        return sorted(set.intersection(*known)) if known else None
+
+    @property
     def maps(self) -> list[str]:
         """Names of the risk maps it makes."""
         return self.uncertainty.maps

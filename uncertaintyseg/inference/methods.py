@@ -144,7 +144,7 @@ def options_of(bundle: Bundle, method: str, options: Mapping[str, Any]) -> dict[
         InputError: for test-time augmentation that would be one pass, with no variance to show, for the model names no
             symmetry at all, as TotalSegmentator's do; by itself, or among what is fused.
     """
-    symmetries = bundle.config.get("symmetries")
+    symmetries = bundle.symmetries
     takes = method in PASSES and "symmetries" in _options(PASSES[method])
     found = {"symmetries": symmetries} if takes and symmetries is not None else {}
     found |= {name: value for name, value in options.items() if value is not None}

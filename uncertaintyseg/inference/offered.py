@@ -126,7 +126,7 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
     if name in (DropoutInjection.name, Fused.name):
         return not script
     if name == Augmented.name:
-        return bundle.config.get("symmetries") != []
+        return bundle.symmetries != []
     if name == Checkpoints.name:
         return not bundle.uncertainty.parts and any(fits_beside(bundle, other) for other in others)
     return True
@@ -157,7 +157,7 @@ def _suited_option(bundle: Bundle, option: RunOption) -> RunOption | None:
     """An option with what may be chosen of it for a model; None where that is nothing."""
     if option.name == "components":
         return _less(option, [name for name in (MCDropout.name, Augmented.name) if not _can_run(bundle, name, ())])
-    symmetries = bundle.config.get("symmetries")
+    symmetries = bundle.symmetries
     if option.name != "symmetries" or symmetries is None:
         return option
     choices = ["none"] if bundle.uncertainty.origin else option.choices  # somebody else's network knows no others

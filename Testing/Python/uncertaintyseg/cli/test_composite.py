@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg.imports.totalsegmentator_weights import import_composite, lay_out
+from uncertaintyseg.inference.offered import offered_methods
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,12 @@ def test_a_head_is_refused_with_the_reason(command, composite):
 
 def bundle_names(bundle) -> set[str]:
     return {label.name for label in bundle.labels}
+
+
+def test_what_none_of_its_parts_can_run_is_not_offered(composite):
+    offered = {method.name: method for method in offered_methods(composite[0])}
+    assert [part.symmetries for part in composite[0].parts] == [[], []]
+    assert set(offered) == {"dropout_injection", "noise", "fused"}
+    (components,) = [option for option in offered["fused"].options if option.name == "components"]
+    assert components.choices == ["dropout_injection", "noise"]
+    assert components.required
