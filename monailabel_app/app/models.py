@@ -113,6 +113,9 @@ class Models(_Seen[Bundle]):
                 logger.info("%s: weights %s", folder, bundle.checksum or "none")  # read now: the file may change
             except BundleError as error:  # the server goes on with what it had
                 logger.warning("%s", error)
+            if bundle is not None and not bundle.labels:
+                logger.info("%s: not served, for it knows no structure before it is shown examples", folder)
+                bundle = None
             self._known[folder] = stamp, bundle
         return bundle
 

@@ -31,6 +31,7 @@ from uncertaintyseg.cli.console import (
     tell_ignored,
     warn_of_left_out,
 )
+from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.scan_arguments import Force
@@ -83,6 +84,9 @@ def evaluate(
             "each case; histograms of the sizes are drawn beside it, in <name>_sizes.png."
         ),
     ] = None,
+    examples: ExampleFolder = None,
+    plane: Plane = None,
+    slices: Slices = MOST,
     force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
@@ -97,11 +101,13 @@ def evaluate(
 
     Against others: uncertaintyseg evaluate hippocampus_deterministic DATA --compare low_rank,tta --picture figures.png
 
+    From examples alone: uncertaintyseg evaluate universeg DATA --examples corrected --method examples
+
     Scans from elsewhere: uncertaintyseg evaluate hippocampus_low_rank DATA --ood OTHER_DATA --picture figures.png
     """
     folders, told = models or [], []
     bundle = find_bundle(model, *folders)
-    with progress_bar() as progress:
+    with progress_bar() as progress, with_examples(bundle, examples, plane, slices) as bundle:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.features import FeatureTable
         from uncertaintyseg.data.writing import check_file
@@ -182,6 +188,12 @@ def _show(result: dict[str, Any], title: str) -> None:
         figures = [f"{row[key]['mean']:.{digits}f}" for key, digits in (("hd95_mm", 1), ("surface_dice", 3))]
         table.add_row(name, f"{row['dice']['mean']:.3f}", interval, *figures)
     console.print(table)
+    if same := [row["id"] for row in result["cases"] if row.get("same_patient")]:
+        console.print(
+            f"Same patient: the model was shown slices of {len(same)} of these {result['n']} cases, so its figures are "
+            f"too good: {', '.join(same[:20])}. Take examples of others.",
+            highlight=False,
+        )
     console.print(_classes(result))
     for name, row in result["circumference"].items():
         console.print(_circumference(name, row), highlight=False)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, console, print_json, progress_bar
+from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices
 from uncertaintyseg.inference.bundle import Bundle, user_models
 
 _OF_ONE_NETWORK = ("trainer", "folds", "channels", "spacing", "patch")
@@ -20,7 +21,8 @@ def import_model(
         typer.Argument(
             metavar="FOLDER_OR_FILE",
             help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip; the word totalsegmentator, for what "
-            "TotalSegmentator has downloaded; a MONAI bundle; or a TorchScript file.",
+            "TotalSegmentator has downloaded; a MONAI bundle; a TorchScript file; or UniverSeg's weights (.pt, "
+            ".safetensors), or the name of a model of them, to show it --examples.",
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the new model; by default after its data set.")] = None,
@@ -46,13 +48,18 @@ def import_model(
         str | None, typer.Option(help="TorchScript, MONAI: voxel sizes that the network takes, in mm: 1.5,1.5,2.")
     ] = None,
     patch: Annotated[
-        str | None, typer.Option(help="TorchScript, MONAI: voxels that the network takes at once: 96,96,96.")
+        str | None,
+        typer.Option(
+            help="TorchScript, MONAI: voxels that the network takes at once: 96,96,96. UniverSeg: pixels of a slice's "
+            "side, 128 where you say nothing."
+        ),
     ] = None,
     normalization: Annotated[
         str | None,
         typer.Option(
             help="TorchScript: none, zscore, nonzero (zscore of the voxels that are not 0), unit (the scan's range to "
-            "0..1), ct:LOW,HIGH or percentile:LOW,HIGH (to 0..1, cut off)."
+            "0..1), ct:LOW,HIGH or percentile:LOW,HIGH (to 0..1, cut off). UniverSeg: unit (of each slice, by default) "
+            "or ct:LOW,HIGH, which cuts off first."
         ),
     ] = None,
     activation: Annotated[
@@ -61,6 +68,9 @@ def import_model(
     channels: Annotated[
         str | None, typer.Option(help="TorchScript: names of the image channels, if there are several: T1,T2.")
     ] = None,
+    examples: ExampleFolder = None,
+    plane: Plane = None,
+    slices: Slices = MOST,
     as_json: AsJson = False,
 ) -> None:
     """Import a trained network: afterwards it is a model like any other, with risk maps and guided correction.
@@ -75,11 +85,15 @@ def import_model(
 
     Example: uncertaintyseg import brain.ts --labels brain --spacing 1,1,1 --patch 96,96,96 --normalization zscore
     --activation softmax
+
+    Example: uncertaintyseg import universeg_v1_nf64_ss64_STA.pt --name universeg, then from slices that you have
+    corrected uncertaintyseg import universeg --examples corrected --name my_structure, a model like any other
     """
     options = {
         "fold": fold, "task": task, "mirroring": None if mirroring else False, "trust": trust or None,
         "labels": labels, "spacing": spacing, "patch": patch, "normalization": normalization,
-        "activation": activation, "channels": channels,
+        "activation": activation, "channels": channels, "examples": examples, "plane": plane,
+        "slices": None if slices == MOST else slices,
     }  # fmt: skip
     with progress_bar() as progress:
         progress("loading", 0.0)
@@ -106,6 +120,13 @@ def import_model(
         f"uncertaintyseg predict {bundle.name} SCAN --method tta{more}",
         f"uncertaintyseg train {bundle.name} DATA --head laplace --output runs{more}",
     )
+    if not bundle.labels:
+        console.print(f"  uncertaintyseg predict {bundle.name} SCAN --examples FOLDER{more}", highlight=False)
+        console.print(
+            f"  uncertaintyseg import {bundle.folder if more else bundle.name} --examples FOLDER --name NAME",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        return
     for line in (
         f"uncertaintyseg predict {bundle.name} SCAN --output prediction{more}",
         f"uncertaintyseg audit DATA --model {bundle.name}{more}",
@@ -133,6 +154,7 @@ def what_was_found(bundle: Bundle) -> dict[str, Any]:
         "mirroring": config.get("mirrors") or [],
         "size_mb": round(size / 1e6, 1),
         **({"runs": origin["runs"]} if "runs" in origin else {}),
+        **({"examples": [f"{case} {place}" for case, place in origin["slices"]]} if "slices" in origin else {}),
     }
 
 

@@ -32,6 +32,7 @@ from uncertaintyseg.cli.console import (
     read_structures,
     warn_of_doubts,
 )
+from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
@@ -67,6 +68,9 @@ def predict(
     threshold: Threshold = None,
     structures: Structures = None,
     roi: Roi = None,
+    examples: ExampleFolder = None,
+    plane: Plane = None,
+    slices: Slices = MOST,
     anomaly: Annotated[
         str | None,
         typer.Option(help="Structure: one more map, the chance that a voxel is on the wrong side of it (a heat map)."),
@@ -92,7 +96,9 @@ def predict(
     Example: uncertaintyseg predict hippocampus_low_rank scan.nii.gz --output prediction, or with test-time augmentation
     around any model: uncertaintyseg predict hippocampus_deterministic scan.nii.gz --method tta. Of a model with many
     structures, in a part of a large scan: --structures liver,spleen --roi 100,300,120,320,0,80. Of a model with several
-    channels (uncertaintyseg models names them): --channel T1=a.nii.gz --channel FLAIR=b.nii.gz
+    channels (uncertaintyseg models names them): --channel T1=a.nii.gz --channel FLAIR=b.nii.gz. A structure that no
+    model knows, from slices that you have corrected: uncertaintyseg predict universeg scan.nii.gz --examples corrected
+    --method examples
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
@@ -101,7 +107,7 @@ def predict(
         raise InputError(f"{bundle.name} is put together from several networks: no whole segmentations can be drawn.")
     for scan in scans.values():
         warn_of_doubts(bundle, scan)
-    with progress_bar() as progress:
+    with progress_bar() as progress, with_examples(bundle, examples, plane, slices) as bundle:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.clip_picture import clip_picture
         from uncertaintyseg.cli.plausible import draw_plausible, write_plausible

@@ -10,10 +10,11 @@ from uncertaintyseg.imports.nnunet import NNUNET
 from uncertaintyseg.imports.source import Progress, Source
 from uncertaintyseg.imports.torchscript import TORCHSCRIPT
 from uncertaintyseg.imports.totalsegmentator import TOTALSEGMENTATOR
+from uncertaintyseg.imports.universeg import UNIVERSEG
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.own_models import checked_name
 
-SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR, MONAI_BUNDLE, TORCHSCRIPT)
+SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR, UNIVERSEG, MONAI_BUNDLE, TORCHSCRIPT)
 
 
 def import_model(

@@ -275,6 +275,11 @@ class Bundle:
                 f"{self.name} is put together from {len(self.parts)} networks and has none of its own for a head to be "
                 "trained on: take a model of one network, such as TotalSegmentator's total_fast."
             )
+        if not self.labels:
+            raise BundleError(
+                f"{self.name} knows no structure: show it some with --examples FOLDER (images/ and labels/), or make a "
+                f"model of them (uncertaintyseg import {self.name} --examples FOLDER --name NAME)."
+            )
         self.base  # noqa: B018 - refused by name, before anything is built
         network = self._built("network_def")
         if network.head.classes != len(self.labels) + 1:

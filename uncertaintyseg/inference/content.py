@@ -8,6 +8,8 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 _SETTLED_NS = 2 * 10**9
 """A file changed more recently is read again: a second change might leave the same time stamp."""
 
@@ -25,6 +27,13 @@ def content_hash(*files: str | os.PathLike[str]) -> str:
     stamp = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     settled = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS
     return _hashed(*stamp) if settled else _hashed.__wrapped__(*stamp)
+
+
+def voxel_hash(voxels: np.ndarray) -> str:
+    """Of a scan's voxels and their grid's shape, whatever file they lie in (hex)."""
+    digest = hashlib.blake2b(str(voxels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(voxels))
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=4096)

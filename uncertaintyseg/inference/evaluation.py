@@ -18,6 +18,7 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.content import voxel_hash
 from uncertaintyseg.inference.ellipses import circumferences, mean_circumferences
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.calibration import BINS, Calibration, brier_score, certainty, negative_log_likelihood
@@ -78,7 +79,8 @@ def evaluate(
     if not labelled:
         raise InputError("there is no labelled case to evaluate on: DATA needs images/ and labels/ with equal names.")
     ids = {item.name: item.id for item in predictor.bundle.labels}
-    scores = _Scores(ids, predictor.bundle.label_reading, len(predictor.bundle.channels))
+    bundle = predictor.bundle
+    scores = _Scores(ids, bundle.label_reading, len(bundle.channels), bundle.uncertainty.origin or {})
     failed: dict[str, str] = {}
     for number, case in enumerate(labelled):
         progress(case.id, number / len(labelled))
@@ -103,8 +105,12 @@ def evaluate(
 class _Scores:
     """What is known of the cases so far: a row a case, and pooled voxels."""
 
-    def __init__(self, ids: Mapping[str, int], reading: Mapping[str, Any], channels: int) -> None:
+    def __init__(
+        self, ids: Mapping[str, int], reading: Mapping[str, Any], channels: int, origin: Mapping[str, Any]
+    ) -> None:
         self.ids, self.reading, self.channels = ids, reading, channels
+        self.shown = {subject_of(example) for example in origin.get("examples", ())}
+        self.shown_scans = {*origin.get("contents", ())}
         self.rows: list[dict[str, Any]] = []
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
@@ -173,9 +179,14 @@ class _Scores:
                 "threshold": prediction.threshold and prediction.threshold.value,
                 "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
                 "seconds": round(seconds, 4),
+                **({"same_patient": self._is_shown(case, scan)} if self.shown else {}),
             }
         )
         self.unmatched |= set(label.meta.get("unmatched", ()))
+
+    def _is_shown(self, case: Case, scan: MetaTensor) -> bool:
+        """Whether the examples of a model have slices of this patient, by the case's id or the scan's voxels."""
+        return subject_of(case.id) in self.shown or voxel_hash(scan.numpy()) in self.shown_scans
 
     def _said(self, prediction: Prediction, reference: np.ndarray, known: np.ndarray | None) -> tuple[float, float]:
         """NLL and Brier score of a case, and its voxels into the calibration: all classes, but few planes at a time."""

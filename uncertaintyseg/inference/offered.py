@@ -14,6 +14,7 @@ from uncertaintyseg.inference.methods import fits_beside, methods, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
+from uncertaintyseg.inference.passes.examples import ExampleSubsets
 from uncertaintyseg.inference.passes.fused import Fused
 from uncertaintyseg.inference.passes.ranges import LISTED, SEED, ranges
 from uncertaintyseg.inference.passes.ranges import PASSES as MOST
@@ -28,6 +29,7 @@ _SAME_RESULT = ("reuse",)
 """Options that change only how long a run takes."""
 _WORDS = {
     "passes": "How often the network runs.",
+    "share": "Of the examples that a pass is shown.",
     "seed": "Of what is random: the same seed, the same maps.",
     "p": "Share of the feature maps that a pass drops.",
     "granularity": "Whether whole feature maps are dropped, or single values.",
@@ -51,6 +53,7 @@ _SOURCES = {
     "totalsegmentator": "TotalSegmentator",
     "monai_bundle": "a MONAI bundle",
     "torchscript": "a TorchScript file",
+    "universeg": "UniverSeg",
 }
 
 
@@ -129,6 +132,8 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
         return bundle.symmetries != []
     if name == Checkpoints.name:
         return not bundle.uncertainty.parts and any(fits_beside(bundle, other) for other in others)
+    if name == ExampleSubsets.name:
+        return len((bundle.uncertainty.origin or {}).get("slices", ())) > 1 and bundle.uncertainty.base is None
     return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ import numpy as np
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.content import voxel_hash
 from uncertaintyseg.inference.evaluation import Keep, Predicting, Progress, evaluate, voxel_risks
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.arrays import check_finite
@@ -134,12 +134,9 @@ def check_strangers(
 def content_of(case: Case, channels: int) -> str | None:
     """Of a scan's voxels and their grid's shape; None where it cannot be read, which is told when it is used."""
     try:
-        voxels = read_channels(case.image, channels).numpy()
+        return voxel_hash(read_channels(case.image, channels).numpy())
     except InputError:
         return None
-    digest = hashlib.blake2b(str(voxels.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(voxels))
-    return digest.hexdigest()
 
 
 class _Kept:

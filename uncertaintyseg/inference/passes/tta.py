@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes
+from uncertaintyseg.inference.passes.examples import in_context
 from uncertaintyseg.inference.passes.ranges import Range, check_ranges
 from uncertaintyseg.inference.passes.symmetry import Symmetry, SymmetryName, group, shared_divisor, slice_turns
 from uncertaintyseg.logits import LogitDistribution, Moments
@@ -104,8 +106,7 @@ class Augmented(Passes):
         faithful: the 16 passes in a slice of the paper's code instead of `symmetries`, each of the 8 distinct ones
             twice (METHODS A47).
 
-    Attributes:
-        transform_prompt: for a network that also takes a prompt: called with the augmentation before its pass.
+    A network that is shown examples is shown them as the image is: turned, and as bright.
 
     Raises:
         InputError: for symmetries that the voxel sizes forbid, or factors that are not positive.
@@ -129,7 +130,6 @@ class Augmented(Passes):
         check_ranges(Augmented, locals())
         self.augmentations = augmentations(symmetries, intensities, scales, spacing, faithful=faithful)
         super().__init__(network, passes=len(self.augmentations))
-        self.transform_prompt: Callable[[Augmentation], None] = lambda augmentation: None
 
     @classmethod
     def count(cls, **options: Any) -> int:
@@ -151,10 +151,18 @@ class Augmented(Passes):
         if len(shape) != axes:
             raise InputError(f"the image has {len(shape)} axes, the symmetries {axes}; give the spacing of its axes.")
         for augmentation in self.augmentations:
-            self.transform_prompt(augmentation)
-            with torch.no_grad():
+            with torch.no_grad(), self._examples_too(augmentation):
                 output = self.network(augmentation.apply(image, self.network.divisor))
             yield Inverted(output.distribution, augmentation, shape)
+
+    def _examples_too(self, augmentation: Augmentation) -> AbstractContextManager[None]:
+        backbone = in_context(self.network)
+        if backbone is None:
+            return nullcontext()
+        images, labels = (part[..., None] for part in (backbone.images, backbone.labels))
+        drawn = replace(augmentation, intensity=1.0)
+        turned = [drawn.apply(one)[..., 0] for one in labels]
+        return backbone.shown(augmentation.apply(images)[..., 0], torch.stack(turned))
 
 
 def augmentations(

@@ -1,0 +1,186 @@
+"""The slices of a data set that show a network what to segment: those that somebody drew, or looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from uncertaintyseg.data.case_labels import IGNORED, read_case_label
+from uncertaintyseg.data.cases import Case
+from uncertaintyseg.data.channels import read_channels
+from uncertaintyseg.data.dataset import DataSet, read_dataset
+from uncertaintyseg.data.geometry import spacing_mm
+from uncertaintyseg.data.slices import OntoSlicesd, is_flat, padded, thickest
+from uncertaintyseg.errors import InputError
+
+MOST = 16
+"""Slices that are shown where nobody says how many; the paper has 64, and time and memory grow with them."""
+_FEWEST_PIXELS = 2
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice that may be shown: its case, its place along the slices, and how much of each structure it shows."""
+
+    case: str
+    place: int
+    areas: tuple[int, ...]
+    image: Tensor = field(repr=False)
+    """`[size, size]`, in 0..1."""
+    label: Tensor = field(repr=False)
+    """Class ids, uint8 `[size, size]`."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a network is shown.
+
+    Attributes:
+        dataset: that the slices are of.
+        slices: sorted by case and place.
+        plane: a name of `slices.PLANES`; None of images and clips.
+        spacing: of the pixels and between slices of the first scan, mm (pixels where that is unknown).
+        scans: the cases that they are of.
+    """
+
+    dataset: DataSet
+    slices: list[Slice]
+    plane: str | None
+    spacing: tuple[float, ...]
+    scans: list[Case]
+
+    @property
+    def images(self) -> Tensor:
+        """`[S, 1, size, size]`."""
+        return torch.stack([one.image for one in self.slices])[:, None]
+
+    @property
+    def labels(self) -> Tensor:
+        """Of each structure, uint8 `[K, S, 1, size, size]`."""
+        ids = torch.stack([one.label for one in self.slices])[:, None]
+        return torch.stack([(ids == structure.id).to(torch.uint8) for structure in self.dataset.labels])
+
+
+def read_examples(
+    folder: str | os.PathLike[str],
+    size: int,
+    *,
+    plane: str | None = None,
+    most: int = MOST,
+    clip: Sequence[float] | None = None,
+) -> Examples:
+    """Read slices with their labels from a folder with images/ and labels/ (or another known layout).
+
+    Of a case with `verified/` (docs/review.md) each slice counts that it covers whole, also one that shows nothing; of
+    others each slice in which something is drawn. Where there are more than `most`, they are taken evenly: as many of
+    each case, and of a case as far apart as can be. Each structure is in one of them at least.
+
+    Args:
+        folder: of the data set; all volumes, or all images and clips.
+        size: pixels of a slice's longer side.
+        plane: a name of `slices.PLANES`; None: that of the first volume's thickest slices.
+        most: how many slices to take; one more for each structure that would not be in them.
+        clip: as of `OntoSlicesd`.
+
+    Raises:
+        InputError: as `read_dataset` and for scans of several channels, volumes among images, a folder in which fewer
+            than two pixels of a structure are drawn, or a structure that is smaller than a pixel of the network.
+    """
+    dataset = read_dataset(folder)
+    if len(dataset.channels) > 1:
+        raise InputError(f"{folder}: its scans have {len(dataset.channels)} channels; examples have one.")
+    found: list[Slice] = []
+    drawn, scans = [0] * len(dataset.labels), []
+    flat, first = None, None
+    for case in dataset.cases:
+        if case.label is None:
+            continue
+        scan = read_channels(case.image, 1)
+        if flat is None:
+            flat, first = is_flat(scan), scan
+            plane = _checked_plane(str(folder), plane, scan, flat=flat)
+        elif is_flat(scan) != flat:
+            raise InputError(
+                f"{case.image}: {'a volume' if flat else 'an image or a clip'}, and other cases of {folder} are not: "
+                "examples are all volumes, or all images and clips."
+            )
+        label = read_case_label(case, dataset.ids, like=scan, ignore=dataset.ignore, values=dataset.values or None)
+        drawn = [count + int((label == s.id).sum()) for count, s in zip(drawn, dataset.labels, strict=True)]
+        slices = _slices_of(case, scan, label, dataset, OntoSlicesd(size, plane, clip))
+        found += slices
+        scans += [case] if slices else []
+    _check_drawn(str(folder), dataset, drawn, found, size)
+    kept = _some(found, most, len(dataset.labels))
+    spacing = spacing_mm(OntoSlicesd(size, plane)({"image": first})["image"].affine)
+    used = {one.case for one in kept}
+    return Examples(dataset, kept, plane, spacing, [case for case in scans if case.id in used])
+
+
+def _checked_plane(folder: str, plane: str | None, scan: MetaTensor, *, flat: bool) -> str | None:
+    if flat and plane is not None:
+        raise InputError(f"{folder}: of images and clips there is no {plane} plane; leave --plane out.")
+    return None if flat else plane or thickest(scan)
+
+
+def _slices_of(case: Case, scan: MetaTensor, label: MetaTensor, dataset: DataSet, onto: OntoSlicesd) -> list[Slice]:
+    """The slices of a case that count."""
+    put = onto({"image": scan, "label": label})
+    images = padded(put["image"].as_tensor()[0].movedim(-1, 0), onto.size)
+    numbers = put["label"].as_tensor()[0].movedim(-1, 0)
+    known = (numbers != IGNORED).flatten(1).all(1)
+    ids = padded(numbers.clamp_min(0), onto.size)
+    wanted = known if case.verified is not None else known & (ids > 0).flatten(1).any(1)
+    return [
+        Slice(
+            case.id, place, tuple(int((ids[place] == s.id).sum()) for s in dataset.labels),
+            images[place].float().contiguous(), ids[place].to(torch.uint8).contiguous(),
+        )
+        for place in wanted.nonzero().flatten().tolist()
+    ]  # fmt: skip
+
+
+def _check_drawn(folder: str, dataset: DataSet, drawn: Sequence[int], found: Sequence[Slice], size: int) -> None:
+    for number, structure in enumerate(dataset.labels):
+        if drawn[number] < _FEWEST_PIXELS:
+            raise InputError(
+                f"{folder}: its labels show {drawn[number] or 'no'} pixel{'s' * (drawn[number] != 1)} of "
+                f"'{structure.name}': draw it in one slice at least, or leave it out of the labels."
+            )
+        if not any(one.areas[number] for one in found):
+            covered = "no slice that verified/ covers whole shows" if not found else "no slice that counts shows"
+            raise InputError(
+                f"{folder}: {covered} '{structure.name}' at {size} x {size} pixels: verify whole slices in which it "
+                "is, or crop the scans around it where it is smaller than a pixel."
+            )
+
+
+def _some(found: Sequence[Slice], most: int, structures: int) -> list[Slice]:
+    """As many slices as were asked for, spread evenly, and one for each structure that is in none of them."""
+    by_case: dict[str, list[Slice]] = {}
+    for one in found:
+        by_case.setdefault(one.case, []).append(one)
+    shares = _shares([len(own) for own in by_case.values()], most)
+    kept = [
+        own[int((number + 0.5) * len(own) / share)]
+        for own, share in zip(by_case.values(), shares, strict=True)
+        for number in range(share)
+    ]
+    for number in range(structures):
+        if not any(one.areas[number] for one in kept):
+            kept.append(max(found, key=lambda one: one.areas[number]))
+    return sorted(kept, key=lambda one: (one.case, one.place))
+
+
+def _shares(counts: Sequence[int], most: int) -> list[int]:
+    """How many of each case: one after another gets one more, until there are `most` or none is left."""
+    shares = [0] * len(counts)
+    while sum(shares) < most and shares != list(counts):
+        for place, count in enumerate(counts):
+            if shares[place] < count and sum(shares) < most:
+                shares[place] += 1
+    return shares
