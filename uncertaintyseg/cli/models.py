@@ -82,7 +82,7 @@ def remove(
 
 
 def _structures(bundle: Bundle) -> str:
-    names = [label.name for label in bundle.labels]
+    names = [label.name for label in bundle.labels] or ["what --examples show"]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 

@@ -20,7 +20,7 @@ _MARK = b"cross_conv"
 """In the names of its tensors, and of no other network's."""
 _START = 2**20
 _PREFIX = "backbone.network."
-_WAY_OUT = "Give the published file, or one that cold_start.py train has written."
+_WAY_OUT = "Give the published file, or one of the same network."
 
 
 def looks_like(path: Path) -> bool:

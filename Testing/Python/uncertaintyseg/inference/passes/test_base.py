@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from uncertaintyseg.backbones import DynUNetBackbone
+from uncertaintyseg.backbones import DynUNetBackbone, InContextBackbone
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.passes import PASSES, Passes
@@ -25,16 +25,26 @@ def segmenter(head: str = "deterministic", seed: int = 0) -> Segmenter:
     return Segmenter(backbone, head, classes=3).eval()
 
 
+def shown(head: str) -> Segmenter:
+    """A network that is shown examples."""
+    torch.manual_seed(0)
+    backbone = InContextBackbone((4, 8), size=8, examples=6, structures=2)
+    backbone.images.uniform_()
+    backbone.labels.random_(0, 2)
+    return Segmenter(backbone, head, classes=3).eval()
+
+
 FEW = {"fused": {"options": {"dropout_injection": {"passes": 2}, "noise": {"passes": 2}}}, "ensemble": {}, "tta": {}}
 
 
 def build(name: str, head: str = "deterministic") -> Passes:
-    network = [segmenter(head), segmenter(head, 1)] if name == "ensemble" else segmenter(head)
+    network = shown(head) if name == "examples" else segmenter(head)
+    network = [network, segmenter(head, 1)] if name == "ensemble" else network
     return PASSES[name](network, **FEW.get(name, {"passes": 4}))
 
 
 def test_the_methods_of_this_version_are_registered():
-    assert {"mc_dropout", "dropout_injection", "noise", "tta", "ensemble", "fused"} <= set(PASSES)
+    assert {"mc_dropout", "dropout_injection", "noise", "tta", "ensemble", "fused", "examples"} <= set(PASSES)
 
 
 @every_method

@@ -177,14 +177,6 @@ def test_it_repeats_bit_for_bit():
     assert torch.equal(one, two)
 
 
-def test_a_prompt_can_follow_the_image():
-    told = []
-    augmented = Augmented(Pointwise())
-    augmented.transform_prompt = told.append
-    augmented(patch(2, 2, 2)).distribution.moments()
-    assert tuple(told) == augmented.augmentations
-
-
 def test_an_image_of_other_axes_is_refused():
     with pytest.raises(InputError, match="2 axes, the symmetries 3"):
         Augmented(Pointwise())(patch(4, 4)).distribution.moments()

@@ -1,0 +1,59 @@
+"""What a model is shown on the command line, in place of training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from Testing.Python.uncertaintyseg import tiny
+from uncertaintyseg.backbones import UniverSeg
+from uncertaintyseg.cli.examples import MOST
+from uncertaintyseg.data.examples import MOST as READ
+from uncertaintyseg.imports import import_model
+
+
+@pytest.fixture
+def universeg(tmp_path):
+    """The options that make a command find a model without examples, and a folder of examples."""
+    torch.manual_seed(0)
+    torch.save(UniverSeg((4, 5)).state_dict(), tmp_path / "us.pt")
+    import_model(tmp_path / "us.pt", output=tmp_path / "models", patch="16")
+    tiny.write_phantoms(tmp_path / "shown", 2, **tiny.COARSE)
+    return tmp_path / "shown"
+
+
+def test_a_scan_is_segmented_from_examples_with_their_doubt(universeg, command, tmp_path):
+    scan = universeg / "images" / "case_0.nii.gz"
+    ended = command(
+        "predict", "us", scan, "--models", tmp_path / "models", "--examples", universeg, "--slices", 2,
+        "--method", "examples", "--option", "passes=2", "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert ended.json["provenance"]["params"] == {"method": "examples", "passes": 2}
+    assert {row["name"] for row in ended.json["structures"]} == {"structure 1", "structure 2"}
+
+
+def test_an_evaluation_says_which_cases_are_of_a_patient_that_was_shown(universeg, command, tmp_path):
+    ended = command("evaluate", "us", universeg, "--models", tmp_path / "models", "--examples", universeg)
+    assert ended.code == 0, ended.err
+    said = " ".join(ended.err.split())
+    assert "Same patient: the model was shown slices of 2 of these 2 cases" in said
+
+
+def test_without_a_folder_nothing_says_which_slices(universeg, command, tmp_path):
+    scan = universeg / "images" / "case_0.nii.gz"
+    for option in (("--plane", "axial"), ("--slices", 3)):
+        ended = command("predict", "us", scan, "--models", tmp_path / "models", *option)
+        assert "name their folder with --examples" in ended.message
+    assert "knows no structure: show it some" in command("predict", "us", scan, "--models", tmp_path / "models").message
+    assert MOST == READ
+
+
+def test_an_import_says_what_it_was_shown(universeg, command, tmp_path):
+    ended = command(
+        "import", tmp_path / "us.pt", "--examples", universeg, "--slices", 2, "--patch", 16, "--name", "organs",
+        "--output", tmp_path / "models", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert len(ended.json["examples"]) == 2
+    assert ended.json["labels"] == ["structure 1", "structure 2"]
