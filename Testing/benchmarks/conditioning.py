@@ -243,7 +243,7 @@ def one_correction(cases: list[Case], knobs: Row) -> None:
                     mean, lo, hi = mean_with_interval([f[f"{what} {name}{how}"] for f in found])
                     row.append(f"{mean:+.4f} [{lo:+.4f}, {hi:+.4f}]")
             better = np.mean([f[f"wrong {name}"] < f[f"wrong {name} alone"] for f in found])
-            rows.append([*row, f"{better:.0%}"])
+            rows.append([*row, "-" if name.endswith("box") else f"{better:.0%}"])  # boxes only cut
     columns = ["head", "correction", "Dice", "Dice, painted alone", "wrong mL", "wrong mL, painted alone", "better"]
     show(f"one correction of the worst region, {len(cases)} cases of the hippocampus, {knobs}", columns, rows)
 

@@ -25,7 +25,7 @@ def clip_picture(curves: FrameCurves, unit: str, path: Path) -> None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     areas, doubt = figure.subplots(1, 2)
-    frames = range(len(curves.expected_error))
+    frames = range(1, len(curves.expected_error) + 1)  # as people count them, and as Slicer does
     for number, (name, values) in enumerate(curves.area.items()):
         areas.plot(frames, values, color=COLOURS[number % len(COLOURS)], label=name)
     areas.plot(frames, curves.expected_error, "--", color=_WRONG, label="expected to be wrong (all)")
@@ -34,7 +34,7 @@ def clip_picture(curves: FrameCurves, unit: str, path: Path) -> None:
     doubt.plot(frames, curves.uncertainty[MEASURE], color=_WRONG)
     doubt.set(title="Uncertainty over time", ylabel="error probability, mean of the frame")
     for axes in (areas, doubt):
-        axes.set(xlabel="frame, from 0", ylim=(0, None))
+        axes.set(xlabel="frame", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120)

@@ -100,17 +100,20 @@ def read_options(pairs: list[str] | None, flag: str = "--option") -> dict[str, A
     return found
 
 
-def warn_of_doubts(bundle: Bundle, image: Image) -> None:
-    """Say on stderr why a scan does not look like what a model was trained on.
+def warn_of_doubts(bundle: Bundle, image: Image) -> tuple[int, ...]:
+    """Say on stderr why a scan does not look like what a model was trained on; tells its size, voxels `[3]`.
 
     Raises:
         InputError: The scan cannot be read.
     """
-    from uncertaintyseg.data.doubts import read_doubts
+    from uncertaintyseg.data.channels import first_channel
+    from uncertaintyseg.data.doubts import scan_doubts
 
-    for doubt in read_doubts(image, bundle.modality, len(bundle.channels)):
+    scan = first_channel(image, len(bundle.channels))
+    for doubt in scan_doubts(scan, bundle.modality):
         given = image if isinstance(image, str | os.PathLike) else ", ".join(map(str, image))
         console.print(f"[yellow]Warning:[/yellow] {given} {doubt}")
+    return tuple(scan.shape[1:])
 
 
 def tell(*texts: str) -> None:

@@ -83,17 +83,19 @@ def correct(
     said = {flag: [_read(flag, text, bundle.labels) for text in texts or ()] for flag, texts in parts.items()}
     if not any(said.values()):
         raise InputError(f"nothing is corrected: say something by {', '.join(said)}, or use `uncertaintyseg predict`.")
-    warn_of_doubts(bundle, scan)
+    size = warn_of_doubts(bundle, scan)
     with progress_bar() as progress:
         progress("loading the model", 0.0)
-        from uncertaintyseg.inference.conditioned import ConditionedCase
+        from uncertaintyseg.inference.conditioned import ConditionedCase, check_corrections
         from uncertaintyseg.inference.predictors import predictor_for
 
+        corrections = _corrections(said)
+        check_corrections(*corrections, bundle.labels, size)  # before the network has run for minutes
         predictor = predictor_for(bundle, None, models or [], device=device)
         base = predictor.predict(scan, seed=seed, progress=progress)
         case = ConditionedCase(predictor.network.head, base, bundle.labels, predictor.calibration[0])
         known = {} if reach_mm is None else {"reach_mm": reach_mm}
-        made = case.given(*_corrections(said), **known)
+        made = case.given(*corrections, **known)
         prediction = made.prediction(seed=seed)
         report = prediction.save(output)
     if as_json:

@@ -187,7 +187,7 @@ def show(prediction: Prediction, case: str, output: Path) -> None:
 
 def _where(region: Region) -> str:
     if region.frame is not None:
-        return f"pixel {region.ijk[0]}, {region.ijk[1]} of frame {region.frame}"
+        return f"pixel {region.ijk[0]}, {region.ijk[1]} of frame {region.frame + 1}"
     return "RAS {:.0f}, {:.0f}, {:.0f} mm".format(*region.ras_mm)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from monai.data import MetaTensor
 
-from uncertaintyseg.data.channels import Image, first_channel
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.scan_files import is_dicom, scan_files
 
@@ -26,25 +25,16 @@ _ENOUGH = 1_000_000  # voxels
 _SMALLEST, _LARGEST = 0.05, 25.0  # mm: voxels of scanners for people are larger, and smaller
 
 
-def read_doubts(path: Image, expected: str | None, channels: int = 1) -> list[str]:
+def scan_doubts(scan: MetaTensor, expected: str | None) -> list[str]:
     """Say why a scan may not be what a model was trained on, before it runs.
 
     Args:
-        path: as of `read_channels`.
+        scan: as it was read, `[channels, X, Y, Z]`; the first channel counts.
         expected: "CT", "MR" or "US", what the model was trained on; None where nobody knows.
-        channels: that the model takes.
 
     Returns:
         Sentences that begin where a scan's name can stand before them.
-
-    Raises:
-        InputError: The scan cannot be read.
     """
-    return scan_doubts(first_channel(path, channels), expected)
-
-
-def scan_doubts(scan: MetaTensor, expected: str | None) -> list[str]:
-    """The same of a scan that was read, `[channels, X, Y, Z]`; the first channel counts."""
     return [*_size_doubts(spacing_mm(scan.affine.numpy())), *(_modality_doubts(scan, expected) if expected else ())]
 
 

@@ -27,14 +27,12 @@ from uncertaintyseg.logits import GaussianLogits, Moments
 from uncertaintyseg.measures import risk_maps
 from uncertaintyseg.review.calibration import Calibration
 from uncertaintyseg.review.conditioning import ERROR, REACH_MM, condition, said_once
-from uncertaintyseg.review.enclosing import Box, Lasso, check_box, largest_pieces, lasso_voxels, middle, outside
+from uncertaintyseg.review.enclosing import Box, Lasso, check_box, lasso_voxels, middle
 from uncertaintyseg.wire import Label
 
 Voxel = tuple[int, int, int]
 SITES = 96
 """Of a scribble, voxels spread evenly over it condition the rest until there are so many in all; all are painted."""
-PIECES = 3
-"""Of what reaches out of a structure's boxes, the largest pieces are heard, each as one click."""
 
 
 class Click(NamedTuple):
@@ -124,9 +122,9 @@ class ConditionedCase:
     ) -> Corrected:
         """The segmentation given all corrections so far, whatever their order; its label is made first.
 
-        A lasso is painted and heard as one click in its middle. A piece of the inference that reaches out of a box is
-        heard as one "not of this structure", and the structure ends at the box (`review.enclosing`). Of a voxel a click
-        says more than a lasso, a later lasso more than an earlier one, and all of them more than a box.
+        A lasso is painted and heard as one click in its middle; a structure ends at its boxes, which move nothing else
+        (`review.enclosing`). Of a voxel a click says more than a lasso, a later lasso more than an earlier one, and all
+        of them more than a box.
 
         Args:
             clicks: all that hold; one taken back is left out.
@@ -136,29 +134,27 @@ class ConditionedCase:
             error: how often a click is taken to be a slip.
 
         Raises:
-            InputError: for a correction outside the scan or of a class that the model does not have, a voxel that is
-                clicked as two classes, or a lasso or box that is none.
+            InputError: as of `check_corrections`.
         """
         started = time.perf_counter()
-        self._check(clicks, lassos, boxes)
+        inside = check_corrections(clicks, lassos, boxes, self.labels, self.base.label.shape)
         clicked_as = said_once((click.voxel, click.label) for click in clicks)
-        said, middles = self._lassoed(lassos, clicked_as)
+        said, middles = self._lassoed(lassos, inside, clicked_as)
         points = [*clicks, *middles]
         at, heard = self._on_model(points)
-        denied = self._denied(boxes)
         clicked = None
-        if heard.any() or denied:
+        if heard.any():
             chosen = spread([click for click, hit in zip(points, heard, strict=True) if hit], at[heard])
             voxels, classes = torch.tensor(chosen, dtype=torch.long, device=self.device).reshape(-1, 2).unbind(1)
             spacing = spacing_mm(self.base.state.affine)
-            known = {"denied": denied, "reach_mm": reach_mm, "error": error}
-            clicked = condition(self.prior, voxels, classes, spacing, **known)
+            clicked = condition(self.prior, voxels, classes, spacing, reach_mm=reach_mm, error=error)
         return Corrected(self, (clicks, lassos, boxes), said, clicked, int((~heard).sum()), error, started)
 
-    def _lassoed(self, lassos: Sequence[Lasso], clicked: Mapping[Voxel, int]) -> tuple[dict[Voxel, int], list[Click]]:
+    def _lassoed(
+        self, lassos: Sequence[Lasso], inside: Sequence[Sequence[Voxel]], clicked: Mapping[Voxel, int]
+    ) -> tuple[dict[Voxel, int], list[Click]]:
         """What is said of each voxel by lassos and clicks, and a click in the middle of what each lasso still says."""
         said: dict[Voxel, int] = {}
-        inside = [[tuple(v) for v in lasso_voxels(one.corners, self.base.label.shape).tolist()] for one in lassos]
         for lasso, voxels in zip(lassos, inside, strict=True):
             said.update(dict.fromkeys(voxels, lasso.label))
         said.update(clicked)
@@ -168,34 +164,6 @@ class ConditionedCase:
             if len(still):
                 middles.append(Click(middle(still, spacing), lasso.label))
         return said, middles
-
-    def _denied(self, boxes: Sequence[Box]) -> dict[int, set[int]]:
-        """Classes that voxels of the region are not, by flat index: in the middle of what reaches out of boxes."""
-        if self.prior is None:
-            return {}
-        denied: dict[int, set[int]] = {}
-        for label, voxels in outside(self.base.label, boxes).items():
-            pieces = largest_pieces(np.stack(np.unravel_index(voxels, self.base.label.shape), 1), PIECES)
-            middles = np.array([middle(piece, spacing_mm(self.base.affine)) for piece in pieces])
-            for at in self.region_voxels(middles).tolist():
-                denied.setdefault(at, set()).add(label)
-        return denied
-
-    def _check(self, clicks: Sequence[Click], lassos: Sequence[Lasso], boxes: Sequence[Box]) -> None:
-        known = {0, *(item.id for item in self.labels)}
-        for click in clicks:
-            if click.label not in known:
-                raise InputError(f"click {list(click.voxel)}: there is no class {click.label}.")
-            if not all(0 <= i < size for i, size in zip(click.voxel, self.base.label.shape, strict=True)):
-                shape = " x ".join(map(str, self.base.label.shape))
-                raise InputError(f"click {list(click.voxel)}: outside the scan of {shape} voxels.")
-        for lasso in lassos:
-            if lasso.label not in known:
-                raise InputError(f"a lasso: there is no class {lasso.label}.")
-        for box in boxes:
-            if box.label not in known - {0}:
-                raise InputError(f"a box holds a structure: there is none of class {box.label}.")
-            check_box(box, self.base.label.shape)
 
     def region_voxels(self, voxels: np.ndarray) -> np.ndarray:
         """Flat indices of the region's voxels that hold some of the scan's, IJK `[n, 3]`, each once, in order."""
@@ -226,6 +194,43 @@ class ConditionedCase:
             nearest[voxel] = min(nearest.get(voxel, (np.inf, 0)), (far, click.label))
         wins = [nearest[voxel][1] == click.label for voxel, click in zip(at.tolist(), clicks, strict=True)]
         return at, inside & wins
+
+
+def check_corrections(
+    clicks: Sequence[Click],
+    lassos: Sequence[Lasso],
+    boxes: Sequence[Box],
+    labels: Sequence[Label],
+    shape: Sequence[int],
+) -> list[list[Voxel]]:
+    """Voxels inside of each lasso, once it is known that the corrections mean something.
+
+    Args:
+        clicks: on the scan.
+        lassos: likewise.
+        boxes: likewise.
+        labels: the structures of the model.
+        shape: of the scan, `[3]` voxels.
+
+    Raises:
+        InputError: for a correction outside the scan or of a class that the model does not have, a voxel that is
+            clicked as two classes, or a lasso or box that is none.
+    """
+    known = {0, *(item.id for item in labels)}
+    for click in clicks:
+        if click.label not in known:
+            raise InputError(f"click {list(click.voxel)}: there is no class {click.label}.")
+        if not all(0 <= i < size for i, size in zip(click.voxel, shape, strict=True)):
+            raise InputError(f"click {list(click.voxel)}: outside the scan of {' x '.join(map(str, shape))} voxels.")
+    said_once((click.voxel, click.label) for click in clicks)
+    for lasso in lassos:
+        if lasso.label not in known:
+            raise InputError(f"a lasso: there is no class {lasso.label}.")
+    for box in boxes:
+        if box.label not in known - {0}:
+            raise InputError(f"a box holds a structure: there is none of class {box.label}.")
+        check_box(box, shape)
+    return [[tuple(voxel) for voxel in lasso_voxels(lasso.corners, shape).tolist()] for lasso in lassos]
 
 
 def spread(clicks: Sequence[Click], voxels: np.ndarray) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ contradictions stay finite. All is float64 and small: R latents, and as many num
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -217,20 +217,16 @@ def condition(
     classes: Tensor,
     spacing: Sequence[float],
     *,
-    denied: Mapping[int, Collection[int]] | None = None,
     reach_mm: float = REACH_MM,
     error: float = ERROR,
 ) -> Clicked:
-    """Logits given "voxel i is of class c" for every click, and "is not" for what is denied, whatever their order.
-
-    "Is not of class c" is taken as "of the likeliest other class rather than of c": exact for two classes.
+    """Logits given "voxel i is of class c" for every click, whatever their order.
 
     Args:
         prior: of one volume, `[1, C, X, Y, Z]`; one channel for two classes.
         voxels: flat index of each click, `[k]`; one that is said to be two classes is refused.
         classes: class index of each click, `[k]`.
         spacing: of the voxels, mm.
-        denied: classes that a voxel is not, by flat index; not heard where a click says what it is.
         reach_mm: how far a click is heard (`logits.conditioned`); infinite for one z a volume.
         error: e.
 
@@ -242,13 +238,9 @@ def condition(
     if not reach_mm > 0:
         raise InputError(f"'reach_mm' is {reach_mm:g}: a click must be heard some way.")
     clicks = said_once(zip(voxels.tolist(), classes.tolist(), strict=True))
-    not_of = {voxel: set(those) for voxel, those in (denied or {}).items() if voxel not in clicks}
-    where = torch.tensor(sorted({*clicks, *not_of}), dtype=torch.long, device=prior.mean.device)
+    where = torch.tensor(sorted(clicks), dtype=torch.long, device=prior.mean.device)
     mean, rows, noise = _prior_at(prior, where)
-    directions = [
-        _directions(clicks[voxel], prior.mean.shape[1]) if voxel in clicks else _denials(not_of[voxel], at)
-        for voxel, at in zip(where.tolist(), mean, strict=True)
-    ]
+    directions = [_directions(clicks[voxel], prior.mean.shape[1]) for voxel in where.tolist()]
     places = torch.stack(torch.unravel_index(where, prior.mean.shape[2:]), dim=1)
     near = Nearness(places, prior.mean.shape[2:], spacing, reach_mm)
     shared = _shared(rows, directions, near.at(where).cpu().numpy())
@@ -304,15 +296,6 @@ def _directions(clicked: int, channels: int) -> np.ndarray:
         return np.array([[1.0 if clicked == 1 else -1.0]])
     identity = np.eye(channels)
     return np.stack([identity[clicked] - identity[j] for j in range(channels) if j != clicked])
-
-
-def _denials(classes: Collection[int], mean: np.ndarray) -> np.ndarray:
-    """Rows as of `_directions`, `[k, C]`: the likeliest class left, by the mean logits `[C]`, minus each denied one."""
-    if len(mean) == 1:
-        return np.array([[-1.0 if denied == 1 else 1.0] for denied in sorted(classes)])
-    identity = np.eye(len(mean))
-    best = max((c for c in range(len(mean)) if c not in classes), key=lambda c: mean[c])
-    return np.stack([identity[best] - identity[denied] for denied in sorted(classes)])
 
 
 def _shared(rows: np.ndarray, directions: Sequence[np.ndarray], near: np.ndarray) -> _Shared:

@@ -3,8 +3,9 @@
 A lasso is a closed curve on a slice, and all voxels inside are of one class. A box holds a structure: where the
 structure's pieces reach out of it they end. A box that is one voxel thick speaks of its slice alone.
 
-What is enclosed is painted. To what lies around it is one thing that a person said, heard from its `middle`, and not as
-many as it has voxels: these are no independent observations, and taken for such they move right voxels beside them.
+What a lasso encloses is painted. To what lies around it is one thing that a person said, heard from its `middle`, and
+not as many as it has voxels: these are no independent observations, and taken for such they move right voxels beside
+them. A box is not heard around at all: cutting alone was better (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -157,16 +158,6 @@ def middle(voxels: np.ndarray, spacing: Sequence[float]) -> Ijk:
     mask[places] = True
     depth = ndimage.distance_transform_edt(mask, sampling=[spacing[a] for a in axes])
     return tuple(voxels[depth[places].argmax()].tolist())
-
-
-def largest_pieces(voxels: np.ndarray, count: int) -> list[np.ndarray]:
-    """The largest pieces, connected by faces, of voxels IJK `[n, 3]`."""
-    places = tuple((voxels - voxels.min(0)).T)
-    mask = np.zeros([int(p.max()) + 1 for p in places], dtype=bool)
-    mask[places] = True
-    piece = ndimage.label(mask)[0][places]
-    order = np.argsort(-np.bincount(piece)[1:], kind="stable")[:count]
-    return [voxels[piece == index + 1] for index in order]
 
 
 def outside(label: np.ndarray, boxes: Iterable[Box]) -> dict[int, np.ndarray]:

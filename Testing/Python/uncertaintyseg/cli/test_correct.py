@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import flat, tiny
+from uncertaintyseg.inference.bundle import WEIGHTS, Bundle
 from uncertaintyseg.inference.conditioned import Click, ConditionedCase
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.enclosing import Box, Lasso
@@ -88,6 +91,20 @@ def test_corrections_that_cannot_be_are_refused_by_name(command, model, scan, tm
     ended = correct(command, model, scan, tmp_path / "out", *said)
     assert message in ended.message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (("--click", "1,2,99=organ"), "click [1, 2, 99]: outside the scan of "),
+        (("--lasso", "9,20,11; 99,20,11; 12,26,11=organ"), "a lasso leaves the scan of "),
+        (("--click", "1,2,3=organ"), "model.safetensors"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_network_is_read(command, model, scan, tmp_path, said, message):
+    bundle = Bundle.load(shutil.copytree(model.folder, tmp_path / "models" / model.name))
+    (bundle.folder / WEIGHTS).unlink()
+    assert message in correct(command, bundle, scan, tmp_path / "out", *said).message
 
 
 def test_a_model_of_images_takes_none(command, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg import ultrasound_files
-from uncertaintyseg.data.doubts import read_doubts
+from uncertaintyseg.data.channels import first_channel
+from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.phantom import make_phantom
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.writing import write_volume
@@ -26,6 +27,10 @@ MR = (
     "sct_testing_data/images/t2.nii.gz",
     "sct_testing_data/images/t2s_uncropped.nii.gz",
 )
+
+
+def read_doubts(path, expected):
+    return scan_doubts(first_channel(path, 1), expected)
 
 
 @pytest.mark.parametrize("scan", CT)

@@ -186,33 +186,3 @@ def test_slips_that_are_none_and_logits_that_are_not_finite_are_refused():
     prior.mean[0, 0, 0, 0, 0] = math.nan
     with pytest.raises(InputError, match="not finite"):
         clicked(prior, (0, 1))
-
-
-@pytest.mark.parametrize(("voxel", "said"), [(0, 1), (3, 0)])
-def test_of_two_classes_not_the_one_is_the_other(voxel, said):
-    prior = logits(1, 3)
-    none = torch.empty(0, dtype=torch.long)
-    denied = condition(prior, none, none, (1.0, 1.0, 1.0), denied={voxel: {1 - said}})
-    other = condition(prior, torch.tensor([voxel]), torch.tensor([said]), (1.0, 1.0, 1.0))
-    torch.testing.assert_close(denied.logits.mean, other.logits.mean)
-    torch.testing.assert_close(denied.own.mean, other.own.mean)
-
-
-def test_not_of_a_class_agrees_with_quadrature_on_the_likeliest_other_one():
-    prior, voxel = logits(3, 4, seed=2), 5
-    mean = prior.mean.flatten(2)[0, :, voxel].double().numpy()
-    second, best = np.argsort(mean)[1:]
-    none = torch.empty(0, dtype=torch.long)
-    found = condition(prior, none, none, (1.0, 1.0, 1.0), denied={voxel: {int(best)}}, reach_mm=math.inf)
-    rows = prior.covariance.mixed(torch.eye(4, dtype=torch.float64), torch.tensor([voxel]))[0, :, :, 0].numpy()
-    own = prior.covariance.own().marginal(torch.tensor([voxel])).dense()[0, 0].double().numpy()
-    v = np.zeros(3)
-    v[second], v[best] = 1, -1
-    expected = by_quadrature(float(v @ mean), float(v @ rows @ rows.T @ v), float(v @ own @ v))
-    moved = (found.logits.mean - prior.mean).flatten(2)[0, :, voxel].numpy()
-    assert v @ moved == pytest.approx(expected[0], abs=1e-4)
-    said = condition(prior, torch.tensor([voxel]), torch.tensor([int(best)]), (1.0, 1.0, 1.0))
-    same = condition(
-        prior, torch.tensor([voxel]), torch.tensor([int(best)]), (1.0, 1.0, 1.0), denied={voxel: {int(best)}}
-    )
-    assert torch.equal(said.logits.mean, same.logits.mean)  # a click says more
