@@ -3,27 +3,33 @@
 Half of the cases get one structure damaged; every row case x structure whose voxels changed counts as damaged. The rest
 are the labels of the data set as they are. Printed are the AUROC of the rankings over rows, the share of damaged cases
 whose worst region is at the damage, and the shares of damaged and other rows with a flag: means, ranges over draws of
-structures, cases and planes.
+structures, cases and planes. `--picture` draws the six worst places of one draw of all kinds of damage.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
-from common import show
+from common import console, show
 from rich.progress import track
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
+from uncertaintyseg.cli.audit_picture import WorstViews
 from uncertaintyseg.data.case_labels import read_case_label
-from uncertaintyseg.data.layouts import read_cases
+from uncertaintyseg.data.label_map import read_label_map
+from uncertaintyseg.data.layouts import Case, read_cases
 from uncertaintyseg.data.scan import read_scan
 from uncertaintyseg.data.splitting import read_split
-from uncertaintyseg.inference.audit import ORDERS
+from uncertaintyseg.inference.audit import ORDERS, audit
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.existing_label import LabelReview, review_label
@@ -74,7 +80,8 @@ class Cases:
         cases = {case.id: case for case in read_cases(data)}
         self.rows: list[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]] = []
         name, _, part = part.rpartition(":")
-        for case in track([cases[i] for i in read_split(name)[part]], "predicting"):
+        self.cases: list[Case] = [cases[i] for i in read_split(name)[part]]
+        for case in track(self.cases, "predicting"):
             prediction = predictor.predict(case.image, samples=2)
             label = read_case_label(case, ids, like=read_scan(case.image))[0].numpy()
             maps = {name: prediction.maps[f"probability_{name}"] for name in ids}
@@ -117,6 +124,30 @@ def one_draw(cases: Cases, clean: list[LabelReview], damage: Damage, seed: int) 
     return {**scores, "place": float(np.mean(places)), **flags}
 
 
+def picture(cases: Cases, predictor: Predictor, path: Path) -> None:
+    """Damage half of the labels, one way after the other, and draw the six worst places that an audit finds."""
+    rng, ways, damaged = np.random.default_rng(0), cycle(DAMAGES.items()), {}
+    chosen = set(rng.permutation(len(cases.cases))[: len(cases.cases) // 2].tolist())
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("images", "labels"):
+            (Path(folder) / part).mkdir()
+        for index, (case, (label, _, affine)) in enumerate(zip(cases.cases, cases.rows, strict=True)):
+            shutil.copy(case.image, Path(folder) / "images" / f"{case.id}.nii.gz")
+            if index in chosen:
+                name, damage = next(ways)
+                label = damage(label, int(rng.choice([item.id for item in cases.labels])), rng)  # noqa: PLW2901
+                damaged[case.id] = name
+            image = nib.Nifti1Image(label.astype(np.uint8), affine)
+            nib.save(image, Path(folder) / "labels" / f"{case.id}.nii.gz")
+        views = WorstViews()
+        names = read_label_map([], [item.name for item in cases.labels])
+        found = audit(predictor, read_cases(Path(folder)), names, keep=views.add)
+    views.draw(path)
+    worst = dict.fromkeys((place["case"], place["structure"]) for place in found["regions"])
+    shown = [f"{case} {structure}: {damaged.get(case, 'sound')}" for case, structure in list(worst)[:6]]
+    console.print(f"{path}, in order: {'; '.join(shown)}")
+
+
 def main() -> None:
     """Print the table of docs/review.md."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,8 +155,10 @@ def main() -> None:
     parser.add_argument("--cases", default="msd_hippocampus:validation", help="SPLIT:PART")
     parser.add_argument("--model", default="hippocampus_low_rank")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--picture", type=Path, help="PNG file to draw in")
     options = parser.parse_args()
-    cases = Cases(Predictor(find_bundle(options.model)), options.data, options.cases)
+    predictor = Predictor(find_bundle(options.model))
+    cases = Cases(predictor, options.data, options.cases)
     clean = [cases.review(index) for index in range(len(cases.rows))]
     columns = [*ORDERS, "place", "flagged", "false alarm"]
     rows = []
@@ -134,6 +167,8 @@ def main() -> None:
         figures = {key: [draw[key] for draw in draws] for key in columns}
         rows.append([name, *(f"{np.mean(v):.2f} ({min(v):.2f}-{max(v):.2f})" for v in figures.values())])
     show(f"{options.model}, {len(clean)} cases, {options.draws} draws", ["damage", *columns], rows)
+    if options.picture:
+        picture(cases, predictor, options.picture)
 
 
 if __name__ == "__main__":
