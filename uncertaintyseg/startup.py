@@ -3,8 +3,8 @@
 MONAI imports whatever it finds of the packages that it may work with: experiment loggers, plots, tables. It takes each
 for absent where it cannot be imported, so they are hidden while it is imported, and only then. A program that calls
 `import_monai_lightly` gives MONAI's own features of them up (`MLFlowHandler`, the TensorBoard handlers, `CSVDataset`,
-plots, notch filters, downloads from Google Drive); a library that is imported must not do that to others, so nothing
-here happens by itself.
+plots, notch filters, networks of language, downloads from Google Drive); a library that is imported must not do that to
+others, so nothing here happens by itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ UNUSED = (
     "sklearn",
     "tensorboard",
     "torch.utils.tensorboard",
+    "transformers",
 )
 STOOD_IN_FOR = {"torch.distributed.optim": "ZeroRedundancyOptimizer"}
 """What Ignite cannot do without, and the one class that it wants of it: to ask whether an optimizer is of it. Behind

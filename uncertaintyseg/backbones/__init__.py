@@ -5,10 +5,11 @@ from uncertaintyseg.backbones.base import Backbone
 from uncertaintyseg.backbones.cut import CutBackbone
 from uncertaintyseg.backbones.dynunet import DynUNetBackbone
 from uncertaintyseg.backbones.in_context import InContextBackbone
+from uncertaintyseg.backbones.prompted import PromptedBackbone
 from uncertaintyseg.backbones.slice_wise import SliceWise
 from uncertaintyseg.backbones.universeg import UniverSeg
 
 __all__ = [
-    "AttentionUNetBackbone", "Backbone", "CutBackbone", "DynUNetBackbone", "InContextBackbone", "SliceWise",
-    "UniverSeg",
+    "AttentionUNetBackbone", "Backbone", "CutBackbone", "DynUNetBackbone", "InContextBackbone", "PromptedBackbone",
+    "SliceWise", "UniverSeg",
 ]  # fmt: skip

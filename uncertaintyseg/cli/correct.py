@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from uncertaintyseg.cli.console import (
     progress_bar,
     warn_of_doubts,
 )
+from uncertaintyseg.cli.places import Said, read_place
 from uncertaintyseg.cli.predict import show
 from uncertaintyseg.cli.scan_arguments import Channels, Scan, read_scans
 from uncertaintyseg.errors import InputError
@@ -26,10 +27,6 @@ from uncertaintyseg.inference.bundle import find_bundle
 if TYPE_CHECKING:
     from uncertaintyseg.inference.conditioned import Click
     from uncertaintyseg.review.enclosing import Box, Lasso
-    from uncertaintyseg.wire import Label
-
-_BACKGROUND = "background"
-_Said = tuple[int, list[list[float]]]
 
 
 def correct(
@@ -80,7 +77,7 @@ def correct(
         raise InputError("corrections are of one scan: name its file, not a folder of several cases.")
     (scan,) = scans.values()
     parts = {"--click": click, "--scribble": scribble, "--lasso": lasso, "--box": box}
-    said = {flag: [_read(flag, text, bundle.labels) for text in texts or ()] for flag, texts in parts.items()}
+    said = {flag: [read_place(flag, text, bundle.labels) for text in texts or ()] for flag, texts in parts.items()}
     if not any(said.values()):
         raise InputError(f"nothing is corrected: say something by {', '.join(said)}, or use `uncertaintyseg predict`.")
     size = warn_of_doubts(bundle, scan)
@@ -107,28 +104,7 @@ def correct(
     console.print(f"Corrections moved {what}.{alone}", highlight=False)
 
 
-def _read(flag: str, text: str, labels: Sequence[Label]) -> _Said:
-    """Class id and places `[n][3]` of a correction. Raises `InputError` that names the flag."""
-    places, equals, name = text.rpartition("=")
-    ids = {_BACKGROUND: 0, **{item.name: item.id for item in labels}}
-    if not equals or name.strip() not in ids:
-        raise InputError(f"{flag} {text}: end it with =NAME, one of {', '.join(ids)}.")
-    try:
-        found = [[float(number) for number in place.split(",")] for place in places.split(";")]
-    except ValueError:
-        found = []
-    fewest, most = {"--click": (1, 1), "--box": (2, 2), "--lasso": (3, 500)}.get(flag, (1, 100_000))
-    whole = flag == "--lasso" or all(number.is_integer() for place in found for number in place)
-    if not (fewest <= len(found) <= most and whole and all(len(place) == 3 for place in found)):
-        example = {"--click": "20,25,11", "--box": "8,12,6; 20,31,18", "--lasso": "9,20,11; 14,20,11; 12,26,11"}
-        raise InputError(
-            f"{flag} {text}: give voxels as i,j,k from 0, with ; between, such as "
-            f'"{example.get(flag, "15,12,9; 15,13,9")}={name.strip()}".'
-        )
-    return ids[name.strip()], found
-
-
-def _corrections(said: dict[str, list[_Said]]) -> tuple[list[Click], list[Lasso], list[Box]]:
+def _corrections(said: dict[str, list[Said]]) -> tuple[list[Click], list[Lasso], list[Box]]:
     """Clicks and scribbles, lassos, and boxes."""
     from uncertaintyseg.inference.conditioned import Click
     from uncertaintyseg.review.enclosing import Box, Lasso

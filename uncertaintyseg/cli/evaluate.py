@@ -34,6 +34,7 @@ from uncertaintyseg.cli.console import (
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
+from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_of
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
@@ -87,6 +88,9 @@ def evaluate(
     examples: ExampleFolder = None,
     plane: Plane = None,
     slices: Slices = MOST,
+    prompts_from: PromptsFrom = None,
+    margin: Margin = MARGIN,
+    yes: Yes = False,
     force: Force = False,
     device: Device = "auto",
     models: MoreModels = None,
@@ -103,11 +107,18 @@ def evaluate(
 
     From examples alone: uncertaintyseg evaluate universeg DATA --examples corrected --method examples
 
+    Prompted by another model: uncertaintyseg evaluate my_sam DATA --prompts-from hippocampus_low_rank
+
     Scans from elsewhere: uncertaintyseg evaluate hippocampus_low_rank DATA --ood OTHER_DATA --picture figures.png
     """
     folders, told = models or [], []
     bundle = find_bundle(model, *folders)
-    with progress_bar() as progress, with_examples(bundle, examples, plane, slices) as bundle:
+    if prompts_from and Path(prompts_from).is_file():
+        raise InputError(
+            f"--prompts-from {prompts_from}: of a data set it names a model; a label would be a reference."
+        )
+    view = plane if bundle.prompted else None
+    with progress_bar() as progress, with_examples(bundle, examples, None if view else plane, slices) as bundle:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.features import FeatureTable
         from uncertaintyseg.data.writing import check_file
@@ -132,6 +143,10 @@ def evaluate(
         results: dict[str, Any] = {}
         for predictor in predictors:
             predictor.force = force
+            predictor.asking = asking_of(
+                predictor.bundle, source=prompts_from if not results or predictor.bundle.prompted else None, plane=view,
+                margin=margin, yes=yes, folders=folders, device=device,
+            )  # fmt: skip
             keep = shapes.add if features and not results else shapes.leave
             given = (predictor, chosen)
             results[predictor.title] = (

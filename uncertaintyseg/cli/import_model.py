@@ -21,8 +21,9 @@ def import_model(
         typer.Argument(
             metavar="FOLDER_OR_FILE",
             help="An nnU-Net v2 folder (TRAINER__PLANS__CONFIG) or a zip; the word totalsegmentator, for what "
-            "TotalSegmentator has downloaded; a MONAI bundle; a TorchScript file; or UniverSeg's weights (.pt, "
-            ".safetensors), or the name of a model of them, to show it --examples.",
+            "TotalSegmentator has downloaded; a MONAI bundle; a TorchScript file; a folder of SAM, MedSAM or SAM 2 "
+            "(config.json, model.safetensors); or UniverSeg's weights (.pt, .safetensors), or the name of a model of "
+            "them, to show it --examples.",
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the new model; by default after its data set.")] = None,
@@ -42,7 +43,7 @@ def import_model(
         bool, typer.Option("--trust", help="Run what a MONAI bundle's configuration runs: you trust its maker.")
     ] = False,
     labels: Annotated[
-        str | None, typer.Option(help="TorchScript, MONAI: names of the structures, such as 1=liver,2=spleen.")
+        str | None, typer.Option(help="TorchScript, MONAI, SAM: names of the structures, such as 1=liver,2=spleen.")
     ] = None,
     spacing: Annotated[
         str | None, typer.Option(help="TorchScript, MONAI: voxel sizes that the network takes, in mm: 1.5,1.5,2.")
@@ -59,7 +60,7 @@ def import_model(
         typer.Option(
             help="TorchScript: none, zscore, nonzero (zscore of the voxels that are not 0), unit (the scan's range to "
             "0..1), ct:LOW,HIGH or percentile:LOW,HIGH (to 0..1, cut off). UniverSeg: unit (of each slice, by default) "
-            "or ct:LOW,HIGH, which cuts off first."
+            "or ct:LOW,HIGH, which cuts off first. SAM: percentile:0.5,99.5 (by default), ct:LOW,HIGH or unit."
         ),
     ] = None,
     activation: Annotated[
@@ -67,6 +68,12 @@ def import_model(
     ] = None,
     channels: Annotated[
         str | None, typer.Option(help="TorchScript: names of the image channels, if there are several: T1,T2.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="SAM: medsam, where the folder is MedSAM's: slices stretched to a square, and scaled to 0..1 each."
+        ),
     ] = None,
     examples: ExampleFolder = None,
     plane: Plane = None,
@@ -88,11 +95,13 @@ def import_model(
 
     Example: uncertaintyseg import universeg_v1_nf64_ss64_STA.pt --name universeg, then from slices that you have
     corrected uncertaintyseg import universeg --examples corrected --name my_structure, a model like any other
+
+    Example: uncertaintyseg import medsam-vit-base --like medsam --normalization ct:-160,240 --labels liver --name sam
     """
     options = {
         "fold": fold, "task": task, "mirroring": None if mirroring else False, "trust": trust or None,
         "labels": labels, "spacing": spacing, "patch": patch, "normalization": normalization,
-        "activation": activation, "channels": channels, "examples": examples, "plane": plane,
+        "activation": activation, "channels": channels, "like": like, "examples": examples, "plane": plane,
         "slices": None if slices == MOST else slices,
     }  # fmt: skip
     with progress_bar() as progress:
@@ -126,6 +135,14 @@ def import_model(
             f"  uncertaintyseg import {bundle.folder if more else bundle.name} --examples FOLDER --name NAME",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+        return
+    if bundle.prompted:
+        asked = f'--box "8,12,6; 20,31,6={bundle.labels[0].name}"'
+        console.print(
+            f"  uncertaintyseg predict {bundle.name} SCAN {asked} --method dropout_injection{more}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        console.print(f"  uncertaintyseg evaluate {bundle.name} DATA --prompts-from MODEL{more}", highlight=False)
         return
     for line in (
         f"uncertaintyseg predict {bundle.name} SCAN --output prediction{more}",

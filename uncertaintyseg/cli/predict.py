@@ -33,6 +33,7 @@ from uncertaintyseg.cli.console import (
     warn_of_doubts,
 )
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
+from uncertaintyseg.cli.prompts import MARGIN, Boxes, Margin, Points, PromptsFrom, Yes, asking_of
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
@@ -71,6 +72,11 @@ def predict(
     examples: ExampleFolder = None,
     plane: Plane = None,
     slices: Slices = MOST,
+    box: Boxes = None,
+    point: Points = None,
+    prompts_from: PromptsFrom = None,
+    margin: Margin = MARGIN,
+    yes: Yes = False,
     anomaly: Annotated[
         str | None,
         typer.Option(help="Structure: one more map, the chance that a voxel is on the wrong side of it (a heat map)."),
@@ -99,6 +105,9 @@ def predict(
     channels (uncertaintyseg models names them): --channel T1=a.nii.gz --channel FLAIR=b.nii.gz. A structure that no
     model knows, from slices that you have corrected: uncertaintyseg predict universeg scan.nii.gz --examples corrected
     --method examples
+
+    What a box asks for, of a model of SAM: uncertaintyseg predict my_sam scan.nii.gz --box "8,12,6; 20,31,6=liver"
+    --method dropout_injection, or around what another model finds: --prompts-from hippocampus_low_rank
     """
     folders = models or []
     bundle = find_bundle(model, *folders)
@@ -107,7 +116,12 @@ def predict(
         raise InputError(f"{bundle.name} is put together from several networks: no whole segmentations can be drawn.")
     for scan in scans.values():
         warn_of_doubts(bundle, scan)
-    with progress_bar() as progress, with_examples(bundle, examples, plane, slices) as bundle:
+    if len(scans) > 1 and (box or point):
+        raise InputError(
+            "boxes and points are of one scan: name its file, or take prompts from a model (--prompts-from)."
+        )
+    view = plane if bundle.prompted else None
+    with progress_bar() as progress, with_examples(bundle, examples, None if view else plane, slices) as bundle:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.clip_picture import clip_picture
         from uncertaintyseg.cli.plausible import draw_plausible, write_plausible
@@ -123,6 +137,10 @@ def predict(
         if calibration and (alpha, delta) != (None, None):
             guarantee(calibration, bound, delta)  # who asks for what is out of reach learns it now
         predictor.force = force
+        predictor.asking = asking_of(
+            bundle, boxes=box, points=point, source=prompts_from, plane=view, margin=margin, yes=yes, folders=folders,
+            device=device,
+        )  # fmt: skip
         reports = {}
         for number, (case, scan) in enumerate(scans.items()):
             prediction = predictor.predict(

@@ -7,6 +7,7 @@ from pathlib import Path
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports.monai import MONAI_BUNDLE
 from uncertaintyseg.imports.nnunet import NNUNET
+from uncertaintyseg.imports.sam import SAM
 from uncertaintyseg.imports.source import Progress, Source
 from uncertaintyseg.imports.torchscript import TORCHSCRIPT
 from uncertaintyseg.imports.totalsegmentator import TOTALSEGMENTATOR
@@ -14,7 +15,7 @@ from uncertaintyseg.imports.universeg import UNIVERSEG
 from uncertaintyseg.inference.bundle import Bundle, user_models
 from uncertaintyseg.inference.own_models import checked_name
 
-SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR, UNIVERSEG, MONAI_BUNDLE, TORCHSCRIPT)
+SOURCES: tuple[Source, ...] = (NNUNET, TOTALSEGMENTATOR, UNIVERSEG, SAM, MONAI_BUNDLE, TORCHSCRIPT)
 
 
 def import_model(

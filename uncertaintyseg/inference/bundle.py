@@ -116,8 +116,13 @@ class Bundle:
 
     @property
     def reach(self) -> tuple[float, ...]:
-        """Spacing of its grid in mm for what links voxels; of a flat model slices are too far apart for any link."""
-        return apart(self.setting("spacing"), clip=self.flat)
+        """Spacing of its grid in mm for what links voxels; slices that it sees one by one are too far apart for any."""
+        return apart(self.setting("spacing"), clip=self.flat or self.prompted)
+
+    @property
+    def prompted(self) -> bool:
+        """Whether it segments what boxes and points ask for, slice by slice."""
+        return self.imported and self.uncertainty.origin.get("source") == "sam"
 
     @cached_property
     def channels(self) -> list[str]:

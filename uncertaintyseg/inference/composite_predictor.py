@@ -17,10 +17,11 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.composite import NAMES, WHOLE_NUMBERS, CompositeGatherer
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import CutOf
+from uncertaintyseg.inference.described import sized
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look
-from uncertaintyseg.inference.predictor import Predictor, sized
+from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.spread import Spread
 from uncertaintyseg.inference.stream import CUT, IN_MEMORY_BYTES, Average, LogitAverage, Need, Scratch
 from uncertaintyseg.inference.timing import Progress, timed

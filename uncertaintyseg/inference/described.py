@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from uncertaintyseg import NUMBERS, __version__
 from uncertaintyseg.data.channels import Image, channel_files
+from uncertaintyseg.data.geometry import spacing_mm
+from uncertaintyseg.data.time_axis import Measure
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import Head
 from uncertaintyseg.inference.bundle import Bundle
@@ -20,6 +24,9 @@ from uncertaintyseg.logits.quadrature import default_nodes
 from uncertaintyseg.measures import map_info
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.wire import Label, MapInfo, Provenance, Source
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 MOST_VARIANCES = 16
 """Classes up to which each structure's own variance is carried unasked."""
@@ -161,3 +168,9 @@ def files_of(image: Image, names: Sequence[str]) -> dict[str, str]:
         return {}
     files = channel_files(image, len(names))
     return {name: files[number % len(files)].name for number, name in enumerate(names)}
+
+
+def sized(scan: MetaTensor) -> str:
+    """A scan's name with its size, for people; images and clips are counted, for mm may be unknown."""
+    by, unit = (spacing_mm(scan.affine), "mm") if Measure.of(scan).unit == "mL" else ((1, 1, 1), "voxels")
+    return f"{scan.meta['filename_or_obj']}: {' x '.join(map('{:.0f}'.format, np.multiply(scan.shape[1:], by)))} {unit}"

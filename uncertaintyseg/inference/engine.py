@@ -118,8 +118,8 @@ class Engine:
             slabs = keeper.watching(slabs)
         if self.crf:
             with timed(seconds, "crf"):
-                part, spacing = image[(slice(None), *plan.covered)], self.bundle.reach
-                flat = self.bundle.flat
+                flat = self.bundle.flat or self.bundle.prompted
+                part, spacing = image[(slice(1 if self.bundle.prompted else None), *plan.covered)], self.bundle.reach
                 slabs = iter([drawn_together(slabs, self.crf, part, spacing, average.variances, flat=flat)])
             seconds["crf"] -= seconds["network"]
         yield from onto_grid(slabs, grid, average)

@@ -47,6 +47,7 @@ class Look(NamedTuple):
         alone: whether only one answer was heard, so that nothing could disagree.
         merged: whether the label is a merge of several, which need not be the likeliest class.
         notes: by name of a map, what is not known in it.
+        prompts: what was asked for, of a model that is prompted.
     """
 
     found: Gathered
@@ -56,6 +57,7 @@ class Look(NamedTuple):
     alone: bool
     merged: bool = False
     notes: Mapping[str, str] = {}
+    prompts: Mapping[str, Any] | None = None
 
 
 def named_maps(found: Gathered, labels: Sequence[Label]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from uncertaintyseg.inference.passes.ranges import PASSES as MOST
 from uncertaintyseg.inference.passes.ranges import check_ranges
 from uncertaintyseg.inference.passes.tta import Augmented
 from uncertaintyseg.measures import MEASURES
-from uncertaintyseg.segmenter import Network
+from uncertaintyseg.segmenter import Network, Segmenter
 
 Kind = Literal["head", "passes"]
 _FILLED_IN = ("network", "networks", "spacing", "features", "classes")
@@ -126,6 +126,33 @@ def fits_beside(bundle: Bundle, other: Bundle) -> bool:
         return bool(same and other.checksum and has_own_backbone(other))
     except BundleError:
         return False
+
+
+def shared_structures(other: Bundle, bundle: Bundle) -> dict[int, int]:
+    """Class ids of the model that is prompted by those of another, which may have one structure of another name."""
+    if len(other.labels) == len(bundle.labels) == 1:
+        return {other.labels[0].id: bundle.labels[0].id}
+    known = {label.name: label.id for label in bundle.labels}
+    return {label.id: known[label.name] for label in other.labels if label.name in known}
+
+
+def fits_as_prompter(other: Bundle, bundle: Bundle) -> bool:
+    """Whether a model finds structures of another by itself."""
+    return bool(other.labels and other.checksum and not other.prompted and shared_structures(other, bundle))
+
+
+def network_beside(bundle: Bundle, other: Bundle) -> Segmenter:
+    """The network of another bundle, for an ensemble with the first.
+
+    Raises:
+        BundleError: when it does not see what that one sees, or knows other structures.
+    """
+    if other.labels != bundle.labels:
+        raise BundleError(f"{other.name} has other labels than {bundle.name}: no ensemble of the two.")
+    for name in ("spacing", "window", "preprocessing"):
+        if other.setting(name) != bundle.setting(name):
+            raise BundleError(f"{other.name} has another '{name}' than {bundle.name}: no ensemble of the two.")
+    return other.network()
 
 
 def has_own_backbone(bundle: Bundle) -> bool:

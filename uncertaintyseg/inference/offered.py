@@ -10,16 +10,17 @@ from uncertaintyseg.errors import BundleError
 from uncertaintyseg.heads import make_head
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.cutting import cuttable
-from uncertaintyseg.inference.methods import fits_beside, methods, options_of
+from uncertaintyseg.inference.methods import fits_as_prompter, fits_beside, methods, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.passes.checkpoints import Checkpoints
 from uncertaintyseg.inference.passes.dropout import DropoutInjection, MCDropout
 from uncertaintyseg.inference.passes.examples import ExampleSubsets
 from uncertaintyseg.inference.passes.fused import Fused
+from uncertaintyseg.inference.passes.prompts import PromptJitter
 from uncertaintyseg.inference.passes.ranges import LISTED, SEED, ranges
 from uncertaintyseg.inference.passes.ranges import PASSES as MOST
 from uncertaintyseg.inference.passes.tta import Augmented
-from uncertaintyseg.inference.run_settings import crf_settings, threshold_settings
+from uncertaintyseg.inference.run_settings import crf_settings, prompt_settings, threshold_settings
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.thresholding import FOREGROUND, THRESHOLDS
 from uncertaintyseg.measures import FUSED, MEASURES
@@ -30,6 +31,8 @@ _SAME_RESULT = ("reuse",)
 _WORDS = {
     "passes": "How often the network runs.",
     "share": "Of the examples that a pass is shown.",
+    "jitter": "How far each side of a box is moved at most, as a share of its width or height.",
+    "pixels": "How far a point is moved at most.",
     "seed": "Of what is random: the same seed, the same maps.",
     "p": "Share of the feature maps that a pass drops.",
     "granularity": "Whether whole feature maps are dropped, or single values.",
@@ -54,6 +57,7 @@ _SOURCES = {
     "monai_bundle": "a MONAI bundle",
     "torchscript": "a TorchScript file",
     "universeg": "UniverSeg",
+    "sam": "transformers",
 }
 
 
@@ -73,8 +77,13 @@ def offered_methods(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[Metho
         return []
 
 
-def run_options(bundle: Bundle) -> list[RunOption]:
-    """What may be chosen for every run of a model, whatever its method."""
+def run_options(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[RunOption]:
+    """What may be chosen for every run of a model, whatever its method.
+
+    Args:
+        bundle: the model.
+        others: all models that there are, for prompts around what they find.
+    """
     if bundle.uncertainty.parts:
         return []
     own = [*cuttable(bundle), *([FUSED] if _can_run(bundle, Fused.name, ()) else [])]
@@ -90,6 +99,13 @@ def run_options(bundle: Bundle) -> list[RunOption]:
         RunOption(name="anomaly", kind="choice", default=None, choices=[label.name for label in bundle.labels],
                   text="One more map: the chance that a voxel is on the wrong side of this structure."),
     ]  # fmt: skip
+    if bundle.prompted:
+        found = [
+            *prompt_settings(
+                [label.name for label in bundle.labels], [o.name for o in others if fits_as_prompter(o, bundle)]
+            ),
+            *found,
+        ]
     definition = bundle.config.get("network_def")
     if not _is_coherent(bundle.head, definition.get("noise") if isinstance(definition, dict) else None):
         return found
@@ -132,9 +148,14 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
         return bundle.symmetries != []
     if name == Checkpoints.name:
         return not bundle.uncertainty.parts and any(fits_beside(bundle, other) for other in others)
-    if name == ExampleSubsets.name:
-        return len((bundle.uncertainty.origin or {}).get("slices", ())) > 1 and bundle.uncertainty.base is None
+    if name in (PromptJitter.name, ExampleSubsets.name):
+        return bundle.prompted if name == PromptJitter.name else _has_examples(bundle)
     return True
+
+
+def _has_examples(bundle: Bundle) -> bool:
+    """Whether a model is shown several, of which there are parts."""
+    return len((bundle.uncertainty.origin or {}).get("slices", ())) > 1 and bundle.uncertainty.base is None
 
 
 def _has_dropout(config: Any, *, inside: bool = False) -> bool:

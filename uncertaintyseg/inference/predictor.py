@@ -19,21 +19,31 @@ from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.time_axis import Measure, check_dimensions, is_clip
-from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.anomalies import MISMATCH, mismatch_map, mismatch_note
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.case_scale import weigh_maps
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.cutting import ABOVE, CutOf, apply, cut_of
-from uncertaintyseg.inference.described import MOST_VARIANCES, asked_for, boxed, files_of, map_infos, named, provenance
+from uncertaintyseg.inference.described import (
+    MOST_VARIANCES,
+    asked_for,
+    boxed,
+    files_of,
+    map_infos,
+    named,
+    provenance,
+    sized,
+)
 from uncertaintyseg.inference.device import checked_device
 from uncertaintyseg.inference.ellipses import with_forms
 from uncertaintyseg.inference.engine import Engine
 from uncertaintyseg.inference.features import pooled_features
 from uncertaintyseg.inference.looking import Asked, Look, named_maps
-from uncertaintyseg.inference.methods import make_passes, options_of
+from uncertaintyseg.inference.methods import make_passes, network_beside, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.prompting import Asking, prompted_volume
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.spread import ShapeKeeper, Spread
 from uncertaintyseg.inference.stream import (
@@ -109,13 +119,16 @@ class Predictor:
         self.layout = WindowLayout.of(self.bundle, self.network.divisor, halvings)
         runner: Network = self.network
         if method:
-            members = [self._member(other) for other in others]
+            members = [network_beside(self.bundle, other).to(self.device) for other in others]
             runner = make_passes(method, self.network, spacing=self.bundle.reach, options=self.options, others=members)
             self.options |= {"models": [other.name for other in others]} if others else {}
         self.engine = Engine(self.bundle, self.network, runner, self.layout, self.device, method, crf)
 
     force = False
     """Whether channels are taken as they are, where they look swapped (`data.channel_checks`)."""
+
+    asking = Asking()
+    """What a model that is prompted is asked for (`inference.prompting`)."""
 
     @property
     def title(self) -> str:
@@ -151,15 +164,6 @@ class Predictor:
     def _label_by(self) -> Threshold | None:
         """The threshold, where it is the label that it cuts."""
         return None if self._cut.structure is None else self.threshold
-
-    def _member(self, other: Bundle) -> Network:
-        """The network of another bundle, which must see what this one sees."""
-        if other.labels != self.bundle.labels:
-            raise BundleError(f"{other.name} has other labels than {self.bundle.name}: no ensemble of the two.")
-        for name in ("spacing", "window", "preprocessing"):
-            if other.setting(name) != self.bundle.setting(name):
-                raise BundleError(f"{other.name} has another '{name}' than {self.bundle.name}: no ensemble of the two.")
-        return other.network().to(self.device)
 
     def predict(
         self,
@@ -249,7 +253,7 @@ class Predictor:
         params = asked_for(
             self.method, self.options, self.threshold, self.crf,
             structures=structures and list(structures), region=region and [list(part) for part in region],
-            anomaly=anomaly,
+            anomaly=anomaly, prompts=look.prompts,
         )  # fmt: skip
         made = provenance(
             self.bundle, self.network.head, seconds,
@@ -302,7 +306,8 @@ class Predictor:
         average = self.engine.average([item.id for item in labels] if asked.carried else [])
         with timed(seconds, "read"):
             on_disk = self._check_need(scan, average, labels, asked)
-            volume = self.preprocessing({"image": scan})["image"]
+            given = self.network, self.engine.runner, self.bundle.labels, self.asking, self.device
+            volume, prompts = prompted_volume(scan, self.preprocessing, *given, progress)
         store = Scratch(asked.scratch, on_disk=on_disk)
         with timed(seconds, "maps"), pooled_features(self.network.backbone) as features:
             found, keeper = self._gathered(
@@ -313,7 +318,7 @@ class Predictor:
             progress("drawing plausible segmentations", 0.8)
             spread = self._spread(keeper, volume, found.label, scan, asked)
         alone = isinstance(average, LogitAverage) and not average.several
-        return Look(found, spread, store, features.vector, alone)
+        return Look(found, spread, store, features.vector, alone, prompts=prompts and prompts.about)
 
     def _check_need(self, scan: MetaTensor, average: Average, labels: Sequence[Label], asked: Asked) -> bool:
         """Whether the maps of a scan go to files; raises `InputError` where it takes more memory than there is."""
@@ -337,7 +342,8 @@ class Predictor:
     ) -> Need:
         """What a scan, or a region of it, takes; other arguments as of `stream.need`."""
         extent = np.multiply(scan.shape[1:], spacing_mm(scan.affine))
-        shape = [max(1, round(side / size)) for side, size in zip(extent, self._spacing, strict=True)]
+        spacing = spacing_mm(scan.affine) if self.bundle.prompted else self._spacing
+        shape = [max(1, round(side / size)) for side, size in zip(extent, spacing, strict=True)]
         ratios = np.divide(shape, scan.shape[1:])
         box = region and [
             slice(int(part.start * ratio), max(1, round(part.stop * ratio)))
@@ -392,9 +398,3 @@ class Predictor:
         for chunk in self.engine.chunks(volume, grid, plan, average, watching, **report):
             gatherer.add(chunk)
         return gatherer.finish(), keeper
-
-
-def sized(scan: MetaTensor) -> str:
-    """A scan's name with its size, for people; images and clips are counted, for mm may be unknown."""
-    by, unit = (spacing_mm(scan.affine), "mm") if Measure.of(scan).unit == "mL" else ((1, 1, 1), "voxels")
-    return f"{scan.meta['filename_or_obj']}: {' x '.join(map('{:.0f}'.format, np.multiply(scan.shape[1:], by)))} {unit}"

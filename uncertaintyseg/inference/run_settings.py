@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from uncertaintyseg.data.prompts import MARGIN
+from uncertaintyseg.data.slices import PLANES
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.crf import CRF
 from uncertaintyseg.inference.passes.ranges import check_ranges, ranges
@@ -54,6 +56,21 @@ def threshold_settings() -> list[RunOption]:
             needs=f"threshold={method}",
         )
         for method, default, low, high, text in about
+    ]  # fmt: skip
+
+
+def prompt_settings(structures: Sequence[str], models: Sequence[str]) -> list[RunOption]:
+    """What a model that is prompted can be told, of which structure; `models` can give it prompts."""
+    text = "Model around whose label boxes are put, slice by slice, where you give none."
+    around = RunOption(name="prompt_from", kind="choice", default=None, choices=list(models), text=text)
+    return [
+        RunOption(name="prompt_region", kind="choice", default=None, choices=list(structures),
+                  text="The region of interest is a box around this structure, in place of where to look."),
+        *([around] if models else ()),
+        RunOption(name="prompt_plane", kind="choice", default=None, choices=list(PLANES),
+                  text="Plane of the slices that are asked about; by default that of the thickest slices."),
+        RunOption(name="prompt_margin", kind="number", default=MARGIN, low=0, high=1,
+                  text="Share of its side that a box gets wider at each end, where it is not yours."),
     ]  # fmt: skip
 
 

@@ -57,6 +57,11 @@ class Passes(ABC):
         """Window sizes must be multiples of this."""
         return self.network.divisor
 
+    @property
+    def looks(self) -> int:
+        """How many of its passes see another image than the first, or look at it otherwise."""
+        return 0
+
     @abstractmethod
     def run(self, image: Tensor) -> Iterator[LogitDistribution]:
         """One distribution over logits `[B, C, *spatial]` a pass, for an image `[B, channels, *spatial]`.

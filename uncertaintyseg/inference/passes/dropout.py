@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from uncertaintyseg.backbones.prompted import prompted
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads.dropout import keep_mask
 from uncertaintyseg.inference.passes.base import Passes, seeded
@@ -63,7 +64,8 @@ class _RandomLayers(Passes):
 
         for _ in range(self.passes):
             # Nothing stays switched on between two passes: whoever reads the stream may use the network too.
-            once = prefix.one_pass() if self.reuse else nullcontext()
+            # A network that is prompted keeps by itself what it has encoded.
+            once = prefix.one_pass() if self.reuse and prompted(self.module) is None else nullcontext()
             with torch.no_grad(), evaluating(self.module), hooked(layers, thin), once:
                 distribution = self.module(image).distribution
             yield distribution
@@ -124,6 +126,9 @@ class DropoutInjection(_RandomLayers):
     `faithful` follows the authors' code instead (METHODS 5.2, A40): masks on every element, no rescaling, the output
     layer masked too, so that a share p of all logits is exactly 0.
 
+    Of a network that is prompted (`backbones.PromptedBackbone`) the decoder's layers are thinned, so that a slice is
+    encoded once for all passes; with `faithful`, or where `last` is given, the encoder's too.
+
     Args:
         network: a torch module.
         passes: how many; the paper says 30, its code takes 10 (METHODS A45).
@@ -164,7 +169,7 @@ class DropoutInjection(_RandomLayers):
     def layers(self, image: Tensor) -> Sequence[nn.Module]:
         """The layers that are thinned, in the order in which they run on this image; found out once, by running it."""
         if self._layers is None:
-            layers = _as_run(self.module, image)
+            layers = self._of_prompted() or _as_run(self.module, image)
             if not self.faithful:
                 head = set(self.module.head.modules()) if isinstance(self.module, Segmenter) else set(layers[-1:])
                 layers = [layer for layer in layers if layer not in head]
@@ -175,6 +180,14 @@ class DropoutInjection(_RandomLayers):
                 )
             self._layers = layers if self.last is None else layers[-self.last :]
         return self._layers
+
+    def _of_prompted(self) -> list[nn.Module]:
+        backbone = prompted(self.module)
+        return [] if backbone is None else backbone.layers(LAYERS, encoder=self.looks > 0)
+
+    @property
+    def looks(self) -> int:
+        return self.passes if self.faithful or self.last is not None else 0
 
     def thinned(self, layer: nn.Module, output: Tensor, generator: torch.Generator) -> Tensor:
         whole = self.granularity == "channel" and not self.faithful

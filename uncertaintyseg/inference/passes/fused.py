@@ -95,6 +95,10 @@ class Fused(Passes):
         """Window sizes must be multiples of this: of what every component needs."""
         return self._ensemble.divisor
 
+    @property
+    def looks(self) -> int:
+        return sum(method.looks for method in self.methods.values())
+
     def run(self, image: Tensor) -> Iterator[LogitDistribution]:
         """One distribution a method: the mixture of its passes."""
         return self._ensemble.run(image)

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from uncertaintyseg.backbones.prompted import picture_channels
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes, seeded
 from uncertaintyseg.inference.passes.ranges import PASSES, SEED, Range, check_ranges
@@ -57,12 +58,19 @@ class Noise(Passes):
     def run(self, image: Tensor) -> Iterator[LogitDistribution]:
         generator = seeded(self.seed, image)
         scale = self.sigma * (self._std(image) if self.image_std is None else self.image_std)
+        seen = picture_channels(self.network, image)
         for _ in range(self.passes):
             noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
             noisy = image + scale * noise
+            noisy = noisy if not self.value_range else noisy.clamp(*self.value_range)
+            noisy[:, seen:] = image[:, seen:]
             with torch.no_grad():
-                output = self.network(noisy if not self.value_range else noisy.clamp(*self.value_range))
+                output = self.network(noisy)
             yield output.distribution
+
+    @property
+    def looks(self) -> int:
+        return self.passes
 
     def _std(self, image: Tensor) -> Tensor:
         """Of each channel, `[B, channels, 1...]`; 0 for a single voxel."""

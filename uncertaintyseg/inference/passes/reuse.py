@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -120,9 +120,9 @@ def _hooks_inside(module: nn.Module) -> bool:
 
 
 def _of_tensors(output: Any) -> bool:
-    if isinstance(output, dict):
+    if type(output) in {dict, OrderedDict}:
         return all(map(_of_tensors, output.values()))
-    # Named tuples are left out: they are not built from one sequence.
+    # Named tuples, and dictionaries with attributes, are left out: they are not built from one sequence.
     return isinstance(output, Tensor) or (type(output) in {list, tuple} and all(map(_of_tensors, output)))
 
 

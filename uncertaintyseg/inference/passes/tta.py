@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from uncertaintyseg.backbones.prompted import picture_channels, prompted
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.passes.base import Passes
 from uncertaintyseg.inference.passes.examples import in_context
@@ -37,11 +38,16 @@ class Augmentation:
     intensity: float = 1.0
     scale: float = 1.0
 
-    def apply(self, image: Tensor, divisor: int | Sequence[int] = 1) -> Tensor:
-        """`[B, channels, *spatial]` as the network is to see it; rescaled sizes are rounded to what it can halve."""
+    def apply(self, image: Tensor, divisor: int | Sequence[int] = 1, prompts: int = 0) -> Tensor:
+        """`[B, channels, *spatial]` as the network is to see it; rescaled sizes are rounded to what it can halve.
+
+        The last channels may be `prompts`, which get no brighter.
+        """
         turned = self.symmetry.apply(image)
         if self.intensity != 1:
-            turned = turned * self.intensity
+            brighter = turned * self.intensity
+            brighter[:, image.shape[1] - prompts :] = turned[:, image.shape[1] - prompts :]
+            turned = brighter
         return turned if self.scale == 1 else _resized(turned, self._sizes(turned.shape[2:], divisor))
 
     def invert(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
@@ -106,7 +112,7 @@ class Augmented(Passes):
         faithful: the 16 passes in a slice of the paper's code instead of `symmetries`, each of the 8 distinct ones
             twice (METHODS A47).
 
-    A network that is shown examples is shown them as the image is: turned, and as bright.
+    A network that is shown examples is shown them as the image is: turned, and as bright. Prompts are turned with it.
 
     Raises:
         InputError: for symmetries that the voxel sizes forbid, or factors that are not positive.
@@ -130,6 +136,8 @@ class Augmented(Passes):
         check_ranges(Augmented, locals())
         self.augmentations = augmentations(symmetries, intensities, scales, spacing, faithful=faithful)
         super().__init__(network, passes=len(self.augmentations))
+        if prompted(network) is not None:
+            _check_within_slices(self.augmentations)
 
     @classmethod
     def count(cls, **options: Any) -> int:
@@ -150,10 +158,15 @@ class Augmented(Passes):
         shape, axes = image.shape[2:], len(self.augmentations[0].symmetry.permutation)
         if len(shape) != axes:
             raise InputError(f"the image has {len(shape)} axes, the symmetries {axes}; give the spacing of its axes.")
+        prompts = image.shape[1] - picture_channels(self.network, image)
         for augmentation in self.augmentations:
             with torch.no_grad(), self._examples_too(augmentation):
-                output = self.network(augmentation.apply(image, self.network.divisor))
+                output = self.network(augmentation.apply(image, self.network.divisor, prompts))
             yield Inverted(output.distribution, augmentation, shape)
+
+    @property
+    def looks(self) -> int:
+        return self.passes - 1
 
     def _examples_too(self, augmentation: Augmentation) -> AbstractContextManager[None]:
         backbone = in_context(self.network)
@@ -163,6 +176,15 @@ class Augmented(Passes):
         drawn = replace(augmentation, intensity=1.0)
         turned = [drawn.apply(one)[..., 0] for one in labels]
         return backbone.shown(augmentation.apply(images)[..., 0], torch.stack(turned))
+
+
+def _check_within_slices(found: Sequence[Augmentation]) -> None:
+    """Raise `InputError` for what exchanges slices, or changes how many pixels they have."""
+    if any(one.scale != 1 or one.symmetry.permutation[-1] != len(one.symmetry.permutation) - 1 for one in found):
+        raise InputError(
+            "a model that is prompted looks at single slices, and makes each the size that it takes: name symmetries "
+            "of axes 0 and 1 alone, no scales."
+        )
 
 
 def augmentations(

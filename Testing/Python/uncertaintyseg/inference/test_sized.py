@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from uncertaintyseg.data.time_axis import AXIS, SPACING_KNOWN, TIME
-from uncertaintyseg.inference.predictor import sized
+from uncertaintyseg.inference.described import sized
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from uncertaintyseg.backbones import DynUNetBackbone, InContextBackbone
+from uncertaintyseg.backbones import Backbone, DynUNetBackbone, InContextBackbone, PromptedBackbone
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads import HEADS
 from uncertaintyseg.inference.passes import PASSES, Passes
@@ -34,17 +34,44 @@ def shown(head: str) -> Segmenter:
     return Segmenter(backbone, head, classes=3).eval()
 
 
-FEW = {"fused": {"options": {"dropout_injection": {"passes": 2}, "noise": {"passes": 2}}}, "ensemble": {}, "tta": {}}
+class Boxed(PromptedBackbone):
+    """Answers with how bright a voxel is, less so outside of the box, so that it needs no `transformers`."""
+
+    def __init__(self) -> None:
+        Backbone.__init__(self)
+        self.in_channels = self.features = 2
+
+    def forward(self, image):
+        inside = (image[:, 1:] > 0).float()
+        return image[:, :1] * torch.cat([inside + 0.5, inside - 0.5], 1)
+
+
+def asking(name: str, image: torch.Tensor) -> torch.Tensor:
+    """The image, with a box in each slice for a network that is prompted."""
+    if name != "prompt_jitter":
+        return image
+    marks = torch.zeros_like(image)
+    marks[:, :, 2:6, 2:6] = 1
+    return torch.cat([image, marks], 1)
+
+
+FEW = {"fused": {"options": {"dropout_injection": {"passes": 2}, "noise": {"passes": 2}}}, "ensemble": {}, "tta": {},
+    "prompt_jitter": {"passes": 4, "jitter": 0.5}}  # fmt: skip
 
 
 def build(name: str, head: str = "deterministic") -> Passes:
     network = shown(head) if name == "examples" else segmenter(head)
+    if name == "prompt_jitter":
+        torch.manual_seed(0)
+        network = Segmenter(Boxed(), head, classes=3).eval()
     network = [network, segmenter(head, 1)] if name == "ensemble" else network
     return PASSES[name](network, **FEW.get(name, {"passes": 4}))
 
 
 def test_the_methods_of_this_version_are_registered():
-    assert {"mc_dropout", "dropout_injection", "noise", "tta", "ensemble", "fused", "examples"} <= set(PASSES)
+    assert {"mc_dropout", "dropout_injection", "noise", "tta", "ensemble", "fused", "examples", "prompt_jitter"} <= set(
+        PASSES
+    )
 
 
 @every_method
@@ -61,7 +88,7 @@ def test_no_method_is_called_like_a_head():
 
 @every_method
 def test_the_answer_is_a_distribution_on_the_grid_of_the_image(name):
-    output = build(name)(IMAGE)
+    output = build(name)(asking(name, IMAGE))
     moments = output.distribution.moments()
     assert output.distribution.mean.shape == moments.probability.shape == (1, 3, 8, 8, 8)
     assert torch.allclose(moments.probability.sum(1), torch.ones(1, 8, 8, 8), atol=1e-5)
@@ -73,7 +100,7 @@ def test_the_answer_is_a_distribution_on_the_grid_of_the_image(name):
 
 @every_method
 def test_windows_of_any_volume_repeat_bit_for_bit(name):
-    passes, image = build(name), torch.randn(1, 1, 8, 12, 7)
+    passes, image = build(name), asking(name, torch.randn(1, 1, 8, 12, 7))
     one, two = (MomentsInferer((8, 8, 8), 0.25)(image, passes).moments.stacked() for _ in range(2))
     assert one.shape == (1, 7, 8, 12, 7)
     assert torch.equal(one, two)
@@ -81,17 +108,17 @@ def test_windows_of_any_volume_repeat_bit_for_bit(name):
 
 @every_method
 def test_the_network_is_as_it_was(name):
-    passes = build(name)
+    passes, image = build(name), asking(name, IMAGE)
     network = getattr(passes, "networks", [passes.network])[0]
-    before = network(IMAGE).distribution.mean
-    passes(IMAGE).distribution.moments()
-    assert torch.equal(network(IMAGE).distribution.mean, before)
+    before = network(image).distribution.mean
+    passes(image).distribution.moments()
+    assert torch.equal(network(image).distribution.mean, before)
 
 
 @every_method
 @pytest.mark.parametrize("head", ["low_rank", "dropout"])
 def test_a_head_that_is_unsure_by_itself_makes_passes_no_surer(name, head):
-    plain, own = (build(name, kind)(IMAGE).distribution.moments() for kind in ("deterministic", head))
+    plain, own = (build(name, kind)(asking(name, IMAGE)).distribution.moments() for kind in ("deterministic", head))
     assert torch.isfinite(own.stacked()).all()
     assert own.variance.mean() > 0.5 * plain.variance.mean()
 
