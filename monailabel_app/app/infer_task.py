@@ -13,6 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from monailabel_app.app.models import Models, describe
+from monailabel_app.app.prompts import asked_for
 from monailabel_app.app.scans_in_turn import ScansInTurn
 from monailabel_app.app.scores import Scores
 from monailabel_app.errors import NotFoundError
@@ -20,6 +21,7 @@ from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, R
 from monailabel_app.jobs.job import OnReport
 from monailabel_app.jobs.requests import Asked, Requests
 from uncertaintyseg.data.channels import channel_files, files_of_channels
+from uncertaintyseg.data.prompts import MARGIN
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.crf import CRF
@@ -30,6 +32,7 @@ from uncertaintyseg.inference.result_key import result_key
 from uncertaintyseg.inference.run_settings import asked_crf, asked_threshold, crf_settings, threshold_settings
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.thresholding import FOREGROUND
+from uncertaintyseg.wire import PromptRequest
 
 Voxel = Annotated[int, Field(ge=0, lt=2**31)]
 Span = tuple[Voxel, Voxel]
@@ -117,6 +120,15 @@ class InferParams(RunSettings):
         max_length=200,
         description="Structure whose expected mismatch is one more map: the chance to be on its wrong side.",
     )
+    prompts: PromptRequest | None = Field(None, description="What a model that is prompted, as SAM, is asked for.")
+    prompt_from: str | None = Field(
+        None, max_length=200, description="Model around whose label boxes are put; never a reference."
+    )
+    prompt_region: str | None = Field(
+        None, max_length=200, description="Structure around which roi is a box, in place of where to look."
+    )
+    prompt_plane: str | None = Field(None, max_length=20, description="Plane of the slices that are asked about.")
+    prompt_margin: float = Field(MARGIN, ge=0, le=1, description="Share of its side that a box gets wider at each end.")
     force: bool = Field(False, description="Take the channels of a scan as they are where they look swapped.")
 
 
@@ -292,11 +304,13 @@ class BundleInferTask(InferTask):
             structures = tuple(item.name for item in named(bundle.labels, params.structures))
         if params.anomaly:
             named(named(bundle.labels, structures), [params.anomaly])
+        prompts = asked_for(bundle, params, self._models)
+        roi = None if params.prompt_region else params.roi
         asked = {
             "method": method, "options": options, "others": [other.checksum for other in others],
             "crf": crf and (True if crf == CRF() else asdict(crf)), "threshold": threshold and str(threshold),
-            "structures": structures, "roi": params.roi,
-            "force": params.force, "anomaly": params.anomaly,
+            "structures": structures, "roi": roi,
+            "force": params.force, "anomaly": params.anomaly, "prompts": prompts and prompts.about,
         }  # fmt: skip
         work = Predict(
             key="",
@@ -313,9 +327,10 @@ class BundleInferTask(InferTask):
             crf=crf,
             threshold=threshold and str(threshold),
             structures=structures,
-            roi=params.roi,
+            roi=roi,
             force=params.force,
             anomaly=params.anomaly or None,
+            prompts=prompts,
         )  # fmt: skip
         return _Plan(bundle, {name: value for name, value in asked.items() if value}, work)
 

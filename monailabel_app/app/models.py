@@ -177,7 +177,7 @@ def describe(bundle: Bundle, others: Iterable[Bundle] = ()) -> wire.Model:
         label_shift=bundle.label_shift,
         origin=origin_of(bundle),
         methods=offered_methods(bundle, others),
-        run_options=run_options(bundle),
+        run_options=run_options(bundle, others),
     )
 
 

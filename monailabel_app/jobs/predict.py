@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monailabel_app.jobs.memory import is_out_of_memory
+from monailabel_app.jobs.prompts import AskedFor
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.warm import release, warm_predictor
 from monailabel_app.jobs.work import Report, Work
@@ -45,6 +46,7 @@ class Predict(Work):
     roi: tuple[tuple[int, int], ...] | None = None
     force: bool = False
     anomaly: str | None = None
+    prompts: AskedFor | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -84,6 +86,8 @@ class Predict(Work):
             halvings=halvings,
         )
         predictor.force = self.force
+        if self.prompts is not None:
+            predictor.asking = self.prompts.asking(predictor.bundle, device)
         prediction = predictor.predict(
             Path(self.image),
             seed=self.seed,

@@ -66,6 +66,7 @@ from uncertaintyseg.wire.models import (
     RunOption,
     TrainResult,
 )
+from uncertaintyseg.wire.prompts import PointPrompt, PromptRequest
 from uncertaintyseg.wire.results import (
     ConditionResult,
     Cut,
@@ -134,7 +135,9 @@ __all__ = [
     "ModelVersion",
     "PlausibleLabel",
     "PlausibleLabels",
+    "PointPrompt",
     "Promise",
+    "PromptRequest",
     "Provenance",
     "Reading",
     "Readings",

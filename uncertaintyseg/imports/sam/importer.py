@@ -62,7 +62,7 @@ def import_model(
         progress: called with a line of text and the fraction done.
         labels: names of the structures that it may be asked for; by default one, "structure".
         normalization: what makes 0..1 of a scan's intensities, as of `read_normalization`; by default its percentiles
-            0.5 and 99.5, as MedSAM does of all but CT.
+            0.5 and 99.5 (MedSAM takes those of voxels that are not 0, of all but CT).
         plane: of the slices; "images" for a model of images and clips; None: that of a volume's thickest slices.
         like: "medsam": slices are stretched to a square and scaled to 0..1 each, as it was trained.
 

@@ -6,12 +6,14 @@ import json
 import re
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import slicer
+import torch
 
 pytest.importorskip("PySide6")
 pytest.importorskip("monailabel")
@@ -19,8 +21,11 @@ pytest.importorskip("monailabel")
 from monailabel_app.app.infer_task import InferParams
 from Testing.Python.servers import ROOT, SERVE
 from Testing.Python.SlicerUncertaintySeg.panel.annotator import sitting_at
-from Testing.Python.uncertaintyseg import flat, tiny
+from Testing.Python.uncertaintyseg import flat, sam_folders, tiny
+from uncertaintyseg.backbones import UniverSeg
 from uncertaintyseg.cli import main
+from uncertaintyseg.imports import import_model
+from uncertaintyseg.inference.bundle import METADATA
 from uncertaintyseg.inference.methods import check_options
 from uncertaintyseg.inference.run_settings import asked_crf, asked_threshold
 from UncertaintySegLib.logic import settings
@@ -35,19 +40,40 @@ SHORT = {
     "dropout_injection": {"passes": 3, "last": 2},
     "noise": {"passes": 3, "value_range": (-1.5, 1.5), "image_std": 0.5},
     "tta": {"symmetries": "flips"},
+    "examples": {"passes": 3},
+    "prompt_jitter": {"passes": 3, "jitter": 0.2},
     "fused": {"components": ("tta", "dropout_injection"), "symmetries": "flips"},
 }
 """Settings that differ from the defaults, and keep a run short."""
 DROPOUT = "tiny_deterministic"
 """A network with layers of dropout, around which passes run; an ensemble is of shipped ones."""
+SHOWN = "shown_organs"
+"""One that was shown three slices of another phantom."""
+SAM = "asked_sam"
+"""One that is asked for what the Dropout U-Net finds."""
+OWN = {"ensemble": "hippocampus_deterministic", "examples": SHOWN, "prompt_jitter": SAM}
+"""Models of passes that do not run on that network."""
 
 
 @pytest.fixture(scope="module")
 def own_models(tmp_path_factory) -> Path:
-    """A folder with a Dropout U-Net."""
+    """A folder with a Dropout U-Net, a UniverSeg that was shown slices, and a SAM where it can be loaded."""
     folder = tmp_path_factory.mktemp("own")
     backbone = {"_target_": "uncertaintyseg.backbones.DynUNetBackbone", "filters": [4, 8, 8], "dropout": 0.2}
     tiny.give_random_weights(tiny.write_bundle(folder, backbone=backbone, spacing=(1, 1, 1)))
+    others = tmp_path_factory.mktemp("others")
+    tiny.write_phantoms(others, 1, 7, shape=(24, 28, 20), spacing=(1, 1, 1))
+    torch.manual_seed(0)
+    torch.save(UniverSeg((4, 5)).state_dict(), others / "us.pt")
+    bundle = import_model(others / "us.pt", output=folder, name=SHOWN, patch="32", examples=others, slices=3)
+    imported = [bundle]
+    if find_spec("transformers"):
+        given = sam_folders.write_folder(others / "sam", "sam")
+        imported.append(import_model(given, output=folder, name=SAM, labels=",".join(tiny.STRUCTURES[:2])))
+    for bundle in imported:
+        metadata = json.loads((bundle.folder / METADATA).read_text(encoding="utf-8"))
+        metadata["uncertainty"]["task"] = bundle.name.split("_", maxsplit=1)[0]  # as in the lists of the panel
+        (bundle.folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
     return folder
 
 
@@ -79,7 +105,7 @@ def annotator(host, method_server, tmp_path):
 def model_of(method: str, server) -> str:
     """A model that a row of the table runs on: one with that head, or any network around which passes run."""
     if ROWS[method] == "passes":
-        return "hippocampus_deterministic" if method == "ensemble" else DROPOUT
+        return OWN.get(method, DROPOUT)
     shipped = server.http.get("/info/").json()["models"]
     return next(name for task in ("hippocampus", "ultrasound") if (name := f"{task}_{method}") in shipped)
 
@@ -135,6 +161,8 @@ def test_a_method_says_the_same_in_slicer_as_on_the_command_line(
     method, annotator, method_server, own_models, tmp_path
 ):
     model = model_of(method, method_server)
+    if model == SAM:
+        pytest.importorskip("transformers")
     scan = method_server.studies / ("head.nii.gz" if model.startswith("ultrasound") else "case_0.nii.gz")
     annotator.begin(method_server.url, model, scan.name.split(".")[0])
     chosen = SHORT.get(method, {})
@@ -142,6 +170,10 @@ def test_a_method_says_the_same_in_slicer_as_on_the_command_line(
         known = {option.name: option for option in choose_method(annotator, method).options}
         for name, value in chosen.items():
             change(annotator, known[name], value)
+    prompted = {"prompt_from": DROPOUT, "prompt_plane": "coronal"} if model == SAM else {}
+    for option in annotator.segment.model.run_options:
+        if option.name in prompted:
+            change(annotator, option, prompted[option.name])
     annotator.run()
     state = annotator.session.state
     assert not state.is_error, annotator.status
@@ -149,6 +181,8 @@ def test_a_method_says_the_same_in_slicer_as_on_the_command_line(
     assert (result.provenance["model"], result.provenance["head"]) == (model, annotator.segment.model.head)
     said = [f"--option={name}={json.dumps(value)}" for name, value in chosen.items()]
     passes = ["--method", method, *said] if ROWS[method] == "passes" else []
+    if prompted:
+        passes += ["--prompts-from", DROPOUT, "--plane", prompted["prompt_plane"]]
     report = predict(model, scan, tmp_path / "told", *passes, "--models", str(own_models))
     assert sorted(report["maps"]) == sorted(result.maps)
     assert ROWS[method] == "head" or result.provenance["params"]["method"] == method
@@ -206,9 +240,9 @@ def test_all_that_info_lists_of_a_method_can_be_sent_from_the_panel_and_is_taken
         assert sent == json.loads(json.dumps(differing)), method["name"]
         assert given == differing or method["name"] == "ensemble"  # of which there may be one
         check_options(method["name"], {name: value for name, value in sent.items() if name != "models"})
-    assert {method["name"] for method in listed} == {row for row, kind in ROWS.items() if kind == "passes"} - (
-        {"mc_dropout"} if model.startswith("hippocampus") else {"ensemble"}
-    )
+    assert {method["name"] for method in listed} == {row for row, kind in ROWS.items() if kind == "passes"} - {
+        "examples", "prompt_jitter", "mc_dropout" if model.startswith("hippocampus") else "ensemble"
+    }  # fmt: skip
 
 
 def test_all_that_info_lists_for_every_run_can_be_sent_from_the_panel_and_is_taken(annotator, method_server):
