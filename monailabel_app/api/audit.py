@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query
 
 from monailabel_app.api.instance import running_app
 from monailabel_app.jobs import Job, Step
+from monailabel_app.jobs.shown import Shown
 from monailabel_app.store.records import Version
 from uncertaintyseg.tokens import Identity, Role
 
@@ -81,7 +82,7 @@ def audit_batch_label(model: str, version: Version) -> None:
 def _decided_by(steps: list[Step]) -> dict[str, Any]:
     work = steps[0].work if steps else None
     fields = {name: getattr(work, name) for name in _DECIDING if getattr(work, name, None) is not None}
-    fields |= _asked_for(getattr(work, "structures", None))
+    fields |= _asked_for(getattr(work, "structures", None)) | _shown(getattr(work, "shown", None))
     if len(steps) == 1 and steps[0].key is not None:
         return {"case": steps[0].image, "result": work.key, **fields}
     return {"cases": len(steps), **fields} if work is None or work.key is not None else fields
@@ -93,6 +94,11 @@ def _asked_for(structures: Sequence[str] | None) -> dict[str, Any]:
         return {}
     more = {"more_structures": len(structures) - _NAMED} if len(structures) > _NAMED else {}
     return {"structures": [name[:_NAME] for name in structures[:_NAMED]], **more}
+
+
+def _shown(shown: Shown | None) -> dict[str, Any]:
+    """Whose corrected slices a model is shown, and a hash of them; nothing where it is as it is."""
+    return {} if shown is None else {"examples": [case[0] for case in shown.cases], "examples_sha256": shown.key}
 
 
 def _note_publication(job: Job, outcome: Future[dict[str, Any]]) -> None:

@@ -137,7 +137,7 @@ class UncertaintySegApp(MONAILabelApp):
         return Tasks(
             self.models,
             lambda bundle: BundleInferTask(
-                bundle, self.models, self.queue, self.results, self.requests, self.scores, self.device
+                bundle, self.models, self.datastore(), self.queue, self.results, self.requests, self.scores, self.device
             ),
         )
 

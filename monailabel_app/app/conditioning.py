@@ -10,6 +10,7 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import Step
 from monailabel_app.jobs.condition import Condition, ConditionJob, condition_key
 from monailabel_app.jobs.results import Report
+from monailabel_app.jobs.shown import SHOWN, shown_with
 from uncertaintyseg import wire
 from uncertaintyseg.data.checks import named
 from uncertaintyseg.errors import InputError
@@ -39,6 +40,8 @@ def submit(app: UncertaintySegApp, key: str, corrections: wire.ConditionRequest)
     clicks = tuple(sorted(_clicks(corrections, report, shape)))
     lassos, boxes = _lassos(corrections, report, shape), _boxes(corrections, report, shape)
     bundle = app.models.get(made_by.model)
+    if bundle is not None and made_by.examples and bundle.checksum != made_by.weights_checksum:
+        bundle = shown_with(app.results.root.parent / SHOWN, bundle.name, made_by.weights_checksum)
     if bundle is None:
         raise NotFoundError(f"the model {made_by.model} that made this result is not here any more: infer again")
     work = Condition(

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from monailabel_app.app.corrected import corrected_slices, takes_corrected
+from monailabel_app.app.datastore import StudyDatastore
 from monailabel_app.app.models import Models, describe
 from monailabel_app.app.prompts import asked_for
 from monailabel_app.app.scans_in_turn import ScansInTurn
@@ -20,6 +22,7 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs import BatchJob, InferJob, JobQueue, Predict, Report, ResultStore, ScoreJob, Step
 from monailabel_app.jobs.job import OnReport
 from monailabel_app.jobs.requests import Asked, Requests
+from monailabel_app.jobs.shown import SHOWN
 from uncertaintyseg.data.channels import channel_files, files_of_channels
 from uncertaintyseg.data.prompts import MARGIN
 from uncertaintyseg.errors import InputError
@@ -129,6 +132,11 @@ class InferParams(RunSettings):
     )
     prompt_plane: str | None = Field(None, max_length=20, description="Plane of the slices that are asked about.")
     prompt_margin: float = Field(MARGIN, ge=0, le=1, description="Share of its side that a box gets wider at each end.")
+    examples: bool | None = Field(
+        None,
+        description="Show a model of UniverSeg the corrected slices of these studies in place of its own examples. By "
+        "default where it has none.",
+    )
     force: bool = Field(False, description="Take the channels of a scan as they are where they look swapped.")
 
 
@@ -146,12 +154,14 @@ class _Plan:
     Attributes:
         bundle: whose weights it is by, now.
         asked: what else decides the result, see `result_key`.
-        work: all but `key` and `image`.
+        work: all but what is of the scan.
+        takes_corrected: whether it is shown corrected slices.
     """
 
     bundle: Bundle
     asked: dict[str, Any]
     work: Predict
+    takes_corrected: bool
 
 
 class BundleInferTask(InferTask):
@@ -160,6 +170,7 @@ class BundleInferTask(InferTask):
     Args:
         bundle: The model.
         models: All of them.
+        datastore: Has the corrected slices that a model may be shown.
         queue: Where jobs go.
         store: Where results are.
         requests: What they were asked with.
@@ -171,6 +182,7 @@ class BundleInferTask(InferTask):
         self,
         bundle: Bundle,
         models: Models,
+        datastore: StudyDatastore,
         queue: JobQueue,
         store: ResultStore,
         requests: Requests,
@@ -185,7 +197,7 @@ class BundleInferTask(InferTask):
         )
         self.bundle = bundle
         self.checksum = bundle.checksum
-        self._models = models
+        self._models, self._datastore = models, datastore
         self._queue = queue
         self._store = store
         self._requests = requests
@@ -266,9 +278,14 @@ class BundleInferTask(InferTask):
 
     def _work(self, plan: _Plan, image: Path, image_id: str | None) -> Predict:
         check_channels(plan.bundle, image, image_id)
-        work = plan.work
-        how = {"seed": work.seed, "samples": work.samples, "device": work.device, "asked": plan.asked}
-        return replace(work, key=result_key(image, plan.bundle, **how), image=str(image))
+        work, asked, shown = plan.work, plan.asked, None
+        if plan.takes_corrected:
+            folder = self._store.root.parent / SHOWN
+            shown = corrected_slices(self._datastore, self._models, plan.bundle, image_id, folder)
+            asked = {**asked, "examples": shown.key}
+        how = {"seed": work.seed, "samples": work.samples, "device": work.device, "asked": asked}
+        key = result_key(image, plan.bundle, **how)
+        return replace(work, key=key, image=str(image), case=image_id, shown=shown)
 
     def _steps(self, scans: ScansInTurn, params: InferParams) -> list[Step]:
         """Steps that are made when their turn comes; what is wrong with the parameters is told now."""
@@ -332,7 +349,8 @@ class BundleInferTask(InferTask):
             anomaly=params.anomaly or None,
             prompts=prompts,
         )  # fmt: skip
-        return _Plan(bundle, {name: value for name, value in asked.items() if value}, work)
+        asked = {name: value for name, value in asked.items() if value}
+        return _Plan(bundle, asked, work, takes_corrected(bundle, params.examples))
 
     def _recorder(self, params: InferParams, *, picked: bool = False) -> OnReport:
         """What notes of a result how it was asked for, and the scores in it."""
@@ -344,7 +362,7 @@ class BundleInferTask(InferTask):
             request = Asked(model=self.bundle.name, image=step.image, params=asked, key=step.work.key, picked=picked)
             self._requests.note(report.risk.result, request)
             made_by = report.risk.provenance
-            if not made_by.params:  # a score is of a model as it is, not of passes around it
+            if not (made_by.params or step.work.shown):  # a score is of a model as it is, not of passes around it
                 scores, features = report.case_scores, report.features
                 self._scores.record(step.image, made_by.model, made_by.weights_checksum, scores, features)
 

@@ -68,7 +68,7 @@ def check_trainable(cases: LabelledCases, bundle: Bundle) -> None:
             f"{bundle.name}: training needs at least two images with a final label of the task '{bundle.task}', one of "
             f"them to validate on; there are {count}. Save more labels first."
         )
-    _check_clear((*cases.training, *cases.validation), bundle)
+    check_numbers((*cases.training, *cases.validation), bundle)
 
 
 def check_reserved(cases: LabelledCases, bundle: Bundle) -> None:
@@ -79,10 +79,10 @@ def check_reserved(cases: LabelledCases, bundle: Bundle) -> None:
             "them at random, not by their risk, and say so before they are labelled: PUT /datastore/image/info with "
             f'{{"{PURPOSE}": "calibration"}}'
         )
-    _check_clear((*cases.calibration, *cases.validation), bundle)  # a map may be chosen on the latter
+    check_numbers((*cases.calibration, *cases.validation), bundle)  # a map may be chosen on the latter
 
 
-def _check_clear(cases: Iterable[LabelledCase], bundle: Bundle) -> None:
+def check_numbers(cases: Iterable[LabelledCase], bundle: Bundle) -> None:
     """Refuse labels that were there before the model came, and that it might read as other structures than it shows."""
     if unclear := unclear_numbers([bundle]):
         for _, _, label, _, was_sent in cases:

@@ -113,8 +113,8 @@ class Models(_Seen[Bundle]):
                 logger.info("%s: weights %s", folder, bundle.checksum or "none")  # read now: the file may change
             except BundleError as error:  # the server goes on with what it had
                 logger.warning("%s", error)
-            if bundle is not None and not bundle.labels:
-                logger.info("%s: not served, for it knows no structure before it is shown examples", folder)
+            if bundle is not None and not bundle.labels:  # of no name that a client could draw
+                logger.info("%s: not served, for it names no structure: import it with --labels or --examples", folder)
                 bundle = None
             self._known[folder] = stamp, bundle
         return bundle
@@ -165,6 +165,7 @@ def describe(bundle: Bundle, others: Iterable[Bundle] = ()) -> wire.Model:
         dimensions=bundle.uncertainty.dimensions,
         modality=bundle.modality,
         checksum=bundle.checksum,
+        examples=bundle.examples,
         labels=bundle.labels,
         channels=bundle.channels,
         maps=_patterns(bundle),

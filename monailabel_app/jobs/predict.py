@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.prompts import AskedFor
 from monailabel_app.jobs.results import ResultStore
+from monailabel_app.jobs.shown import Shown, say_same_patient
 from monailabel_app.jobs.warm import release, warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg.errors import TooLargeError
+from uncertaintyseg.training.versions import bundle_with
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.crf import CRF
@@ -47,11 +49,15 @@ class Predict(Work):
     force: bool = False
     anomaly: str | None = None
     prompts: AskedFor | None = None
+    case: str | None = None
+    """Of the studies, whose scan it is."""
+    shown: Shown | None = None
+    """What a model of UniverSeg is shown in place of its own examples."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its scan."""
-        return (self.image,)
+        """Its scan, and those of its examples."""
+        return (self.image, *(case[1] for case in (self.shown.cases if self.shown else ())))
 
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
@@ -74,9 +80,12 @@ class Predict(Work):
                 yield device, halvings
 
     def _predict(self, report: Report, device: str, halvings: int, failed: str) -> str:
+        model = self.bundle, self.checksum
+        if self.shown:
+            shown = self.shown.model(bundle_with(Path(self.bundle), self.checksum))
+            model = str(shown.folder), shown.checksum
         predictor = warm_predictor(
-            self.bundle,
-            self.checksum,
+            *model,
             device,
             method=self.method,
             options=self.options,
@@ -97,6 +106,8 @@ class Predict(Work):
             anomaly=self.anomaly,
             progress=report,
         )
+        if predictor.bundle.examples:
+            prediction = say_same_patient(prediction, predictor.bundle, self.image, self.case)
         key = self.key
         if failed:
             window = " x ".join(map(str, prediction.provenance.window))

@@ -43,7 +43,11 @@ def import_model(
         bool, typer.Option("--trust", help="Run what a MONAI bundle's configuration runs: you trust its maker.")
     ] = False,
     labels: Annotated[
-        str | None, typer.Option(help="TorchScript, MONAI, SAM: names of the structures, such as 1=liver,2=spleen.")
+        str | None,
+        typer.Option(
+            help="TorchScript, MONAI, SAM: names of the structures, such as 1=liver,2=spleen. UniverSeg: of those "
+            "that are yet to be drawn on a server.",
+        ),
     ] = None,
     spacing: Annotated[
         str | None, typer.Option(help="TorchScript, MONAI: voxel sizes that the network takes, in mm: 1.5,1.5,2.")

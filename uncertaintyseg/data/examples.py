@@ -15,7 +15,7 @@ from uncertaintyseg.data.cases import Case
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.dataset import DataSet, read_dataset
 from uncertaintyseg.data.geometry import spacing_mm
-from uncertaintyseg.data.slices import OntoSlicesd, is_flat, padded, thickest
+from uncertaintyseg.data.slices import OntoSlicesd, is_flat, padded, stored_place, thickest
 from uncertaintyseg.errors import InputError
 
 MOST = 16
@@ -34,6 +34,8 @@ class Slice:
     """`[size, size]`, in 0..1."""
     label: Tensor = field(repr=False)
     """Class ids, uint8 `[size, size]`."""
+    voxel: tuple[int, int] = (2, 0)
+    """Axis of the stored scan, and the voxel on it at which the slice lies."""
 
 
 @dataclass(frozen=True)
@@ -76,34 +78,52 @@ def read_examples(
 ) -> Examples:
     """Read slices with their labels from a folder with images/ and labels/ (or another known layout).
 
+    Raises:
+        InputError: as `read_dataset` and `examples_of`, whose arguments these are.
+    """
+    return examples_of(read_dataset(folder), size, plane=plane, most=most, clip=clip)
+
+
+def examples_of(
+    dataset: DataSet,
+    size: int,
+    *,
+    plane: str | None = None,
+    most: int = MOST,
+    clip: Sequence[float] | None = None,
+    first: str | None = None,
+) -> Examples:
+    """Read slices with their labels of the cases of a data set.
+
     Of a case with `verified/` (docs/review.md) each slice counts that it covers whole, also one that shows nothing; of
     others each slice in which something is drawn. Where there are more than `most`, they are taken evenly: as many of
     each case, and of a case as far apart as can be. Each structure is in one of them at least.
 
     Args:
-        folder: of the data set; all volumes, or all images and clips.
+        dataset: all volumes, or all images and clips.
         size: pixels of a slice's longer side.
         plane: a name of `slices.PLANES`; None: that of the first volume's thickest slices.
         most: how many slices to take; one more for each structure that would not be in them.
         clip: as of `OntoSlicesd`.
+        first: id of a case whose slices go before those of all others.
 
     Raises:
-        InputError: as `read_dataset` and for scans of several channels, volumes among images, a folder in which fewer
+        InputError: for scans of several channels, volumes among images, a folder in which fewer
             than two pixels of a structure are drawn, or a structure that is smaller than a pixel of the network.
     """
-    dataset = read_dataset(folder)
+    folder = str(dataset.folder)
     if len(dataset.channels) > 1:
         raise InputError(f"{folder}: its scans have {len(dataset.channels)} channels; examples have one.")
     found: list[Slice] = []
     drawn, scans = [0] * len(dataset.labels), []
-    flat, first = None, None
+    flat, one = None, None
     for case in dataset.cases:
         if case.label is None:
             continue
         scan = read_channels(case.image, 1)
         if flat is None:
-            flat, first = is_flat(scan), scan
-            plane = _checked_plane(str(folder), plane, scan, flat=flat)
+            flat, one = is_flat(scan), scan
+            plane = _checked_plane(folder, plane, scan, flat=flat)
         elif is_flat(scan) != flat:
             raise InputError(
                 f"{case.image}: {'a volume' if flat else 'an image or a clip'}, and other cases of {folder} are not: "
@@ -114,10 +134,10 @@ def read_examples(
         slices = _slices_of(case, scan, label, dataset, OntoSlicesd(size, plane, clip))
         found += slices
         scans += [case] if slices else []
-    _check_drawn(str(folder), dataset, drawn, found, size)
-    kept = _some(found, most, len(dataset.labels))
-    spacing = spacing_mm(OntoSlicesd(size, plane)({"image": first})["image"].affine)
-    used = {one.case for one in kept}
+    _check_drawn(folder, dataset, drawn, found, size)
+    kept = _some(found, most, len(dataset.labels), first)
+    spacing = spacing_mm(OntoSlicesd(size, plane)({"image": one})["image"].affine)
+    used = {item.case for item in kept}
     return Examples(dataset, kept, plane, spacing, [case for case in scans if case.id in used])
 
 
@@ -139,6 +159,7 @@ def _slices_of(case: Case, scan: MetaTensor, label: MetaTensor, dataset: DataSet
         Slice(
             case.id, place, tuple(int((ids[place] == s.id).sum()) for s in dataset.labels),
             images[place].float().contiguous(), ids[place].to(torch.uint8).contiguous(),
+            stored_place(scan, onto.plane, place),
         )
         for place in wanted.nonzero().flatten().tolist()
     ]  # fmt: skip
@@ -159,12 +180,15 @@ def _check_drawn(folder: str, dataset: DataSet, drawn: Sequence[int], found: Seq
             )
 
 
-def _some(found: Sequence[Slice], most: int, structures: int) -> list[Slice]:
+def _some(found: Sequence[Slice], most: int, structures: int, first: str | None) -> list[Slice]:
     """As many slices as were asked for, spread evenly, and one for each structure that is in none of them."""
     by_case: dict[str, list[Slice]] = {}
     for one in found:
         by_case.setdefault(one.case, []).append(one)
-    shares = _shares([len(own) for own in by_case.values()], most)
+    counts = {case: len(own) for case, own in by_case.items()}
+    own = min(counts.get(first, 0), most)
+    others = _shares([0 if case == first else count for case, count in counts.items()], most - own)
+    shares = [own if case == first else share for case, share in zip(counts, others, strict=True)]
     kept = [
         own[int((number + 0.5) * len(own) / share)]
         for own, share in zip(by_case.values(), shares, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -79,6 +80,21 @@ class OntoSlicesd(MapTransform):
         affine[:, 3] += affine[:, :2] @ ((steps - 1) / 2)
         affine[:, :2] *= steps
         return MetaTensor(found if label else _to_unit(found), affine=torch.from_numpy(affine), meta=_kept(scan))
+
+
+def stored_place(scan: MetaTensor, plane: str | None, place: int) -> tuple[int, int]:
+    """Axis of a stored scan that its slices follow along, and the voxel on it at which one of them lies.
+
+    Args:
+        scan: as it was read.
+        plane: that it was sliced in; None for images and clips.
+        place: of the slice in `OntoSlicesd`'s order, from 0.
+    """
+    if plane is None:
+        return 2, place
+    axes = nib.io_orientation(np.asarray(scan.affine)).astype(int)
+    axis = axes[:, 0].tolist().index(PLANES[plane])
+    return axis, place if axes[axis, 1] > 0 else scan.shape[1 + axis] - 1 - place
 
 
 def padded(slices: Tensor, size: int) -> Tensor:

@@ -36,6 +36,8 @@ INFERENCE = Path("configs") / "inference.json"
 TRAINING = Path("configs") / "train.json"
 CALIBRATION = Path("calibration.json")
 SHIFT = Path("label_shift.json")
+IN_CONTEXT = "universeg"
+"""Source, in its origin, of a model that segments what examples show."""
 _ROW = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 """A list of plain values, which a person reads on one line."""
 
@@ -98,6 +100,13 @@ class Bundle:
     def labels(self) -> list[Label]:
         """Its structures, background left out."""
         return self.uncertainty.labels
+
+    @property
+    def examples(self) -> int | None:
+        """How many slices it is shown, 0 before it was shown any; None of a model that takes no examples."""
+        origin = self.uncertainty.origin or {}
+        takes = origin.get("source") == IN_CONTEXT and self.uncertainty.base is None
+        return len(origin.get("slices", ())) if takes else None
 
     @property
     def modality(self) -> Modality | None:
@@ -280,10 +289,10 @@ class Bundle:
                 f"{self.name} is put together from {len(self.parts)} networks and has none of its own for a head to be "
                 "trained on: take a model of one network, such as TotalSegmentator's total_fast."
             )
-        if not self.labels:
+        if self.examples == 0:
             raise BundleError(
-                f"{self.name} knows no structure: show it some with --examples FOLDER (images/ and labels/), or make a "
-                f"model of them (uncertaintyseg import {self.name} --examples FOLDER --name NAME)."
+                f"{self.name} was shown nothing yet: show it slices with --examples FOLDER (images/ and labels/), or "
+                f"make a model of them (uncertaintyseg import {self.name} --examples FOLDER --name NAME)."
             )
         self.base  # noqa: B018 - refused by name, before anything is built
         network = self._built("network_def")

@@ -23,7 +23,7 @@ from uncertaintyseg.inference.thresholding import Threshold
 from uncertaintyseg.logits.quadrature import default_nodes
 from uncertaintyseg.measures import map_info
 from uncertaintyseg.review.calibration import MEASURE
-from uncertaintyseg.wire import Label, MapInfo, Provenance, Source
+from uncertaintyseg.wire import Example, Label, MapInfo, Provenance, Source
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -157,9 +157,20 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         numbers=NUMBERS,
         values=bundle.uncertainty.values or {},
         ignore=bundle.uncertainty.ignore,
+        examples=_examples(bundle),
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )
+
+
+def _examples(bundle: Bundle) -> list[Example]:
+    """The slices that a model was shown in place of training."""
+    origin = bundle.uncertainty.origin or {}
+    drawn = origin.get("drawn", {})
+    return [
+        Example(case=case, axis=axis, index=index, plane=origin.get("plane"), label=drawn.get(case))
+        for (case, _), (axis, index) in zip(origin.get("slices", ()), origin.get("voxels", ()), strict=False)
+    ]
 
 
 def files_of(image: Image, names: Sequence[str]) -> dict[str, str]:

@@ -106,6 +106,11 @@ def run_options(bundle: Bundle, others: Iterable[Bundle] = ()) -> list[RunOption
             ),
             *found,
         ]
+    if bundle.examples is not None:
+        found.append(
+            RunOption(name="examples", kind="switch", default=not bundle.examples,
+                      text="Show the model the corrected slices of this server, in place of its own examples if any.")
+        )  # fmt: skip
     definition = bundle.config.get("network_def")
     if not _is_coherent(bundle.head, definition.get("noise") if isinstance(definition, dict) else None):
         return found
@@ -154,8 +159,8 @@ def _can_run(bundle: Bundle, name: str, others: Iterable[Bundle]) -> bool:
 
 
 def _has_examples(bundle: Bundle) -> bool:
-    """Whether a model is shown several, of which there are parts."""
-    return len((bundle.uncertainty.origin or {}).get("slices", ())) > 1 and bundle.uncertainty.base is None
+    """Whether a model is shown several, of which there are parts; those of a server may be any number."""
+    return bundle.examples is not None and bundle.examples != 1
 
 
 def _has_dropout(config: Any, *, inside: bool = False) -> bool:

@@ -70,6 +70,7 @@ from uncertaintyseg.wire.prompts import PointPrompt, PromptRequest
 from uncertaintyseg.wire.results import (
     ConditionResult,
     Cut,
+    Example,
     FittedEllipse,
     FrameCurves,
     Guarantee,
@@ -107,6 +108,7 @@ __all__ = [
     "Corrections",
     "Cut",
     "DicomObject",
+    "Example",
     "FinalLabel",
     "FittedEllipse",
     "FrameCurves",

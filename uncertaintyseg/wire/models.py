@@ -89,6 +89,9 @@ class Model(Message):
     )
     modality: Modality | None = Field(None, description="What it was trained on; null where nobody has said.")
     checksum: str = Field(description="SHA-256 of the weights in use; empty before training.")
+    examples: int | None = Field(
+        None, description="How many slices it is shown in place of training; null of a model that takes no examples."
+    )
     labels: list[Label]
     channels: list[str] = Field(
         default_factory=lambda: ["image"],

@@ -185,6 +185,19 @@ class Promise(Message):
     guarantee_reason: str | None = Field(None, description="Why nothing can be promised of this result at all.")
 
 
+class Example(Message):
+    """A slice that a model was shown in place of training, see docs/cold_start.md."""
+
+    case: str
+    axis: int = Field(ge=0, le=2, description="Of the stored scan, across which the slice lies.")
+    index: int = Field(ge=0, description="Voxel on this axis.")
+    plane: Literal["axial", "coronal", "sagittal"] | None = Field(None, description="Null of images and clips.")
+    label: str | None = Field(None, description="SHA-256 of the file with the label, where it is one.")
+    same_patient: bool | None = Field(
+        None, description="Whether it is of the patient that the result is of; null where nobody has looked."
+    )
+
+
 class Provenance(Message):
     """Everything needed to make the same maps again, bit for bit on the same device."""
 
@@ -217,6 +230,7 @@ class Provenance(Message):
         "not the same.",
     )
     ignore: int | None = Field(None, description="Number in these files that means that nobody said what is there.")
+    examples: list[Example] = Field(default_factory=list, description="What a model was shown in place of training.")
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

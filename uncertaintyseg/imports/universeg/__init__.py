@@ -2,7 +2,7 @@
 
 from uncertaintyseg.imports.source import Source
 from uncertaintyseg.imports.universeg.importer import OPTIONS, import_model, recognises
-from uncertaintyseg.imports.universeg.showing import shown
+from uncertaintyseg.imports.universeg.showing import of_same_patient, show_cases, shown
 
 UNIVERSEG = Source(
     title="UniverSeg's weights (.pt, .safetensors; or a model of them, to show it examples)",
@@ -11,4 +11,4 @@ UNIVERSEG = Source(
     import_model=import_model,
 )
 
-__all__ = ["UNIVERSEG", "shown"]
+__all__ = ["UNIVERSEG", "of_same_patient", "show_cases", "shown"]

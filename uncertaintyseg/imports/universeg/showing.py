@@ -11,19 +11,25 @@ from typing import Any
 
 from uncertaintyseg.backbones import InContextBackbone
 from uncertaintyseg.backbones.in_context import read_out_structures
-from uncertaintyseg.data.examples import MOST, Examples, read_examples
+from uncertaintyseg.data.cases import Case
+from uncertaintyseg.data.channels import Image, read_channels
+from uncertaintyseg.data.dataset import DataSet, Structure
+from uncertaintyseg.data.examples import MOST, Examples, examples_of, read_examples
 from uncertaintyseg.data.slices import OntoSlicesd
+from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports import configs
+from uncertaintyseg.imports.checkpoint import file_sha256
 from uncertaintyseg.imports.universeg.weights import read_network
 from uncertaintyseg.imports.writing import write_model
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.content import voxel_hash
 from uncertaintyseg.inference.ood import content_of
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.wire import Label
 
-SOURCE = "universeg"
-"""What the origin of these models says."""
+STUDIES = "the corrected slices"
+"""What messages call the cases of a server."""
 SETTINGS = ("size", "clip")
 """In the inference.json of each: how its slices are made."""
 
@@ -49,19 +55,48 @@ def show(
     bundle: Bundle, folder: Path, output: Path, name: str, *, plane: str | None = None, most: int = MOST
 ) -> Bundle:
     """Write a model that is shown examples into a folder of models; arguments and errors as of `shown`."""
-    if not takes_examples(bundle):
+    if bundle.examples is None:
         raise InputError(
             f"{bundle.name} has learnt what it knows and takes no examples; --examples is for models of UniverSeg "
             "(uncertaintyseg import universeg_v1_nf64_ss64_STA.pt)."
         )
     size, clip = bundle.setting("size"), bundle.config.get("clip")
+    plane = plane or (None if bundle.examples else bundle.config.get("plane"))
     examples = read_examples(folder, size, plane=plane, most=most, clip=clip)
     return _written(bundle, examples, output, name, size, clip)
 
 
-def takes_examples(bundle: Bundle) -> bool:
-    """Whether a model is one of UniverSeg."""
-    return (bundle.uncertainty.origin or {}).get("source") == SOURCE and bundle.uncertainty.base is None
+def show_cases(bundle: Bundle, cases: list[Case], output: Path, *, first: str | None = None) -> Bundle:
+    """Write a model of the same name and structures that is shown slices of labelled cases, of a server's studies.
+
+    Args:
+        bundle: of UniverSeg, with structures; examples of its own count no more.
+        cases: their labels, as of `examples_of`.
+        output: folder of models.
+        first: as of `examples_of`.
+
+    Raises:
+        InputError: as `examples_of`.
+    """
+    size, clip = bundle.setting("size"), bundle.config.get("clip")
+    structures = [Structure(**label.model_dump()) for label in bundle.labels]
+    dataset = DataSet(Path(STUDIES), "", cases, structures, {}, bundle.channels, bundle.modality, None, {})
+    examples = examples_of(dataset, size, plane=bundle.config.get("plane"), clip=clip, first=first)
+    return _written(bundle, examples, output, bundle.name, size, clip)
+
+
+def of_same_patient(bundle: Bundle, image: Image, case_id: str | None) -> set[str]:
+    """The cases whose slices a model is shown that are of a scan's patient, by its id or its voxels.
+
+    Args:
+        bundle: shown something.
+        image: the scan, as of `read_channels`.
+        case_id: of the scan; None where it has none.
+    """
+    origin = bundle.uncertainty.origin or {}
+    subject, content = case_id and subject_of(case_id), voxel_hash(read_channels(image, 1).numpy())
+    known = zip(origin.get("examples", ()), origin.get("contents", ()), strict=True)
+    return {case for case, scan in known if subject_of(case) == subject or scan == content}
 
 
 def _written(
@@ -83,7 +118,9 @@ def _written(
     origin = dict(bundle.uncertainty.origin or {}) | {
         "examples": [case.id for case in examples.scans],
         "contents": [content_of(case, 1) for case in examples.scans],
+        "drawn": {case.id: file_sha256(case.label) for case in examples.scans if case.label.is_file()},
         "slices": [[one.case, one.place] for one in examples.slices],
+        "voxels": [list(one.voxel) for one in examples.slices],
         "plane": examples.plane,
     }
     names = [structure.name for structure in dataset.labels]
@@ -133,5 +170,5 @@ def inference(
         layout="sliding_constant",
         symmetries=[0, 1],
         size=size,
-        **({"clip": clip} if clip else {}),
+        **{name: value for name, value in {"clip": clip, "plane": plane}.items() if value},
     )

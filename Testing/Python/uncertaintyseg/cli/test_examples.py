@@ -45,7 +45,10 @@ def test_without_a_folder_nothing_says_which_slices(universeg, command, tmp_path
     for option in (("--plane", "axial"), ("--slices", 3)):
         ended = command("predict", "us", scan, "--models", tmp_path / "models", *option)
         assert "name their folder with --examples" in ended.message
-    assert "knows no structure: show it some" in command("predict", "us", scan, "--models", tmp_path / "models").message
+    assert (
+        "was shown nothing yet: show it slices"
+        in command("predict", "us", scan, "--models", tmp_path / "models").message
+    )
     assert MOST == READ
 
 
@@ -57,3 +60,20 @@ def test_an_import_says_what_it_was_shown(universeg, command, tmp_path):
     assert ended.code == 0, ended.err
     assert len(ended.json["examples"]) == 2
     assert ended.json["labels"] == ["structure 1", "structure 2"]
+
+
+def test_a_model_to_keep_is_calibrated_audits_and_takes_a_head(universeg, command, tmp_path):
+    tiny.write_phantoms(tmp_path / "data", 10, 2, **tiny.COARSE)
+    import_model(tmp_path / "us.pt", output=tmp_path / "models", patch="16", name="organs", examples=universeg)
+    data, models = tmp_path / "data", ("--models", tmp_path / "models")
+    for arguments in (
+        ("calibrate", "organs", data),
+        ("audit", data, "--model", "organs", "--output", tmp_path / "audit"),
+        ("train", "organs", data, "--head", "laplace", "--output", tmp_path / "models"),
+    ):
+        ended = command(*arguments, *models)
+        assert ended.code == 0, ended.err
+    scan = data / "images" / "case_3.nii.gz"
+    ended = command("predict", "organs_laplace", scan, *models, "--output", tmp_path / "out", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["provenance"]["samples"] == 79

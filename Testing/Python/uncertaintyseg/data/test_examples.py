@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from Testing.Python.uncertaintyseg.flat import write_pictures
-from uncertaintyseg.data.examples import read_examples
+from uncertaintyseg.data.dataset import read_dataset
+from uncertaintyseg.data.examples import examples_of, read_examples
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import InputError
 
@@ -49,6 +50,28 @@ def test_of_many_as_many_of_each_case_are_taken_far_from_each_other(tmp_path):
     write_case(tmp_path, "b", squares([5]))
     assert places(read_examples(tmp_path, 16, most=5)) == [("a", 1), ("a", 3), ("a", 6), ("a", 8), ("b", 5)]
     assert len(read_examples(tmp_path, 16, most=1).slices) == 1
+
+
+def test_slices_of_one_case_may_go_before_those_of_all_others(tmp_path):
+    write_case(tmp_path, "a", squares(range(10)))
+    write_case(tmp_path, "b", squares([2, 5, 6]))
+    dataset = read_dataset(tmp_path)
+    assert places(examples_of(dataset, 16, most=5, first="b")) == [("a", 2), ("a", 7), ("b", 2), ("b", 5), ("b", 6)]
+    assert places(examples_of(dataset, 16, most=2, first="b")) == [("b", 2), ("b", 6)]
+    assert places(examples_of(dataset, 16, most=2, first="c")) == places(read_examples(tmp_path, 16, most=2))
+
+
+def test_a_slice_is_found_again_in_the_stored_scan(tmp_path):
+    """The voxels of the axis that was stored are those that were drawn, whichever way it runs."""
+    turned = np.array([[0, 0, 1.0, 0], [-1.0, 0, 0, 0], [0, -3.0, 0, 0], [0, 0, 0, 1]])
+    label = squares([2, 6]).transpose(1, 2, 0)[::-1]
+    write_case(tmp_path, "a", label, affine=turned)
+    found = read_examples(tmp_path, 16).slices
+    assert np.flatnonzero(label.any((0, 2))).tolist() == [2, 6]
+    assert {one.voxel for one in found} == {(1, 2), (1, 6)}
+    assert [one.place for one in found] == [3, 7]  # from below; the axis runs down
+    coronal = read_examples(tmp_path, 16, plane="coronal").slices
+    assert {one.voxel for one in coronal} == {(0, place) for place in np.flatnonzero(label.any((1, 2)))}
 
 
 def test_each_structure_is_in_one_of_them(tmp_path):

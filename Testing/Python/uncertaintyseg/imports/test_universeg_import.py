@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from uncertaintyseg.data.layouts import read_cases
 from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.imports import import_model
-from uncertaintyseg.imports.universeg import shown
+from uncertaintyseg.imports.universeg import of_same_patient, show_cases, shown
 from uncertaintyseg.inference.bundle import METADATA, Bundle
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.offered import offered_methods, origin_of
@@ -89,7 +91,10 @@ def test_other_weights_under_the_same_names_are_refused(network, models, tmp_pat
         ({"patch": "16,16,8"}, "slices are square"),
         ({"normalization": "zscore"}, "UniverSeg takes 0..1: choose unit, or ct:LOW,HIGH"),
         ({"plane": "axial"}, "name their folder with --examples"),
-        ({"labels": "liver"}, "has no option --labels"),
+        ({"plane": "oblique", "labels": "liver"}, "--plane 'oblique': choose sagittal, coronal, axial"),
+        ({"labels": "liver", "slices": 3}, "name their folder with --examples"),
+        ({"labels": "liver", "examples": Path()}, "with --examples their labels say what it is called"),
+        ({"channels": "T1"}, "has no option --channels"),
     ],
 )
 def test_options_without_sense_are_refused(options, said, weights, models):
@@ -103,8 +108,34 @@ def test_a_folder_without_configuration_is_refused(models, tmp_path):
 
 
 def test_without_examples_it_says_what_is_missing(universeg, coarse):
-    with pytest.raises(BundleError, match="universeg_tiny knows no structure: show it some with --examples FOLDER"):
+    with pytest.raises(BundleError, match="tiny was shown nothing yet: show it slices with --examples FOLDER"):
         Predictor(universeg).predict(coarse / "images" / "case_0.nii.gz")
+
+
+def test_what_is_yet_to_be_drawn_has_names_and_ids_and_the_same_weights(universeg, models):
+    bundle = import_model(universeg.folder, output=models, labels="liver,spleen", plane="coronal")
+    assert bundle.name == "universeg_tiny_liver"
+    assert [(label.id, label.name) for label in bundle.labels] == [(1, "liver"), (2, "spleen")]
+    assert bundle.checksum == universeg.checksum
+    assert (universeg.examples, bundle.examples, bundle.config["plane"]) == (0, 0, "coronal")
+    assert bundle.uncertainty.origin == universeg.uncertainty.origin
+    with pytest.raises(BundleError, match="was shown nothing yet"):
+        bundle.network()
+
+
+def test_slices_of_labelled_cases_are_shown_under_the_models_own_ids(universeg, coarse, models, tmp_path):
+    bundle = import_model(universeg.folder, output=models, labels="organ,lesion")
+    cases = [replace(case, own_ids=True) for case in read_cases(coarse)]
+    shown_some = show_cases(bundle, cases, tmp_path, first="case_1")
+    assert shown_some.labels == bundle.labels
+    by_folder = import_model(universeg.folder, output=models, name="by_folder", examples=coarse)
+    assert shown_some.checksum == by_folder.checksum  # there were fewer slices than are shown
+    prediction = Predictor(shown_some).predict(cases[0].image)
+    told = prediction.provenance.examples
+    assert [(one.case, one.axis, one.index) for one in told[:2]] == [("case_0", 2, 2), ("case_0", 2, 3)]
+    assert {one.label for one in told if one.case == "case_2"} == {sha256(cases[2].label.read_bytes()).hexdigest()}
+    assert of_same_patient(shown_some, cases[0].image, None) == {"case_0"}
+    assert of_same_patient(shown_some, cases[0].image, "case_2") == {"case_0", "case_2"}
 
 
 def test_a_model_of_examples_says_what_the_network_says_slice_by_slice(universeg, network, coarse, models):
