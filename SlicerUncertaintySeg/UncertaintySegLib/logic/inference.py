@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, UncertaintySegError
-from UncertaintySegLib.logic import fitting, settings
+from UncertaintySegLib.logic import fitting, settings, shown_slices
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.summary import threshold
@@ -61,7 +62,13 @@ class Inference:
 
         def done(answer: dict[str, Any]) -> None:
             result = parse_result(answer["result"])
-            self.session.show_result(result, Path(answer["label"]), _paths(answer["maps"]))
+            corrected, before = shown_slices.of_case(result, self._case), None
+            if corrected:
+                before = shown_slices.drawn(self.session, model.name)
+            kept = None if before is None else partial(shown_slices.kept, before, corrected, self.session.scene.scan)
+            self.session.show_result(result, Path(answer["label"]), _paths(answer["maps"]), kept=kept)
+            if kept is not None:
+                self.session.review_wanted.emit()  # the risk is that of the model's own label
             self.session.scene.edited = False
             said = _("{case} segmented by {model}.").format(case=self._case, model=model.name)
             run_as = _described(result.provenance.get("params") or {})

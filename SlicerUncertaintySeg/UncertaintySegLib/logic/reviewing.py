@@ -9,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import Cancelled, SceneError, ServerError
-from UncertaintySegLib.logic import sizes
+from UncertaintySegLib.logic import shown_slices, sizes
 from UncertaintySegLib.logic.editing import Editing
 from UncertaintySegLib.logic.losses import REMOVED
 from UncertaintySegLib.logic.safekeeping import Safekeeping
@@ -140,7 +140,7 @@ class Reviewing:
         steps = [step for step in session.history.done if step.box] if trusted == "none" else []
         removed = {loss.label_id for loss in self.editing.losses(REMOVED)} if steps else set()
         drawn = [step.box for step in steps if not removed & step.taken_from]
-        return {"trusted": trusted, "accepted": [*session.state.accepted, *drawn]}
+        return {"trusted": trusted, "accepted": [*session.state.accepted, *shown_slices.boxes(session), *drawn]}
 
     def _say(self, text: str, *, is_due: bool = False) -> None:
         self.text, self.is_due = text, is_due

@@ -8,7 +8,7 @@ from typing import Any
 
 from UncertaintySegLib.logic import settings
 from UncertaintySegLib.logic.signals import Signal
-from UncertaintySegLib.server.choices import Method, RunOption
+from UncertaintySegLib.server.choices import EXAMPLES, Method, RunOption
 from UncertaintySegLib.server.replies import Model
 
 _KEY = "runs"
@@ -66,6 +66,12 @@ class RunChoice:
             known = _dict(about.get(_OPTIONS))
             new = {**about, _OPTIONS: {**known, method.name: {**_dict(known.get(method.name)), option.name: value}}}
         self._keep(model, new)
+
+    def use_examples(self, model: Model) -> None:
+        """Show the model the corrected slices of the server from now on."""
+        option = next((option for option in model.run_options if option.name == EXAMPLES), None)
+        if option is not None:
+            self.choose_value(model, option, True)
 
     def choose_structures(self, model: Model, names: list[str]) -> None:
         """Say which structures are wanted."""

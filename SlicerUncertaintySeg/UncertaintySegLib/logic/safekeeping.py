@@ -215,7 +215,7 @@ class Safekeeping:
             case=session.scene.case,
             url=session.url,
             labels=[asdict(label) for label in made_from.labels] if made_from else self._labels(),
-            model=str(made_from.provenance.get("model", "")) if made_from else "",
+            model=str(made_from.provenance.get("model", "")) if made_from else state.blank.name if state.blank else "",
             result=made_from.key if made_from else "",
             provenance=dict(made_from.provenance) if made_from else {},
             seconds_open=round(state.seconds_open, 1),
@@ -231,6 +231,8 @@ class Safekeeping:
         )
 
     def _labels(self) -> list[dict[str, object]]:
+        if self.session.state.blank is not None:
+            return [asdict(label) for label in self.session.state.blank.labels]
         return self._replaced.labels if self._replaced else (self.drafts.open.labels if self.drafts.open else [])
 
 

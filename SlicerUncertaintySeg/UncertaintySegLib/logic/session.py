@@ -18,8 +18,9 @@ from UncertaintySegLib.logic.maps import Maps
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Shown, State
 from UncertaintySegLib.logic.undo import History
+from UncertaintySegLib.scene import segments
 from UncertaintySegLib.scene.case import CaseScene
-from UncertaintySegLib.server.replies import Label, Sample
+from UncertaintySegLib.server.replies import Label, Model, Sample
 from UncertaintySegLib.server.results import InferResult
 from UncertaintySegLib.server.sizes import ML
 from UncertaintySegLib.server.worker_client import WorkerClient
@@ -55,6 +56,8 @@ class Session:
         next_label_wanted: Somebody wants the next case whose label is to be reviewed.
         reopen_wanted: The case is to be opened again, for the server has another label of it.
         segment_wanted: A case of the server was opened that has no label yet: the chosen model is to run on it.
+        blank_wanted: An empty label of the chosen model's structures is to be drawn on.
+        examples_wanted: What was corrected is to be sent, and the chosen model to run with these slices as examples.
         waiting_label_wanted: A case was opened whose label waits here to be sent: it is to be shown.
         label_restored: A label that was kept here is drawn again; the state is what it was then.
         threshold_rested: The slider that moves `state.review_threshold` has come to rest.
@@ -75,7 +78,7 @@ class Session:
         self.segment_wanted, self.waiting_label_wanted, self.label_restored = Signal(), Signal(), Signal()
         self.next_label_wanted, self.reopen_wanted = Signal(), Signal()
         self.case_leaving, self.threshold_rested, self.review_wanted = Signal(), Signal(), Signal()
-        self.structure_chosen = Signal()
+        self.structure_chosen, self.blank_wanted, self.examples_wanted = Signal(), Signal(), Signal()
         self.history = History(self.state, self.show_again, self.fail)
         self.maps = Maps(self.state, scene, self.ask, self.fail)
         for signal in (self.result_changed, self.case_opened, self.case_closed):
@@ -216,7 +219,7 @@ class Session:
         """Make the scan in the scene, however it came there, the case that is worked on."""
         state = self.state
         state.sample, state.result, state.base, state.opened = sample, None, None, time.monotonic()
-        state.model_result = state.model_label = None
+        state.model_result = state.model_label = state.blank = None
         state.trusted, state.size_unit = "edits", ML
         state.label, state.decisions, state.corrections, state.reader_maps = label, (), {}, {}
         state.seen, state.seconds_active, state.seconds_counted, state.error_before_ml = [], 0.0, 0.0, None
@@ -232,6 +235,7 @@ class Session:
         *,
         base: InferResult | None = None,
         drawn: np.ndarray | None = None,
+        kept: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         """Show what came of an inference, a correction or a review.
 
@@ -241,6 +245,7 @@ class Session:
             maps: Files of the maps that were fetched; others are fetched when somebody wants to see them.
             base: The inference that the result goes back to; None when it is one itself.
             drawn: What to draw in place of `label`: the same with what was drawn by hand, as `scene.label_ids` has it.
+            kept: Makes of the label of an inference the one to draw, both as `scene.label_ids` has it.
 
         Raises:
             SceneError: A file is not what it should be, or the scan is gone. All else is shown where only the file of
@@ -250,6 +255,9 @@ class Session:
             raise SceneError(_("There is no case any more: take one again."))
         if label is not None and base is None:
             self.scene.show_segmentation(label, _colored(result.labels), result.provenance)
+            self.state.blank = None
+            if kept is not None:
+                self.scene.draw(kept(self.scene.label_ids()))
         elif label is not None:
             self.scene.redraw(label) if drawn is None else self.scene.draw(drawn)
         broken = self._show_maps(result, maps)
@@ -267,6 +275,29 @@ class Session:
         self.changed.emit()
         if broken is not None:
             raise broken
+
+    @property
+    def label_model(self) -> Model | None:
+        """The model whose structures are drawn; None where the server has none such."""
+        state = self.state
+        name = state.base.provenance.get("model") if state.base is not None else state.blank and state.blank.name
+        return state.info.models.get(name) if state.info is not None else None
+
+    def show_blank(self, model: Model) -> None:
+        """Show an empty label of a model's structures, to be drawn on.
+
+        Raises:
+            SceneError: The scan is gone, or the file of the label cannot be written.
+        """
+        file, state, scan = self.folder / "uploads" / "blank.nii", self.state, self.scene.scan
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        segments.write_ids(np.zeros(scan.GetImageData().GetDimensions()[::-1], np.uint8), scan, file)
+        self.scene.show_segmentation(file, _colored(model.labels), {"model": model.name})
+        state.result = state.base = state.model_result = state.model_label = None
+        state.blank, state.trusted, state.decisions, state.corrections = model, "none", (), {}
+        self.history.clear()
+        self.label_restored.emit()
+        self.say(_("Draw in a few slices, then use them as examples."))
 
     def show_again(self, shown: Shown) -> None:
         """Show a result that was shown before, from files; the segments stay as they are.

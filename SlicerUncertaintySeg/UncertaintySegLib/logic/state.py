@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from UncertaintySegLib.logic.decisions import DISMISSED, Decision, accepted_boxes
 from UncertaintySegLib.logic.places import Box, Place, same_place
-from UncertaintySegLib.server.replies import Sample, ServerInfo
+from UncertaintySegLib.server.replies import Model, Sample, ServerInfo
 from UncertaintySegLib.server.results import InferResult, MapInfo, Promise, Region
 from UncertaintySegLib.server.sizes import ML
 
@@ -26,6 +26,7 @@ class State:
         base: The inference that `result` goes back to.
         model_result, model_label: The model's own last answer, to the scan alone or to clicks, and the file of its
             label: where the segments differ from that, a person drew them.
+        blank: The model whose structures are drawn on an empty label; None where a label came from somewhere.
         label: File of the label that the server has of the case; None where it has none.
         has_draft: Whether a label of the case that was never submitted is on this computer.
         label_waits: Whether one that was submitted is there, which the server has not got yet.
@@ -56,6 +57,7 @@ class State:
     base: InferResult | None = None
     model_result: InferResult | None = None
     model_label: Path | None = None
+    blank: Model | None = None
     label: Path | None = None
     has_draft: bool = False
     label_waits: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from UncertaintySegLib.errors import SceneError, ServerError
-from UncertaintySegLib.logic import settings, sizes
+from UncertaintySegLib.logic import settings, shown_slices, sizes
 from UncertaintySegLib.logic.attention import Attention
 from UncertaintySegLib.logic.drafts import Draft
 from UncertaintySegLib.logic.editing import Editing
@@ -18,6 +18,7 @@ from UncertaintySegLib.logic.safekeeping import Safekeeping
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.signals import Signal
 from UncertaintySegLib.logic.state import Submitted
+from UncertaintySegLib.scene import whole_slices
 
 _FINAL = "final"
 _MOST_BOXES = 500  # that the server takes
@@ -59,15 +60,23 @@ class Submission:
 
     @property
     def finished(self) -> list[Box]:
-        """Boxes of the regions that somebody is done with: found right, or corrected."""
-        steps = [step.box for step in self.session.history.done if step.box]
-        return list(dict.fromkeys([*self.session.state.accepted, *steps]))[-_MOST_BOXES:]
+        """Boxes of the regions that somebody is done with: found right, or corrected.
 
-    def submit(self, *, then_next: bool = False, finished_only: bool = False) -> None:
+        Of a model that is shown slices they are whole slices, with those of the case that it was shown already.
+        """
+        session = self.session
+        steps = [step.box for step in session.history.done if step.box]
+        if session.label_model is not None and session.label_model.examples is not None:
+            drawn = [whole_slices.around(session.scene.scan, box) for box in steps]
+            steps = [*shown_slices.boxes(session), *drawn]
+        return list(dict.fromkeys([*session.state.accepted, *steps]))[-_MOST_BOXES:]
+
+    def submit(self, *, then_next: bool = False, then_run: bool = False, finished_only: bool = False) -> None:
         """Send the label as it is drawn, as the case's final one.
 
         Args:
             then_next: Go on to the next case when it is sent.
+            then_run: Have the chosen model run again when it is sent.
             finished_only: It counts only where somebody is done with it, and nothing is learnt from the rest.
         """
         session = self.session
@@ -92,7 +101,7 @@ class Submission:
         params["client_id"] = session.client_id  # whose label it is, where nobody logs in
         if self._resending is not None:  # it may be an older label of this case, and the last one that comes counts
             session.worker.cancel(self._resending)
-        done = partial(self._on_sent, draft, params, left_out, then_next)
+        done = partial(self._on_sent, draft, params, left_out, then_next, then_run)
         failed = partial(self._on_failed, draft, params)
         session.ask("submit", _arguments(draft, params), done, stage=_("Submitting"), failed=failed)
 
@@ -147,7 +156,13 @@ class Submission:
         return self.safekeeping.hand_over()
 
     def _on_sent(
-        self, draft: Draft, params: dict[str, Any], left_out: list[str], then_next: bool, _answer: dict[str, Any]
+        self,
+        draft: Draft,
+        params: dict[str, Any],
+        left_out: list[str],
+        then_next: bool,
+        then_run: bool,
+        _answer: dict[str, Any],
     ) -> None:
         session = self.session
         text = _("The label of {case} is saved: {voxels} voxels ({size:.2f} {unit}) changed in {seconds:.0f} s.")
@@ -166,6 +181,8 @@ class Submission:
         self._count()
         if then_next:
             session.next_wanted.emit()
+        if then_run and session.scene.case == draft.case:
+            session.segment_wanted.emit()
 
     def _on_failed(self, draft: Draft, params: dict[str, Any], error: Exception) -> None:
         unreachable = isinstance(error, ServerError) and error.status is None

@@ -74,6 +74,8 @@ class EditSection(Section):
         session.case_opened.connect(self.show_drafts)
         session.case_opened.connect(lambda: ui.finishedOnlyCheckBox.setChecked(False))
         session.waiting_label_wanted.connect(lambda: self._restore(self.safekeeping.waiting()))
+        session.blank_wanted.connect(self.on_blank)
+        session.examples_wanted.connect(self.on_examples)
         session.case_closed.connect(self.on_case_closed)
         for part in (self.editing, self.reviewing, self.submission, session.history):
             part.changed.connect(self.refresh)
@@ -184,6 +186,25 @@ class EditSection(Section):
     def on_submit_and_next(self, *_arguments) -> None:
         """Send the label and go on."""
         self._submit(then_next=True)
+
+    def on_blank(self) -> None:
+        """Draw on an empty label with the structures of the chosen model."""
+        try:
+            self.session.show_blank(self.session.state.info.models[self.session.state.model])
+        except (UncertaintySegError, OSError) as error:
+            self.session.fail(str(error))
+            return
+        self.editing.follow()
+        self.on_result()
+        self.refresh()
+
+    def on_examples(self) -> None:
+        """Send the slices that were corrected; the chosen model then runs with them as examples."""
+        self.editing.settle()
+        if not self.editing.is_possible:
+            self.session.say(self._why_not())
+        elif self._may_send():
+            self.submission.submit(then_run=True, finished_only=True)
 
     def on_autosave(self) -> None:
         """Save what is drawn; how often may have been changed meanwhile."""

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.panel import text_colors
 from UncertaintySegLib.panel.widgets import fill
-from UncertaintySegLib.server.choices import CHOICE, CHOICES, INTEGER, NUMBERS, SWITCH, RunOption
+from UncertaintySegLib.server.choices import CHOICE, CHOICES, EXAMPLES, INTEGER, NUMBERS, SWITCH, RunOption
 
 _LARGEST = 2**31 - 1  # of a spin box
 _DECIMALS = 4
@@ -24,6 +24,8 @@ Complain = Callable[[str], None]
 
 def title(option: RunOption) -> str:
     """Return the name of a setting as people read it."""
+    if option.name == EXAMPLES:
+        return _("corrected slices as examples")
     return option.name.replace("_", " ")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from UncertaintySegLib.logic import fitting, settings
+from UncertaintySegLib.logic import fitting, settings, shown_slices
 from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.logic.run_choice import RunChoice
@@ -21,7 +21,7 @@ from UncertaintySegLib.scene.overlay import title
 from UncertaintySegLib.scene.region_of_interest import RegionOfInterest
 from UncertaintySegLib.server.replies import LabelShift, Model
 
-_MODEL, _SAVED, _SCENE = "model", "saved", "scene"
+_MODEL, _SAVED, _SCENE, _BLANK = "model", "saved", "scene", "blank"
 _NAMED = 4  # labels of a model that has many; the tool tip has all of them
 _BREAKS = re.compile(r"[/_]+")  # where a line may end in the name of a folder, which would widen the panel
 
@@ -35,7 +35,8 @@ class SegmentSection(Section):
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
-        self._run = RunBox(ui, self.session, RunChoice(), RegionOfInterest(self.session.scene.scene))
+        self._choice = RunChoice()
+        self._run = RunBox(ui, self.session, self._choice, RegionOfInterest(self.session.scene.scene))
         self.inference = Inference(self.session, _may_run, self._run.params)
         self._parts = PartsTable(
             ui.partsTable, ui.partsLabel, ui.partsFilterLineEdit, Matching(self.session), self.refresh
@@ -52,6 +53,7 @@ class SegmentSection(Section):
         ui.segmentationComboBox.setMRMLScene(slicer.mrmlScene)
         ui.segmentationComboBox.connect("currentNodeChanged(vtkMRMLNode*)", self.on_segmentation)
         ui.runButton.clicked.connect(self.on_run)
+        ui.examplesButton.clicked.connect(self.on_examples)
         name_keys({"segment": ui.runButton})
         self.session.case_opened.connect(self.on_case)
         self.session.segment_wanted.connect(self.on_wanted)
@@ -84,9 +86,16 @@ class SegmentSection(Section):
         if self.session.state.label is not None:
             starts = {_SAVED: _("the label on the server"), **starts}
         starts[_SCENE] = _("a segmentation of the scene")
+        if self._is_shown_slices:
+            starts[_BLANK] = _("an empty label, to draw the first examples")
         self._starts = list(starts)
         self._start = fill(self.ui.startComboBox, starts)
         self.refresh()
+
+    @property
+    def _is_shown_slices(self) -> bool:
+        """Whether the chosen model is shown slices in place of training."""
+        return self.model is not None and self.model.examples is not None
 
     def on_start(self, *_arguments) -> None:
         """Start from something else."""
@@ -113,8 +122,16 @@ class SegmentSection(Section):
         elif self._start == _SCENE:
             node = self.ui.segmentationComboBox.currentNode()
             self.inference.review_segmentation(model, node, self._parts.labels())
+        elif self._start == _BLANK:
+            self.session.blank_wanted.emit()
         else:
             self.inference.run(model)
+
+    def on_examples(self, *_arguments) -> None:
+        """Send what was corrected, and run the model with these slices as examples."""
+        if self.model is not None and not self.session.busy:
+            self._choice.use_examples(self.model)
+            self.session.examples_wanted.emit()
 
     def refresh(self) -> None:
         """Make the widgets show the state of the session."""
@@ -128,13 +145,26 @@ class SegmentSection(Section):
         ui.aboutLabel.setToolTip(", ".join(numbered(each.id, each.name) for each in model.labels) if model else "")
         self._run.show(model)
         ui.existingWidget.setVisible(self._start == _SCENE)
+        self._show_examples()
         for widget in (ui.taskComboBox, ui.modelComboBox, ui.startComboBox):
             widget.setEnabled(model is not None and not self.session.busy)
         can_start = self._start != _SCENE or self._parts.ready
         ui.runButton.setEnabled(bool(model and state.sample and can_start and not self.session.busy))
         texts = {_MODEL: _("Segment"), _SAVED: _("Estimate the risk of this label")}
         texts[_SCENE] = _("Estimate the risk of this segmentation")
+        texts[_BLANK] = _("Draw the first examples")
         ui.runButton.setText(texts[self._start])
+
+    def _show_examples(self) -> None:
+        """Offer to show the model what was corrected, and say what it was shown."""
+        ui, session = self.ui, self.session
+        ui.examplesButton.setVisible(self._is_shown_slices)
+        ui.examplesButton.setEnabled(session.scene.is_segmented and not session.busy)
+        text = shown_slices.told(session.state.base, session.scene.case or "") if self._is_shown_slices else ""
+        ui.examplesLabel.setText(text)
+        ui.examplesLabel.setVisible(bool(text))
+        if self._is_shown_slices != (_BLANK in self._starts):
+            self.on_case()
 
     def _match(self) -> None:
         node = self.ui.segmentationComboBox.currentNode()

@@ -12,6 +12,8 @@ from UncertaintySegLib.server.parsing import parse, parse_all
 INTEGER, NUMBER, SWITCH, CHOICE = "integer", "number", "switch", "choice"
 NUMBERS, CHOICES = "numbers", "choices"
 """Kinds of settings; the plural ones are lists."""
+EXAMPLES = "examples"
+"""Setting of models that are shown slices: to show them those that were corrected on the server."""
 _KINDS = (INTEGER, NUMBER, SWITCH, CHOICE, NUMBERS, CHOICES)
 
 

@@ -46,6 +46,7 @@ class Model:
 
     `calibration` says on what cases it is calibrated, or why it is not; `label_shift` is None where nobody has counted.
     `origin` says where an imported or derived model comes from; `methods` and `run_options` may be chosen for a run.
+    `examples` counts the slices that it is shown in place of training; None of a model that takes none.
     `channels` names the volumes that a scan consists of, in the order in which they are sent. `dimensions` is 3 of a
     model that takes volumes, and 2 of one that takes images, and clips frame by frame.
     """
@@ -67,6 +68,7 @@ class Model:
     driven_by: str = ""
     label_shift: LabelShift | None = None
     origin: str = ""
+    examples: int | None = None
     methods: tuple[Method, ...] = ()
     run_options: tuple[RunOption, ...] = ()
 
