@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from uncertaintyseg.data.viewed import checked_plane
 from uncertaintyseg.errors import InputError
 
 MARGIN = 0.1
@@ -70,7 +69,10 @@ class Prompts:
     margin: float = MARGIN
 
     def __post_init__(self) -> None:
-        checked_plane(self.plane)
+        if self.plane is not None:
+            from uncertaintyseg.data.viewed import checked_plane  # noqa: PLC0415 - torch, which no process starts with
+
+            checked_plane(self.plane)
         if not (math.isfinite(self.margin) and 0 <= self.margin <= 1):
             raise InputError(f"the margin {self.margin:g} is no share of a box's side: give a number from 0 to 1.")
 
