@@ -1,4 +1,4 @@
-"""L-FUSION beside SSN, dropout and Laplace on the ultrasound phantom, in domain and out of it (docs/l_fusion.md).
+"""L-FUSION beside SSN, dropout, a Dropout U-Net and Laplace on the ultrasound phantom, in domain and out of it (docs/l_fusion.md).
 
     python sample_data/make_ultrasound.py HEADS --count 300
     python sample_data/make_ultrasound.py ELASTIC --count 60 --seed 1 --shift elastic
@@ -34,18 +34,21 @@ from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.inference.ellipses import measured_ellipse
 from uncertaintyseg.inference.evaluation import voxel_risks
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.inference.predictors import predictor_for
 from uncertaintyseg.metrics.cases import foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc
 from uncertaintyseg.metrics.error_detection import detections
 from uncertaintyseg.metrics.frames import frames
 from uncertaintyseg.metrics.intervals import Interval, mean_with_interval
 from uncertaintyseg.metrics.overlap import dice, overlap
 
-MODELS = {
-    "SSN": "ultrasound_low_rank",
-    "Dropout": "ultrasound_dropout",
-    "Laplace on SSN": "ultrasound_laplace_low_rank",
-    "L-FUSION": "ultrasound_l_fusion",
+MODELS: dict[str, tuple[str, str | None]] = {
+    "SSN": ("ultrasound_low_rank", None),
+    "Dropout head": ("ultrasound_dropout", None),
+    "Dropout U-Net": ("ultrasound_dropout_unet", "mc_dropout"),
+    "Laplace on SSN": ("ultrasound_laplace_low_rank", None),
+    "L-FUSION": ("ultrasound_l_fusion", None),
 }
+"""Model and passes around it of each row."""
 INSIDE = "test part"
 SHOWN = (*MEASURES, *FORMULAS)
 """Maps of the table: PV, MI, EE and EPKL of both paths, and the fused ones."""
@@ -131,7 +134,9 @@ def summed(risks: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> 
     }  # fmt: skip
 
 
-def run(model: str, sets: Mapping[str, Sequence[Case]], cache: Path, folders: Sequence[Path]) -> dict[str, Any]:
+def run(
+    model: str, method: str | None, sets: Mapping[str, Sequence[Case]], cache: Path, folders: Sequence[Path]
+) -> dict[str, Any]:
     """Rows of each set by a model, from the cache where they are there for these weights."""
     bundle = find_bundle(model, *folders)
     found: dict[str, Any] = {}
@@ -141,7 +146,7 @@ def run(model: str, sets: Mapping[str, Sequence[Case]], cache: Path, folders: Se
         if path.is_file():
             found[name] = json.loads(path.read_text(encoding="utf-8"))
             continue
-        predictor = predictor or Predictor(bundle)
+        predictor = predictor or predictor_for(bundle, method)
         console.print(f"{model}, {name}: {len(cases)} scans")
         if name == INSIDE:
             looked = [looked_at(predictor, case) for case in cases]
@@ -160,13 +165,15 @@ def run(model: str, sets: Mapping[str, Sequence[Case]], cache: Path, folders: Se
     return found
 
 
-def run_sweeps(model: str, cases: Sequence[Case], cache: Path, folders: Sequence[Path]) -> list[dict[str, Any]]:
+def run_sweeps(
+    model: str, method: str | None, cases: Sequence[Case], cache: Path, folders: Sequence[Path]
+) -> list[dict[str, Any]]:
     """Rows of each frame of sweeps by a model, from the cache where they are there for these weights."""
     bundle = find_bundle(model, *folders)
     path = cache / f"{model}_{bundle.checksum[:12]}_frames_{len(cases)}_{_ROWS}.json"
     if not path.is_file():
         console.print(f"{model}: {len(cases)} sweeps")
-        predictor = Predictor(bundle)
+        predictor = predictor_for(bundle, method)
         rows = [row for case in cases for row in looked_through(predictor, case)]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows), encoding="utf-8")
@@ -254,10 +261,10 @@ def main() -> None:
         sets[name] = cases_of(Path(folder))[: asked.cases]
     sweeps = read_cases(asked.sweeps)[: asked.cases] if asked.sweeps else []
     results, swept = {}, {}
-    for title, model in MODELS.items():
+    for title, row in MODELS.items():
         if not asked.only or title in asked.only:
-            results[title] = run(model, sets, asked.cache, asked.models)
-            swept[title] = run_sweeps(model, sweeps, asked.cache, asked.models) if sweeps else []
+            results[title] = run(*row, sets, asked.cache, asked.models)
+            swept[title] = run_sweeps(*row, sweeps, asked.cache, asked.models) if sweeps else []
     if not asked.only:
         console.print(f"{machine()}; frames a second by processor time, maps and review included")
         print("\n".join([*quality(results), "", *strangers(results), *(["", *over_time(swept)] if sweeps else [])]))

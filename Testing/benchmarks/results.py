@@ -68,6 +68,7 @@ HIPPOCAMPUS = [
     Row("mixture_of_bases", "hippocampus_mixture_of_bases"),
     Row("laplace", "hippocampus_laplace"),
     Row("laplace on low_rank", "hippocampus_laplace_low_rank"),
+    Row("l_fusion", "hippocampus_l_fusion"),
     Row("dropout, closed moments", "hippocampus_dropout"),
     Row("segwithu", "hippocampus_segwithu", only="ranking"),  # drives its error_probability, which ranks the same
     Row("dropout_injection, 30 passes", PLAIN, "dropout_injection"),
@@ -79,7 +80,11 @@ HIPPOCAMPUS = [
     Row("attention_unet (its own network)", "hippocampus_attention_unet"),
     Row("ensemble with attention_unet", PLAIN, "ensemble"),
 ]
-PHANTOM = [Row(head, f"phantom_{head}") for head in ("deterministic", "low_rank", "mixture_of_bases")]
+PHANTOM = [
+    *(Row(head, f"phantom_{head}") for head in ("deterministic", "low_rank", "mixture_of_bases")),
+    Row("dropout U-Net as it is", "phantom_dropout_unet"),
+    Row("dropout U-Net, mc_dropout, 20 passes", "phantom_dropout_unet", "mc_dropout"),
+]
 
 
 def measured(row: Row, part: str, cases: list[Case], cache: Path, progress: Any) -> dict[str, Any]:

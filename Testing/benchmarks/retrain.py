@@ -9,12 +9,6 @@ r"""All shipped models anew, in order, in one command: trained, calibrated, inst
 Each model is done once: a run that was killed goes on where it was, inside a training too. Calibrations are made on the
 same cases, by the same map, as those that are there. `models/` stays as it is until `install`. `--keep-weights` trains
 nothing: where the recipe is what it was, only windows, what is fitted and calibrations are made anew.
-
-Models that are not shipped yet (`NEW`) are made when they are named; `install` brings what was trained, their cards are
-written by hand:
-
-    python Testing/benchmarks/retrain.py train --data DATA --phantoms PHANTOMS --calibration-phantoms OF_SEED_1 \
-        --models hippocampus_l_fusion phantom_dropout_unet
 """
 
 from __future__ import annotations
@@ -23,7 +17,7 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,38 +39,19 @@ from uncertaintyseg.inference.bundle import (
 )
 from uncertaintyseg.inference.calibrating import calibrate, write_calibration
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.training.fit import complete, fit
 from uncertaintyseg.training.recipe import Recipe
-from uncertaintyseg.training.variant import with_dropout, with_head
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 _SIZE = re.compile(r'("(?:window|spatial_shape)": )\[[^\]]*\]')
-DROPOUT = 0.2
-NEW: dict[str, tuple[str, Callable[..., Bundle]]] = {
-    "hippocampus_l_fusion": (
-        "hippocampus_deterministic",
-        lambda base, *at, **of: with_head(base, "l_fusion", *at, **of),
-    ),
-    "phantom_dropout_unet": ("phantom_deterministic", lambda base, *at, **of: with_dropout(base, DROPOUT, *at, **of)),
-}
-"""Models that can be made but are not shipped: the one that each is like, and how its configuration comes from that."""
 
 
-def configured(name: str, output: Path) -> Path:
-    """The folder with a model's configuration: the shipped one, or one that is made now."""
-    if (SHIPPED / name).is_dir() or name not in NEW:
-        return SHIPPED / name
-    like, make = NEW[name]
-    return make(Bundle.load(SHIPPED / like), output / "new", name=name).folder
-
-
-def in_order(names: Sequence[str], output: Path) -> list[str]:
+def in_order(names: Sequence[str]) -> list[str]:
     """Each model after the one that it starts from."""
     found: list[str] = []
 
     def add(name: str) -> None:
-        initial = _recipe(configured(name, output)).get("initial")
+        initial = _recipe(SHIPPED / name).get("initial")
         if initial:
             add(initial)
         if name not in found:
@@ -93,9 +68,8 @@ def _recipe(folder: Path) -> dict[str, Any]:
 
 def source(name: str, output: Path, changes: dict[str, Any]) -> Bundle:
     """The configuration that a model is trained with: windows of the size of its crops, backbones with the changes."""
-    shipped = configured(name, output)
     ignored = shutil.ignore_patterns(WEIGHTS.name, CALIBRATION.name, SHIFT.name)
-    folder = shutil.copytree(shipped, output / "sources" / name, ignore=ignored, dirs_exist_ok=True)
+    folder = shutil.copytree(SHIPPED / name, output / "sources" / name, ignore=ignored, dirs_exist_ok=True)
     config = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     if config["recipe"]["stage"] == "backbone" and changes:
         config["recipe"] |= changes
@@ -110,10 +84,10 @@ def source(name: str, output: Path, changes: dict[str, Any]) -> Bundle:
 def kept(bundle: Bundle, parts: dict[str, list[Case]], output: Path) -> dict[str, Any] | None:
     """Give a model the weights that are shipped, but what is solved for, which windows change, anew.
 
-    None for a head that is solved for as a whole, and for a model that is not shipped.
+    None for a head that is solved for as a whole.
     """
     head = bundle.network(weights=False).head
-    if head.fitted or not (SHIPPED / bundle.name / WEIGHTS).is_file():
+    if head.fitted:
         return None
     folder = shutil.copytree(bundle.folder, output / bundle.name, dirs_exist_ok=True)
     (folder / WEIGHTS).parent.mkdir(exist_ok=True)
@@ -149,11 +123,8 @@ def retrain(name: str, parts: dict[str, list[Case]], calibration: list[Case], op
         console.print(f"{name}: {report}")
     bundle = Bundle.load(options.output / name)
     if not (bundle.folder / CALIBRATION).is_file():
-        shipped = SHIPPED / name / CALIBRATION
-        like = shipped if shipped.is_file() else SHIPPED / NEW[name][0] / CALIBRATION
-        old = json.loads(like.read_text(encoding="utf-8"))
-        by = old["measure"] if like == shipped else MEASURE
-        found = calibrate(Predictor(bundle), calibration, told(name), data=old["data"], by=by)
+        old = json.loads((SHIPPED / name / CALIBRATION).read_text(encoding="utf-8"))
+        found = calibrate(Predictor(bundle), calibration, told(name), data=old["data"], by=old["measure"])
         write_calibration(bundle, found)
         console.print(f"{name}: calibrated on {len(calibration)} cases")
 
@@ -167,9 +138,8 @@ def train(options: argparse.Namespace) -> None:
         "ultrasound": (options.ultrasound, None),
     }
     for task, (folder, calibration) in folders.items():
-        known = {path.name for path in SHIPPED.iterdir()} | (set(NEW) & set(options.models or []))
-        names = [name for name in known if name.startswith(f"{task}_")]
-        wanted = in_order([name for name in names if not options.models or name in options.models], options.output)
+        names = [path.name for path in SHIPPED.iterdir() if path.name.startswith(f"{task}_")]
+        wanted = in_order([name for name in names if not options.models or name in options.models])
         if folder is None or not wanted:
             console.print(f"{task}: left out, for want of a folder" if wanted else f"{task}: none asked for")
             continue
@@ -186,16 +156,13 @@ def install(options: argparse.Namespace) -> None:
     """Put what is trained and calibrated in the place of the shipped models; cards stay."""
     for done in sorted((options.output / "done").glob("*.json")):
         name = done.stem
-        for part in (WEIGHTS, TRAINING):
-            (SHIPPED / name / part).parent.mkdir(parents=True, exist_ok=True)
         for part in (INFERENCE, METADATA, TRAINING):
             shutil.copy(options.output / "sources" / name / part, SHIPPED / name / part)
         for part in (WEIGHTS, CALIBRATION, SHIFT):
             (SHIPPED / name / part).unlink(missing_ok=True)
             if (options.output / name / part).is_file():
                 shutil.copy(options.output / name / part, SHIPPED / name / part)
-        card = SHIPPED / name / "docs" / "README.md"
-        console.print(f"installed {name}{'' if card.is_file() else f'; write its card, {card}'}")
+        console.print(f"installed {name}")
 
 
 def cards(options: argparse.Namespace) -> None:
