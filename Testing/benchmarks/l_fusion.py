@@ -1,4 +1,4 @@
-"""L-FUSION beside SSN, dropout, a Dropout U-Net and Laplace on the ultrasound phantom, in domain and out of it (docs/l_fusion.md).
+"""L-FUSION beside SSN, dropout and Laplace on the ultrasound phantom, in domain and out of it (docs/l_fusion.md).
 
     python sample_data/make_ultrasound.py HEADS --count 300
     python sample_data/make_ultrasound.py ELASTIC --count 60 --seed 1 --shift elastic
