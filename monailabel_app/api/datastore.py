@@ -30,6 +30,7 @@ from monailabel_app.app.looked_at import LOOKED_AT, checked_looked_at
 from monailabel_app.errors import NotFoundError, TakenError
 from monailabel_app.intake.checksum import UPLOADED, WRITTEN, is_checksum_of
 from monailabel_app.intake.received import received_label, received_scan
+from monailabel_app.jobs.shown import SHOWN, forget_case
 from monailabel_app.store.records import Version
 from monailabel_app.store.review_status import META
 from monailabel_app.verified import VERIFIED, checked_verified, in_boxes
@@ -94,6 +95,7 @@ def remove_image(app: AppInstance, id: str) -> dict[str, Any]:  # noqa: A002 - M
     with app.datastore().transaction():
         app.datastore().remove_image(id)
         audit("remove_image", case=id)
+    forget_case(app.results.root.parent / SHOWN, id)
     return {}
 
 

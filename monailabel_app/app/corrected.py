@@ -10,6 +10,7 @@ from monailabel_app.app.models import Models
 from monailabel_app.jobs.shown import Shown
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.result_key import scan_content
 
 CASES = 16
 """So many at most, for no more slices are shown: the scan's own and those that were corrected last."""
@@ -66,4 +67,5 @@ def corrected_slices(
         )
     check_numbers(cases, bundle)
     first = image if cases[0][0] == image else None
-    return Shown(tuple(cases), tuple(versions[case[0]].sha256 for case in cases), first, str(folder))
+    scans = tuple(scan_content(Path(case[1]), bundle) for case in cases)
+    return Shown(tuple(cases), scans, tuple(versions[case[0]].sha256 for case in cases), first, str(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from monailabel_app.app.models import Models
@@ -9,7 +11,7 @@ from monailabel_app.errors import NotFoundError
 from monailabel_app.jobs.prompts import AskedFor
 from uncertaintyseg.data.prompts import PromptBox, PromptPoint
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.bundle import INFERENCE, Bundle
 from uncertaintyseg.inference.methods import fits_as_prompter
 from uncertaintyseg.wire import PromptRequest
 
@@ -56,6 +58,7 @@ def asked_for(bundle: Bundle, params: InferParams, models: Models) -> AskedFor |
         params.prompt_margin,
         other and str(other.folder),
         other.checksum if other else "",
+        _meaning(other) if other else "",
     )
 
 
@@ -66,5 +69,18 @@ def _other(bundle: Bundle, name: str | None, models: Models) -> Bundle | None:
     if found is None:
         raise NotFoundError(f"params.prompt_from: no model {name!r} on this server")
     if not fits_as_prompter(found, bundle):
-        raise InputError(f"params.prompt_from: {name} finds none of the structures of {bundle.name} by itself")
+        raise InputError(
+            f"params.prompt_from: {name} finds none of the structures of {bundle.name} by itself; /info lists the "
+            "models that do"
+        )
     return found
+
+
+def _meaning(other: Bundle) -> str:
+    """Weights that were imported twice may have other names of structures, or other windows."""
+    said = [
+        other.name,
+        [[label.id, label.name] for label in other.labels],
+        (other.folder / INFERENCE).read_text("utf-8"),
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -25,6 +25,7 @@ class AskedFor:
         margin: as of `Prompts`.
         other: folder of a model around whose label boxes are put.
         checksum: of that model's weights.
+        meaning: what else its label, and what is made of it, depends on: a hash of its name, structures and settings.
     """
 
     boxes: tuple[PromptBox, ...] = ()
@@ -33,12 +34,13 @@ class AskedFor:
     margin: float = MARGIN
     other: str | None = None
     checksum: str = ""
+    meaning: str = ""
 
     @property
     def about(self) -> dict[str, Any]:
         """What a result depends on, plain JSON."""
         found = {"boxes": [asdict(box) for box in self.boxes], "points": [asdict(point) for point in self.points]}
-        return found | {"plane": self.plane, "margin": self.margin, "other": self.checksum}
+        return found | {"plane": self.plane, "margin": self.margin, "other": [self.checksum, self.meaning]}
 
     def asking(self, bundle: Bundle, device: str) -> Asking:
         """As the predictor of a model takes it. Runs in the worker."""

@@ -30,20 +30,23 @@ class Shown:
 
     Attributes:
         cases: that somebody has corrected.
+        scans: SHA-256 of the scan of each.
         labels: SHA-256 of the label of each.
         first: id of the case whose slices go before those of all others; None: of none.
         folder: where models that were shown something are kept.
     """
 
     cases: tuple[LabelledCase, ...]
+    scans: tuple[str, ...]
     labels: tuple[str, ...]
     first: str | None
     folder: str
 
     @property
     def key(self) -> str:
-        """Of what is shown: a hash of ids, labels and boxes (hex SHA-256), whatever the folder."""
-        said = [[case[0], label, case[3]] for case, label in zip(self.cases, self.labels, strict=True)]
+        """Of what is shown: a hash of ids, scans, labels and boxes (hex SHA-256), whatever the folder."""
+        files = zip(self.cases, self.scans, self.labels, strict=True)
+        said = [[case[0], scan, label, case[3]] for case, scan, label in files]
         return hashlib.sha256(json.dumps([said, self.first], sort_keys=True).encode()).hexdigest()
 
     def model(self, base: Bundle) -> Bundle:
@@ -80,6 +83,18 @@ def shown_with(folder: Path, name: str, checksum: str) -> Bundle | None:
         if found.checksum == checksum:
             return found
     return None
+
+
+def forget_case(folder: Path, case: str) -> None:
+    """Let go of the models that were shown slices of a case whose scan was removed: they hold these slices."""
+    for place in _kept(folder):
+        for path in place.glob("*/"):
+            try:
+                holds = case in (Bundle.load(path).uncertainty.origin or {}).get("examples", ())
+            except BundleError:
+                holds = True  # of whom, nobody can say
+            if holds:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def say_same_patient(prediction: Prediction, bundle: Bundle, image: str, case: str | None) -> Prediction:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class AsViewedd(MapTransform):
         plane: "axial", "coronal" or "sagittal"; None: that of the thickest slices, axial where voxels are cubes.
 
     Attributes:
-        plane: may be set for each scan.
+        plane: see `along`.
 
     Raises:
         InputError: for another plane.
@@ -48,13 +49,29 @@ class AsViewedd(MapTransform):
             data[key] = self._viewed(data[key], label=key == "label")
         return data
 
+    @contextmanager
+    def along(self, plane: str | None) -> Iterator[None]:
+        """Another plane for a while; None: as it was made."""
+        before, self.plane = self.plane, checked_plane(plane) or self.plane
+        try:
+            yield
+        finally:
+            self.plane = before
+
+    def shape(self, scan: MetaTensor) -> tuple[int, int, int]:
+        """How many columns, rows and slices a scan will have."""
+        turned = self._turned(scan)
+        columns, rows = _squared(turned).tolist()
+        return columns, rows, turned.shape[3]
+
+    def _turned(self, scan: MetaTensor) -> MetaTensor:
+        return scan if is_flat(scan) else Orientation(_AXES[self.plane or thickest(scan)], labels=_LABELS)(scan)
+
     def _viewed(self, scan: MetaTensor, *, label: bool) -> MetaTensor:
-        turned = scan if is_flat(scan) else Orientation(_AXES[self.plane or thickest(scan)], labels=_LABELS)(scan)
+        turned = self._turned(scan)
         values, affine = turned.as_tensor(), np.asarray(turned.affine, dtype=np.float64).copy()
-        sizes = np.array(spacing_mm(affine)[:2])
-        if sizes.max() > _SAME * sizes.min():
-            sides = np.array(values.shape[1:3])
-            wanted = np.maximum(1, np.round(sides * sizes / sizes.min())).astype(int)
+        sides, wanted = np.array(values.shape[1:3]), _squared(turned)
+        if (wanted != sides).any():
             how: dict[str, Any] = {"mode": "nearest-exact"} if label else {"mode": "bilinear", "align_corners": False}
             each = F.interpolate(values.movedim(-1, 0).float(), size=wanted.tolist(), **how)
             values, steps = each.movedim(0, -1).to(values.dtype), sides / wanted
@@ -63,6 +80,14 @@ class AsViewedd(MapTransform):
         left_out = ("affine", "original_affine", "spatial_shape")
         kept = {key: value for key, value in scan.meta.items() if key not in left_out}
         return MetaTensor(values.contiguous(), affine=torch.from_numpy(affine), meta=kept)
+
+
+def _squared(turned: MetaTensor) -> np.ndarray:
+    """Sides of slices whose pixels are square, by the shorter of their sides."""
+    sides, sizes = np.array(turned.shape[1:3]), np.array(spacing_mm(turned.affine)[:2])
+    if sizes.max() <= _SAME * sizes.min():
+        return sides
+    return np.maximum(1, np.round(sides * sizes / sizes.min())).astype(int)
 
 
 def checked_plane(plane: str | None) -> str | None:

@@ -137,8 +137,9 @@ def shared_structures(other: Bundle, bundle: Bundle) -> dict[int, int]:
 
 
 def fits_as_prompter(other: Bundle, bundle: Bundle) -> bool:
-    """Whether a model finds structures of another by itself."""
-    return bool(other.labels and other.checksum and not other.prompted and shared_structures(other, bundle))
+    """Whether a model finds structures of another by itself, in the same scans."""
+    able = other.labels and other.checksum and not other.prompted and other.examples != 0
+    return bool(able and len(other.channels) == len(bundle.channels) and shared_structures(other, bundle))
 
 
 def network_beside(bundle: Bundle, other: Bundle) -> Segmenter:

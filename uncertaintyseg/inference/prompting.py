@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +21,9 @@ from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.data.prompts import Prompts
 from uncertaintyseg.data.viewed import AsViewedd
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.described import sized
 from uncertaintyseg.inference.passes.base import Passes
+from uncertaintyseg.inference.stream.need import Need
 from uncertaintyseg.inference.timing import Progress
 from uncertaintyseg.segmenter import Network, Segmenter
 from uncertaintyseg.wire import Label
@@ -81,6 +86,7 @@ def prompted_volume(
     Raises:
         InputError: where a model that is prompted is asked for nothing, or for something that is not there, and for
             prompts to another model.
+        TooLargeError: for a scan whose slices take more memory than there is once their pixels are square.
     """
     backbone = prompted(network)
     if backbone is None:
@@ -97,15 +103,12 @@ def prompted_volume(
             "20,25,11=NAME), or the label of another model (--prompts-from MODEL)."
         )
     prompts.check(scan.shape[1:], {label.id: label.name for label in labels})
-    for transform in getattr(preprocessing, "transforms", ()):
-        if isinstance(transform, AsViewedd) and prompts.plane is not None:
-            transform.plane = prompts.plane
-    volume = preprocessing({"image": scan})["image"]
+    volume = _sliced(scan, preprocessing, prompts.plane, len(labels), device)
     sweep = _Sweep(volume, network, device, prompts.margin)
     asked = [_Asked.of(label.id, prompts, scan, volume) for label in labels]
     if not any(one.keys for one in asked):
         raise InputError("points of the background alone ask for no structure: add a box or a point of one.")
-    most = sum(len(one.within) if one.carry else len(one.keys) for one in asked if one.keys)
+    most = sum(len({place for reached in one.within.values() for place in reached}) for one in asked)
     _check_time(sweep, asked, runner, most, asking)
     marks = torch.zeros((len(labels), *volume.shape[1:]), dtype=torch.uint8)
     done = 0
@@ -119,6 +122,24 @@ def prompted_volume(
     return MetaTensor(found, affine=volume.affine, meta=about), prompts
 
 
+def _sliced(
+    scan: MetaTensor,
+    preprocessing: Callable[[dict[str, MetaTensor]], dict[str, MetaTensor]],
+    plane: str | None,
+    structures: int,
+    device: str,
+) -> MetaTensor:
+    """The scan as slices of a plane, of this scan alone: a predictor is kept and serves others after it."""
+    with ExitStack() as stack:
+        for transform in getattr(preprocessing, "transforms", ()):
+            if isinstance(transform, AsViewedd):
+                stack.enter_context(transform.along(plane))
+                volume = math.prod(transform.shape(scan))
+                copies = 4 * (3 + structures) + structures  # scaled, in order and with marks, which come as bytes first
+                Need(device=0, host=copies * volume, disk=0).check(sized(scan), device, Path())
+        return preprocessing({"image": scan})["image"]
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is asked for one structure.
@@ -126,20 +147,20 @@ class _Asked:
     Attributes:
         keys: what was said, by slice: marks `[columns, rows]`.
         outside: marks of what is none of it, by slice.
-        within: slices that it may be in.
+        within: slices that each key may be carried on to, itself among them.
         carry: whether it is carried on from the keys.
     """
 
     keys: dict[int, Tensor]
     outside: dict[int, Tensor]
-    within: range
+    within: dict[int, range]
     carry: bool
 
     @classmethod
     def of(cls, label: int, prompts: Prompts, scan: MetaTensor, volume: MetaTensor) -> _Asked:
         onto = np.linalg.inv(np.asarray(volume.affine, np.float64)) @ np.asarray(scan.affine, np.float64)
         shape, drawn, outside = volume.shape[1:], dict[int, Tensor](), dict[int, Tensor]()
-        first, last = shape[2], -1
+        spans: list[tuple[int, int]] = []
 
         def draw(place: int, prompt: Prompt, into: dict[int, Tensor] = drawn) -> None:
             into[place] = into.get(place, 0) | marks_of(prompt, shape[:2])
@@ -147,22 +168,20 @@ class _Asked:
         for box in (box for box in prompts.boxes if box.label == label):
             low, high = _box_on(onto, box.first, box.last, shape)
             draw((low[2] + high[2]) // 2, Prompt((*low[:2], *high[:2])))
-            ends = (low[2], high[2]) if low[2] < high[2] else (0, shape[2] - 1)
-            first, last = min(first, ends[0]), max(last, ends[1])
+            spans += [(low[2], high[2])] if low[2] < high[2] else []
         for point in (point for point in prompts.points if point.label == label):
             at = _box_on(onto, point.voxel, point.voxel, shape)[0]
             draw(at[2], Prompt(None, [at[:2]]))
-            first, last = 0, shape[2] - 1
         for point in (point for point in prompts.points if point.label == 0):
             at = _box_on(onto, point.voxel, point.voxel, shape)[0]
             draw(at[2], Prompt(None, [], [at[:2]]), outside)
         if drawn or prompts.label is None:
-            return cls(drawn, outside, range(first, last + 1), carry=True)
+            return cls(drawn, outside, {key: _within(key, spans, shape[2]) for key in drawn}, carry=True)
         given = torch.from_numpy(np.ascontiguousarray(prompts.label == label)).to(torch.uint8)[None]
         mask = resample(given, scan.affine, volume.affine, shape, nearest=True)[0] > 0
         places = mask.flatten(0, 1).any(0).nonzero().flatten().tolist()
         around = {place: _around(mask[..., place], prompts.margin) for place in places}
-        return cls(around, outside, range(shape[2]), carry=False)
+        return cls(around, outside, {place: range(place, place + 1) for place in places}, carry=False)
 
     def all_of(self, place: int, marks: Tensor) -> Tensor:
         """Marks of a slice with what is said to be none of the structure there."""
@@ -191,16 +210,17 @@ class _Sweep:
         """Marks of each slice that the structure is asked for in, the keys' and those that follow from them.
 
         From each key both ways: the box around what was found, with a margin, is asked for in the next slice, until
-        nothing is found in it, the slices end or another key is nearer. What lies outside of the last box, with that
-        margin, is not followed.
+        nothing is found in it, the slices or the key's own box end, or another key is nearer. What lies outside of the
+        last box, with that margin, is not followed.
         """
         yield from ((place, asked.all_of(place, marks)) for place, marks in asked.keys.items())
         if not asked.carry:
             return
         keys = sorted(asked.keys)
         for number, key in enumerate(keys):
-            before = (keys[number - 1] + key) // 2 if number else asked.within.start - 1
-            after = (key + keys[number + 1]) // 2 + 1 if number + 1 < len(keys) else asked.within.stop
+            before, after = asked.within[key].start - 1, asked.within[key].stop
+            before = max(before, (keys[number - 1] + key) // 2) if number else before
+            after = min(after, (key + keys[number + 1]) // 2 + 1) if number + 1 < len(keys) else after
             found = self.mask(structure, key, asked.all_of(key, asked.keys[key]))
             start = _around(found, self.margin, asked.keys[key])
             for way in (range(key - 1, before, -1), range(key + 1, after)):
@@ -211,6 +231,12 @@ class _Sweep:
                     said = asked.all_of(place, marks)
                     yield place, said
                     marks = _around(self.mask(structure, place, said), self.margin, marks)
+
+
+def _within(key: int, spans: Sequence[tuple[int, int]], slices: int) -> range:
+    """Slices that a key may be carried on to: those of the boxes over several slices that it lies in, else all."""
+    around = [(first, last) for first, last in spans if first <= key <= last] or [(0, slices - 1)]
+    return range(min(first for first, _ in around), max(last for _, last in around) + 1)
 
 
 def _around(mask: Tensor, margin: float, last: Tensor | None = None) -> Tensor | None:

@@ -16,6 +16,15 @@ from uncertaintyseg.inference.bundle import INFERENCE, Bundle
 from uncertaintyseg.inference.content import content_hash
 
 
+def scan_content(image: Image, bundle: Bundle) -> str:
+    """Hash of all files of a scan that a model reads (hex SHA-256). Raises `InputError` when they cannot be read."""
+    channels = channel_files(image, len(bundle.channels), bundle.channels)
+    try:
+        return content_hash(*(file for channel in channels for file in scan_files(channel)))
+    except OSError as error:
+        raise InputError(f"{image}: cannot be read ({error.strerror}).") from error
+
+
 def result_key(
     image: Image,
     bundle: Bundle,
@@ -38,11 +47,7 @@ def result_key(
     Raises:
         InputError: when the scan cannot be read.
     """
-    channels = channel_files(image, len(bundle.channels), bundle.channels)
-    try:
-        content = content_hash(*(file for channel in channels for file in scan_files(channel)))
-    except OSError as error:
-        raise InputError(f"{image}: cannot be read ({error.strerror}).") from error
+    content, channels = scan_content(image, bundle), channel_files(image, len(bundle.channels), bundle.channels)
     calibration, _ = bundle.calibration
     parts = {
         "image": content,

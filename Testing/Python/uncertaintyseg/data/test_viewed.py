@@ -69,3 +69,12 @@ def test_images_and_clips_have_their_slices():
 def test_another_plane_is_refused():
     with pytest.raises(InputError, match="the plane 'oblique' is unknown; choose sagittal, coronal, axial"):
         AsViewedd("oblique")
+
+
+@pytest.mark.parametrize("name", ["axial", "coronal", "sagittal"])
+def test_it_says_beforehand_how_many_pixels_a_scan_will_have(name):
+    scan = MetaTensor(VALUES, affine=torch.from_numpy(RAS))
+    view = AsViewedd("axial")
+    with view.along(name):
+        assert (1, *view.shape(scan)) == viewed(VALUES, RAS, name).shape
+    assert view.plane == "axial"

@@ -10,13 +10,14 @@ import torch
 from monai.data import MetaTensor
 
 from Testing.Python.uncertaintyseg import flat, sam_folders, tiny
-from uncertaintyseg.backbones import PromptedBackbone
+from uncertaintyseg.backbones import PromptedBackbone, UniverSeg
 from uncertaintyseg.backbones.prompted import BOX, prompt_of
 from uncertaintyseg.data.prompts import PromptBox, PromptPoint, Prompts
 from uncertaintyseg.data.writing import write_volume
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, TooLargeError
 from uncertaintyseg.imports import import_model
 from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.methods import fits_as_prompter
 from uncertaintyseg.inference.offered import offered_methods
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.prompting import LONG, Asking, prompted_volume
@@ -103,6 +104,11 @@ def test_a_box_in_one_slice_is_carried_on_both_ways_until_nothing_is_found():
 
 def test_a_box_over_several_slices_ends_where_it_says():
     assert sorted(marks(Prompts([PromptBox(1, (3, 7, 4), (13, 13, 7))], margin=0.2))) == [4, 5, 6, 7]
+
+
+def test_of_two_boxes_over_several_slices_each_ends_where_it_says():
+    boxes = [PromptBox(1, (3, 7, 3), (13, 13, 4)), PromptBox(1, (3, 7, 7), (15, 13, 8))]
+    assert sorted(marks(Prompts(boxes, margin=0.2))) == [3, 4, 7, 8]
 
 
 def test_two_keys_share_what_lies_between_them():
@@ -204,6 +210,13 @@ def test_the_plane_is_the_users_and_the_answer_lies_on_the_scans_grid(bundle, sc
     assert not np.array_equal(found["axial"], found["coronal"])
 
 
+def test_the_plane_of_one_run_is_not_that_of_the_next(bundle, scan):
+    box, predictor = PromptBox(1, (8, 9, 5), (8, 9, 5)), Predictor(bundle)
+    before = ask(predictor, box).predict(scan).maps["probability_organ"]
+    ask(predictor, box, plane="coronal").predict(scan)
+    np.testing.assert_array_equal(ask(predictor, box).predict(scan).maps["probability_organ"], before)
+
+
 def test_the_prompt_is_turned_with_the_image(bundle, scan):
     predictor = ask(Predictor(bundle, method="tta", options={"symmetries": [0]}))
     found = predictor.predict(scan).maps["probability_organ"]
@@ -221,6 +234,13 @@ def test_a_slice_that_is_not_square_is_made_so_and_turned_back(bundle, tmp_path)
     write_volume(tmp_path / "flat.nii.gz", values, np.array([[0, 0, 2, 0], [3.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]))
     predictor = ask(Predictor(bundle), PromptBox(1, (2, 3, 2), (9, 16, 2)), plane="sagittal")
     assert predictor.predict(tmp_path / "flat.nii.gz").label.shape == (12, 20, 6)
+
+
+def test_square_pixels_that_take_more_memory_than_there_is_are_refused(bundle, tmp_path):
+    values = np.random.default_rng(0).random((12, 20, 6), np.float32)
+    write_volume(tmp_path / "long.nii.gz", values, np.diag([1e5, 1e-3, 1.0, 1.0]))
+    with pytest.raises(TooLargeError, match="are the voxel sizes in its header in mm"):
+        ask(Predictor(bundle), PromptBox(1, (2, 3, 2), (9, 16, 2)), plane="axial").predict(tmp_path / "long.nii.gz")
 
 
 def test_images_and_clips_have_their_slices(models, tmp_path):
@@ -247,6 +267,13 @@ def test_prompts_come_from_another_model_and_never_from_themselves(bundle, scan,
     write_volume(tmp_path / "mine.nii.gz", label.astype(np.uint8), prediction.affine)
     predictor.asking = Asking(prompts_of_label(tmp_path / "mine.nii.gz", bundle, Prompts()))
     np.testing.assert_array_equal(predictor.predict(scan).label, prediction.label)
+
+
+def test_a_model_that_was_shown_nothing_prompts_no_other(bundle, tiny_bundle, tmp_path):
+    torch.save(UniverSeg((4, 5)).state_dict(), tmp_path / "us.pt")
+    cold = import_model(tmp_path / "us.pt", output=tmp_path, name="cold", patch="16", labels="organ,lesion")
+    assert not fits_as_prompter(cold, bundle)
+    assert fits_as_prompter(tiny_bundle(), bundle)
 
 
 def test_models_that_have_learnt_take_no_prompts(tiny_bundle, scan):
