@@ -1,0 +1,372 @@
+"""UniverSeg of our own: a small one trained on tasks that are not those it is judged on, and how many slices it takes.
+
+    python Testing/benchmarks/cold_start.py train runs/cold_start --hours 3
+    uncertaintyseg import runs/cold_start/universeg_small.safetensors --patch 64 --output runs
+    python Testing/benchmarks/cold_start.py table runs/universeg_small DATA --split msd_hippocampus --json table.json
+
+`train` goes on where a kill left it, in the same folder. `table` sets it beside the label of the most similar example
+and a U-Net trained on the same slices; support and query are of different patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from common import show, told
+from monai.data import MetaTensor
+from monai.networks.nets import UNet
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from uncertaintyseg.backbones import UniverSeg
+from uncertaintyseg.backbones.in_context import read_out_structures
+from uncertaintyseg.data.layouts import Case, find_real_data, read_cases
+from uncertaintyseg.data.phantom import make_phantom
+from uncertaintyseg.data.scan import read_label, read_scan
+from uncertaintyseg.data.slices import PLANES, OntoSlicesd, padded
+from uncertaintyseg.data.splitting import read_split, subject_of
+from uncertaintyseg.errors import InputError
+from uncertaintyseg.imports.universeg import shown
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.evaluation import evaluate
+from uncertaintyseg.inference.predictor import Predictor
+
+SOURCES = ("totalsegmentator_examples", "msd_spleen_samples", "sct_testing_data")
+"""Data that it learns from; hippocampus and ultrasound are left out wholly, for it is judged on them."""
+SIZE, FEATURES = 64, (32, 32, 32, 32)
+PHANTOMS = 40
+MOST_EXAMPLES, BATCH, RATE = 8, 4, 1e-3
+_FEWEST_PIXELS, _FEWEST_SLICES = 20, 4
+_KEEP_SECONDS = 120
+
+
+class Task(NamedTuple):
+    """A structure in a plane: slices `[N, size, size]`, its masks, and the scan of each."""
+
+    images: Tensor
+    masks: Tensor
+    scans: Tensor
+
+
+# training ------------------------------------------------------------------------------------------------------------
+
+
+def tasks(progress: Callable[[str, float], None]) -> list[Task]:
+    """All tasks there are: structures of phantoms together, of real scans each by itself."""
+    found: dict[tuple[str, str, int], list[tuple[Tensor, Tensor, int]]] = {}
+    for scan, (name, image, label) in enumerate(_scans(progress)):
+        for plane in PLANES:
+            put = OntoSlicesd(SIZE, plane)({"image": image, "label": label})
+            images, ids = (padded(put[key].as_tensor()[0].movedim(-1, 0), SIZE) for key in ("image", "label"))
+            for number in ids.unique().tolist():
+                masks = ids == number
+                kept = masks.flatten(1).sum(1) >= _FEWEST_PIXELS
+                if number and kept.any():
+                    part = (images[kept].float(), masks[kept], scan)
+                    found.setdefault((name, plane, int(number)), []).append(part)
+    joined = [
+        Task(
+            torch.cat([images for images, _, _ in parts]),
+            torch.cat([masks for _, masks, _ in parts]),
+            torch.cat([torch.full((len(images),), scan) for images, _, scan in parts]),
+        )
+        for parts in found.values()
+    ]
+    return [task for task in joined if len(task.images) >= _FEWEST_SLICES]
+
+
+def _scans(progress: Callable[[str, float], None]) -> Iterator[tuple[str, MetaTensor, MetaTensor]]:
+    """Real scans, each with the first label on its grid, and phantoms."""
+    for source in SOURCES:
+        folder = find_real_data(source)
+        labels = sorted((folder / "labels").iterdir()) if folder else []
+        for path in sorted((folder / "images").iterdir()) if folder else []:
+            progress(f"reading {path.name}", 0.0)
+            scan = read_scan(path)
+            label = next((one for one in (_on_grid(file, scan) for file in labels) if one is not None), None)
+            if label is not None:
+                yield path.name, scan, label
+    for number in range(PHANTOMS):
+        case = make_phantom((7, number), raters=1)
+        affine = torch.from_numpy(np.asarray(case.affine, dtype=np.float64))
+        yield (
+            "phantom",
+            *(MetaTensor(torch.as_tensor(values)[None], affine=affine) for values in (case.image, case.label)),
+        )
+
+
+def _on_grid(path: Path, scan: MetaTensor) -> MetaTensor | None:
+    try:
+        return read_label(path, like=scan)
+    except InputError:
+        return None
+
+
+def episodes(pool: list[Task], seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch: targets and their masks `[B, 1, H, W]`, examples and theirs `[B, S, 1, H, W]`.
+
+    Those of a step are always the same. A query is of another scan than its examples where the task has several, else
+    it is another slice.
+    """
+    rng = np.random.default_rng((seed, step))
+    count, batch = int(rng.integers(1, MOST_EXAMPLES + 1)), []
+    while len(batch) < BATCH:
+        task = pool[rng.integers(len(pool))]
+        query = int(rng.integers(len(task.images)))
+        others = (task.scans != task.scans[query]).nonzero().flatten()
+        if not len(others):
+            others = (torch.arange(len(task.images)) != query).nonzero().flatten()
+        chosen = torch.from_numpy(rng.choice(others.numpy(), count, replace=len(others) < count))
+        where = torch.cat([torch.tensor([query]), chosen])
+        batch.append(_varied(task.images[where], task.masks[where].float(), rng))
+    images, masks = (torch.stack(parts)[:, :, None] for parts in zip(*batch, strict=True))
+    return images[:, 0], masks[:, 0], images[:, 1:], masks[:, 1:]
+
+
+def _varied(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The task turned and inverted as a whole, then each slice moved, scaled, turned a little and made brighter."""
+    axes = [axis for axis in (1, 2) if rng.random() < 0.5]
+    images, masks = images.flip(axes), masks.flip(axes)
+    if rng.random() < 0.5:
+        images, masks = images.mT, masks.mT
+    if rng.random() < 0.3:
+        images = 1 - images
+    n = len(images)
+    angle, scale = rng.normal(0, 0.15, n), np.exp(rng.normal(0, 0.12, n))
+    turn = (
+        np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(n, 2, 2)
+        / scale[:, None, None]
+    )
+    grid = F.affine_grid(
+        torch.from_numpy(np.concatenate([turn.reshape(n, 2, 2), rng.normal(0, 0.1, (n, 2, 1))], 2)).float(),
+        [n, 1, SIZE, SIZE],
+        False,
+    )
+    images = F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
+    masks = F.grid_sample(masks[:, None], grid, mode="nearest", align_corners=False)[:, 0]
+    gamma = torch.from_numpy(np.exp(rng.normal(0, 0.3, (n, 1, 1)))).float()
+    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.05), images.shape)).float()
+    return (images.clamp(0, 1) ** gamma + noise).clamp(0, 1), masks
+
+
+def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross entropy and one minus the soft Dice, mean over the batch."""
+    p = logits.sigmoid()
+    overlap = (2 * (p * masks).sum((1, 2, 3)) + 1) / ((p + masks).sum((1, 2, 3)) + 1)
+    return F.binary_cross_entropy_with_logits(logits, masks) + (1 - overlap).mean()
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train for some hours of CPU time in all, kept every two minutes."""
+    output: Path = options.output
+    output.mkdir(parents=True, exist_ok=True)
+    kept, progress = output / "state.pt", told("train")
+    pool = tasks(progress)
+    torch.manual_seed(options.seed)
+    network = UniverSeg(FEATURES)
+    optimiser = torch.optim.AdamW(network.parameters(), RATE)
+    step, spent, mean = 0, 0.0, float("nan")
+    if kept.is_file():
+        state = torch.load(kept, weights_only=True)
+        if state["seed"] != options.seed:
+            raise SystemExit(f"{kept} is of seed {state['seed']}: name another folder, or that seed.")
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent, mean = state["step"], state["spent"], state["loss"]
+    print(
+        f"{len(pool)} tasks, {sum(p.numel() for p in network.parameters()):,} parameters, step {step}", file=sys.stderr
+    )
+    start, last, limit = time.process_time() - spent, time.monotonic(), 3600 * options.hours
+    while (spent := time.process_time() - start) < limit:
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * spent / limit))
+        target, mask, images, masks = episodes(pool, options.seed, step)
+        loss = loss_of(network(target, images, masks), mask)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        step += 1
+        value = loss.item()
+        mean = value if math.isnan(mean) else 0.99 * mean + 0.01 * value
+        progress(f"step {step}, loss {mean:.3f}, {spent / 60:.0f} of {limit / 60:.0f} CPU minutes", spent / limit)
+        if time.monotonic() - last > _KEEP_SECONDS:
+            _keep(output, network, optimiser, seed=options.seed, step=step, spent=spent, loss=mean)
+            last = time.monotonic()
+    _keep(output, network, optimiser, seed=options.seed, step=step, spent=spent, loss=mean)
+    print(f"{output / 'universeg_small.safetensors'}: step {step}, loss {mean:.3f}", file=sys.stderr)
+
+
+def _keep(output: Path, network: nn.Module, optimiser: torch.optim.Optimizer, **about: Any) -> None:
+    """Both files whole or as they were."""
+    state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), **about}
+    torch.save(state, output / "state.new")
+    (output / "state.new").replace(output / "state.pt")
+    save_file(network.state_dict(), output / "weights.new")
+    (output / "weights.new").replace(output / "universeg_small.safetensors")
+
+
+# table ---------------------------------------------------------------------------------------------------------------
+
+
+class Nearest(nn.Module):
+    """The label of the most similar example, by the mean squared difference: what is to be beaten."""
+
+    def __init__(self, like: UniverSeg) -> None:
+        super().__init__()
+        self.features, self.out_conv = like.features, _first_feature(like.features[0])
+
+    def read(self, target: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """The logit, +-4, as the first feature."""
+        best = (target[:, None] - images).square().flatten(2).mean(2).argmin(1)
+        return _as_feature(8 * labels[range(len(best)), best] - 4, self.features[0])
+
+
+class Trained(nn.Module):
+    """A U-Net trained on the examples, once for each structure."""
+
+    def __init__(self, like: UniverSeg, steps: int) -> None:
+        super().__init__()
+        self.features, self.out_conv, self.steps = like.features, _first_feature(like.features[0]), steps
+        self.known: list[tuple[Tensor, nn.Module]] = []
+
+    def read(self, target: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """The logit as the first feature."""
+        network = next((network for seen, network in self.known if torch.equal(seen, labels[0])), None)
+        if network is None:
+            network = self._fitted(images[0], labels[0])
+            self.known.append((labels[0].clone(), network))
+        return _as_feature(network(target), self.features[0])
+
+    @torch.enable_grad()
+    def _fitted(self, images: Tensor, labels: Tensor) -> nn.Module:
+        torch.manual_seed(0)
+        rng = np.random.default_rng(0)
+        network = UNet(2, 1, 1, (16, 32, 64), (2, 2), num_res_units=1)
+        optimiser = torch.optim.AdamW(network.parameters(), RATE)
+        for _ in range(self.steps):
+            where = torch.from_numpy(rng.integers(0, len(images), 8))
+            image, mask = _moved(images[where], labels[where], rng)
+            loss = loss_of(network(image), mask)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return network.eval()
+
+
+def _moved(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    parts = [_varied_alone(image, mask, rng) for image, mask in zip(images[:, 0], masks[:, 0], strict=True)]
+    return tuple(torch.stack(values)[:, None] for values in zip(*parts, strict=True))
+
+
+def _varied_alone(image: Tensor, mask: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Moved and scaled a little, as a plain training would; neither turned over nor inverted."""
+    shift = rng.integers(-3, 4, 2).tolist()
+    moved = [torch.roll(values, shift, (0, 1)) for values in (image, mask)]
+    return moved[0] ** float(np.exp(rng.normal(0, 0.2))), moved[1]
+
+
+def _first_feature(width: int) -> nn.ModuleDict:
+    """An output layer that hands out the first feature."""
+    layer = nn.Conv2d(width, 1, 1)
+    with torch.no_grad():
+        layer.weight.zero_()[0, 0] = 1
+        layer.bias.zero_()
+    return nn.ModuleDict({"conv": layer})
+
+
+def _as_feature(logit: Tensor, width: int) -> Tensor:
+    return F.pad(logit, (0, 0, 0, 0, 0, width - 1))
+
+
+def table(options: argparse.Namespace) -> None:
+    """Dice and the AUROC of errors near borders against the number of examples."""
+    bundle, cases = Bundle.load(options.model), read_cases(options.data)
+    parts = read_split(options.split)
+    found = {case.id: case for case in cases}
+    support = [found[i] for i in parts["train"] if i in found][: options.support]
+    query = [found[i] for i in parts["validation"] if i in found][: options.query]
+    if {subject_of(case.id) for case in support} & {subject_of(case.id) for case in query}:
+        raise SystemExit("support and query share a patient: choose another split.")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _folder_of(support, Path(scratch))
+        for count in options.examples:
+            with shown(bundle, folder, plane=options.plane, most=count) as one:
+                for name, predictor in _runs(one, options.steps).items():
+                    rows.append({"examples": count, "by": name, **_figures(evaluate(predictor, query, told(name)))})
+                    print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    title = f"{len(query)} cases of {options.data.name}, examples of {len(support)} others"
+    show(title, ["examples", "by", "Dice", "AUROC near borders"], [
+        [str(row["examples"]), row["by"], f"{row['dice']:.3f}", f"{row['auroc']:.3f} ({row['map']})"] for row in rows
+    ])  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+def _folder_of(cases: list[Case], folder: Path) -> Path:
+    """A data set of these cases alone."""
+    for case in cases:
+        for kind, path in (("images", case.image), ("labels", case.label)):
+            (folder / kind).mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / kind / path.name)
+    return folder
+
+
+def _runs(bundle: Bundle, steps: int) -> dict[str, Predictor]:
+    """Ways to segment from the same examples, through the same program."""
+    runs = {"UniverSeg": Predictor(bundle), "UniverSeg, tta": Predictor(bundle, method="tta")}
+    if len(bundle.uncertainty.origin["slices"]) > 1:
+        runs["UniverSeg, examples"] = Predictor(bundle, method="examples")
+    for name, made in (("nearest example", Nearest), ("U-Net", lambda like: Trained(like, steps))):
+        runs[name] = Predictor(bundle)
+        network = runs[name].network
+        network.backbone.network = made(network.backbone.network)
+        read_out_structures(network.head.mean, network.backbone.network)
+    return runs
+
+
+def _figures(result: dict[str, Any]) -> dict[str, Any]:
+    dice = [row["dice"]["mean"] for row in result["structures"].values()]
+    best = result["best_map"]
+    auroc = result["error_detection"]["boundary"][best]["auroc"]["mean"]
+    return {"dice": float(np.mean(dice)), "auroc": auroc, "map": best, "seconds": result["seconds_per_case"]}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("train", help="train a small one")
+    one.add_argument("output", type=Path, help="folder for its state and weights")
+    one.add_argument("--hours", type=float, default=3, help="of CPU time in all")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=train)
+    two = commands.add_parser("table", help="Dice and AUROC against the number of examples")
+    two.add_argument("model", type=Path, help="model folder, as uncertaintyseg import has written it")
+    two.add_argument("data", type=Path, help="folder with images/ and labels/")
+    two.add_argument("--split", default="msd_hippocampus", help="examples are of its train part, queries of validation")
+    two.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8])
+    two.add_argument("--support", type=int, default=8, help="cases that examples are of")
+    two.add_argument("--query", type=int, default=20, help="cases that are segmented")
+    two.add_argument("--plane", choices=[*PLANES], help="by default that of the thickest slices")
+    two.add_argument("--steps", type=int, default=200, help="that the U-Net is trained")
+    two.add_argument("--json", type=Path, help="file for the figures")
+    two.set_defaults(run=table)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
