@@ -8,7 +8,8 @@ r"""All shipped models anew, in order, in one command: trained, calibrated, inst
 
 Each model is done once: a run that was killed goes on where it was, inside a training too. Calibrations are made on the
 same cases, by the same map, as those that are there. `models/` stays as it is until `install`. `--keep-weights` trains
-nothing: where the recipe is what it was, only windows, what is fitted and calibrations are made anew.
+nothing: where the recipe is what it was, only windows, what is fitted and calibrations are made anew. The cards of the
+ultrasound models are filled in by hand, from `uncertaintyseg evaluate`.
 """
 
 from __future__ import annotations

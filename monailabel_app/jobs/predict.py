@@ -97,15 +97,19 @@ class Predict(Work):
         predictor.force = self.force
         if self.prompts is not None:
             predictor.asking = self.prompts.asking(predictor.bundle, device)
-        prediction = predictor.predict(
-            Path(self.image),
-            seed=self.seed,
-            samples=self.samples,
-            structures=self.structures,
-            region=self.roi,
-            anomaly=self.anomaly,
-            progress=report,
-        )
+        try:
+            prediction = predictor.predict(
+                Path(self.image),
+                seed=self.seed,
+                samples=self.samples,
+                structures=self.structures,
+                region=self.roi,
+                anomaly=self.anomaly,
+                progress=report,
+            )
+        finally:
+            if self.prompts is not None:
+                del predictor.asking  # a warm predictor serves others, and would hold the network that prompted it
         if predictor.bundle.examples:
             prediction = say_same_patient(prediction, predictor.bundle, self.image, self.case)
         key = self.key

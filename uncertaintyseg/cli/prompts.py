@@ -10,6 +10,7 @@ import typer
 
 from uncertaintyseg.cli.console import console
 from uncertaintyseg.cli.places import Said, read_place
+from uncertaintyseg.data.prompts import MARGIN
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from uncertaintyseg.inference.bundle import Bundle
     from uncertaintyseg.inference.prompting import Asking
 
-MARGIN = 0.1
-"""As `data.prompts` has it, which brings torch."""
 _WHAT = "Prompts, for models of SAM"
 Boxes = Annotated[
     list[str] | None,

@@ -18,9 +18,9 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.content import voxel_hash
 from uncertaintyseg.inference.ellipses import circumferences, mean_circumferences
 from uncertaintyseg.inference.prediction import Prediction
+from uncertaintyseg.inference.shown import same_patient
 from uncertaintyseg.metrics.calibration import BINS, Calibration, brier_score, certainty, negative_log_likelihood
 from uncertaintyseg.metrics.cases import case_selection
 from uncertaintyseg.metrics.comparing import pooled
@@ -109,8 +109,7 @@ class _Scores:
         self, ids: Mapping[str, int], reading: Mapping[str, Any], channels: int, origin: Mapping[str, Any]
     ) -> None:
         self.ids, self.reading, self.channels = ids, reading, channels
-        self.shown = {subject_of(example) for example in origin.get("examples", ())}
-        self.shown_scans = {*origin.get("contents", ())}
+        self.origin = origin
         self.rows: list[dict[str, Any]] = []
         self.calibration = Calibration(list(ids))
         self.detection = ErrorDetection()
@@ -179,14 +178,16 @@ class _Scores:
                 "threshold": prediction.threshold and prediction.threshold.value,
                 "ignored_voxels": 0 if known is None else int(np.count_nonzero(~known)),
                 "seconds": round(seconds, 4),
-                **({"same_patient": self._is_shown(case, scan)} if self.shown else {}),
+                **self._same_patient(case, scan),
             }
         )
         self.unmatched |= set(label.meta.get("unmatched", ()))
 
-    def _is_shown(self, case: Case, scan: MetaTensor) -> bool:
-        """Whether the examples of a model have slices of this patient, by the case's id or the scan's voxels."""
-        return subject_of(case.id) in self.shown or voxel_hash(scan.numpy()) in self.shown_scans
+    def _same_patient(self, case: Case, scan: MetaTensor) -> dict[str, bool]:
+        """Whether the model was shown slices of this patient; nothing of a model that is shown none."""
+        if not self.origin.get("examples"):
+            return {}
+        return {"same_patient": bool(same_patient(self.origin, case.id, scan.numpy()))}
 
     def _said(self, prediction: Prediction, reference: np.ndarray, known: np.ndarray | None) -> tuple[float, float]:
         """NLL and Brier score of a case, and its voxels into the calibration: all classes, but few planes at a time."""

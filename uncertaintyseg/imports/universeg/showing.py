@@ -16,15 +16,14 @@ from uncertaintyseg.data.channels import Image, read_channels
 from uncertaintyseg.data.dataset import DataSet, Structure
 from uncertaintyseg.data.examples import MOST, Examples, examples_of, read_examples
 from uncertaintyseg.data.slices import OntoSlicesd
-from uncertaintyseg.data.splitting import subject_of
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports import configs
 from uncertaintyseg.imports.checkpoint import file_sha256
 from uncertaintyseg.imports.universeg.weights import read_network
 from uncertaintyseg.imports.writing import write_model
 from uncertaintyseg.inference.bundle import Bundle
-from uncertaintyseg.inference.content import voxel_hash
 from uncertaintyseg.inference.ood import content_of
+from uncertaintyseg.inference.shown import same_patient
 from uncertaintyseg.segmenter import Segmenter
 from uncertaintyseg.wire import Label
 
@@ -93,10 +92,7 @@ def of_same_patient(bundle: Bundle, image: Image, case_id: str | None) -> set[st
         image: the scan, as of `read_channels`.
         case_id: of the scan; None where it has none.
     """
-    origin = bundle.uncertainty.origin or {}
-    subject, content = case_id and subject_of(case_id), voxel_hash(read_channels(image, 1).numpy())
-    known = zip(origin.get("examples", ()), origin.get("contents", ()), strict=True)
-    return {case for case, scan in known if subject_of(case) == subject or scan == content}
+    return same_patient(bundle.uncertainty.origin or {}, case_id, read_channels(image, 1).numpy())
 
 
 def _written(
