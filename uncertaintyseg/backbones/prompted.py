@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ BOX, INSIDE, OUTSIDE = 1, 2, 4
 NOTHING = -20.0
 """Logit of a structure where nothing asks for it."""
 KEPT_BYTES = 2**31
-"""Of encoded slices that are kept; what is used longest ago goes first."""
+"""Of encoded slices that are kept at most; what is used longest ago goes first."""
+_LIVING: WeakSet[PromptedBackbone] = WeakSet()
 
 
 class PromptedBackbone(Backbone):
@@ -32,6 +34,9 @@ class PromptedBackbone(Backbone):
         structures: K.
         scaling: as of `Sam`.
         padded: as of `Sam`.
+
+    Attributes:
+        most_kept: bytes of encoded slices that it keeps at most, beside the last one; `KEPT_BYTES` or less.
     """
 
     divisor = (1, 1, 1)
@@ -49,7 +54,14 @@ class PromptedBackbone(Backbone):
         self.structures = self.features = structures
         self.in_channels = 1 + structures
         self.encoded = 0
+        self.most_kept = KEPT_BYTES
         self._kept: OrderedDict[str, list[Tensor]] = OrderedDict()
+        _LIVING.add(self)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What its encoded slices take now."""
+        return sum(map(_size, self._kept.values()))
 
     def forward(self, image: Tensor) -> Tensor:
         """Image `[B, 1 + K, columns, rows, D]`, grey in 0..1 and marks of each structure, to logits `[B, K, *]`."""
@@ -78,7 +90,7 @@ class PromptedBackbone(Backbone):
         if key not in self._kept:
             self.encoded += 1
             self._kept[key] = self.network.encode(picture)
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > KEPT_BYTES:
+            while len(self._kept) > 1 and self.kept_bytes > self.most_kept:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
@@ -106,6 +118,14 @@ def marks_of(prompt: Prompt, shape: Sequence[int]) -> Tensor:
         for column, row in points:
             marks[int(column), int(row)] |= bit
     return marks
+
+
+def let_go_of_slices() -> None:
+    """Free the encoded slices of all networks of this process; who wants them encodes them again."""
+    for backbone in list(_LIVING):
+        backbone._kept.clear()  # noqa: SLF001
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def prompted(network: Any) -> PromptedBackbone | None:

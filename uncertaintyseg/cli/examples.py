@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from uncertaintyseg.cli.console import console
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle
 
@@ -49,4 +51,17 @@ def with_examples(bundle: Bundle, folder: Path | None, plane: str | None, slices
     from uncertaintyseg.imports.universeg import shown
 
     with shown(bundle, folder, plane=plane, most=slices) as found:
+        warn_of_others(found)
         yield found
+
+
+def warn_of_others(bundle: Bundle) -> None:
+    """Name the cases that could not be shown to a model beside the others."""
+    others = (bundle.uncertainty.origin or {}).get("left_out")
+    if others:
+        what = "volumes" if bundle.flat else "images or clips"
+        console.print(
+            f"[yellow]Left out[/yellow] of the examples, for they are {what} and the others are not: "
+            f"{escape(', '.join(others))}",
+            highlight=False,
+        )

@@ -176,6 +176,7 @@ def what_was_found(bundle: Bundle) -> dict[str, Any]:
         "size_mb": round(size / 1e6, 1),
         **({"runs": origin["runs"]} if "runs" in origin else {}),
         **({"examples": [f"{case} {place}" for case, place in origin["slices"]]} if "slices" in origin else {}),
+        **({"left_out": origin["left_out"]} if origin.get("left_out") else {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -48,6 +48,7 @@ class Examples:
         plane: a name of `slices.PLANES`; None of images and clips.
         spacing: of the pixels and between slices of the first scan, mm (pixels where that is unknown).
         scans: the cases that they are of.
+        left_out: ids of labelled cases that cannot be shown beside them: images among volumes, or volumes among images.
     """
 
     dataset: DataSet
@@ -55,6 +56,7 @@ class Examples:
     plane: str | None
     spacing: tuple[float, ...]
     scans: list[Case]
+    left_out: list[str]
 
     @property
     def images(self) -> Tensor:
@@ -92,59 +94,90 @@ def examples_of(
     most: int = MOST,
     clip: Sequence[float] | None = None,
     first: str | None = None,
+    flat: bool | None = None,
 ) -> Examples:
     """Read slices with their labels of the cases of a data set.
 
     Of a case with `verified/` (docs/review.md) each slice counts that it covers whole, also one that shows nothing; of
     others each slice in which something is drawn. Where there are more than `most`, they are taken evenly: as many of
-    each case, and of a case as far apart as can be. Each structure is in one of them at least.
+    each case, and of a case as far apart as can be. Each structure is in one of them at least. Volumes are shown, or
+    images and clips: cases of the other kind are left out.
 
     Args:
-        dataset: all volumes, or all images and clips.
+        dataset: has them.
         size: pixels of a slice's longer side.
         plane: a name of `slices.PLANES`; None: that of the first volume's thickest slices.
         most: how many slices to take; one more for each structure that would not be in them.
         clip: as of `OntoSlicesd`.
         first: id of a case whose slices go before those of all others.
+        flat: whether images and clips are shown; None: where they are more than volumes, and no plane is named.
 
     Raises:
-        InputError: for scans of several channels, volumes among images, a folder in which fewer
-            than two pixels of a structure are drawn, or a structure that is smaller than a pixel of the network.
+        InputError: for scans of several channels, a plane of images alone, a folder in which fewer than two pixels of
+            a structure are drawn, or a structure that is smaller than a pixel of the network.
     """
     folder = str(dataset.folder)
     if len(dataset.channels) > 1:
         raise InputError(f"{folder}: its scans have {len(dataset.channels)} channels; examples have one.")
-    found: list[Slice] = []
-    drawn, scans = [0] * len(dataset.labels), []
-    flat, one = None, None
+    kinds: dict[bool, _Kind] = {}
+    left_out: list[str] = []
     for case in dataset.cases:
         if case.label is None:
             continue
         scan = read_channels(case.image, 1)
-        if flat is None:
-            flat, one = is_flat(scan), scan
-            plane = _checked_plane(folder, plane, scan, flat=flat)
-        elif is_flat(scan) != flat:
-            raise InputError(
-                f"{case.image}: {'a volume' if flat else 'an image or a clip'}, and other cases of {folder} are not: "
-                "examples are all volumes, or all images and clips."
-            )
-        label = read_case_label(case, dataset.ids, like=scan, ignore=dataset.ignore, values=dataset.values or None)
-        drawn = [count + int((label == s.id).sum()) for count, s in zip(drawn, dataset.labels, strict=True)]
-        slices = _slices_of(case, scan, label, dataset, OntoSlicesd(size, plane, clip))
-        found += slices
-        scans += [case] if slices else []
-    _check_drawn(folder, dataset, drawn, found, size)
-    kept = _some(found, most, len(dataset.labels), first)
-    spacing = spacing_mm(OntoSlicesd(size, plane)({"image": one})["image"].affine)
+        its = is_flat(scan)
+        if flat is not None and its != flat:
+            left_out.append(case.id)
+            continue
+        if its not in kinds:
+            kinds[its] = _Kind(OntoSlicesd(size, None if its else plane or thickest(scan), clip), scan, dataset)
+        kinds[its].add(case, scan)
+    if not kinds:
+        beside = (
+            f" of a {'picture or clip' if flat else 'volume'}: {', '.join(left_out)} cannot be shown"
+            if left_out
+            else ""
+        )
+        raise InputError(f"{folder}: there is no label{beside}; draw each structure in one slice at least.")
+    kind = _chosen(folder, kinds, plane, size)
+    left_out += [case.id for other in kinds.values() if other is not kind for case in other.cases]
+    kept = _some(kind.slices, most, len(dataset.labels), first)
     used = {item.case for item in kept}
-    return Examples(dataset, kept, plane, spacing, [case for case in scans if case.id in used])
+    scans = [case for case in kind.cases if case.id in used]
+    return Examples(dataset, kept, kind.onto.plane, kind.spacing, scans, left_out)
 
 
-def _checked_plane(folder: str, plane: str | None, scan: MetaTensor, *, flat: bool) -> str | None:
-    if flat and plane is not None:
+class _Kind:
+    """The labelled cases that are volumes, or those that are images and clips."""
+
+    def __init__(self, onto: OntoSlicesd, first: MetaTensor, dataset: DataSet) -> None:
+        self.onto, self.first, self.dataset = onto, first, dataset
+        self.cases: list[Case] = []
+        self.slices: list[Slice] = []
+        self.drawn = [0] * len(dataset.labels)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Of the first one, mm, in the order of the slices."""
+        return spacing_mm(OntoSlicesd(self.onto.size, self.onto.plane)({"image": self.first})["image"].affine)
+
+    def add(self, case: Case, scan: MetaTensor) -> None:
+        """Read the label of a case, and its slices that count."""
+        about = self.dataset
+        label = read_case_label(case, about.ids, like=scan, ignore=about.ignore, values=about.values or None)
+        self.drawn = [n + int((label == s.id).sum()) for n, s in zip(self.drawn, about.labels, strict=True)]
+        self.slices += _slices_of(case, scan, label, about, self.onto)
+        self.cases.append(case)
+
+
+def _chosen(folder: str, kinds: Mapping[bool, _Kind], plane: str | None, size: int) -> _Kind:
+    """The volumes, or where there are more of them and no plane is named the images and clips."""
+    images, volumes = (len(kinds[flat].cases) if flat in kinds else 0 for flat in (True, False))
+    flat = images > volumes and not (plane and volumes)
+    if flat and plane:
         raise InputError(f"{folder}: of images and clips there is no {plane} plane; leave --plane out.")
-    return None if flat else plane or thickest(scan)
+    _check_drawn(folder, kinds[flat], size)
+    return kinds[flat]
 
 
 def _slices_of(case: Case, scan: MetaTensor, label: MetaTensor, dataset: DataSet, onto: OntoSlicesd) -> list[Slice]:
@@ -165,11 +198,13 @@ def _slices_of(case: Case, scan: MetaTensor, label: MetaTensor, dataset: DataSet
     ]  # fmt: skip
 
 
-def _check_drawn(folder: str, dataset: DataSet, drawn: Sequence[int], found: Sequence[Slice], size: int) -> None:
-    for number, structure in enumerate(dataset.labels):
-        if drawn[number] < _FEWEST_PIXELS:
+def _check_drawn(folder: str, kind: _Kind, size: int) -> None:
+    found = kind.slices
+    for number, structure in enumerate(kind.dataset.labels):
+        count = kind.drawn[number]
+        if count < _FEWEST_PIXELS:
             raise InputError(
-                f"{folder}: its labels show {drawn[number] or 'no'} pixel{'s' * (drawn[number] != 1)} of "
+                f"{folder}: its labels show {count or 'no'} pixel{'s' * (count != 1)} of "
                 f"'{structure.name}': draw it in one slice at least, or leave it out of the labels."
             )
         if not any(one.areas[number] for one in found):

@@ -158,6 +158,7 @@ def provenance(bundle: Bundle, head: Head, seconds: Mapping[str, float], **about
         values=bundle.uncertainty.values or {},
         ignore=bundle.uncertainty.ignore,
         examples=_examples(bundle),
+        left_out=(bundle.uncertainty.origin or {}).get("left_out", []),
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         **about,
     )

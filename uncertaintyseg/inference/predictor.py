@@ -43,7 +43,7 @@ from uncertaintyseg.inference.looking import Asked, Look, named_maps
 from uncertaintyseg.inference.methods import make_passes, network_beside, options_of
 from uncertaintyseg.inference.passes import PASSES
 from uncertaintyseg.inference.prediction import Prediction
-from uncertaintyseg.inference.prompting import Asking, prompted_volume
+from uncertaintyseg.inference.prompting import Asking, check_room, prompted_volume
 from uncertaintyseg.inference.shapes import SAMPLES
 from uncertaintyseg.inference.spread import ShapeKeeper, Spread
 from uncertaintyseg.inference.stream import (
@@ -327,7 +327,7 @@ class Predictor:
         boxes = len(labels) + len(average.variances)
         on_disk = (scalars + 4 * boxes) * scan[0].numel() > IN_MEMORY_BYTES
         found = self.need(scan, average, asked.box, scalars=scalars, boxes=boxes, on_disk=on_disk)
-        found.check(sized(scan), self.device, Path(asked.scratch or gettempdir()))
+        check_room(found, self.network, sized(scan), self.device, Path(asked.scratch or gettempdir()))
         return on_disk
 
     def need(

@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from uncertaintyseg.backbones.prompted import BOX, marks_of, prompted
+from uncertaintyseg.backbones.prompted import BOX, KEPT_BYTES, let_go_of_slices, marks_of, prompted
 from uncertaintyseg.backbones.sam import Prompt
 from uncertaintyseg.data.geometry import resample
 from uncertaintyseg.data.prompts import Prompts
@@ -103,7 +103,7 @@ def prompted_volume(
             "20,25,11=NAME), or the label of another model (--prompts-from MODEL)."
         )
     prompts.check(scan.shape[1:], {label.id: label.name for label in labels})
-    volume = _sliced(scan, preprocessing, prompts.plane, len(labels), device)
+    volume = _sliced(scan, preprocessing, prompts.plane, len(labels), network, device)
     sweep = _Sweep(volume, network, device, prompts.margin)
     asked = [_Asked.of(label.id, prompts, scan, volume) for label in labels]
     if not any(one.keys for one in asked):
@@ -122,11 +122,33 @@ def prompted_volume(
     return MetaTensor(found, affine=volume.affine, meta=about), prompts
 
 
+def check_room(
+    need: Need, network: Segmenter, name: str, device: str, scratch: Path, most_kept: int = KEPT_BYTES
+) -> None:
+    """As `Need.check`; encoded slices that networks keep make room, and those of this run take what it leaves at most.
+
+    Args:
+        need: of the scan.
+        network: that it runs through.
+        name: as of `Need.check`.
+        device: as of `Need.check`.
+        scratch: as of `Need.check`.
+        most_kept: bytes of encoded slices, however much is left.
+    """
+    if need.left(device) < 0:
+        let_go_of_slices()
+    need.check(name, device, scratch)
+    backbone = prompted(network)
+    if backbone is not None:
+        backbone.most_kept = min(most_kept, backbone.kept_bytes + max(need.left(device), 0))
+
+
 def _sliced(
     scan: MetaTensor,
     preprocessing: Callable[[dict[str, MetaTensor]], dict[str, MetaTensor]],
     plane: str | None,
     structures: int,
+    network: Segmenter,
     device: str,
 ) -> MetaTensor:
     """The scan as slices of a plane, of this scan alone: a predictor is kept and serves others after it."""
@@ -136,7 +158,8 @@ def _sliced(
                 stack.enter_context(transform.along(plane))
                 volume = math.prod(transform.shape(scan))
                 copies = 4 * (3 + structures) + structures  # scaled, in order and with marks, which come as bytes first
-                Need(device=0, host=copies * volume, disk=0).check(sized(scan), device, Path())
+                found = Need(device=0, host=copies * volume, disk=0)
+                check_room(found, network, sized(scan), device, Path(), network.backbone.most_kept)
         return preprocessing({"image": scan})["image"]
 
 

@@ -231,6 +231,10 @@ class Provenance(Message):
     )
     ignore: int | None = Field(None, description="Number in these files that means that nobody said what is there.")
     examples: list[Example] = Field(default_factory=list, description="What a model was shown in place of training.")
+    left_out: list[str] = Field(
+        default_factory=list,
+        description="Labelled cases that cannot be shown beside them: images among volumes, or volumes among images.",
+    )
     seconds: dict[str, float] = Field(description="Wall time of each stage.")
 
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from UncertaintySegLib.logic.places import Box
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.scene import segments, whole_slices
-from UncertaintySegLib.server.examples import Example, parse_examples
+from UncertaintySegLib.server.examples import Example, left_out, parse_examples
 from UncertaintySegLib.server.results import InferResult
 
 
@@ -26,7 +26,12 @@ def told(result: InferResult | None, case: str) -> str:
     listed = "; ".join(_listed(found, found[0].case == case) for found in groups.values())
     count = len(examples)
     text = _("It was shown 1 slice: {slices}.") if count == 1 else _("It was shown {count} slices: {slices}.")
-    return text.format(count=count, slices=listed)
+    told = text.format(count=count, slices=listed)
+    others = left_out(result.provenance)
+    if others:
+        text = _("{told} Left out, for it is of another kind (image or volume): {cases}.")
+        told = text.format(told=told, cases=", ".join(others))
+    return told
 
 
 def of_case(result: InferResult | None, case: str) -> list[Example]:

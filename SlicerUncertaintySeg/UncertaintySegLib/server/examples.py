@@ -24,3 +24,9 @@ class Example:
 def parse_examples(provenance: Mapping[str, Any]) -> tuple[Example, ...]:
     """Make the examples in the provenance of a result; none where its model has learnt what it knows."""
     return parse_all(Example, provenance.get("examples"))
+
+
+@tolerant
+def left_out(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Make the ids of labelled cases that could not be shown beside the examples."""
+    return tuple(str(case) for case in provenance.get("left_out") or ())

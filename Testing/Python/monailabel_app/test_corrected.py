@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -73,6 +74,18 @@ def inferred(server: Server, image: str, model: str = COLD, **params) -> dict:
     return job["result"]
 
 
+@contextmanager
+def added(server: Server, path: Path, image: str) -> Iterator[None]:
+    """One more scan among the studies, for a while."""
+    with path.open("rb") as file:
+        reply = server.http.put(f"/datastore/?image={image}", files={"file": (path.name, file)})
+    assert reply.status_code == 200, reply.text
+    try:
+        yield
+    finally:
+        assert server.http.delete(f"/datastore/?id={image}").status_code == 200
+
+
 def shown(result: dict) -> list[tuple[str, int, int, bool]]:
     return [
         (one["case"], one["axis"], one["index"], one["same_patient"])
@@ -119,6 +132,31 @@ def test_passes_go_over_parts_of_the_corrected_slices(cold, folder):
     result = inferred(cold, FIRST, method="examples", options={"passes": 2})
     assert len(shown(result)) == 3
     assert cold.volume(result["risk"]["maps"]["variance"]["url"]).get_fdata().max() > 0
+
+
+def test_an_image_among_corrected_volumes_is_left_out_by_name(cold, folder, tmp_path):
+    correct(cold, folder, FIRST, [3, 4])
+    values = np.pad(np.ones((6, 6, 1), np.uint8), ((5, 5), (5, 5), (0, 0)))
+    nib.Nifti1Image(values, np.eye(4)).to_filename(tmp_path / "picture.nii.gz")
+    with added(cold, tmp_path / "picture.nii.gz", "picture"):
+        assert cold.put_label("picture", tmp_path / "picture.nii.gz", model=COLD).status_code == 200
+        result = inferred(cold, SECOND)
+        assert shown(result) == [(FIRST, 2, 3, False), (FIRST, 2, 4, False)]
+        assert result["risk"]["provenance"]["left_out"] == ["picture"]
+
+
+def test_models_forget_the_slices_of_a_scan_that_is_removed(cold, folder):
+    correct(cold, folder, FIRST, [3, 4])
+    made = folder / "cache" / "shown"
+    before = set(made.glob("*"))
+    with added(cold, folder / "data" / "images" / "case_2.nii.gz", "gone"):
+        label = folder / "data" / "labels" / "case_2.nii.gz"
+        assert cold.put_label("gone", label, model=COLD).status_code == 200
+        result = inferred(cold, SECOND)
+        assert {case for case, *_ in shown(result)} == {FIRST, "gone"}
+        assert len(set(made.glob("*")) - before) == 1
+    assert set(made.glob("*")) <= before
+    assert shown(inferred(cold, SECOND)) == [(FIRST, 2, 3, False), (FIRST, 2, 4, False)]
 
 
 def test_clicks_on_such_a_result_go_to_the_model_that_made_it(cold, folder):

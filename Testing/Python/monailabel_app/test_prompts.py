@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def sam(launch, tmp_path_factory) -> Server:
     sam_folders.write_folder(folder / "published", "sam")
     import_model(folder / "published", output=folder / "models", name="my_sam", labels="organ,lesion")
     tiny.give_random_weights(tiny.write_bundle(folder / "models", "deterministic", 3), 0)
+    shutil.copytree(folder / "models" / "tiny_deterministic", folder / "models" / "once_more")
     tiny.write_phantoms(folder, 1, shape=(24, 20, 10), spacing=(4.0, 4.0, 8.0))
     server = launch(
         [*SERVE, "--models", str(folder / "models"), "--cache", str(folder / "cache")],
@@ -66,6 +68,18 @@ def test_boxes_points_and_models_ask_and_each_has_its_own_result(sam):
     label = np.asarray(sam.volume(f"/uncertainty/v1/results/{risks[2]['result']}/label.nii.gz").dataobj)
     other = Predictor(sam.folder / "models" / "tiny_deterministic").predict(sam.studies / "case_0.nii.gz").label
     assert not label[:, :, ~other.any((0, 1))].any()
+
+
+def test_a_result_names_the_import_that_asked_and_not_its_weights_alone(sam):
+    risks = [
+        sam.infer("my_sam", "case_0", prompt_from=name)["result"]["risk"]
+        for name in ("tiny_deterministic", "once_more", "once_more")
+    ]
+    assert risks[0]["result"] != risks[1]["result"] == risks[2]["result"]
+    assert [risk["provenance"]["params"]["prompts"]["from"] for risk in risks[:2]] == [
+        "tiny_deterministic",
+        "once_more",
+    ]
 
 
 @pytest.mark.parametrize(

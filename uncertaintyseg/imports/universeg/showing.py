@@ -80,7 +80,9 @@ def show_cases(bundle: Bundle, cases: list[Case], output: Path, *, first: str | 
     size, clip = bundle.setting("size"), bundle.config.get("clip")
     structures = [Structure(**label.model_dump()) for label in bundle.labels]
     dataset = DataSet(Path(STUDIES), "", cases, structures, {}, bundle.channels, bundle.modality, None, {})
-    examples = examples_of(dataset, size, plane=bundle.config.get("plane"), clip=clip, first=first)
+    examples = examples_of(
+        dataset, size, plane=bundle.config.get("plane"), clip=clip, first=first, flat=bundle.flat
+    )  # fmt: skip
     return _written(bundle, examples, output, bundle.name, size, clip)
 
 
@@ -118,6 +120,7 @@ def _written(
         "slices": [[one.case, one.place] for one in examples.slices],
         "voxels": [list(one.voxel) for one in examples.slices],
         "plane": examples.plane,
+        "left_out": examples.left_out,
     }
     names = [structure.name for structure in dataset.labels]
     count = f"{len(examples.slices)} slice{'s' * (len(examples.slices) != 1)}"

@@ -57,10 +57,7 @@ class Need:
         Raises:
             TooLargeError: with the figures, and the ways out.
         """
-        on_cpu = torch.device(device).type != "cuda"
-        checks = [("memory", self.host + (self.device if on_cpu else 0), free_memory())]
-        if not on_cpu:
-            checks.append((f"memory on {device}", self.device, torch.cuda.mem_get_info(device)[0]))
+        checks, on_cpu = self._in_memory(device), _is_cpu(device)
         if self.disk:
             checks.append((f"room in {scratch}", self.disk, shutil.disk_usage(scratch).free))
         for what, needed, free in checks:
@@ -71,6 +68,19 @@ class Need:
                     f"or only some structures, {on_other}or make room; if it is larger than a body, are the voxel "
                     "sizes in its header in mm?"
                 )
+
+    def left(self, device: str) -> int:
+        """Bytes beside a scan that a network may still keep on its device; less than 0 where the scan does not fit."""
+        spare = [free - needed for _, needed, free in self._in_memory(device)]
+        return spare[-1] if min(spare) >= 0 else min(spare)
+
+    def _in_memory(self, device: str) -> list[tuple[str, int, int]]:
+        """Each memory that the scan takes, the device's last: its name, what is needed and what is free of it."""
+        on_cpu = _is_cpu(device)
+        found = [("memory", self.host + (self.device if on_cpu else 0), free_memory())]
+        if not on_cpu:
+            found.append((f"memory on {device}", self.device, torch.cuda.mem_get_info(device)[0]))
+        return found
 
 
 def need(
@@ -127,6 +137,10 @@ def free_memory() -> int:
         if allowed.isdecimal():
             free = min(free, int(allowed) - int(taken))
     return max(free, 0)
+
+
+def _is_cpu(device: str) -> bool:
+    return torch.device(device).type != "cuda"
 
 
 def _gb(size: int) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from Testing.Python.uncertaintyseg import sam_folders
 from uncertaintyseg.backbones import PromptedBackbone
-from uncertaintyseg.backbones.prompted import NOTHING, marks_of, prompt_of
+from uncertaintyseg.backbones.prompted import NOTHING, let_go_of_slices, marks_of, prompt_of
 from uncertaintyseg.backbones.sam import Prompt, Sam
 from uncertaintyseg.errors import BundleError
 
@@ -116,6 +116,23 @@ def test_a_slice_is_encoded_once_and_only_where_something_is_asked_for(family, p
     backbone(image)
     assert backbone.encoded == 2  # somebody may change what it says
     hook.remove()
+
+
+@torch.no_grad()
+def test_where_there_is_no_room_slices_are_encoded_again_and_say_the_same(picture):
+    backbone = PromptedBackbone("sam", sam_folders.CONFIGS["sam"], structures=1)
+    image = torch.zeros(1, 2, 40, 25, 3)
+    image[0, 0] = picture.T[..., None] + torch.tensor([0.0, 0.1, 0.2])
+    image[0, 1] = marks_of(BOX, (40, 25))[..., None]
+    found = backbone(image)
+    a_slice = backbone.kept_bytes // 3
+    let_go_of_slices()
+    assert backbone.kept_bytes == 0
+    backbone.most_kept = 2 * a_slice
+    assert torch.equal(backbone(image), found)
+    assert torch.equal(backbone(image), found)
+    assert backbone.kept_bytes == 2 * a_slice
+    assert backbone.encoded == 9  # each has gone before it is asked about again
 
 
 def test_marks_say_what_was_drawn():

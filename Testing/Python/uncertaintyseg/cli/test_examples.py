@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.backbones import UniverSeg
 from uncertaintyseg.cli.examples import MOST
 from uncertaintyseg.data.examples import MOST as READ
+from uncertaintyseg.data.writing import write_volume
 from uncertaintyseg.imports import import_model
 
 
@@ -31,6 +33,21 @@ def test_a_scan_is_segmented_from_examples_with_their_doubt(universeg, command, 
     assert ended.code == 0, ended.err
     assert ended.json["provenance"]["params"] == {"method": "examples", "passes": 2}
     assert {row["name"] for row in ended.json["structures"]} == {"structure 1", "structure 2"}
+
+
+def test_an_image_among_volumes_is_left_out_by_name(universeg, command, tmp_path):
+    for folder, kind in (("images", np.float32), ("labels", np.uint8)):
+        values = np.pad(np.ones((6, 6, 1), kind), ((5, 5), (5, 5), (0, 0)))
+        write_volume(universeg / folder / "picture.nii.gz", values, np.eye(4))
+    scan = universeg / "images" / "case_0.nii.gz"
+    ended = command(
+        "predict", "us", scan, "--models", tmp_path / "models", "--examples", universeg, "--slices", 2, "--json",
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert ended.json["provenance"]["left_out"] == ["picture"]
+    said = " ".join(ended.err.split())
+    assert "Left out of the examples, for they are images or clips and the others are not: picture" in said
 
 
 def test_an_evaluation_says_which_cases_are_of_a_patient_that_was_shown(universeg, command, tmp_path):

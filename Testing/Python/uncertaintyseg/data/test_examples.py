@@ -133,8 +133,24 @@ def test_boxes_that_cover_no_whole_slice_are_refused(tmp_path):
         read_examples(tmp_path, 16)
 
 
-def test_volumes_among_images_are_refused(tmp_path):
-    write_case(tmp_path, "a", squares([2]))
-    write_case(tmp_path, "b", squares([0], shape=(16, 16, 1)))
-    with pytest.raises(InputError, match=r"b\.nii\.gz: an image or a clip, and other cases of .* are not"):
-        read_examples(tmp_path, 16)
+def test_an_image_among_volumes_is_left_out_by_name(tmp_path):
+    write_case(tmp_path, "a", squares([0], shape=(16, 16, 1)))
+    write_case(tmp_path, "b", squares([2]))
+    write_case(tmp_path, "c", squares([3]))
+    found = read_examples(tmp_path, 16)
+    assert (places(found), found.left_out, found.plane) == ([("b", 2), ("c", 3)], ["a"], "axial")
+    write_case(tmp_path, "d", squares([0], shape=(16, 16, 1)))
+    write_case(tmp_path, "e", squares([0], shape=(16, 16, 1)))
+    mostly_images = read_examples(tmp_path, 16)
+    assert ([case for case, _ in places(mostly_images)], mostly_images.left_out) == (["a", "d", "e"], ["b", "c"])
+    assert read_examples(tmp_path, 16, plane="axial").left_out == ["a", "d", "e"]
+
+
+def test_a_model_of_volumes_is_shown_volumes_however_many_images_there_are(tmp_path):
+    for case in "abc":
+        write_case(tmp_path, case, squares([0], shape=(16, 16, 1)))
+    with pytest.raises(InputError, match="there is no label of a volume: a, b, c cannot be shown"):
+        examples_of(read_dataset(tmp_path), 16, flat=False)
+    write_case(tmp_path, "d", squares([2]))
+    found = examples_of(read_dataset(tmp_path), 16, flat=False)
+    assert (places(found), found.left_out) == ([("d", 2)], ["a", "b", "c"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.methods import fits_as_prompter
 from uncertaintyseg.inference.offered import offered_methods
 from uncertaintyseg.inference.predictor import Predictor
-from uncertaintyseg.inference.prompting import LONG, Asking, prompted_volume
+from uncertaintyseg.inference.prompting import LONG, Asking, check_room, prompted_volume
 from uncertaintyseg.inference.prompts_from import prompts_of_label, prompts_of_model
+from uncertaintyseg.inference.stream import Need
 
 pytest.importorskip("transformers")
 SHAPE = (27, 21, 10)
@@ -280,6 +282,31 @@ def test_models_that_have_learnt_take_no_prompts(tiny_bundle, scan):
     with pytest.raises(InputError, match="has learnt what it segments and takes no prompts"):
         ask(Predictor(tiny_bundle())).predict(scan)
     assert "prompt_jitter" not in [method.name for method in offered_methods(tiny_bundle(seed=1))]
+
+
+def test_encoded_slices_that_are_kept_make_room_for_a_scan_and_take_no_more_than_it_leaves(bundle, scan, monkeypatch):
+    others = ask(Predictor(bundle))
+    others.predict(scan)
+    backbone = others.network.backbone
+    assert backbone.kept_bytes > 0
+    slice_bytes = backbone.kept_bytes // len(backbone._kept)
+    predictor = ask(Predictor(bundle, method="prompt_jitter", options={"passes": 2}))
+    predictor.predict(scan)
+    encoded, kept = predictor.network.backbone.encoded, predictor.network.backbone.kept_bytes
+    assert kept == encoded * slice_bytes
+
+    def left_beside(found: Need, least: int) -> None:
+        monkeypatch.setattr(import_module(Need.__module__), "free_memory", lambda: found.host + found.device + least)
+
+    tight = Need(device=10**6, host=10**6, disk=0)
+    left_beside(tight, slice_bytes)
+    check_room(tight, predictor.network, "scan", "cpu", Path())
+    assert backbone.kept_bytes > 0  # it fits beside them
+    assert predictor.network.backbone.most_kept == kept + slice_bytes
+    left_beside(tight, -1)
+    with pytest.raises(TooLargeError):
+        check_room(tight, predictor.network, "scan", "cpu", Path())
+    assert backbone.kept_bytes == predictor.network.backbone.kept_bytes == 0
 
 
 def test_what_a_model_of_sam_offers(bundle):

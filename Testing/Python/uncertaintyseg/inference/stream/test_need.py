@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import psutil
 import pytest
@@ -42,6 +44,12 @@ def test_a_scan_that_does_not_fit_is_refused_with_the_figures(tmp_path):
         Need(4 * 10**12, 10**12, 0).check("scan.nii", "cpu", tmp_path)
     with pytest.raises(InputError, match=r"needs 1000000\.0 GB of room in"):
         Need(1, 1, 10**15).check("scan.nii", "cpu", tmp_path)
+
+
+def test_what_is_left_beside_a_scan_is_what_it_does_not_take(monkeypatch):
+    monkeypatch.setattr(import_module(Need.__module__), "free_memory", lambda: 1000)
+    assert Need(device=300, host=500, disk=10**15).left("cpu") == 200
+    assert Need(device=300, host=800, disk=0).left("cpu") == -100
 
 
 def test_free_memory_is_no_more_than_the_machine_has():
