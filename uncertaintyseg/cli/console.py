@@ -192,6 +192,29 @@ class _Lines:
         console.print(f"{fraction:.0%}{left}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
+class _Bar:
+    """Progress on a terminal."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar, self.task = bar, bar.add_task("starting", total=1.0)
+
+    def __call__(self, text: str, fraction: float) -> None:
+        self.bar.update(self.task, description=text, completed=fraction)
+
+
+@contextmanager
+def away(progress: Callable[[str, float], None] | None) -> Iterator[None]:
+    """Take the bar of `progress_bar` off the terminal for a while, so that somebody can be asked something."""
+    bar = progress.bar if isinstance(progress, _Bar) else None
+    if bar is not None:
+        bar.stop()
+    try:
+        yield
+    finally:
+        if bar is not None:
+            bar.start()
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """A progress bar on stderr; what it gives is called with a line of text and the fraction done.
@@ -209,5 +232,4 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.description}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda text, fraction: bar.update(task, description=text, completed=fraction)
+        yield _Bar(bar)

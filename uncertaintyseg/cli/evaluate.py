@@ -145,7 +145,7 @@ def evaluate(
             predictor.force = force
             predictor.asking = asking_of(
                 predictor.bundle, source=prompts_from if not results or predictor.bundle.prompted else None, plane=view,
-                margin=margin, yes=yes, folders=folders, device=device,
+                margin=margin, yes=yes, folders=folders, device=device, progress=progress,
             )  # fmt: skip
             keep = shapes.add if features and not results else shapes.leave
             given = (predictor, chosen)

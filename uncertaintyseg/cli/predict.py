@@ -139,7 +139,7 @@ def predict(
         predictor.force = force
         predictor.asking = asking_of(
             bundle, boxes=box, points=point, source=prompts_from, plane=view, margin=margin, yes=yes, folders=folders,
-            device=device,
+            device=device, progress=progress,
         )  # fmt: skip
         reports = {}
         for number, (case, scan) in enumerate(scans.items()):

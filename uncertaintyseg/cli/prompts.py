@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncertaintyseg.cli.console import console
+from uncertaintyseg.cli.console import away, console
 from uncertaintyseg.cli.places import Said, read_place
 from uncertaintyseg.data.prompts import MARGIN
 from uncertaintyseg.errors import InputError
@@ -49,7 +50,12 @@ Margin = Annotated[
     ),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", help="Begin also what is estimated at more than ten minutes.", rich_help_panel=_WHAT)
+    bool,
+    typer.Option(
+        "--yes",
+        help="Begin also what is estimated at more than ten minutes, without a question.",
+        rich_help_panel=_WHAT,
+    ),
 ]
 
 
@@ -64,8 +70,11 @@ def asking_of(
     yes: bool = False,
     folders: Sequence[Path] = (),
     device: str = "auto",
+    progress: Callable[[str, float], None] | None = None,
 ) -> Asking:
     """What options ask of a model that is prompted; any other is asked for nothing.
+
+    On a terminal a person is asked before a long run, with `progress` of `progress_bar` out of the way.
 
     Raises:
         InputError: for prompts to a model that takes none, or that cannot be read.
@@ -81,7 +90,7 @@ def asking_of(
         )
     said = {flag: [read_place(flag, t, bundle.labels) for t in texts or ()] for flag, texts in
             (("--box", boxes), ("--point", points))}  # fmt: skip
-    allow = _allow(yes)
+    allow = allow_of(yes, progress)
     if not (boxes or points or source):
         return Asking(allow=allow)
     given = Prompts(
@@ -102,16 +111,23 @@ def _voxel(place: Said | list[float]) -> tuple[int, int, int]:
     return i, j, k
 
 
-def _allow(yes: bool) -> Callable[[float], None]:
-    """What is done where a run may take long: without --yes it is not begun."""
+def allow_of(yes: bool, progress: Callable[[str, float], None] | None = None) -> Callable[[float], None]:
+    """What is done where a run may take long: without --yes a person is asked, once; where nobody is there, it ends."""
+    agreed = yes
 
     def allow(seconds: float) -> None:
+        nonlocal agreed
         takes = f"this takes up to {seconds / 60:.0f} minutes"
-        if not yes:
+        if agreed:
+            console.print(f"{takes.capitalize()}.")
+        elif sys.stdin.isatty() and sys.stderr.isatty():
+            with away(progress):
+                typer.confirm(f"{takes.capitalize()}. Begin?", abort=True, err=True)
+            agreed = True
+        else:
             raise InputError(
                 f"{takes}: add --yes to run it, or ask for less: a box over fewer slices, fewer passes, a method that "
                 "encodes each slice once (dropout_injection, prompt_jitter)."
             )
-        console.print(f"{takes.capitalize()}.")
 
     return allow

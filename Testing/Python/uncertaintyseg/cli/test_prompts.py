@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from Testing.Python.uncertaintyseg import sam_folders, tiny
-from uncertaintyseg.cli.prompts import MARGIN
+from uncertaintyseg.cli.prompts import MARGIN, allow_of
 from uncertaintyseg.data.prompts import MARGIN as USED
+from uncertaintyseg.errors import InputError
 
 pytest.importorskip("transformers")
 
@@ -60,3 +64,46 @@ def test_an_evaluation_is_prompted_by_a_model_and_never_by_a_reference(scan, com
     learnt = command("predict", "tiny_deterministic", scan, "--box", "3,3,4; 12,12,4=organ", *told)
     assert "tiny_deterministic has learnt what it segments and takes no prompts" in learnt.message
     assert "segments what it is asked for" in command("evaluate", "my_sam", tmp_path / "data", *told).message
+
+
+_LONG_RUN = """
+from uncertaintyseg.cli.console import console, progress_bar
+from uncertaintyseg.cli.prompts import allow_of
+with progress_bar() as progress:
+    progress("encoding", 0.5)
+    allow = allow_of(False, progress)
+    for _ in range(2):
+        allow(1500)
+    console.print("begun")
+"""
+
+
+@pytest.mark.parametrize(("answer", "begins"), [(b"y\n", True), (b"n\n", False)])
+def test_on_a_terminal_a_long_run_is_asked_about_once_without_the_bar(answer, begins):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", _LONG_RUN], stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        try:
+            while b"Begin?" not in said:
+                said += os.read(ours, 1024)
+            os.write(ours, answer)
+            while part := os.read(ours, 1024):
+                said += part
+        except OSError:  # Linux' way to say that nobody is at the other end any more
+            pass
+    os.close(ours)
+    assert (process.returncode == 0) == begins
+    assert (b"begun" in said) == begins
+    assert said.count(b"This takes up to 25 minutes. Begin?") == 1
+
+
+def test_where_nobody_can_be_asked_a_long_run_is_refused_without_yes(capfd):
+    with pytest.raises(InputError, match="this takes up to 25 minutes: add --yes to run it, or ask for less"):
+        allow_of(False)(1500)
+    allow_of(True)(1500)
+    assert "This takes up to 25 minutes." in capfd.readouterr().err
