@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from UncertaintySegLib.logic.places import Box
 from UncertaintySegLib.logic.session import Session
-from UncertaintySegLib.scene import segments, whole_slices
+from UncertaintySegLib.scene import navigation, segments, slice_pictures, whole_slices
 from UncertaintySegLib.server.examples import Example, left_out, parse_examples
 from UncertaintySegLib.server.results import InferResult
 
@@ -45,6 +45,39 @@ def boxes(session: Session) -> list[Box]:
     scene = session.scene
     examples = of_case(session.state.base, scene.case) if scene.is_segmented else []
     return [whole_slices.one(scene.scan, example.axis, example.index) for example in examples]
+
+
+def pictures(session: Session, side: int) -> list[tuple[Example, np.ndarray]]:
+    """Return the slices of the open scan that the model of its result was shown, each as `slice_pictures.picture`.
+
+    Args:
+        session: Whose case it is.
+        side: Pixels of a picture's longer side.
+    """
+    scene = session.scene
+    examples = of_case(session.state.base, scene.case)
+    if not examples:
+        return []
+    ids, colors = scene.label_ids(), scene.structure_colors()
+    return [
+        (each, slice_pictures.picture(scene.scan, ids, each.axis, each.index, colors, side))
+        for each in examples
+        if each.index < scene.scan.GetImageData().GetDimensions()[each.axis]
+    ]
+
+
+def look_at(session: Session, example: Example) -> None:
+    """Show a slice of the open scan in the views."""
+    scene = session.scene
+    if scene.scan is None or scene.scan.GetScene() is not scene.scene:
+        return
+    corners = navigation.corners(scene.scan, whole_slices.one(scene.scan, example.axis, example.index))
+    navigation.look_at(scene.scene, tuple(corners.mean(axis=0)), corners)
+
+
+def named(example: Example) -> str:
+    """Return plane and place of a slice, for people; frames of clips are counted from 1, as in Slicer."""
+    return f"{example.plane} {example.index}" if example.plane else _("frame {number}").format(number=example.index + 1)
 
 
 def drawn(session: Session, model: str) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from UncertaintySegLib.logic.inference import Inference
 from UncertaintySegLib.logic.matching import Matching
 from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.structures import FEW, numbered
+from UncertaintySegLib.panel.example_pictures import ExamplePictures
 from UncertaintySegLib.panel.parts_table import PartsTable
 from UncertaintySegLib.panel.run_box import RunBox
 from UncertaintySegLib.panel.section import Section
@@ -41,6 +42,7 @@ class SegmentSection(Section):
         self._parts = PartsTable(
             ui.partsTable, ui.partsLabel, ui.partsFilterLineEdit, Matching(self.session), self.refresh
         )
+        self._pictures = ExamplePictures(ui.examplesWidget, self.session)
         self._matched: tuple[object, str] | None = None
         self._info = None
         self._is_flat: bool | None = None
@@ -163,6 +165,7 @@ class SegmentSection(Section):
         text = shown_slices.told(session.state.base, session.scene.case or "") if self._is_shown_slices else ""
         ui.examplesLabel.setText(text)
         ui.examplesLabel.setVisible(bool(text))
+        self._pictures.show(wanted=bool(text))
         if self._is_shown_slices != (_BLANK in self._starts):
             self.on_case()
 

@@ -72,7 +72,12 @@ def shown(annotator) -> list[tuple]:
     return [(one["case"], one["axis"], one["index"], one["same_patient"]) for one in found]
 
 
-def test_slices_that_are_drawn_segment_the_rest_and_stay_as_they_are(annotator, cold_server):
+def buttons(annotator) -> list:
+    layout = annotator.segment.ui.examplesWidget.layout()
+    return [layout.itemAt(number).widget() for number in range(layout.count())]
+
+
+def test_slices_that_are_drawn_segment_the_rest_and_stay_as_they_are(annotator, cold_server, host):
     ui, scene = annotator.segment.ui, annotator.scene
     annotator.click(ui.runButton)
     annotator.wait()
@@ -101,6 +106,12 @@ def test_slices_that_are_drawn_segment_the_rest_and_stay_as_they_are(annotator, 
     assert ui.examplesLabel.text == "It was shown 2 slices: this scan axial 3, 5."
     np.testing.assert_array_equal(scene.label_ids()[3], third)
     np.testing.assert_array_equal(scene.label_ids()[5], fifth)
+    pictures = buttons(annotator)
+    assert [button.text for button in pictures] == ["axial 3", "axial 5"]
+    assert pictures[1].accessibleName == "Example of this scan, axial 5: go to it."
+    annotator.click(pictures[1])
+    fifth_mm = (file_to_ras(scene.scan) @ [0, 0, 5, 1])[2]
+    assert host.slice_view("Red").node.GetSliceOffset() == pytest.approx(fifth_mm)
     newest = cold_server.http.get(f"/uncertainty/v1/cases/{CASE}/versions").json()["versions"][-1]
     last = [size - 1 for size in scene.scan.GetImageData().GetDimensions()]
     assert newest["verified"] == [[[0, 0, k], [last[0], last[1], k]] for k in (3, 5)]
