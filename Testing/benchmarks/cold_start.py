@@ -48,7 +48,11 @@ SOURCES = ("totalsegmentator_examples", "msd_spleen_samples", "sct_testing_data"
 SIZE, FEATURES = 64, (32, 32, 32, 32)
 PHANTOMS = 40
 MOST_EXAMPLES, BATCH, RATE = 8, 4, 1e-3
-_FEWEST_PIXELS, _FEWEST_SLICES = 20, 4
+INVENTED = 0.5
+"""Share of the episodes that are of invented shapes."""
+_STORED = 2 * SIZE
+"""Pixels of a stored slice's side, so that a part of it can be shown."""
+_FEWEST_PIXELS, _FEWEST_SLICES, _MOST_SLICES = 40, 4, 24
 _KEEP_SECONDS = 120
 
 
@@ -68,12 +72,13 @@ def tasks(progress: Callable[[str, float], None]) -> list[Task]:
     found: dict[tuple[str, str, int], list[tuple[Tensor, Tensor, int]]] = {}
     for scan, (name, image, label) in enumerate(_scans(progress)):
         for plane in PLANES:
-            put = OntoSlicesd(SIZE, plane)({"image": image, "label": label})
-            images, ids = (padded(put[key].as_tensor()[0].movedim(-1, 0), SIZE) for key in ("image", "label"))
+            put = OntoSlicesd(_STORED, plane)({"image": image, "label": label})
+            images, ids = (padded(put[key].as_tensor()[0].movedim(-1, 0), _STORED) for key in ("image", "label"))
             for number in ids.unique().tolist():
                 masks = ids == number
-                kept = masks.flatten(1).sum(1) >= _FEWEST_PIXELS
-                if number and kept.any():
+                kept = (masks.flatten(1).sum(1) >= _FEWEST_PIXELS).nonzero().flatten()
+                kept = kept[:: math.ceil(len(kept) / _MOST_SLICES) or 1]
+                if number and len(kept):
                     part = (images[kept].float(), masks[kept], scan)
                     found.setdefault((name, plane, int(number)), []).append(part)
     joined = [
@@ -123,6 +128,9 @@ def episodes(pool: list[Task], seed: int, step: int) -> tuple[Tensor, Tensor, Te
     rng = np.random.default_rng((seed, step))
     count, batch = int(rng.integers(1, MOST_EXAMPLES + 1)), []
     while len(batch) < BATCH:
+        if rng.random() < INVENTED:
+            batch.append(_varied(*invented(count + 1, rng), rng))
+            continue
         task = pool[rng.integers(len(pool))]
         query = int(rng.integers(len(task.images)))
         others = (task.scans != task.scans[query]).nonzero().flatten()
@@ -130,32 +138,63 @@ def episodes(pool: list[Task], seed: int, step: int) -> tuple[Tensor, Tensor, Te
             others = (torch.arange(len(task.images)) != query).nonzero().flatten()
         chosen = torch.from_numpy(rng.choice(others.numpy(), count, replace=len(others) < count))
         where = torch.cat([torch.tensor([query]), chosen])
-        batch.append(_varied(task.images[where], task.masks[where].float(), rng))
+        batch.append(_varied(task.images[where], task.masks[where], rng))
     images, masks = (torch.stack(parts)[:, :, None] for parts in zip(*batch, strict=True))
     return images[:, 0], masks[:, 0], images[:, 1:], masks[:, 1:]
 
 
+def invented(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Slices `[N, side, side]` in 0..1 of a made-up body and the masks of one of its structures.
+
+    Regions are where one of several smooth random fields is the largest. Each slice is the same body, bent another way;
+    a region has its own brightness and grain.
+    """
+    regions = int(rng.integers(3, 10))
+    fields = _smooth(regions, int(rng.integers(3, 9)), rng)
+    grid = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), [count, 1, _STORED, _STORED], False)
+    bends = _smooth(2 * count, 4, rng).view(count, 2, _STORED, _STORED).movedim(1, -1)
+    grid = grid + float(rng.uniform(0.05, 0.25)) * bends
+    ids = F.grid_sample(fields.expand(count, *fields.shape), grid, padding_mode="reflection", align_corners=False)
+    ids = ids.argmax(1)
+    bright = rng.uniform(0, 1, regions) + rng.normal(0, 0.05, (count, regions))
+    grain = rng.uniform(0, 0.1, regions)
+    images = torch.from_numpy(np.take_along_axis(bright, ids.flatten(1).numpy(), 1)).float().view(ids.shape)
+    noise = torch.from_numpy(rng.standard_normal(ids.shape, np.float32))
+    images = images + torch.from_numpy(grain).float()[ids] * noise
+    width = int(rng.integers(1, 4)) * 2 - 1
+    images = F.avg_pool2d(images[:, None], width, 1, width // 2)[:, 0]
+    images = images + float(rng.uniform(0, 0.3)) * _smooth(count, 3, rng)
+    low, high = images.amin((1, 2), True), images.amax((1, 2), True)
+    return (images - low) / (high - low), ids == int(rng.integers(regions))
+
+
+def _smooth(count: int, knots: int, rng: np.random.Generator) -> Tensor:
+    """Random fields `[count, side, side]` with so many knots a side."""
+    values = torch.from_numpy(rng.standard_normal((1, count, knots, knots), np.float32))
+    return F.interpolate(values, (_STORED, _STORED), mode="bicubic")[0]
+
+
 def _varied(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The task turned and inverted as a whole, then each slice moved, scaled, turned a little and made brighter."""
+    """`[N, SIZE, SIZE]`: the task turned, inverted and cropped as a whole, then each slice moved and made brighter."""
     axes = [axis for axis in (1, 2) if rng.random() < 0.5]
-    images, masks = images.flip(axes), masks.flip(axes)
+    images, masks = images.flip(axes), masks.float().flip(axes)
     if rng.random() < 0.5:
         images, masks = images.mT, masks.mT
     if rng.random() < 0.3:
         images = 1 - images
     n = len(images)
-    angle, scale = rng.normal(0, 0.15, n), np.exp(rng.normal(0, 0.12, n))
-    turn = (
-        np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(n, 2, 2)
-        / scale[:, None, None]
-    )
-    grid = F.affine_grid(
-        torch.from_numpy(np.concatenate([turn.reshape(n, 2, 2), rng.normal(0, 0.1, (n, 2, 1))], 2)).float(),
-        [n, 1, SIZE, SIZE],
-        False,
-    )
+    zoom = rng.uniform(1, 3) if rng.random() < 0.6 else 1
+    places = masks.nonzero()[:, [2, 1]].double().mean(0).nan_to_num(_STORED / 2) / (_STORED / 2) - 1
+    centre = (1 - 1 / zoom) * np.clip(places.numpy() + rng.normal(0, 0.2, 2), -1, 1)
+    angle, scale = rng.normal(0, 0.15, n), zoom * np.exp(rng.normal(0, 0.12, n))
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(n, 2, 2)
+    moved = centre[:, None] + rng.normal(0, 0.1 / zoom, (n, 2, 1))
+    how = torch.from_numpy(np.concatenate([turn / scale[:, None, None], moved], 2)).float()
+    grid = F.affine_grid(how, [n, 1, SIZE, SIZE], False)
     images = F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
     masks = F.grid_sample(masks[:, None], grid, mode="nearest", align_corners=False)[:, 0]
+    low, high = np.quantile(images.numpy(), [rng.uniform(0, 0.4), rng.uniform(0.7, 1)]) if rng.random() < 0.4 else (0, 1)
+    images = (images - float(low)) / max(float(high - low), 0.05)
     gamma = torch.from_numpy(np.exp(rng.normal(0, 0.3, (n, 1, 1)))).float()
     noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.05), images.shape)).float()
     return (images.clamp(0, 1) ** gamma + noise).clamp(0, 1), masks
