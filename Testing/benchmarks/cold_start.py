@@ -193,8 +193,9 @@ def _varied(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Te
     grid = F.affine_grid(how, [n, 1, SIZE, SIZE], False)
     images = F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
     masks = F.grid_sample(masks[:, None], grid, mode="nearest", align_corners=False)[:, 0]
-    low, high = np.quantile(images.numpy(), [rng.uniform(0, 0.4), rng.uniform(0.7, 1)]) if rng.random() < 0.4 else (0, 1)
-    images = (images - float(low)) / max(float(high - low), 0.05)
+    if rng.random() < 0.4:  # another window of intensities
+        low, high = np.quantile(images.numpy(), [rng.uniform(0, 0.4), rng.uniform(0.7, 1)])
+        images = (images - float(low)) / max(float(high - low), 0.05)
     gamma = torch.from_numpy(np.exp(rng.normal(0, 0.3, (n, 1, 1)))).float()
     noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.05), images.shape)).float()
     return (images.clamp(0, 1) ** gamma + noise).clamp(0, 1), masks

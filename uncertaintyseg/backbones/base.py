@@ -29,6 +29,11 @@ class Backbone(nn.Module, ABC):
     divisor: int | Sequence[int]
     taps: Mapping[str, int] = NO_TAPS
 
+    @property
+    def given(self) -> nn.Module | None:
+        """The part that came trained and never learns, however the rest is trained."""
+        return None
+
     def train(self, mode: bool = True) -> Backbone:
         """Frozen, it stays in evaluation mode: batch normalisation would go on learning without any gradient."""
         return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))

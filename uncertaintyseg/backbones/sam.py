@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from uncertaintyseg.errors import BundleError, InputError
+from uncertaintyseg.backbones.hugging_face import transformers_class
+from uncertaintyseg.errors import BundleError
 
 Scaling = Literal["imagenet", "unit"]
 """What a picture of 0..1 becomes: less a mean and over a deviation (SAM, SAM 2), or 0..1 of its own again (MedSAM)."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_HIDDEN = "torchvision"
 
 
 class Family(NamedTuple):
@@ -40,49 +37,6 @@ FAMILIES = {
     "sam": Family("SAM", "SamModel", "SamConfig", padded=True),
     "sam2": Family("SAM 2", "Sam2Model", "Sam2Config", padded=False),
 }
-
-
-@contextmanager
-def without_torchvision() -> Iterator[None]:
-    """While `transformers` loads it finds no torchvision, unless somebody has loaded that already.
-
-    It imports torchvision where it is installed, and one built for another torch, a frequent accident, fails on import.
-    """
-    if _HIDDEN in sys.modules:
-        yield
-        return
-    sys.modules[_HIDDEN] = None  # Python then says that there is no such module
-    try:
-        _ask_again()
-        yield
-    finally:
-        sys.modules.pop(_HIDDEN, None)
-        _ask_again()
-
-
-def _ask_again() -> None:
-    """Have `transformers` look for torchvision anew: MONAI may have loaded it already, and the answer is kept."""
-    asking = sys.modules.get("transformers.utils.import_utils")
-    for name in ("is_torchvision_available", "is_torchvision_v2_available"):
-        forget = getattr(getattr(asking, name, None), "cache_clear", None)
-        if forget is not None:
-            forget()
-
-
-def transformers_class(name: str) -> Any:
-    """A class of `transformers`.
-
-    Raises:
-        InputError: where that is not installed, or a version without it.
-    """
-    try:
-        with without_torchvision():
-            return getattr(importlib.import_module("transformers"), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            "SAM needs the package transformers (Python 3.11 or later), which is not installed here: "
-            f"pip install 'uncertaintyseg[foundation]'. ({error})"
-        ) from error
 
 
 class Prompt(NamedTuple):

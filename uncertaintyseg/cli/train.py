@@ -61,6 +61,14 @@ def train(
             "default <task>_dropout_unet."
         ),
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train a light decoder on somebody else's encoder, which stays as it is: a folder of Hugging Face on "
+            "this machine (ViT, DeiT, BEiT, DINOv2, Swin, ResNet, ConvNeXt). A new model with this one's structures "
+            "and recipe, by default <task>_<kind>."
+        ),
+    ] = None,
     option: Options = None,
     name: Annotated[str | None, typer.Option(help="Name of that new model.")] = None,
     split: Annotated[
@@ -147,7 +155,7 @@ def train(
     """
     bundle = find_bundle(model, *(models or []))
     folders = list(models or [])
-    _check_new(head, dropout, option, name)
+    _check_new(head, dropout, encoder, option, name)
     with _going_on(), progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.data.layouts import read_cases
@@ -157,9 +165,10 @@ def train(
         from uncertaintyseg.training.fine_tuning import check_trained, fine_tuning, keep_in_recipe
         from uncertaintyseg.training.fit import fit
         from uncertaintyseg.training.recipe import Recipe
-        from uncertaintyseg.training.variant import with_dropout, with_head
+        from uncertaintyseg.training.variant import with_dropout, with_encoder, with_head
 
         told: list[str] = []
+        found = None
         check_channel_count(data, bundle.channels)
         whole = {"--epochs": epochs, "--objective": objective, "--estimator": estimator, "--samples": samples}
         check_trained(head or bundle.head, whole | {"--set": settings or None, "--balance": balance or None})
@@ -168,6 +177,12 @@ def train(
             bundle = with_head(bundle, head, output, name=name, tell=told.append, **read_options(option))
         elif dropout is not None:
             bundle = with_dropout(bundle, dropout, output, name=name, tell=told.append)
+        elif encoder is not None:
+            from uncertaintyseg.imports.encoder import read_encoder
+
+            progress("reading the encoder", 0.0)
+            found = read_encoder(encoder)
+            bundle = with_encoder(bundle, found.settings, found.origin, output, name=name, tell=told.append)
         tuning = fine_tuning(bundle, fine_tune, backbone_rate)
         flags = {
             "epochs": epochs, "seed": seed, "objective": objective, "estimator": estimator, "samples": samples,
@@ -182,7 +197,7 @@ def train(
         warn_of_left_out(data, [case.id for case in cases if case.label is None])
         report = fit(
             bundle, training, validation, output, recipe=recipe, models=folders, device=device, resume=resume,
-            cache=cache, cache_folder=cache_folder, progress=progress,
+            cache=cache, cache_folder=cache_folder, encoder=found and found.encoder, progress=progress,
         )  # fmt: skip
         loss = {name: flags[name] for name in ("objective", "estimator", "samples") if flags[name] is not None}
         keep_in_recipe(report.bundle, tuning | chosen | loss)
@@ -242,14 +257,18 @@ def _show(report: FitReport, output: Path) -> None:
     console.print(f"The model is in {report.bundle.folder}{curves}; use it with --models {output}.")
 
 
-def _check_new(head: str | None, dropout: float | None, option: Sequence[str] | None, name: str | None) -> None:
+def _check_new(
+    head: str | None, dropout: float | None, encoder: Path | None, option: Sequence[str] | None, name: str | None
+) -> None:
     """Refuse settings of a new model where none is made, or of two at once."""
-    if head and dropout is not None:
-        raise InputError("--head and --dropout make different models: train the one with --dropout first.")
+    made = {"--head": head, "--dropout": dropout, "--encoder": encoder}
+    chosen = [flag for flag, value in made.items() if value is not None]
+    if len(chosen) > 1:
+        raise InputError(f"{chosen[0]} and {chosen[1]} make different models: train the one with {chosen[1]} first.")
     if option and not head:
         raise InputError("--option belongs to a new head: add --head.")
-    if name and not head and dropout is None:
-        raise InputError("--name belongs to a new model: add --head or --dropout.")
+    if name and not chosen:
+        raise InputError("--name belongs to a new model: add --head, --dropout or --encoder.")
 
 
 def _without(cases: Sequence[Case], bundle: Bundle, told: list[str]) -> list[Case]:

@@ -53,6 +53,7 @@ class Uncertainty(BaseModel):
             "checkpoint_sha256", "trusted".
         base: the model it was derived from, where it stores only its own tensors.
         parts: the networks it is put together from, where it has none of its own.
+        encoder: where an encoder came from that was never trained here: "folder" (its name), "kind", "sha256".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class Uncertainty(BaseModel):
     origin: dict[str, Any] | None = None
     base: Base | None = None
     parts: list[Part] | None = None
+    encoder: dict[str, Any] | None = None
 
     @property
     def unclear(self) -> list[int]:

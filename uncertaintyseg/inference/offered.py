@@ -133,6 +133,8 @@ def origin_of(bundle: Bundle) -> str | None:
         parts.insert(0, f"Imported from {_SOURCES.get(source, source)}{f' ({details})' if details else ''}.")
         if about.origin.get("trusted"):
             parts.append("Its own code runs here, for somebody has said that it may.")
+    if about.encoder:
+        parts.append(f"On the encoder {about.encoder.get('folder')} ({about.encoder.get('kind')}), as it came.")
     if about.base:
         parts.append(f"A head on the network of {about.base.name}.")
     return " ".join(parts) or None

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from monai.data import CacheDataset
 from monai.utils import set_determinism
-from torch import Tensor
+from torch import Tensor, nn
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import BundleError, InputError
@@ -94,6 +94,7 @@ def fit(
     resume: bool = True,
     cache: Wanted = "auto",
     cache_folder: Path | None = None,
+    encoder: nn.Module | None = None,
     progress: Progress = lambda stage, fraction: None,
 ) -> FitReport:
     """Fit a bundle and write it, with its new weights, to `output / bundle.name`.
@@ -112,6 +113,7 @@ def fit(
         resume: go on from a killed fit; otherwise start anew.
         cache: where preprocessed cases are held (`case_cache.hold`); the weights are the same.
         cache_folder: for those on disk.
+        encoder: what a backbone's `given` part is given; by default that of the bundle's own weights.
         progress: called with a line of text and the fraction done.
 
     Raises:
@@ -123,7 +125,7 @@ def fit(
     device = checked_device(device)
     recipe = recipe or Recipe.load(bundle)
     target = _copied(bundle, Path(output))
-    start = bundle.checksum if recipe.warm_start else ""
+    start = bundle.checksum if recipe.warm_start else json.dumps(bundle.uncertainty.encoder or "")[1:-1]
     checkpoint = _checkpoint(target, recipe, training, validation, start)
     if not resume:
         checkpoint.unlink(missing_ok=True)
@@ -131,6 +133,8 @@ def fit(
     network = target.network(weights=False).to(device)
     check_matching(network, recipe)
     base = _start_from(network, recipe, bundle, [Path(output), *models])
+    if base is None and not recipe.warm_start:
+        _give(network, bundle, encoder)
 
     kept = not network.head.fitted  # which reads each case once or twice
     patches = kept and recipe.foreground is not None
@@ -293,6 +297,16 @@ def _start_from(network: Segmenter, recipe: Recipe, bundle: Bundle, folders: Seq
     if recipe.backbone == "frozen":
         network.backbone.requires_grad_(False)
     return initial
+
+
+def _give(network: Segmenter, bundle: Bundle, encoder: nn.Module | None) -> None:
+    """Fill the part of a backbone that no training makes."""
+    given = network.backbone.given
+    if given is None:
+        return
+    if encoder is None and not bundle.checksum:
+        raise BundleError(f"'{bundle.name}' was never trained, so it has no encoder yet: name its folder (--encoder).")
+    copy_weights(given, encoder or bundle.network().backbone.given, "the encoder has")
 
 
 def _learnt(network: Segmenter, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _OF_PLAIN_LOGITS = ("average", "mirrors")
 _KEPT = ("_target_", "backbone", "head", "classes")
 _SHARED = ("crop", "batch_size", "steps_per_epoch", "foreground", "seed")
 """Of a recipe, what the data asks for, whatever is trained."""
+ENCODER = "uncertaintyseg.backbones.EncoderBackbone"
 _WITH_DROPOUT = ("DynUNetBackbone", "AttentionUNetBackbone")
 HEAD_RECIPE = {"epochs": 16, "patience": 2, "validate_every": 2, "learning_rate": 5e-4}
 """Settings of a head on a backbone that stays as it is."""
@@ -146,6 +147,60 @@ def with_dropout(
     for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
         _write(target / part, config, fixed=part == INFERENCE)
     return Bundle.load(target)
+
+
+def with_encoder(
+    bundle: Bundle,
+    settings: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Bundle:
+    """Write a bundle like `bundle`, whose network is somebody else's encoder below a light decoder.
+
+    Its decoder is trained from the start by the other's recipe; `fit` is given the encoder.
+
+    Args:
+        bundle: a model whose recipe trains a whole network.
+        settings: of `EncoderBackbone`: "kind" and "config".
+        origin: of the encoder, as `Uncertainty.encoder` has it.
+        folder: folder of models to write to.
+        name: of the new model; `<task>_<kind>` by default.
+        tell: as of `with_head`.
+
+    Raises:
+        BundleError: for a model without a network of ours to train, or an encoder that does not fit its channels.
+        InputError: for a folder that cannot be written or holds another model of that name.
+    """
+    inference, metadata, training = (_read(bundle.folder / part) for part in (INFERENCE, METADATA, TRAINING))
+    backbone = inference["network_def"].get("backbone")
+    if bundle.imported or not isinstance(backbone, dict) or (training.get("recipe") or {}).get("stage") != "backbone":
+        raise BundleError(
+            f"--encoder trains a decoder by the recipe of a whole network, and '{bundle.name}' has none: name a model "
+            "that is trained here from the start (hippocampus_deterministic, or one made by plan)."
+        )
+    inference["network_def"]["backbone"] = {"_target_": ENCODER, **settings, "in_channels": len(bundle.channels)}
+    name = name or f"{bundle.task}_{settings['kind']}"
+    metadata |= {
+        "name": name,
+        "description": f"{bundle.task.capitalize()}: a light decoder on the encoder {origin['folder']}, which stays as "
+        f"it is ({origin['kind']}).",
+        "references": [],
+    }
+    metadata["uncertainty"]["encoder"] = dict(origin)
+    target = Path(folder).resolve() / name
+    _check_place(bundle, target, None)
+    there = Bundle.load(target) if (target / METADATA).is_file() else None
+    if there is not None and there.uncertainty.encoder != dict(origin):
+        raise InputError(f"{target} is another model already: choose another name or folder.")
+    training = _kept(target / TRAINING, training, tell)
+    for part, config in ((INFERENCE, inference), (METADATA, metadata), (TRAINING, training)):
+        _write(target / part, config, fixed=part == INFERENCE)
+    made = Bundle.load(target)
+    made.network(weights=False)  # what does not fit is said now
+    return made
 
 
 def _check_place(bundle: Bundle, target: Path, base: dict[str, str] | None) -> None:

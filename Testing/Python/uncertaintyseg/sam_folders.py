@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from uncertaintyseg.backbones.sam import FAMILIES, transformers_class
+from uncertaintyseg.backbones.hugging_face import transformers_class
+from uncertaintyseg.backbones.sam import FAMILIES
 
 SIZE = 64
 CONFIGS = {

@@ -13,9 +13,10 @@ from uncertaintyseg.data.viewed import AsViewedd, checked_plane
 from uncertaintyseg.errors import BundleError, InputError
 from uncertaintyseg.imports import configs
 from uncertaintyseg.imports.checkpoint import file_sha256
+from uncertaintyseg.imports.hugging_face import CONFIG
 from uncertaintyseg.imports.names import model_name, plain
 from uncertaintyseg.imports.options import read_labels, read_normalization
-from uncertaintyseg.imports.sam.folder import CONFIG, read_config, read_network
+from uncertaintyseg.imports.sam.folder import read_config, read_network
 from uncertaintyseg.imports.source import Progress
 from uncertaintyseg.imports.stock import read_out
 from uncertaintyseg.imports.writing import check_free, write_model

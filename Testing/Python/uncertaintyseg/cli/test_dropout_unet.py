@@ -57,7 +57,7 @@ def test_a_server_offers_mc_dropout_for_it_alone(windows, command, tmp_path):
         (("--dropout", "0"), "a chance above 0 and below 1"),
         (("--dropout", "0.2", "--head", "laplace"), "make different models"),
         (("--dropout", "0.2", "--option", "rank=3"), "belongs to a new head"),
-        (("--name", "other"), "add --head or --dropout"),
+        (("--name", "other"), "add --head, --dropout or --encoder"),
     ],
 )
 def test_what_cannot_be_is_told(command, models, windows, tmp_path, args, message):
