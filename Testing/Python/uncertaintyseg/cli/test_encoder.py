@@ -127,8 +127,8 @@ def test_a_head_has_no_recipe_for_a_decoder(command, published, windows, tmp_pat
 
 
 def test_an_encoder_of_other_channels_is_refused(source, published, tmp_path):
-    config = source.folder / INFERENCE
+    config = source / INFERENCE
     config.write_text(json.dumps(json.loads(config.read_text()) | {"channels": ["T1", "T2"]}))
     found = read_encoder(published)
     with pytest.raises(BundleError, match="takes pictures of 3 channels, and the scans have 2"):
-        with_encoder(Bundle.load(source.folder), found.settings, found.origin, tmp_path / "runs")
+        with_encoder(Bundle.load(source), found.settings, found.origin, tmp_path / "runs")
