@@ -50,6 +50,8 @@ PHANTOMS = 40
 MOST_EXAMPLES, BATCH, RATE = 8, 4, 1e-3
 INVENTED = 0.5
 """Share of the episodes that are of invented shapes."""
+EMPTY, EMPTY_FROM = 0.25, 0.5
+"""Share of the targets in which the structure is absent, and from what share of the time on: shapes come first."""
 _STORED = 2 * SIZE
 """Pixels of a stored slice's side, so that a part of it can be shown."""
 _FEWEST_PIXELS, _FEWEST_SLICES, _MOST_SLICES = 40, 4, 24
@@ -57,11 +59,12 @@ _KEEP_SECONDS = 120
 
 
 class Task(NamedTuple):
-    """A structure in a plane: slices `[N, size, size]`, its masks, and the scan of each."""
+    """A structure in a plane: slices `[N, side, side]`, its masks, the scan of each, and slices `[M, *]` without it."""
 
     images: Tensor
     masks: Tensor
     scans: Tensor
+    empty: Tensor
 
 
 # training ------------------------------------------------------------------------------------------------------------
@@ -69,27 +72,34 @@ class Task(NamedTuple):
 
 def tasks(progress: Callable[[str, float], None]) -> list[Task]:
     """All tasks there are: structures of phantoms together, of real scans each by itself."""
-    found: dict[tuple[str, str, int], list[tuple[Tensor, Tensor, int]]] = {}
+    found: dict[tuple[str, str, int], list[tuple[Tensor, Tensor, int, Tensor]]] = {}
     for scan, (name, image, label) in enumerate(_scans(progress)):
         for plane in PLANES:
             put = OntoSlicesd(_STORED, plane)({"image": image, "label": label})
             images, ids = (padded(put[key].as_tensor()[0].movedim(-1, 0), _STORED) for key in ("image", "label"))
             for number in ids.unique().tolist():
                 masks = ids == number
-                kept = (masks.flatten(1).sum(1) >= _FEWEST_PIXELS).nonzero().flatten()
-                kept = kept[:: math.ceil(len(kept) / _MOST_SLICES) or 1]
+                pixels = masks.flatten(1).sum(1)
+                kept, empty = (_some(which) for which in (pixels >= _FEWEST_PIXELS, pixels == 0))
                 if number and len(kept):
-                    part = (images[kept].float(), masks[kept], scan)
+                    part = (images[kept].float(), masks[kept], scan, images[empty].float())
                     found.setdefault((name, plane, int(number)), []).append(part)
     joined = [
         Task(
-            torch.cat([images for images, _, _ in parts]),
-            torch.cat([masks for _, masks, _ in parts]),
-            torch.cat([torch.full((len(images),), scan) for images, _, scan in parts]),
+            torch.cat([part[0] for part in parts]),
+            torch.cat([part[1] for part in parts]),
+            torch.cat([torch.full((len(part[0]),), part[2]) for part in parts]),
+            torch.cat([part[3] for part in parts]),
         )
         for parts in found.values()
     ]
     return [task for task in joined if len(task.images) >= _FEWEST_SLICES]
+
+
+def _some(which: Tensor) -> Tensor:
+    """Places of slices, not too many of a scan, far from each other."""
+    places = which.nonzero().flatten()
+    return places[:: math.ceil(len(places) / _MOST_SLICES) or 1]
 
 
 def _scans(progress: Callable[[str, float], None]) -> Iterator[tuple[str, MetaTensor, MetaTensor]]:
@@ -119,17 +129,17 @@ def _on_grid(path: Path, scan: MetaTensor) -> MetaTensor | None:
         return None
 
 
-def episodes(pool: list[Task], seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def episodes(pool: list[Task], seed: int, step: int, empty: float = 0.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A batch: targets and their masks `[B, 1, H, W]`, examples and theirs `[B, S, 1, H, W]`.
 
     Those of a step are always the same. A query is of another scan than its examples where the task has several, else
-    it is another slice.
+    it is another slice; in a share `empty` of them the structure is absent.
     """
     rng = np.random.default_rng((seed, step))
     count, batch = int(rng.integers(1, MOST_EXAMPLES + 1)), []
     while len(batch) < BATCH:
         if rng.random() < INVENTED:
-            batch.append(_varied(*invented(count + 1, rng), rng))
+            batch.append(_varied(*invented(count + 1, rng, empty=rng.random() < empty), rng))
             continue
         task = pool[rng.integers(len(pool))]
         query = int(rng.integers(len(task.images)))
@@ -138,23 +148,29 @@ def episodes(pool: list[Task], seed: int, step: int) -> tuple[Tensor, Tensor, Te
             others = (torch.arange(len(task.images)) != query).nonzero().flatten()
         chosen = torch.from_numpy(rng.choice(others.numpy(), count, replace=len(others) < count))
         where = torch.cat([torch.tensor([query]), chosen])
-        batch.append(_varied(task.images[where], task.masks[where], rng))
+        images, masks = task.images[where], task.masks[where]
+        if len(task.empty) and rng.random() < empty:
+            images[0], masks[0] = task.empty[rng.integers(len(task.empty))], False
+        batch.append(_varied(images, masks, rng))
     images, masks = (torch.stack(parts)[:, :, None] for parts in zip(*batch, strict=True))
     return images[:, 0], masks[:, 0], images[:, 1:], masks[:, 1:]
 
 
-def invented(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def invented(count: int, rng: np.random.Generator, *, empty: bool) -> tuple[Tensor, Tensor]:
     """Slices `[N, side, side]` in 0..1 of a made-up body and the masks of one of its structures.
 
     Regions are where one of several smooth random fields is the largest. Each slice is the same body, bent another way;
-    a region has its own brightness and grain.
+    a region has its own brightness and grain. The first slice lacks the structure if it is to be empty.
     """
     regions = int(rng.integers(3, 10))
+    chosen = int(rng.integers(regions))
     fields = _smooth(regions, int(rng.integers(3, 9)), rng)
     grid = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), [count, 1, _STORED, _STORED], False)
     bends = _smooth(2 * count, 4, rng).view(count, 2, _STORED, _STORED).movedim(1, -1)
     grid = grid + float(rng.uniform(0.05, 0.25)) * bends
     ids = F.grid_sample(fields.expand(count, *fields.shape), grid, padding_mode="reflection", align_corners=False)
+    if empty:
+        ids[0, chosen] = -torch.inf
     ids = ids.argmax(1)
     bright = rng.uniform(0, 1, regions) + rng.normal(0, 0.05, (count, regions))
     grain = rng.uniform(0, 0.1, regions)
@@ -165,7 +181,7 @@ def invented(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     images = F.avg_pool2d(images[:, None], width, 1, width // 2)[:, 0]
     images = images + float(rng.uniform(0, 0.3)) * _smooth(count, 3, rng)
     low, high = images.amin((1, 2), True), images.amax((1, 2), True)
-    return (images - low) / (high - low), ids == int(rng.integers(regions))
+    return (images - low) / (high - low), ids == chosen
 
 
 def _smooth(count: int, knots: int, rng: np.random.Generator) -> Tensor:
@@ -231,8 +247,8 @@ def train(options: argparse.Namespace) -> None:
     start, last, limit = time.process_time() - spent, time.monotonic(), 3600 * options.hours
     while (spent := time.process_time() - start) < limit:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * spent / limit))
-        target, mask, images, masks = episodes(pool, options.seed, step)
+            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * spent / limit))
+        target, mask, images, masks = episodes(pool, options.seed, step, EMPTY * (spent >= EMPTY_FROM * limit))
         loss = loss_of(network(target, images, masks), mask)
         optimiser.zero_grad()
         loss.backward()
@@ -289,8 +305,10 @@ class Trained(nn.Module):
             self.known.append((labels[0].clone(), network))
         return _as_feature(network(target), self.features[0])
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def _fitted(self, images: Tensor, labels: Tensor) -> nn.Module:
+        images, labels = images.clone(), labels.clone()  # those of a prediction have no gradients
         torch.manual_seed(0)
         rng = np.random.default_rng(0)
         network = UNet(2, 1, 1, (16, 32, 64), (2, 2), num_res_units=1)
@@ -401,7 +419,7 @@ def main() -> None:
     two.add_argument("--support", type=int, default=8, help="cases that examples are of")
     two.add_argument("--query", type=int, default=20, help="cases that are segmented")
     two.add_argument("--plane", choices=[*PLANES], help="by default that of the thickest slices")
-    two.add_argument("--steps", type=int, default=200, help="that the U-Net is trained")
+    two.add_argument("--steps", type=int, default=400, help="that the U-Net is trained")
     two.add_argument("--json", type=Path, help="file for the figures")
     two.set_defaults(run=table)
     options = parser.parse_args()
