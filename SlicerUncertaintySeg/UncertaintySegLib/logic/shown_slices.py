@@ -29,7 +29,7 @@ def told(result: InferResult | None, case: str) -> str:
     told = text.format(count=count, slices=listed)
     others = left_out(result.provenance)
     if others:
-        text = _("{told} Left out, for it is of another kind (image or volume): {cases}.")
+        text = _("{told} Left out, for they are of another kind (image or volume): {cases}.")
         told = text.format(told=told, cases=", ".join(others))
     return told
 

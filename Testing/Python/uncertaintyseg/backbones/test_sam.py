@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from Testing.Python.uncertaintyseg import sam_folders
 from uncertaintyseg.backbones import PromptedBackbone
+from uncertaintyseg.backbones.hugging_face import transformers_class
 from uncertaintyseg.backbones.prompted import NOTHING, let_go_of_slices, marks_of, prompt_of
 from uncertaintyseg.backbones.sam import Prompt, Sam
 from uncertaintyseg.errors import BundleError
@@ -78,6 +79,23 @@ def test_of_a_single_point_the_answer_is_taken_that_the_network_thinks_best_of(p
     expected = F.interpolate(whole, SHAPE, mode="bilinear", align_corners=False)[0, best]
     found = ours.decode(ours.encode(picture), Prompt(None, [(10, 10)]), SHAPE)
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (40, 25), (25, 40), (37, 61), (150, 97), (97, 301)])
+def test_pictures_enter_as_the_published_processor_makes_them(shape):
+    """It sizes grey values of a byte by Pillow, which rounds after columns and after rows: up to half a value each."""
+    grey = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    size = sam_folders.SIZE
+    processor = transformers_class("SamImageProcessorPil")(
+        size={"longest_edge": size}, pad_size={"height": size, "width": size}
+    )
+    theirs = processor(np.repeat(grey[..., None], 3, 2), return_tensors="pt")
+    network = sam("sam")[0]
+    ours = network.entering(torch.from_numpy(grey).float() / 255)
+    assert theirs["reshaped_input_sizes"].tolist() == [list(network._inner(shape))]
+    off = (ours - theirs["pixel_values"]).abs() * torch.tensor([0.229, 0.224, 0.225])[:, None, None] * 255
+    assert off.max() < (1e-3 if shape == (size, size) else 1.01)  # grey values of 255
+    assert off.mean() < 0.25  # that rounding is right on average, and nothing is shifted
 
 
 def test_medsam_sees_slices_stretched_and_scaled_to_0_and_1(picture):
