@@ -37,7 +37,8 @@ def asked_for(bundle: Bundle, params: InferParams, models: Models) -> AskedFor |
     if not (said.boxes or said.points or params.prompt_from or params.prompt_region):
         raise InputError(
             f"{bundle.name} segments what it is asked for: draw the region of interest around a structure and name "
-            "that as prompt_region, choose a model as prompt_from, or send params.prompts with boxes or points"
+            "that as prompt_region, place prompt points, choose a model as prompt_from, or send params.prompts with "
+            "boxes or points"
         )
     ids = {_BACKGROUND: 0, **{label.name: label.id for label in bundle.labels}}
     names = [one.structure for one in (*said.boxes, *said.points)]

@@ -13,6 +13,7 @@ from UncertaintySegLib.logic.run_choice import RunChoice
 from UncertaintySegLib.logic.session import Session
 from UncertaintySegLib.logic.structures import FEW
 from UncertaintySegLib.panel import option_widgets, text_colors
+from UncertaintySegLib.panel.prompt_box import PromptBox
 from UncertaintySegLib.panel.widgets import contains, fill
 from UncertaintySegLib.scene.region_of_interest import RegionOfInterest
 from UncertaintySegLib.server.choices import Method, RunOption
@@ -34,6 +35,7 @@ class RunBox:
 
     def __init__(self, ui, session: Session, choice: RunChoice, region: RegionOfInterest) -> None:
         self.ui, self.session, self.choice, self.region = ui, session, choice, region
+        self.prompts = PromptBox(ui, session)
         self._model: Model | None = None
         self._shown: Method | None = None
         self._names: list[str] = []
@@ -67,6 +69,7 @@ class RunBox:
         ui, methods = self.ui, model.methods if model else ()
         offered = model is not None and bool(model.head)
         ui.runGroupBox.setVisible(offered)
+        self.prompts.offer(model if offered else None)
         if not offered:
             self._problems.clear()
             ui.regionCheckBox.setChecked(False)
@@ -204,19 +207,20 @@ class RunBox:
 
         Args:
             model: What runs.
-            confined: Whether to the structures and the region that were chosen; else on all of both.
+            confined: Whether to the structures and the region that were chosen, with points; else on all of both.
 
         Raises:
-            UncertaintySegError: A setting cannot be sent as it stands there, or the region is none of the scan.
+            UncertaintySegError: A setting cannot be sent as it stands, or the region or a point is none of the scan.
         """
         if self._problem:
             raise UncertaintySegError(self._problem)
         told = self.choice.params(model)
         if not confined:
             told.pop("structures", None)
-        elif self.ui.regionCheckBox.checked and model.head:
+            return told
+        if self.ui.regionCheckBox.checked and model.head:
             told["roi"] = self.region.voxels(self.session.scene.scan)
-        return told
+        return told | self.prompts.params()
 
 
 def _method_text(method: Method) -> str:

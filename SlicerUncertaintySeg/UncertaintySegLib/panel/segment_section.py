@@ -61,6 +61,14 @@ class SegmentSection(Section):
         self.session.segment_wanted.connect(self.on_wanted)
         self.on_case()
 
+    def exit(self) -> None:
+        """Leave the mouse to the other module."""
+        self._run.prompts.stop()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._run.prompts.close()
+
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what keys do here."""
         return {"segment": self.ui.runButton.click}

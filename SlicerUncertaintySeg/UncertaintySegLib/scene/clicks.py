@@ -24,7 +24,7 @@ DRAWN = {
 _LABEL_ID = "UncertaintySeg.LabelId"
 _DIGITS = 6
 """Of a voxel: what lies between two of them goes to the same one whatever the rounding of a processor's products."""
-_BACKGROUND_COLOR = (0.85, 0.85, 0.85)
+BACKGROUND_COLOR = (0.85, 0.85, 0.85)
 
 
 class Mark(NamedTuple):
@@ -185,7 +185,7 @@ class ClickNodes:
         node.SetSaveWithScene(False)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
-        color = colors.get(label_id, _BACKGROUND_COLOR)
+        color = colors.get(label_id, BACKGROUND_COLOR)
         display.SetColor(*color)
         display.SetSelectedColor(*color)
         display.SetActiveColor(1.0, 1.0, 1.0)
@@ -248,10 +248,11 @@ class PlaceMode:
 def _mark(node: slicer.vtkMRMLMarkupsNode) -> Mark:
     """Return what a node says, without points where nothing is placed or drawn yet."""
     role = node.GetAttribute(nodes.ROLE)
-    return Mark(int(node.GetAttribute(_LABEL_ID)), role, enclosures.corners(node) if role == BOX else _placed(node))
+    return Mark(int(node.GetAttribute(_LABEL_ID)), role, enclosures.corners(node) if role == BOX else placed(node))
 
 
-def _placed(node: slicer.vtkMRMLMarkupsNode) -> tuple[Ras, ...]:
+def placed(node: slicer.vtkMRMLMarkupsNode) -> tuple[Ras, ...]:
+    """Return the points of a list in mm (RAS), less one that is not placed yet."""
     places = [
         index
         for index in range(node.GetNumberOfControlPoints())

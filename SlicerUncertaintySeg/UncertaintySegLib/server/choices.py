@@ -14,6 +14,8 @@ NUMBERS, CHOICES = "numbers", "choices"
 """Kinds of settings; the plural ones are lists."""
 EXAMPLES = "examples"
 """Setting of models that are shown slices: to show them those that were corrected on the server."""
+PROMPTED = "prompt_region"
+"""Setting of models that are prompted, as SAM: of which structure the region of interest is a box; it offers all."""
 _KINDS = (INTEGER, NUMBER, SWITCH, CHOICE, NUMBERS, CHOICES)
 
 

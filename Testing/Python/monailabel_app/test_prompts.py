@@ -55,15 +55,19 @@ def test_boxes_points_and_models_ask_and_each_has_its_own_result(sam):
         {"prompts": {"boxes": [BOX], "points": [point]}, "prompt_plane": "axial"},
         {"prompt_from": "tiny_deterministic"},
         {"prompt_region": "organ", "roi": [[8, 21], [8, 19], [6, 7]], "prompt_plane": "axial"},
+        {"prompts": {"points": [{"structure": "organ", "voxel": [14, 13, 6]}, point]}},
     ]
     found = [sam.infer("my_sam", "case_0", **params) for params in asked]
-    assert [end["state"] for end in found] == ["done"] * 4, found
+    assert [end["state"] for end in found] == ["done"] * 5, found
     risks = [end["result"]["risk"] for end in found]
     assert risks[3]["result"] == risks[0]["result"]  # the same box
-    assert len({risk["result"] for risk in risks}) == 3
+    assert len({risk["result"] for risk in risks}) == 4
     assert risks[0]["provenance"]["params"]["prompts"]["boxes"] == [
         {"label": 1, "first": BOX["first"], "last": BOX["last"]}
     ]
+    assert risks[4]["provenance"]["params"]["prompts"]["points"] == [
+        {"label": 1, "voxel": [14, 13, 6]}, {"label": 0, "voxel": point["voxel"]}
+    ]  # fmt: skip
     assert risks[2]["provenance"]["params"]["prompts"]["from"] == "tiny_deterministic"
     label = np.asarray(sam.volume(f"/uncertainty/v1/results/{risks[2]['result']}/label.nii.gz").dataobj)
     other = Predictor(sam.folder / "models" / "tiny_deterministic").predict(sam.studies / "case_0.nii.gz").label

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import slicer
+import vtk
 
 from UncertaintySegLib.errors import SceneError
 from UncertaintySegLib.logic import settings
@@ -202,6 +203,42 @@ def test_a_region_reaches_over_the_edge_no_further_than_the_scan_and_goes_with_t
     assert not chooser.ui.regionCheckBox.checked
     with pytest.raises(SceneError, match="no longer in the scene"):
         region.voxels(session.scene.scan)
+
+
+def test_points_ask_a_model_that_is_prompted_for_structures(chooser, session, phantom_case, show_result):
+    assert not chooser.ui.promptsWidget.isVisibleTo(chooser.ui.runGroupBox)
+    model = session.state.info.models["phantom_low_rank"]
+    asks = RunOption("prompt_region", "choice", choices=("organ", "lesion"))
+    models = {**session.state.info.models, model.name: replace(model, run_options=(asks, *model.run_options))}
+    session.state.info = replace(session.state.info, models=models)
+    session.changed.emit()
+    ui = chooser.ui
+    assert ui.promptsWidget.isVisibleTo(ui.runGroupBox)
+    assert "prompts" not in chooser.run()
+    affine = nib.load(phantom_case.scan).affine  # oblique
+    for row, voxels in ((1, [[26, 20, 11], [4, 30, 2]]), (2, [[7, 9, 13]])):
+        ui.promptComboBox.setCurrentIndex(row)
+        ui.promptPlaceButton.click()
+        placing = slicer.app.applicationLogic().GetSelectionNode().GetActivePlaceNodeID()
+        for voxel in voxels:
+            at = nib.affines.apply_affine(affine, np.add(voxel, [0.4, -0.4, 0.3]))
+            session.scene.scene.GetNodeByID(placing).AddControlPoint(vtk.vtkVector3d(*at))
+    assert ui.promptLabel.text == "Points: lesion 2, background 1."
+    assert chooser.run()["prompts"]["points"] == [
+        {"structure": "lesion", "voxel": [26, 20, 11]},
+        {"structure": "lesion", "voxel": [4, 30, 2]},
+        {"structure": "background", "voxel": [7, 9, 13]},
+    ]
+    slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()  # as a right click does
+    assert not ui.promptPlaceButton.checked
+    session.scene.scene.GetNodeByID(placing).AddControlPoint(vtk.vtkVector3d(1000.0, 0.0, 0.0))
+    before = len(chooser.server.bodies)
+    ui.runButton.click()
+    assert "A prompt point of background lies outside of the scan" in session.state.message
+    assert len(chooser.server.bodies) == before
+    ui.promptRemoveButton.click()
+    assert ui.promptLabel.text == "No points yet."
+    assert "prompts" not in chooser.run()
 
 
 def test_where_an_imported_model_comes_from_is_said(chooser):
