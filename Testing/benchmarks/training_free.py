@@ -35,15 +35,16 @@ from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 
 PASSES = 10
 """Of the paper's code; its text says 30."""
-FUSED = {"method": "fused", "options": {"weighting": "inverse"}}
+_SAME = {"dropout_injection": {"passes": PASSES}, "noise": {"passes": PASSES}}
+FUSED = {"method": "fused", "options": {"weighting": "inverse", "options": _SAME}}
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout injection": {"method": "dropout_injection", "options": {"passes": PASSES}},
     "tta": {"method": "tta"},
     "noise": {"method": "noise", "options": {"passes": PASSES}},
     "fused, 1/u": FUSED,
-    "fused, exp(-u)": {"method": "fused", "options": {"weighting": "exponential"}},
-    "fused, u^-1": {"method": "fused", "options": {"weighting": "power"}},
+    "fused, exp(-u)": {"method": "fused", "options": {"weighting": "exponential", "options": _SAME}},
+    "fused, 1 - u": {"method": "fused", "options": {"weighting": "power", "faithful": True, "options": _SAME}},
     "fused, Otsu": FUSED | {"threshold": "otsu"},
     "fused, percentile 95": FUSED | {"threshold": "percentile=95"},
     "fused, mean + 1 std": FUSED | {"threshold": "mean_std=1"},

@@ -200,6 +200,9 @@ def test_shipped_bundles_are_found_and_build_their_networks():
     bundles = find_bundles()
     assert {path.parents[1].name for path in shipped_models().glob(f"*/{METADATA}")} == set(bundles)
     for name, bundle in bundles.items():
+        if bundle.examples is not None:  # segments what it is shown, and was shown nothing
+            assert (name, bundle.examples, bundle.labels) == ("universeg_small", 0, [])
+            continue
         assert name.startswith(f"{bundle.task}_")
         network = bundle.network(weights=bool(bundle.checksum))
         assert network.head.name == bundle.head
