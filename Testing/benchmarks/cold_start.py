@@ -42,6 +42,7 @@ from uncertaintyseg.imports.universeg import shown
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.predictor import Predictor
+from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 
 SOURCES = ("totalsegmentator_examples", "msd_spleen_samples", "sct_testing_data")
 """Data that it learns from; hippocampus and ultrasound are left out wholly, for it is judged on them."""
@@ -56,6 +57,7 @@ _STORED = 2 * SIZE
 """Pixels of a stored slice's side, so that a part of it can be shown."""
 _FEWEST_PIXELS, _FEWEST_SLICES, _MOST_SLICES = 40, 4, 24
 _KEEP_SECONDS = 120
+_GOOD = 0.8
 
 
 class Task(NamedTuple):
@@ -367,8 +369,14 @@ def table(options: argparse.Namespace) -> None:
                     print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     title = f"{len(query)} cases of {options.data.name}, examples of {len(support)} others"
     show(title, ["examples", "by", "Dice", "AUROC near borders"], [
-        [str(row["examples"]), row["by"], f"{row['dice']:.3f}", f"{row['auroc']:.3f} ({row['map']})"] for row in rows
+        [
+            str(row["examples"]), row["by"], "{:.3f} ({:.3f} to {:.3f})".format(row["dice"], *row["interval"]),
+            f"{row['auroc']:.3f} ({row['map']})",
+        ] for row in rows
     ])  # fmt: skip
+    for name in dict.fromkeys(row["by"] for row in rows):
+        enough = next((row["examples"] for row in rows if row["by"] == name and row["dice"] >= _GOOD), None)
+        print(f"{name}: mean Dice {_GOOD} {f'at {enough} examples' if enough else 'is not reached'}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
 
@@ -396,10 +404,16 @@ def _runs(bundle: Bundle, steps: int) -> dict[str, Predictor]:
 
 
 def _figures(result: dict[str, Any]) -> dict[str, Any]:
-    dice = [row["dice"]["mean"] for row in result["structures"].values()]
+    dice = mean_with_interval([mean_of_defined(row["dice"].values()) for row in result["cases"]])
     best = result["best_map"]
     auroc = result["error_detection"]["boundary"][best]["auroc"]["mean"]
-    return {"dice": float(np.mean(dice)), "auroc": auroc, "map": best, "seconds": result["seconds_per_case"]}
+    return {
+        "dice": dice.mean,
+        "interval": [dice.lo, dice.hi],
+        "auroc": auroc,
+        "map": best,
+        "seconds": result["seconds_per_case"],
+    }
 
 
 def main() -> None:
