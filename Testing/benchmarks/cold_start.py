@@ -1,281 +1,42 @@
-"""UniverSeg of our own: a small one trained on tasks that are not those it is judged on, and how many slices it takes.
+"""How many corrected slices a structure that no model knows takes: UniverSeg, a copied label, a U-Net trained on them.
 
-    python Testing/benchmarks/cold_start.py train runs/cold_start --hours 3
-    uncertaintyseg import runs/cold_start/universeg_small.safetensors --patch 64 --output runs
-    python Testing/benchmarks/cold_start.py table runs/universeg_small DATA --split msd_hippocampus --json table.json
+    python Testing/benchmarks/cold_start.py models/universeg_small DATA --split msd_hippocampus --json table.json
 
-`train` goes on where a kill left it, in the same folder. `table` sets it beside the label of the most similar example
-and a U-Net trained on the same slices; support and query are of different patients.
+Support and query are of different patients. `universeg_small.py` trains the shipped model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import matplotlib.pyplot as plt
+import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
 from common import show, told
-from monai.data import MetaTensor
 from monai.networks.nets import UNet
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from universeg_small import RATE, loss_of
 
 from uncertaintyseg.backbones import UniverSeg
 from uncertaintyseg.backbones.in_context import read_out_structures
-from uncertaintyseg.data.layouts import Case, find_real_data, read_cases
-from uncertaintyseg.data.phantom import make_phantom
-from uncertaintyseg.data.scan import read_label, read_scan
-from uncertaintyseg.data.slices import PLANES, OntoSlicesd, padded
+from uncertaintyseg.data.layouts import Case, read_cases
+from uncertaintyseg.data.slices import PLANES
 from uncertaintyseg.data.splitting import read_split, subject_of
-from uncertaintyseg.errors import InputError
 from uncertaintyseg.imports.universeg import shown
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.intervals import mean_of_defined, mean_with_interval
 
-SOURCES = ("totalsegmentator_examples", "msd_spleen_samples", "sct_testing_data")
-"""Data that it learns from; hippocampus and ultrasound are left out wholly, for it is judged on them."""
-SIZE, FEATURES = 64, (32, 32, 32, 32)
-PHANTOMS = 40
-MOST_EXAMPLES, BATCH, RATE = 8, 4, 1e-3
-INVENTED = 0.5
-"""Share of the episodes that are of invented shapes."""
-EMPTY, EMPTY_FROM = 0.25, 0.5
-"""Share of the targets in which the structure is absent, and from what share of the time on: shapes come first."""
-_STORED = 2 * SIZE
-"""Pixels of a stored slice's side, so that a part of it can be shown."""
-_FEWEST_PIXELS, _FEWEST_SLICES, _MOST_SLICES = 40, 4, 24
-_KEEP_SECONDS = 120
 _GOOD = 0.8
-
-
-class Task(NamedTuple):
-    """A structure in a plane: slices `[N, side, side]`, its masks, the scan of each, and slices `[M, *]` without it."""
-
-    images: Tensor
-    masks: Tensor
-    scans: Tensor
-    empty: Tensor
-
-
-# training ------------------------------------------------------------------------------------------------------------
-
-
-def tasks(progress: Callable[[str, float], None]) -> list[Task]:
-    """All tasks there are: structures of phantoms together, of real scans each by itself."""
-    found: dict[tuple[str, str, int], list[tuple[Tensor, Tensor, int, Tensor]]] = {}
-    for scan, (name, image, label) in enumerate(_scans(progress)):
-        for plane in PLANES:
-            put = OntoSlicesd(_STORED, plane)({"image": image, "label": label})
-            images, ids = (padded(put[key].as_tensor()[0].movedim(-1, 0), _STORED) for key in ("image", "label"))
-            for number in ids.unique().tolist():
-                masks = ids == number
-                pixels = masks.flatten(1).sum(1)
-                kept, empty = (_some(which) for which in (pixels >= _FEWEST_PIXELS, pixels == 0))
-                if number and len(kept):
-                    part = (images[kept].float(), masks[kept], scan, images[empty].float())
-                    found.setdefault((name, plane, int(number)), []).append(part)
-    joined = [
-        Task(
-            torch.cat([part[0] for part in parts]),
-            torch.cat([part[1] for part in parts]),
-            torch.cat([torch.full((len(part[0]),), part[2]) for part in parts]),
-            torch.cat([part[3] for part in parts]),
-        )
-        for parts in found.values()
-    ]
-    return [task for task in joined if len(task.images) >= _FEWEST_SLICES]
-
-
-def _some(which: Tensor) -> Tensor:
-    """Places of slices, not too many of a scan, far from each other."""
-    places = which.nonzero().flatten()
-    return places[:: math.ceil(len(places) / _MOST_SLICES) or 1]
-
-
-def _scans(progress: Callable[[str, float], None]) -> Iterator[tuple[str, MetaTensor, MetaTensor]]:
-    """Real scans, each with the first label on its grid, and phantoms."""
-    for source in SOURCES:
-        folder = find_real_data(source)
-        labels = sorted((folder / "labels").iterdir()) if folder else []
-        for path in sorted((folder / "images").iterdir()) if folder else []:
-            progress(f"reading {path.name}", 0.0)
-            scan = read_scan(path)
-            label = next((one for one in (_on_grid(file, scan) for file in labels) if one is not None), None)
-            if label is not None:
-                yield path.name, scan, label
-    for number in range(PHANTOMS):
-        case = make_phantom((7, number), raters=1)
-        affine = torch.from_numpy(np.asarray(case.affine, dtype=np.float64))
-        yield (
-            "phantom",
-            *(MetaTensor(torch.as_tensor(values)[None], affine=affine) for values in (case.image, case.label)),
-        )
-
-
-def _on_grid(path: Path, scan: MetaTensor) -> MetaTensor | None:
-    try:
-        return read_label(path, like=scan)
-    except InputError:
-        return None
-
-
-def episodes(pool: list[Task], seed: int, step: int, empty: float = 0.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A batch: targets and their masks `[B, 1, H, W]`, examples and theirs `[B, S, 1, H, W]`.
-
-    Those of a step are always the same. A query is of another scan than its examples where the task has several, else
-    it is another slice; in a share `empty` of them the structure is absent.
-    """
-    rng = np.random.default_rng((seed, step))
-    count, batch = int(rng.integers(1, MOST_EXAMPLES + 1)), []
-    while len(batch) < BATCH:
-        if rng.random() < INVENTED:
-            batch.append(_varied(*invented(count + 1, rng, empty=rng.random() < empty), rng))
-            continue
-        task = pool[rng.integers(len(pool))]
-        query = int(rng.integers(len(task.images)))
-        others = (task.scans != task.scans[query]).nonzero().flatten()
-        if not len(others):
-            others = (torch.arange(len(task.images)) != query).nonzero().flatten()
-        chosen = torch.from_numpy(rng.choice(others.numpy(), count, replace=len(others) < count))
-        where = torch.cat([torch.tensor([query]), chosen])
-        images, masks = task.images[where], task.masks[where]
-        if len(task.empty) and rng.random() < empty:
-            images[0], masks[0] = task.empty[rng.integers(len(task.empty))], False
-        batch.append(_varied(images, masks, rng))
-    images, masks = (torch.stack(parts)[:, :, None] for parts in zip(*batch, strict=True))
-    return images[:, 0], masks[:, 0], images[:, 1:], masks[:, 1:]
-
-
-def invented(count: int, rng: np.random.Generator, *, empty: bool) -> tuple[Tensor, Tensor]:
-    """Slices `[N, side, side]` in 0..1 of a made-up body and the masks of one of its structures.
-
-    Regions are where one of several smooth random fields is the largest. Each slice is the same body, bent another way;
-    a region has its own brightness and grain. The first slice lacks the structure if it is to be empty.
-    """
-    regions = int(rng.integers(3, 10))
-    chosen = int(rng.integers(regions))
-    fields = _smooth(regions, int(rng.integers(3, 9)), rng)
-    grid = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), [count, 1, _STORED, _STORED], False)
-    bends = _smooth(2 * count, 4, rng).view(count, 2, _STORED, _STORED).movedim(1, -1)
-    grid = grid + float(rng.uniform(0.05, 0.25)) * bends
-    ids = F.grid_sample(fields.expand(count, *fields.shape), grid, padding_mode="reflection", align_corners=False)
-    if empty:
-        ids[0, chosen] = -torch.inf
-    ids = ids.argmax(1)
-    bright = rng.uniform(0, 1, regions) + rng.normal(0, 0.05, (count, regions))
-    grain = rng.uniform(0, 0.1, regions)
-    images = torch.from_numpy(np.take_along_axis(bright, ids.flatten(1).numpy(), 1)).float().view(ids.shape)
-    noise = torch.from_numpy(rng.standard_normal(ids.shape, np.float32))
-    images = images + torch.from_numpy(grain).float()[ids] * noise
-    width = int(rng.integers(1, 4)) * 2 - 1
-    images = F.avg_pool2d(images[:, None], width, 1, width // 2)[:, 0]
-    images = images + float(rng.uniform(0, 0.3)) * _smooth(count, 3, rng)
-    low, high = images.amin((1, 2), True), images.amax((1, 2), True)
-    return (images - low) / (high - low), ids == chosen
-
-
-def _smooth(count: int, knots: int, rng: np.random.Generator) -> Tensor:
-    """Random fields `[count, side, side]` with so many knots a side."""
-    values = torch.from_numpy(rng.standard_normal((1, count, knots, knots), np.float32))
-    return F.interpolate(values, (_STORED, _STORED), mode="bicubic")[0]
-
-
-def _varied(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """`[N, SIZE, SIZE]`: the task turned, inverted and cropped as a whole, then each slice moved and made brighter."""
-    axes = [axis for axis in (1, 2) if rng.random() < 0.5]
-    images, masks = images.flip(axes), masks.float().flip(axes)
-    if rng.random() < 0.5:
-        images, masks = images.mT, masks.mT
-    if rng.random() < 0.3:
-        images = 1 - images
-    n = len(images)
-    zoom = rng.uniform(1, 3) if rng.random() < 0.6 else 1
-    places = masks.nonzero()[:, [2, 1]].double().mean(0).nan_to_num(_STORED / 2) / (_STORED / 2) - 1
-    centre = (1 - 1 / zoom) * np.clip(places.numpy() + rng.normal(0, 0.2, 2), -1, 1)
-    angle, scale = rng.normal(0, 0.15, n), zoom * np.exp(rng.normal(0, 0.12, n))
-    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(n, 2, 2)
-    moved = centre[:, None] + rng.normal(0, 0.1 / zoom, (n, 2, 1))
-    how = torch.from_numpy(np.concatenate([turn / scale[:, None, None], moved], 2)).float()
-    grid = F.affine_grid(how, [n, 1, SIZE, SIZE], False)
-    images = F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
-    masks = F.grid_sample(masks[:, None], grid, mode="nearest", align_corners=False)[:, 0]
-    if rng.random() < 0.4:  # another window of intensities
-        low, high = np.quantile(images.numpy(), [rng.uniform(0, 0.4), rng.uniform(0.7, 1)])
-        images = (images - float(low)) / max(float(high - low), 0.05)
-    gamma = torch.from_numpy(np.exp(rng.normal(0, 0.3, (n, 1, 1)))).float()
-    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.05), images.shape)).float()
-    return (images.clamp(0, 1) ** gamma + noise).clamp(0, 1), masks
-
-
-def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross entropy and one minus the soft Dice, mean over the batch."""
-    p = logits.sigmoid()
-    overlap = (2 * (p * masks).sum((1, 2, 3)) + 1) / ((p + masks).sum((1, 2, 3)) + 1)
-    return F.binary_cross_entropy_with_logits(logits, masks) + (1 - overlap).mean()
-
-
-def train(options: argparse.Namespace) -> None:
-    """Train for some hours of CPU time in all, kept every two minutes."""
-    output: Path = options.output
-    output.mkdir(parents=True, exist_ok=True)
-    kept, progress = output / "state.pt", told("train")
-    pool = tasks(progress)
-    torch.manual_seed(options.seed)
-    network = UniverSeg(FEATURES)
-    optimiser = torch.optim.AdamW(network.parameters(), RATE)
-    step, spent, mean = 0, 0.0, float("nan")
-    if kept.is_file():
-        state = torch.load(kept, weights_only=True)
-        if state["seed"] != options.seed:
-            raise SystemExit(f"{kept} is of seed {state['seed']}: name another folder, or that seed.")
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent, mean = state["step"], state["spent"], state["loss"]
-    print(
-        f"{len(pool)} tasks, {sum(p.numel() for p in network.parameters()):,} parameters, step {step}", file=sys.stderr
-    )
-    start, last, limit = time.process_time() - spent, time.monotonic(), 3600 * options.hours
-    while (spent := time.process_time() - start) < limit:
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * spent / limit))
-        target, mask, images, masks = episodes(pool, options.seed, step, EMPTY * (spent >= EMPTY_FROM * limit))
-        loss = loss_of(network(target, images, masks), mask)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        step += 1
-        value = loss.item()
-        mean = value if math.isnan(mean) else 0.99 * mean + 0.01 * value
-        progress(f"step {step}, loss {mean:.3f}, {spent / 60:.0f} of {limit / 60:.0f} CPU minutes", spent / limit)
-        if time.monotonic() - last > _KEEP_SECONDS:
-            _keep(output, network, optimiser, seed=options.seed, step=step, spent=spent, loss=mean)
-            last = time.monotonic()
-    _keep(output, network, optimiser, seed=options.seed, step=step, spent=spent, loss=mean)
-    print(f"{output / 'universeg_small.safetensors'}: step {step}, loss {mean:.3f}", file=sys.stderr)
-
-
-def _keep(output: Path, network: nn.Module, optimiser: torch.optim.Optimizer, **about: Any) -> None:
-    """Both files whole or as they were."""
-    state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), **about}
-    torch.save(state, output / "state.new")
-    (output / "state.new").replace(output / "state.pt")
-    save_file(network.state_dict(), output / "weights.new")
-    (output / "weights.new").replace(output / "universeg_small.safetensors")
-
-
-# table ---------------------------------------------------------------------------------------------------------------
 
 
 class Nearest(nn.Module):
@@ -365,6 +126,8 @@ def table(options: argparse.Namespace) -> None:
         for count in options.examples:
             with shown(bundle, folder, plane=options.plane, most=count) as one:
                 for name, predictor in _runs(one, options.steps).items():
+                    if name == "UniverSeg" and count == options.examples[-1] and options.picture:
+                        draw(options.picture, query[0], predictor, options.plane or "axial")
                     rows.append({"examples": count, "by": name, **_figures(evaluate(predictor, query, told(name)))})
                     print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     title = f"{len(query)} cases of {options.data.name}, examples of {len(support)} others"
@@ -379,6 +142,32 @@ def table(options: argparse.Namespace) -> None:
         print(f"{name}: mean Dice {_GOOD} {f'at {enough} examples' if enough else 'is not reached'}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
+
+
+def draw(path: Path, case: Case, predictor: Predictor, plane: str) -> None:
+    """Slices of a case: the scan, the label by hand, what was found, and where it may be wrong."""
+    found = predictor.predict(case.image)
+    risk = nib.Nifti1Image(found.maps["error_probability"], found.affine)
+    volumes = [nib.load(case.image), nib.load(case.label), nib.Nifti1Image(found.label, found.affine), risk]
+    scan, hand, label, risk = (
+        np.moveaxis(nib.as_closest_canonical(one).get_fdata(), PLANES[plane], 0) for one in volumes
+    )
+    drawn = np.flatnonzero(hand.any((1, 2)))
+    places = np.linspace(max(drawn[0] - 3, 0), min(drawn[-1] + 3, len(scan) - 1), 7).round().astype(int)
+    classes = max(hand.max(), label.max())
+    rows = (
+        ("scan", scan, "gray", None), ("by hand", hand, "viridis", classes), ("found", label, "viridis", classes),
+        ("risk", risk, "hot", 0.5),
+    )  # fmt: skip
+    figure, axes = plt.subplots(len(rows), len(places), figsize=(12, 5), layout="constrained")
+    for line, (title, values, colours, most) in zip(axes, rows, strict=True):
+        for cell, place in zip(line, places, strict=True):
+            cell.imshow(values[place].T, cmap=colours, origin="lower", vmin=None if most is None else 0, vmax=most)
+            cell.set(xticks=[], yticks=[])
+        line[0].set_ylabel(title)
+    for cell, place in zip(axes[0], places, strict=True):
+        cell.set_title(f"slice {place}", fontsize=9)
+    figure.savefig(path, dpi=80)
 
 
 def _folder_of(cases: list[Case], folder: Path) -> Path:
@@ -419,25 +208,17 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("train", help="train a small one")
-    one.add_argument("output", type=Path, help="folder for its state and weights")
-    one.add_argument("--hours", type=float, default=3, help="of CPU time in all")
-    one.add_argument("--seed", type=int, default=0)
-    one.set_defaults(run=train)
-    two = commands.add_parser("table", help="Dice and AUROC against the number of examples")
-    two.add_argument("model", type=Path, help="model folder, as uncertaintyseg import has written it")
-    two.add_argument("data", type=Path, help="folder with images/ and labels/")
-    two.add_argument("--split", default="msd_hippocampus", help="examples are of its train part, queries of validation")
-    two.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8])
-    two.add_argument("--support", type=int, default=8, help="cases that examples are of")
-    two.add_argument("--query", type=int, default=20, help="cases that are segmented")
-    two.add_argument("--plane", choices=[*PLANES], help="by default that of the thickest slices")
-    two.add_argument("--steps", type=int, default=400, help="that the U-Net is trained")
-    two.add_argument("--json", type=Path, help="file for the figures")
-    two.set_defaults(run=table)
-    options = parser.parse_args()
-    options.run(options)
+    parser.add_argument("model", type=Path, help="model folder, as uncertaintyseg import has written it")
+    parser.add_argument("data", type=Path, help="folder with images/ and labels/")
+    parser.add_argument("--split", default="msd_hippocampus", help="examples: its train part; queries: validation")
+    parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--support", type=int, default=8, help="cases that examples are of")
+    parser.add_argument("--query", type=int, default=20, help="cases that are segmented")
+    parser.add_argument("--plane", choices=[*PLANES], help="by default that of the thickest slices")
+    parser.add_argument("--steps", type=int, default=400, help="that the U-Net is trained")
+    parser.add_argument("--picture", type=Path, help="PNG file for a case of UniverSeg and the most examples")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    table(parser.parse_args())
 
 
 if __name__ == "__main__":

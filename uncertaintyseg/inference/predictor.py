@@ -152,7 +152,7 @@ class Predictor:
         """What is known of the error probability on calibration cases; or None, and why that does not hold here."""
         params = asked_for(self.method, self.options, self._label_by, self.crf)
         if params:
-            return None, f"uncalibrated: the model was calibrated as it is, not with {', '.join(params)}"
+            return None, f"uncalibrated: promises are of a model as it is, not with {', '.join(params)}"
         found, reason = self.bundle.calibration
         if found and (found.window, found.overlap) != (self.layout.window, self.layout.overlap):
             return None, "uncalibrated: the model was calibrated with other windows"
