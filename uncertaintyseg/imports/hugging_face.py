@@ -94,6 +94,9 @@ def read_network(
             f"{folder} holds the weights of another network than its {CONFIG} says: {len(wrong)} tensors differ, first "
             f"'{wrong[0]:.80}'. Take both files of one network."
         )
+    broken = next((name for name, value in network.named_parameters() if not value.isfinite().all()), None)
+    if broken:
+        raise BundleError(f"{folder}: the weights '{broken:.80}' are not all numbers: copy the file again.")
     return network.float().eval()
 
 

@@ -87,6 +87,14 @@ def test_weights_of_another_network_are_refused(folder):
         read_encoder(changed(folder, hidden_size=32))
 
 
+def test_weights_that_are_no_numbers_are_refused(folder):
+    state = load_file(folder / "model.safetensors")
+    state["embeddings.cls_token"][0, 0, 3] = torch.nan
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BundleError, match=r"published: the weights 'embeddings\.cls_token' are not all numbers"):
+        read_encoder(folder)
+
+
 def test_a_configuration_that_makes_no_encoder_is_refused(folder):
     with pytest.raises(BundleError, match="makes no ViT: pictures of 30 pixels"):
         read_encoder(changed(folder, image_size=30))
