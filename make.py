@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
-EXTRAS, TEST_EXTRAS = "server,viewer", "server,viewer,foundation,test"
+EXTRAS, TEST_EXTRAS = "server,viewer", "server,viewer,foundation,ray,test"
 # nnU-Net's networks. Its package asks for timm, and that for torchvision, which these networks do not import.
 WITHOUT_DEPENDENCIES = ["dynamic-network-architectures"]
 # A file's tests stay in one process, and so do those of one server: Testing/Python/conftest.py.

@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "startup": set(),
     "wire": set(),
     "tokens": {"errors"},
+    "workers": {"errors", "startup"},
     "logits": {"errors"},
     "measures": {"logits", "wire"},
     "heads": {"errors", "logits", "measures", "wire"},
@@ -42,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "review": {"errors", "logits", "metrics", "wire"},
     "inference": {
         "active", "backbones", "data", "errors", "heads", "logits", "measures", "metrics", "review", "segmenter",
-        "wire",
+        "wire", "workers",
     },
     "imports": {
         "backbones", "data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire",
@@ -50,12 +51,12 @@ ROOMS: dict[str, set[str]] = {
     "training": {"data", "errors", "heads", "inference", "logits", "measures", "segmenter", "wire"},
     "planning": {
         "backbones", "data", "errors", "heads", "imports", "inference", "measures", "review", "segmenter", "startup",
-        "training", "wire",
+        "training", "wire", "workers",
     },
-    "simulation": {"active", "data", "errors", "inference", "metrics", "training"},
+    "simulation": {"active", "data", "errors", "inference", "metrics", "training", "workers"},
     "cli": {
         "active", "data", "errors", "imports", "inference", "metrics", "planning", "review", "simulation", "startup",
-        "tokens", "training", "wire",
+        "tokens", "training", "wire", "workers",
     },
 }  # fmt: skip
 """Which rooms of the library a room may look into; a new one says here where it stands."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monailabel_app.jobs.job import InferJob
-from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.warm import warm_predictor
 from monailabel_app.jobs.work import Report, Work
 from uncertaintyseg import NUMBERS, wire
+from uncertaintyseg.inference.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.conditioned import ConditionedCase

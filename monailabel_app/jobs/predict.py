@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.prompts import AskedFor
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.shown import Shown, say_same_patient
 from monailabel_app.jobs.warm import release, warm_predictor
 from monailabel_app.jobs.work import Report, Work
-from uncertaintyseg.errors import TooLargeError
+from uncertaintyseg.inference.out_of_memory import attempts, may_fit_otherwise
 from uncertaintyseg.training.versions import bundle_with
 
 if TYPE_CHECKING:
     from uncertaintyseg.inference.crf import CRF
 
 logger = logging.getLogger(__name__)
-
-_HALVINGS = 2
-"""Windows go down to a quarter of their sides; an eighth of the memory each time."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +57,16 @@ class Predict(Work):
     def run(self, report: Report) -> str:
         """Predict and store; returns the key, which is another one where windows or device had to be others."""
         failed = ""
-        for device, halvings in self._attempts():
+        for device, halvings in attempts(self.device):
             try:
                 return self._predict(report, device, halvings, failed)
             except Exception as error:
-                if not (is_out_of_memory(error) or (isinstance(error, TooLargeError) and device != "cpu")):
-                    raise  # on the CPU the figures are told, for nothing else is left
+                if not may_fit_otherwise(error, device):
+                    raise
                 failed = failed or f"out of memory on {device} with the model's own windows"
                 logger.warning("%s: out of memory on %s, windows halved %d times", self.image, device, halvings)
             release()
         raise MemoryError(failed)
-
-    def _attempts(self) -> Iterator[tuple[str, int]]:
-        """Devices and how often the windows are halved; the first is what was asked for."""
-        for device in dict.fromkeys((self.device, "cpu")):
-            for halvings in range(_HALVINGS + 1):
-                yield device, halvings
 
     def _predict(self, report: Report, device: str, halvings: int, failed: str) -> str:
         model = self.bundle, self.checksum

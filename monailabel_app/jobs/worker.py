@@ -19,9 +19,9 @@ from typing import Any
 from pebble import ProcessPool
 
 from monailabel_app.errors import WorkerLostError
-from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.warm import release_cached
 from monailabel_app.jobs.work import Work
+from uncertaintyseg.inference.out_of_memory import is_out_of_memory
 from uncertaintyseg.startup import import_monai_lightly
 
 _STAGE_BYTES = 128

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import resource
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,9 @@ import psutil
 import pytest
 
 from monailabel_app.jobs import Predict, ResultStore, Worker
-from monailabel_app.jobs.memory import is_out_of_memory
 from monailabel_app.jobs.work import Report
 from Testing.Python.uncertaintyseg.tiny import SPACING, give_random_weights, write_bundle
-from uncertaintyseg.errors import InputError, TooLargeError
+from uncertaintyseg.errors import TooLargeError
 from uncertaintyseg.inference.bundle import Bundle
 
 KEY = "a" * 64
@@ -87,12 +85,6 @@ def test_what_does_not_fit_is_done_with_smaller_windows_or_is_a_memory_error_and
     assert provenance.fallback is None
 
 
-def test_devices_come_in_the_order_asked_for_and_the_cpu_last(work):
-    assert list(replace(work, device="cuda")._attempts()) == [
-        ("cuda", 0), ("cuda", 1), ("cuda", 2), ("cpu", 0), ("cpu", 1), ("cpu", 2),
-    ]  # fmt: skip
-
-
 def test_what_a_gpu_is_too_small_for_is_done_on_the_cpu_and_what_nothing_is_large_enough_for_is_told(work, monkeypatch):
     tried = []
 
@@ -109,45 +101,3 @@ def test_what_a_gpu_is_too_small_for_is_done_on_the_cpu_and_what_nothing_is_larg
     full = {"cpu"}
     with pytest.raises(TooLargeError, match=r"needs 9\.0 GB of memory on cpu"):
         replace(work, device="cuda").run(lambda *_: None)
-
-
-def wrapped(error, inner, *, hidden=False):
-    """An error as one that was raised while another was handled; hidden: "from None"."""
-    error.__context__, error.__suppress_context__ = inner, hidden
-    return error
-
-
-def caused(error, inner):
-    """An error as one that was raised "from" another."""
-    error.__cause__ = inner
-    return error
-
-
-def in_a_circle(one, other):
-    one.__context__, other.__context__ = other, one
-    return one
-
-
-@pytest.mark.parametrize(
-    ("error", "is_it"),
-    [
-        (MemoryError(), True),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
-        (RuntimeError("unable to mmap 1 bytes from file <model.safetensors>: Cannot allocate memory (12)"), True),
-        (RuntimeError("std::bad_alloc"), True),
-        (RuntimeError("shapes differ"), False),
-        (ValueError("out of memory"), False),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
-        (OSError(errno.ENOENT, "No such file or directory"), False),
-        (caused(RuntimeError("applying transform <Spacing>"), MemoryError()), True),
-        (np.core._exceptions._ArrayMemoryError((2**40,), np.dtype(float)), True),
-        (caused(InputError("scan.nii: not a readable NIfTI file"), OSError(errno.ENOMEM, "Cannot allocate")), True),
-        (wrapped(ValueError("no batch"), wrapped(KeyError("image"), RuntimeError("CUDA out of memory"))), True),
-        (wrapped(ValueError("no batch"), KeyError("image")), False),
-        (wrapped(ValueError("no batch"), MemoryError(), hidden=True), False),
-        (in_a_circle(ValueError("a"), KeyError("b")), False),
-    ],
-)
-def test_want_of_memory_is_known_in_all_its_words(error, is_it):
-    assert is_out_of_memory(error) is is_it

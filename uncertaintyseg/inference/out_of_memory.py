@@ -1,9 +1,14 @@
-"""Want of memory, however it shows."""
+"""Want of memory, however it shows, and what is tried then."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 
+from uncertaintyseg.errors import TooLargeError
+
+_HALVINGS = 2
+"""Windows go down to a quarter of their sides; an eighth of the memory each time."""
 _WORDS = (
     "out of memory",
     "can't allocate memory",
@@ -12,6 +17,18 @@ _WORDS = (
     "bad_alloc",
     "failed to allocate",
 )
+
+
+def attempts(device: str) -> Iterator[tuple[str, int]]:
+    """Devices and how often the windows are halved, one after the other; the first is what was asked for."""
+    for place in dict.fromkeys((device, "cpu")):
+        for halvings in range(_HALVINGS + 1):
+            yield place, halvings
+
+
+def may_fit_otherwise(error: BaseException, device: str) -> bool:
+    """Whether the next of `attempts` may do what failed; on the CPU the figures are told, for nothing else is left."""
+    return is_out_of_memory(error) or (isinstance(error, TooLargeError) and device != "cpu")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
