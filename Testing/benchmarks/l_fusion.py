@@ -31,8 +31,8 @@ from uncertaintyseg.data.splitting import read_split
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.heads.l_fusion.head import FORMULAS, MEASURES
 from uncertaintyseg.inference.bundle import find_bundle
+from uncertaintyseg.inference.case_figures import voxel_risks
 from uncertaintyseg.inference.ellipses import measured_ellipse
-from uncertaintyseg.inference.evaluation import voxel_risks
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.inference.predictors import predictor_for
 from uncertaintyseg.metrics.cases import foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc

@@ -23,7 +23,7 @@ from rich.progress import track
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from uncertaintyseg.cli.audit_picture import WorstViews
+from uncertaintyseg.cli.audit_picture import WorstViews, views_of
 from uncertaintyseg.data.case_labels import read_case_label
 from uncertaintyseg.data.label_map import read_label_map
 from uncertaintyseg.data.layouts import Case, read_cases
@@ -141,7 +141,7 @@ def picture(cases: Cases, predictor: Predictor, path: Path) -> None:
             nib.save(image, Path(folder) / "labels" / f"{case.id}.nii.gz")
         views = WorstViews()
         names = read_label_map([], [item.name for item in cases.labels])
-        found = audit(predictor, read_cases(Path(folder)), names, keep=views.add)
+        found = audit(predictor, read_cases(Path(folder)), names, keep=views_of, take=lambda _, kept: views.take(kept))
     views.draw(path)
     worst = dict.fromkeys((place["case"], place["structure"]) for place in found["regions"])
     shown = [f"{case} {structure}: {damaged.get(case, 'sound')}" for case, structure in list(worst)[:6]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from uncertaintyseg.cli.console import (
     without_nan,
 )
 from uncertaintyseg.cli.scan_arguments import Force
+from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import shown_unit
 
@@ -53,40 +55,48 @@ def audit(
     output: Annotated[Path | None, typer.Option(help="Folder for audit.csv, audit.json and a map a case.")] = None,
     force: Force = False,
     device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = None,
+    ray: Ray = None,
+    scans: Scans = "path",
+    resume: Resume = True,
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank existing labels, case by case and structure by structure, by the error that a model expects in them.
 
     A model that has learnt from a label believes it: take one that was trained on other cases. A label that cannot be
-    read is reported, and the others are audited.
+    read is reported, the others are audited, and the command exits with 1; with 3 where workers died of a case. The
+    same command then does only those.
 
     Example: uncertaintyseg audit DATA --model hippocampus_low_rank --picture worst.png, or labels of another program:
     uncertaintyseg audit DATA --model abdomen --labels totalsegmentator --map 5=liver
     """
     bundle = find_bundle(model, *(models or []))
-    with progress_bar() as progress:
+    with spread(workers, threads, ray, scans, resume) as way, progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.audit_picture import WorstViews
         from uncertaintyseg.data.label_map import read_label_map
         from uncertaintyseg.data.layouts import read_cases, with_labels
+        from uncertaintyseg.data.writing import write_bytes
         from uncertaintyseg.inference.audit import audit as look_at
-        from uncertaintyseg.inference.predictors import load_predictor
 
         cases = read_cases(data)
         cases = cases if labels is None else with_labels(cases, labels)
         mapping = read_label_map(label_map or [], [item.name for item in bundle.labels])
         views = WorstViews()
 
-        def keep(audited: CaseAudit) -> None:
-            if picture is not None:
-                views.add(audited)
+        def take(case: str, kept: dict[str, Any]) -> None:
+            views.take(kept["views"])
             if output is not None:
-                _write_map(audited, output)
+                write_bytes(output.resolve() / f"{case}_label_error.nii.gz", kept["map"].tobytes())
 
-        predictor = load_predictor(bundle, device)
-        predictor.force = force
-        result = look_at(predictor, cases, mapping, by=by, keep=keep, progress=progress)
+        spec = way.spec(bundle, device, force=force)
+        predictor = way.predictor(spec)
+        keep = partial(_kept, picture=picture is not None, heat=output is not None)
+        result = look_at(
+            predictor, cases, mapping, by=by, keep=keep, take=take, progress=progress, loop=way.loop(spec, predictor)
+        )
     warn_of_left_out(data, [case.id for case in cases if case.label is None])
     if picture is not None:
         views.draw(picture)
@@ -94,16 +104,25 @@ def audit(
         _write_tables(result, output)
     if as_json:
         print_json(result)
-        return
-    _show(result, top)
+    else:
+        _show(result, top)
+    way.close(failed=bool(result["failed"]))
+    if result["failed"]:
+        raise typer.Exit(WORKERS_DIED if result["died"] else CASES_FAILED)
 
 
-def _write_map(audited: CaseAudit, folder: Path) -> None:
-    """1 - p[label] of a case, to look at over its scan."""
-    from uncertaintyseg.data.writing import encode_map, write_bytes
+def _kept(audited: CaseAudit, *, picture: bool, heat: bool) -> dict[str, Any]:
+    """What of a case is drawn, and 1 - p[label] as a file, to look at over its scan."""
+    import numpy as np
 
-    heat = encode_map(audited.review.error_probability, audited.prediction.affine, (0.0, 1.0))
-    write_bytes(folder.resolve() / f"{audited.id}_label_error.nii.gz", heat)
+    from uncertaintyseg.cli.audit_picture import views_of
+    from uncertaintyseg.data.writing import encode_map
+
+    found: dict[str, Any] = {"views": views_of(audited) if picture else []}
+    if heat:
+        encoded = encode_map(audited.review.error_probability, audited.prediction.affine, (0.0, 1.0))
+        found["map"] = np.frombuffer(encoded, np.uint8)
+    return found
 
 
 def _write_tables(result: dict[str, Any], folder: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,21 +14,20 @@ from uncertaintyseg.cli.inspection_picture import outline, to_ras
 from uncertaintyseg.data.geometry import spacing_mm
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.review.order import worst_first
-from uncertaintyseg.wire import shown_unit
+from uncertaintyseg.wire import Region, shown_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
     from uncertaintyseg.inference.audit import CaseAudit
-    from uncertaintyseg.wire import Region
 
 _PLACES = 6
 _AROUND_MM = 20.0
 _LABEL, _MODEL = "#00E676", "white"
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """The axial slice of a region, `[Y, X]` about it."""
 
     case: str
@@ -43,14 +43,12 @@ class WorstViews:
     """Slices through the worst region of each structure; of many cases only the worst are kept."""
 
     def __init__(self) -> None:
-        self._views: list[_View] = []
+        self._views: list[View] = []
 
-    def add(self, audited: CaseAudit) -> None:
-        """Look at one more case."""
-        first = {region.structure: region for region in reversed(audited.review.regions)}
-        ids = {row.name: row.id for row in audited.review.structures}
-        views = self._views + [_view(audited, region, ids[name]) for name, region in first.items()]
-        self._views = worst_first(views, lambda view: view.region.expected_error_ml)[:_PLACES]
+    def take(self, views: Sequence[Sequence[Any]]) -> None:
+        """Look at one more case: `views_of` it."""
+        every = self._views + [View(view[0], Region.model_validate(view[1]), *view[2:]) for view in views]
+        self._views = _worst(every)
 
     def draw(self, path: Path) -> None:
         """Write the picture.
@@ -79,7 +77,19 @@ class WorstViews:
         write_bytes(path, buffer.getvalue())
 
 
-def _view(audited: CaseAudit, region: Region, class_id: int) -> _View:
+def views_of(audited: CaseAudit) -> list[list[Any]]:
+    """The worst places of a case, a `View` each as JSON with arrays."""
+    first = {region.structure: region for region in reversed(audited.review.regions)}
+    ids = {row.name: row.id for row in audited.review.structures}
+    views = _worst([_view(audited, region, ids[name]) for name, region in first.items()])
+    return [[view.case, view.region.model_dump(), *view[2:]] for view in views]
+
+
+def _worst(views: list[View]) -> list[View]:
+    return worst_first(views, lambda view: view.region.expected_error_ml)[:_PLACES]
+
+
+def _view(audited: CaseAudit, region: Region, class_id: int) -> View:
     volumes = {
         "scan": audited.scan,
         "label": audited.label == class_id,
@@ -98,17 +108,17 @@ def _view(audited: CaseAudit, region: Region, class_id: int) -> _View:
     place = (int(ends[0, 2]) - x.start, int(ends[1, 2]) - y.start)
     channel = next(iter(audited.prediction.provenance.channels), "")
     unit = audited.prediction.measure.unit
-    return _View(audited.id, region, slices, spacing[1] / spacing[0], place, channel, unit)
+    return View(audited.id, region, slices, spacing[1] / spacing[0], place, channel, unit)
 
 
-def _slice_of(view: _View) -> str:
+def _slice_of(view: View) -> str:
     """What is drawn, for people: mm along the body are those of volumes alone."""
     if view.region.frame is not None:
         return f"frame {view.region.frame + 1}"
     return f"axial, S {view.region.ras_mm[2]:.0f} mm" if view.unit == "mL" else "image"
 
 
-def _draw(axes: Axes, view: _View) -> AxesImage:
+def _draw(axes: Axes, view: View) -> AxesImage:
     options = {"origin": "lower", "aspect": view.aspect, "interpolation": "nearest"}
     low, high = np.percentile(view.slices["scan"], [1, 99])
     axes.imshow(view.slices["scan"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), **options)

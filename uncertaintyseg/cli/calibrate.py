@@ -12,6 +12,7 @@ from rich.table import Table
 from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar, tell
 from uncertaintyseg.cli.evaluate import cases_of, chosen_cases
 from uncertaintyseg.cli.scan_arguments import Force
+from uncertaintyseg.cli.spread import Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import MEASURE
@@ -59,6 +60,11 @@ def calibrate(
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
     force: Force = False,
     device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = None,
+    ray: Ray = None,
+    scans: Scans = "path",
+    resume: Resume = True,
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +76,12 @@ def calibrate(
     Example: uncertaintyseg calibrate hippocampus_low_rank DATA --cases msd_hippocampus:calibration
     """
     bundle, told = find_bundle(model, *(models or [])), []
-    with progress_bar() as progress:
+    with spread(workers, threads, ray, scans, resume) as way, progress_bar() as progress:
         progress("loading the model", 0.0)
         from uncertaintyseg.data.layouts import read_cases
         from uncertaintyseg.inference.calibrating import calibrate as measure
         from uncertaintyseg.inference.calibrating import write_calibration
         from uncertaintyseg.inference.choosing import AUTO, best_driver, check_apart, ranking_figures
-        from uncertaintyseg.inference.predictors import load_predictor
         from uncertaintyseg.review.promise import check_bound
         from uncertaintyseg.training.versions import installed
 
@@ -87,15 +92,17 @@ def calibrate(
             raise InputError("--by auto and --validation go together: a map is chosen on cases, and for nothing else.")
         every_case = read_cases(data)
         chosen, figures = cases_of(bundle, data, cases, "calibration", told), None
-        predictor = load_predictor(bundle, device)
-        predictor.force = force
+        spec = way.spec(bundle, device, force=force)
+        predictor = way.predictor(spec)
+        loop = way.loop(spec, predictor)
         if validation is not None:
             others = chosen_cases(every_case, validation)
             check_apart(chosen, others)
-            figures = ranking_figures(predictor, others, progress)
+            figures = ranking_figures(predictor, others, progress, loop=loop)
             by = best_driver(figures)
-        found = measure(predictor, chosen, progress, data=name or cases or data.resolve().name, by=by)
+        found = measure(predictor, chosen, progress, data=name or cases or data.resolve().name, by=by, loop=loop)
     tell(*told)
+    way.close(failed=False)
     write_calibration(installed(bundle, output) if output else bundle, found)
     if picture:
         from uncertaintyseg.cli.calibration_picture import calibration_picture

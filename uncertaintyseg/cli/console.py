@@ -202,16 +202,19 @@ class _Bar:
         self.bar.update(self.task, description=text, completed=fraction)
 
 
+_shown: list[Progress] = []
+"""The bar that is on the terminal."""
+
+
 @contextmanager
-def away(progress: Callable[[str, float], None] | None) -> Iterator[None]:
+def bar_away() -> Iterator[None]:
     """Take the bar of `progress_bar` off the terminal for a while, so that somebody can be asked something."""
-    bar = progress.bar if isinstance(progress, _Bar) else None
-    if bar is not None:
+    for bar in _shown:
         bar.stop()
     try:
         yield
     finally:
-        if bar is not None:
+        for bar in _shown:
             bar.start()
 
 
@@ -232,4 +235,8 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.description}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar)
+        _shown.append(bar)
+        try:
+            yield _Bar(bar)
+        finally:
+            _shown.remove(bar)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,13 +35,15 @@ from uncertaintyseg.cli.console import (
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
-from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_of
+from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_on
 from uncertaintyseg.cli.scan_arguments import Force
+from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.layouts import Case
+    from uncertaintyseg.inference.prompting import Asking
 
 
 def evaluate(
@@ -93,12 +96,18 @@ def evaluate(
     yes: Yes = False,
     force: Force = False,
     device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = None,
+    ray: Ray = None,
+    scans: Scans = "path",
+    resume: Resume = True,
     models: MoreModels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure overlap, calibration and error detection of a model on labelled cases.
 
-    A case that cannot be used is reported, the others are evaluated, and the command exits with 1.
+    A case that cannot be used is reported, the others are evaluated, and the command exits with 1; with 3 where workers
+    died of a case. The same command then does only those.
 
     Example: uncertaintyseg evaluate hippocampus_low_rank DATA --cases msd_hippocampus:validation, or any other method
     on it: uncertaintyseg evaluate hippocampus_deterministic DATA --method dropout_injection --option passes=10
@@ -118,39 +127,48 @@ def evaluate(
             f"--prompts-from {prompts_from}: of a data set it names a model; a label would be a reference."
         )
     view = plane if bundle.prompted else None
-    with progress_bar() as progress, with_examples(bundle, examples, None if view else plane, slices) as bundle:
+    with (
+        spread(workers, threads, ray, scans, resume) as way,
+        progress_bar() as progress,
+        with_examples(bundle, examples, None if view else plane, slices) as bundle,
+    ):
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.features import FeatureTable
         from uncertaintyseg.data.writing import check_file
+        from uncertaintyseg.inference.case_figures import no_more
         from uncertaintyseg.inference.comparison import compare as compared
         from uncertaintyseg.inference.evaluation import evaluate as measure
         from uncertaintyseg.inference.ood import evaluate_with_ood
-        from uncertaintyseg.inference.predictors import predictor_for
+        from uncertaintyseg.inference.shape_rows import shape_rows
 
         check_file(picture, "--picture")
         check_file(features, "--features")
         others = strangers_to(bundle, data, ood, progress) if ood else None
         runs, earlier = runs_to_compare(compare or [], bundle, folders)
-        predictors = [
-            predictor_for(
-                its, how, folders, options=given, device=device, crf=read_crf(crf, crf_option), threshold=threshold
+        asking = partial(asking_on, plane=view, margin=margin, yes=yes, folders=folders)
+        specs = [
+            way.spec(
+                its, device, how, folders=folders, options=given, crf=read_crf(crf, crf_option), threshold=threshold,
+                force=force, asking=_prompted_by(its, asking, prompts_from if its is bundle or its.prompted else None),
             )
             for its, how, given in [(bundle, method, read_options(option)), *((*run, {}) for run in runs)]
-        ]
+        ]  # fmt: skip
+        predictors = [way.predictor(spec) for spec in specs]
         check_titles([*(predictor.title for predictor in predictors), *earlier])
         chosen = cases_of(bundle, data, cases, "test", told)
-        shapes = FeatureTable(bundle, features)
+        shapes = FeatureTable(features)
         results: dict[str, Any] = {}
-        for predictor in predictors:
-            predictor.force = force
-            predictor.asking = asking_of(
-                predictor.bundle, source=prompts_from if not results or predictor.bundle.prompted else None, plane=view,
-                margin=margin, yes=yes, folders=folders, device=device, progress=progress,
-            )  # fmt: skip
-            keep = shapes.add if features and not results else shapes.leave
-            given = (predictor, chosen)
+        for spec, predictor in zip(specs, predictors, strict=True):
+            first = features and not results
+            given = {
+                "keep": shape_rows if first else no_more,
+                "take": shapes.take if first else lambda case, kept: None,
+                "loop": way.loop(spec, predictor),
+            }
             results[predictor.title] = (
-                measure(*given, progress, keep) if others is None else evaluate_with_ood(*given, others, progress, keep)
+                measure(predictor, chosen, progress, **given)
+                if others is None
+                else evaluate_with_ood(predictor, chosen, others, progress, **given)
             )
         found = compared(results | earlier) if compare else None
     tell(*told)
@@ -167,8 +185,19 @@ def evaluate(
         print_json(result | ({"comparison": found, "results": results} if found else {}))
     else:
         _tell_all(results, found)
-    if any(one["failed"] or one.get("ood", one)["failed"] for one in results.values()):
-        raise typer.Exit(1)
+    failed = [failure for one in results.values() for failure in (one["failed"], one.get("ood", one)["failed"])]
+    way.close(failed=any(failed))
+    if any(one["died"] for one in results.values()):
+        raise typer.Exit(WORKERS_DIED)
+    if any(failed):
+        raise typer.Exit(CASES_FAILED)
+
+
+def _prompted_by(
+    bundle: Bundle, asking: Callable[..., Asking], source: str | None
+) -> Callable[[Bundle, str], Asking] | None:
+    """What each worker asks of a model that is prompted; None of any other."""
+    return partial(asking, source=source) if bundle.prompted or source else None
 
 
 def _draw(results: dict[str, Any], compared: dict[str, Any], found: dict[str, Any] | None, picture: Path) -> None:

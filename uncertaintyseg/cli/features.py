@@ -5,69 +5,29 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from uncertaintyseg.cli.console import tell
-from uncertaintyseg.data.case_labels import IGNORED, read_case_label
-from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.writing import write_bytes
-from uncertaintyseg.inference.ellipses import with_forms
-from uncertaintyseg.review.shape_features import shape_features
-
-if TYPE_CHECKING:
-    from uncertaintyseg.data.layouts import Case
-    from uncertaintyseg.inference.bundle import Bundle
-    from uncertaintyseg.inference.prediction import Prediction
-
-COLUMNS = (
-    "case", "structure", "of", "size", "size_unit", "pieces", "eccentricity", "elongation", "centroid_x",
-    "centroid_y", "centroid_z", "first_i", "first_j", "first_k", "last_i", "last_j", "last_k", "circumference",
-    "circumference_lo", "circumference_hi", "length_unit",
-)  # fmt: skip
-"""Of the table; centroids are RAS in mm, or pixels where the spacing is unknown, boxes are first and last voxel."""
-PREDICTION, REFERENCE = "prediction", "reference"
+from uncertaintyseg.inference.shape_rows import COLUMNS, PREDICTION, REFERENCE
 
 
 class FeatureTable:
     """Rows of the predictions and the references of an evaluation.
 
     Args:
-        bundle: of the model.
         path: of the CSV file; None: there is no table.
     """
 
-    def __init__(self, bundle: Bundle, path: Path | None) -> None:
-        self.bundle, self.path = bundle, path
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, case: Case, prediction: Prediction) -> None:
-        """Measure a case.
-
-        Raises:
-            InputError: for a clip, which has no shape in space.
-        """
-        ids = {item.name: item.id for item in self.bundle.labels}
-        scan = first_channel(case.image, len(self.bundle.channels))
-        reference = read_case_label(case, ids, like=scan, **self.bundle.label_reading)[0].numpy()
-        sizes = prediction.measure
-        around = {row.name: row.ellipse for row in prediction.structures}
-        drawn = with_forms(prediction.structures, reference, prediction.affine, sizes)
-        true = {row.name: row.ellipse for row in drawn}
-        for of, label, ellipses in ((PREDICTION, prediction.label, around), (REFERENCE, reference, true)):
-            seen = np.where(reference == IGNORED, 0, label) if IGNORED in reference else label
-            for row in shape_features(seen, prediction.affine, self.bundle.labels, clip=sizes.clip):
-                ellipse, box = ellipses.get(row.name), row.box_ijk or ((None,) * 3,) * 2
-                values = (
-                    case.id, row.name, of, round(np.count_nonzero(seen == row.id) * sizes.voxel, 4), sizes.unit,
-                    row.components, row.eccentricity, row.elongation, *(row.centroid_mm or (None,) * 3), *box[0],
-                    *box[1], *_around(ellipse), "px" if sizes.unit == "px" else "mm",
-                )  # fmt: skip
-                self.rows.append(dict(zip(COLUMNS, values, strict=True)))
-
-    def leave(self, case: Case, prediction: Prediction) -> None:
-        """Measure nothing."""
+    def take(self, _case: str, rows: list[dict[str, Any]] | None) -> None:
+        """Add those of a case."""
+        self.rows += rows or []
 
     def write(self) -> None:
         """Write the table, and beside it `<name>_sizes.png`, and say where they are.
@@ -109,13 +69,6 @@ def size_histograms(rows: list[dict[str, Any]], path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120)
     write_bytes(path, buffer.getvalue())
-
-
-def _around(ellipse: Any) -> tuple[float | None, float | None, float | None]:
-    if ellipse is None:
-        return None, None, None
-    low, high = ellipse.circumference_95 or (None, None)
-    return ellipse.circumference, low, high
 
 
 def _plain(value: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uncertaintyseg.cli.console import away, console
+from uncertaintyseg.cli.console import bar_away, console
 from uncertaintyseg.cli.places import Said, read_place
 from uncertaintyseg.data.prompts import MARGIN
 from uncertaintyseg.errors import InputError
@@ -70,11 +70,10 @@ def asking_of(
     yes: bool = False,
     folders: Sequence[Path] = (),
     device: str = "auto",
-    progress: Callable[[str, float], None] | None = None,
 ) -> Asking:
     """What options ask of a model that is prompted; any other is asked for nothing.
 
-    On a terminal a person is asked before a long run, with `progress` of `progress_bar` out of the way.
+    On a terminal a person is asked before a long run.
 
     Raises:
         InputError: for prompts to a model that takes none, or that cannot be read.
@@ -90,7 +89,7 @@ def asking_of(
         )
     said = {flag: [read_place(flag, t, bundle.labels) for t in texts or ()] for flag, texts in
             (("--box", boxes), ("--point", points))}  # fmt: skip
-    allow = allow_of(yes, progress)
+    allow = allow_of(yes)
     if not (boxes or points or source):
         return Asking(allow=allow)
     given = Prompts(
@@ -106,12 +105,17 @@ def asking_of(
     return Asking(prompts_of_model(find_bundle(source, *folders), bundle, given, device), allow)
 
 
+def asking_on(bundle: Bundle, device: str, **given: Any) -> Asking:
+    """`asking_of` as workers call it."""
+    return asking_of(bundle, device=device, **given)
+
+
 def _voxel(place: Said | list[float]) -> tuple[int, int, int]:
     i, j, k = map(int, place)
     return i, j, k
 
 
-def allow_of(yes: bool, progress: Callable[[str, float], None] | None = None) -> Callable[[float], None]:
+def allow_of(yes: bool) -> Callable[[float], None]:
     """What is done where a run may take long: without --yes a person is asked, once; where nobody is there, it ends."""
     agreed = yes
 
@@ -121,7 +125,7 @@ def allow_of(yes: bool, progress: Callable[[str, float], None] | None = None) ->
         if agreed:
             console.print(f"{takes.capitalize()}.")
         elif sys.stdin.isatty() and sys.stderr.isatty():
-            with away(progress):
+            with bar_away():
                 typer.confirm(f"{takes.capitalize()}. Begin?", abort=True, err=True)
             agreed = True
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.label_map import read_mapped_label
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.case_loop import CaseLoop, Here, Progress, in_order
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.existing_label import LabelReview, review_label
@@ -50,14 +52,24 @@ class CaseAudit:
     unmatched: list[str]
 
 
+Keep = Callable[[CaseAudit], Any]
+"""Told an audited case; returns JSON with arrays."""
+
+
+def nothing_more(audited: CaseAudit) -> None:
+    """Keep nothing of a case but its rows."""
+
+
 def audit(
     predictor: Predictor,
     cases: Sequence[Case],
     label_map: Mapping[str, str] | None = None,
     *,
     by: str = "excess",
-    keep: Callable[[CaseAudit], None] = lambda audited: None,
-    progress: Callable[[str, float], None] = lambda stage, fraction: None,
+    keep: Keep = nothing_more,
+    take: Callable[[str, Any], None] = lambda case, kept: None,
+    progress: Progress = lambda stage, fraction: None,
+    loop: CaseLoop | None = None,
 ) -> dict[str, Any]:
     """Rank labels, case by case and structure by structure, by the error that a model sees in them.
 
@@ -66,14 +78,17 @@ def audit(
         cases: those without a label are passed over.
         label_map: what the labels' ids stand for (`data.label_map`); by default they are the model's.
         by: a name of `ORDERS`.
-        keep: called with each audited case, whose volumes are then let go.
+        keep: called with each audited case, whose volumes are then let go, where it was made.
+        take: called here with the id of each such case and what `keep` returned, in the order of the cases.
         progress: called with the case at work and the fraction done.
+        loop: over the cases; by default this process with this predictor.
 
     Returns:
         The JSON of `uncertaintyseg audit`: `structures` (`wire.LabelledStructure` with case and rank) and `regions`
         (`wire.Region` with case, by expected error), both worst first; `unmatched`: names in the labels that are no
         structure of the model; `ignored_voxels`: how many of a case's have no verdict and count nowhere, where
-        there are some; and `failed`: messages of the cases that cannot be used.
+        there are some; `failed`: messages of the cases that cannot be used; and `died`: ids of those that workers died
+        of.
 
     Raises:
         InputError: when there is no labelled case, or none that can be used.
@@ -81,27 +96,23 @@ def audit(
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise InputError("there is no labelled case to audit: DATA needs images/ and labels/, or give --labels.")
-    rows, places, failed = [], [], {}
+    rows, places, failed, died = [], [], {}, []
     unmatched: set[str] = set()
     ignored: dict[str, int] = {}
-    for number, case in enumerate(labelled):
-        progress(case.id, number / len(labelled))
-        try:
-            audited = audit_case(predictor, case, label_map)
-        except InputError as error:
-            failed[case.id] = str(error)
+    work = partial(look_at_label, label_map=dict(label_map or {}), keep=keep)
+    loop = Here(predictor) if loop is None else loop
+    for outcome in in_order(loop.each(work, labelled, progress), labelled):
+        case, found = outcome.item.id, outcome.answer
+        if outcome.error is not None:
+            failed[case] = outcome.error
+            died += [case] if outcome.died else []
             continue
-        review, judged = audited.review, set(audited.structures)
-        rows += [
-            {"case": case.id, "size_unit": audited.prediction.measure.unit} | row.model_dump()
-            for row in review.structures
-            if row.name in judged
-        ]
-        places += [{"case": case.id} | place.model_dump() for place in review.regions if place.structure in judged]
-        unmatched |= set(audited.unmatched)
-        if count := int(np.count_nonzero(audited.label == IGNORED)):
-            ignored[case.id] = count
-        keep(audited)
+        rows += found["structures"]
+        places += found["regions"]
+        unmatched |= set(found["unmatched"])
+        if found["ignored_voxels"]:
+            ignored[case] = found["ignored_voxels"]
+        take(case, found["kept"])
     if len(failed) == len(labelled):
         raise InputError(f"none of {len(failed)} labels can be audited. The first: {next(iter(failed.values()))}")
     progress("done", 1.0)
@@ -115,6 +126,29 @@ def audit(
         "unmatched": sorted(unmatched),
         "ignored_voxels": ignored,
         "failed": failed,
+        "died": died,
+    }
+
+
+def look_at_label(
+    predictor: Predictor, case: Case, _progress: Progress, *, label_map: Mapping[str, str], keep: Keep
+) -> dict[str, Any]:
+    """The rows of a case, as `audit` puts them together, and what was `kept`: JSON with arrays.
+
+    Raises:
+        InputError: scan or label cannot be used.
+    """
+    audited = audit_case(predictor, case, label_map)
+    review, judged, about = audited.review, set(audited.structures), {"case": case.id}
+    unit = audited.prediction.measure.unit
+    return {
+        "structures": [
+            {**about, "size_unit": unit, **row.model_dump()} for row in review.structures if row.name in judged
+        ],
+        "regions": [{**about, **place.model_dump()} for place in review.regions if place.structure in judged],
+        "unmatched": list(audited.unmatched),
+        "ignored_voxels": int(np.count_nonzero(audited.label == IGNORED)),
+        "kept": keep(audited),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import CALIBRATION, Bundle
+from uncertaintyseg.inference.case_loop import CaseLoop, Here, Progress, in_order
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.review.calibration import MEASURE, Calibration, TalliedCase, check_enough, make_calibration
 from uncertaintyseg.review.existing_label import label_error
-from uncertaintyseg.review.tally import fine_edges, tally
+from uncertaintyseg.review.tally import Tally, fine_edges, tally
 from uncertaintyseg.wire import Provenance
-
-Progress = Callable[[str, float], None]
+from uncertaintyseg.workers import Outcome
 
 
 def calibrate(
@@ -32,6 +33,7 @@ def calibrate(
     *,
     data: str = "the calibration cases",
     by: str = MEASURE,
+    loop: CaseLoop | None = None,
 ) -> Calibration:
     """Predict every case and tally where the label is wrong.
 
@@ -41,6 +43,7 @@ def calibrate(
         progress: called with the case at work and the fraction done.
         data: name of the cases, for people.
         by: the map that drives, one of `predictor.drivers`. It must not be chosen on these cases (`choosing`).
+        loop: over the cases; by default this process with this predictor.
 
     Raises:
         InputError: with too few labelled cases, a predictor that runs a method, a map that the model does not have or
@@ -50,25 +53,60 @@ def calibrate(
     check_enough(len(labelled))
     if by not in predictor.drivers:
         raise InputError(f"{predictor.title} has no map '{by}' to drive; it has {', '.join(predictor.drivers)}.")
-    tallied = []
-    for number, case in enumerate(labelled):
-        progress(case.id, number / len(labelled))
-        prediction = predictor.predict(case.image, samples=1)
-        about = check_as_it_is(predictor, prediction)
-        limits = (0.0, 1.0) if by == MEASURE else prediction.map_info[by].range
-        tallied.append(_tallied(judged(case, prediction, predictor.bundle, {MEASURE, by}), by, limits))
+    loop = Here(predictor) if loop is None else loop
+    outcomes = list(in_order(loop.each(partial(tally_case, by=by), labelled, progress), labelled))
+    check_all_used(outcomes)
+    answers = [outcome.answer for outcome in outcomes]
+    about = answers[0]["about"]
     progress("done", 1.0)
     return make_calibration(
-        tallied,
+        [_read_tally(answer) for answer in answers],
         measure=by,
-        limits=limits,
-        weights_checksum=about.weights_checksum,
-        window=about.window,
-        overlap=about.overlap,
+        limits=about["limits"],
+        weights_checksum=about["weights_checksum"],
+        window=about["window"],
+        overlap=about["overlap"],
         data=data,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=__version__,
     )
+
+
+def tally_case(predictor: Predictor, case: Case, _progress: Progress, *, by: str) -> dict[str, Any]:
+    """What a calibration needs of a case: JSON with arrays.
+
+    Raises:
+        InputError: the case cannot be used, or something runs around the model.
+    """
+    prediction = predictor.predict(case.image, samples=1)
+    about = check_as_it_is(predictor, prediction)
+    limits = (0.0, 1.0) if by == MEASURE else prediction.map_info[by].range
+    found = judged(case, prediction, predictor.bundle, {MEASURE, by})
+    own = tally(found.risks[MEASURE], found.wrong)
+    driven = own if by == MEASURE else tally(found.risks[by], found.wrong, fine_edges(limits))
+    return {
+        "id": found.id,
+        "tally": list(driven),
+        "own": None if by == MEASURE else list(own),
+        "reference_voxels": found.reference_voxels,
+        "reference_ml": found.reference_ml,
+        "about": {
+            "limits": list(limits),
+            "weights_checksum": about.weights_checksum,
+            "window": list(about.window),
+            "overlap": about.overlap,
+        },
+    }
+
+
+def check_all_used(outcomes: Sequence[Outcome]) -> None:
+    """Raise `InputError` with the first message where cases cannot be used, and the names of the others."""
+    failed = {outcome.item.id: outcome.error for outcome in outcomes if outcome.error is not None}
+    if failed:
+        (first, message), *others = failed.items()
+        more = f" Nor can {len(others)} more be used: {', '.join(case for case, _ in others[:10])}." if others else ""
+        named = message if first in message else f"case {first}: {message}"
+        raise InputError(f"{named}{more}")
 
 
 def check_as_it_is(predictor: Predictor, prediction: Prediction) -> Provenance:
@@ -133,13 +171,12 @@ def judged(case: Case, prediction: Prediction, bundle: Bundle, drivers: Collecti
     return Judged(case.id, risks, wrong, voxels, voxels * prediction.measure.voxel)
 
 
-def _tallied(found: Judged, by: str, limits: tuple[float, float]) -> TalliedCase:
-    own = tally(found.risks[MEASURE], found.wrong)
-    driven = own if by == MEASURE else tally(found.risks[by], found.wrong, fine_edges(limits))
+def _read_tally(answer: Mapping[str, Any]) -> TalliedCase:
+    own = answer["own"]
     return TalliedCase(
-        id=found.id,
-        tally=driven,
-        reference_voxels=found.reference_voxels,
-        reference_ml=found.reference_ml,
-        own=None if by == MEASURE else own,
+        id=answer["id"],
+        tally=Tally(*answer["tally"]),
+        reference_voxels=answer["reference_voxels"],
+        reference_ml=answer["reference_ml"],
+        own=None if own is None else Tally(*own),
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.calibrating import Progress, check_as_it_is, judged
+from uncertaintyseg.inference.calibrating import check_all_used, check_as_it_is, judged
+from uncertaintyseg.inference.case_loop import CaseLoop, Here, Progress, in_order
 from uncertaintyseg.inference.predictor import Predictor
 from uncertaintyseg.metrics.error_detection import rank_errors
 from uncertaintyseg.metrics.risk_coverage import aurc
@@ -19,7 +20,11 @@ AUTO = "auto"
 
 
 def ranking_figures(
-    predictor: Predictor, cases: Sequence[Case], progress: Progress = lambda stage, fraction: None
+    predictor: Predictor,
+    cases: Sequence[Case],
+    progress: Progress = lambda stage, fraction: None,
+    *,
+    loop: CaseLoop | None = None,
 ) -> dict[str, float]:
     """How well each map of a model ranks its errors: AURC over the voxels of a scan, mean over cases (less is better).
 
@@ -27,6 +32,7 @@ def ranking_figures(
         predictor: of the model as it is.
         cases: of validation; those without a label are left out.
         progress: called with the case at work and the fraction done.
+        loop: over the cases; by default this process with this predictor.
 
     Raises:
         InputError: without a labelled case, for a predictor that runs a method, or a case that cannot be used.
@@ -34,17 +40,24 @@ def ranking_figures(
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise InputError("there is no labelled case to choose a map on: give validation cases.")
-    found: dict[str, list[float]] = {name: [] for name in predictor.drivers}
-    for number, case in enumerate(labelled):
-        progress(case.id, number / len(labelled))
-        prediction = predictor.predict(case.image, samples=1)
-        check_as_it_is(predictor, prediction)
-        case_found = judged(case, prediction, predictor.bundle, predictor.drivers)
-        wrong = case_found.wrong.reshape(-1)
-        for name, risk in case_found.risks.items():
-            found[name].append(aurc(rank_errors(risk.reshape(-1), wrong)))
+    loop = Here(predictor) if loop is None else loop
+    outcomes = list(in_order(loop.each(rank_case, labelled, progress), labelled))
+    check_all_used(outcomes)
     progress("done", 1.0)
-    return {name: float(np.mean(areas)) for name, areas in found.items()}
+    return {name: float(np.mean([found.answer[name] for found in outcomes])) for name in predictor.drivers}
+
+
+def rank_case(predictor: Predictor, case: Case, _progress: Progress) -> dict[str, float]:
+    """AURC of each map of a case.
+
+    Raises:
+        InputError: the case cannot be used, or something runs around the model.
+    """
+    prediction = predictor.predict(case.image, samples=1)
+    check_as_it_is(predictor, prediction)
+    found = judged(case, prediction, predictor.bundle, predictor.drivers)
+    wrong = found.wrong.reshape(-1)
+    return {name: float(aurc(rank_errors(risk.reshape(-1), wrong))) for name, risk in found.risks.items()}
 
 
 def best_driver(figures: dict[str, float]) -> str:

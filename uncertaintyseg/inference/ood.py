@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -13,8 +15,11 @@ import numpy as np
 from uncertaintyseg.data.channels import read_channels
 from uncertaintyseg.data.layouts import Case
 from uncertaintyseg.errors import InputError
+from uncertaintyseg.inference.bundle import Bundle
+from uncertaintyseg.inference.case_figures import Keep, no_more, voxel_risks
+from uncertaintyseg.inference.case_loop import CaseLoop, Here, Predicting, Progress, in_order
 from uncertaintyseg.inference.content import voxel_hash
-from uncertaintyseg.inference.evaluation import Keep, Predicting, Progress, evaluate, voxel_risks
+from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.metrics.arrays import check_finite
 from uncertaintyseg.metrics.cases import PATCH, foreground_threshold, largest_patch, mean_above, mean_risk, ood_auroc
@@ -35,7 +40,10 @@ def evaluate_with_ood(
     cases: Sequence[Case],
     others: Sequence[Case],
     progress: Progress = lambda stage, fraction: None,
-    keep: Keep = lambda case, prediction: None,
+    keep: Keep = no_more,
+    *,
+    take: Callable[[str, Any], None] = lambda case, kept: None,
+    loop: CaseLoop | None = None,
 ) -> dict[str, Any]:
     """`evaluate`, and for each risk map and aggregation the AUROC of telling other scans from these.
 
@@ -49,6 +57,8 @@ def evaluate_with_ood(
         others: scans from elsewhere; their labels are not read.
         progress: called with the case at work and the fraction done, of `cases` and then of `others`.
         keep: as of `evaluate`.
+        take: as of `evaluate`.
+        loop: as of `evaluate`.
 
     Returns:
         The JSON of `evaluate`, with `ood` (docs/metrics.md).
@@ -57,17 +67,18 @@ def evaluate_with_ood(
         InputError: as `evaluate`, when none of the other scans can be used, or the temporary folder has no room.
     """
     with TemporaryDirectory(prefix="uncertaintyseg_ood_") as folder:
-        inside = _Kept(Path(folder), {item.name for item in predictor.bundle.labels})
+        inside = _Kept(Path(folder))
 
-        def both(case: Case, prediction: Prediction) -> None:
-            inside.keep(case, prediction)
-            keep(case, prediction)
+        def take_both(case: str, kept: Any) -> None:
+            inside.keep(case, kept["maps"])
+            take(case, kept["more"])
 
-        result = evaluate(predictor, cases, progress, both)
+        both = partial(_risks_and, keep=keep)
+        result = evaluate(predictor, cases, progress, both, take=take_both, loop=loop)
         fraction = mean_of_defined(row["foreground_share"] for row in result["cases"])
         thresholds = inside.thresholds(fraction)
         rows = inside.rows(thresholds)
-    outside, failed = _scored(predictor, others, thresholds, progress)
+    outside, failed = _scored(Here(predictor) if loop is None else loop, others, thresholds, progress)
     if not outside:
         case_id, message = next(iter(failed.items()), ("", "there is none."))
         raise InputError(f"none of {len(others)} other scans can be used. The first, case {case_id}: {message}")
@@ -142,25 +153,25 @@ def content_of(case: Case, channels: int) -> str | None:
 class _Kept:
     """Risk maps of the cases of a data set, in files, one array each."""
 
-    def __init__(self, folder: Path, structures: Collection[str]) -> None:
-        self.folder, self.structures = folder, dict.fromkeys(structures, 0)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.files: dict[str, dict[str, Path]] = {}
         """By map and case."""
 
-    def keep(self, case: Case, prediction: Prediction) -> None:
+    def keep(self, case: str, risks: Mapping[str, np.ndarray]) -> None:
         """Write the maps of a case.
 
         Raises:
             InputError: when there is no room.
         """
-        for number, (name, risk) in enumerate(voxel_risks(prediction.maps, self.structures).items()):
+        for number, (name, risk) in enumerate(risks.items()):
             held = self.files.setdefault(name, {})
-            path = held[case.id] = self.folder / f"{number}_{len(held)}.npy"
+            path = held[case] = self.folder / f"{number}_{len(held)}.npy"
             try:
                 np.save(path, risk)
             except OSError as error:
                 raise InputError(
-                    f"{self.folder}: no room for the risk maps of {case.id} ({error.strerror}). Name a larger folder "
+                    f"{self.folder}: no room for the risk maps of {case} ({error.strerror}). Name a larger folder "
                     "in TMPDIR, or evaluate fewer cases with --cases."
                 ) from error
 
@@ -190,22 +201,44 @@ def _numbers(risk: np.ndarray, threshold: float) -> dict[str, float]:
     }
 
 
+def _risks_and(case: Case, prediction: Prediction, bundle: Bundle, keep: Keep) -> dict[str, Any]:
+    """The risk maps of a case, and what else is kept of it."""
+    names = dict.fromkeys((item.name for item in bundle.labels), 0)
+    risks = {name: np.asarray(risk) for name, risk in voxel_risks(prediction.maps, names).items()}
+    return {"maps": risks, "more": keep(case, prediction, bundle)}
+
+
+def score_stranger(
+    predictor: Predicting, case: Case, _progress: Progress, *, thresholds: Mapping[str, float]
+) -> Scores:
+    """The numbers of a scan from elsewhere.
+
+    Raises:
+        InputError: it cannot be used, or a map holds NaN.
+    """
+    names = dict.fromkeys((item.name for item in predictor.bundle.labels), 0)
+    risks = voxel_risks(predictor.predict(case.image).maps, names)
+    for name, risk in risks.items():
+        check_finite(f"map '{name}'", risk)
+    return {name: _numbers(risk, thresholds[name]) for name, risk in risks.items()}
+
+
 def _scored(
-    predictor: Predicting, others: Sequence[Case], thresholds: Mapping[str, float], progress: Progress
+    loop: CaseLoop, others: Sequence[Case], thresholds: Mapping[str, float], progress: Progress
 ) -> tuple[dict[str, Scores], dict[str, str]]:
     """The numbers of each other scan, and the messages of those that cannot be used."""
     found: dict[str, Scores] = {}
     failed: dict[str, str] = {}
-    names = dict.fromkeys((item.name for item in predictor.bundle.labels), 0)
-    for number, case in enumerate(others):
-        progress(f"other scans: {case.id}", number / len(others))
-        try:
-            risks = voxel_risks(predictor.predict(case.image).maps, names)
-            for name, risk in risks.items():
-                check_finite(f"map '{name}'", risk)
-            found[case.id] = {name: _numbers(risk, thresholds[name]) for name, risk in risks.items()}
-        except InputError as error:
-            failed[case.id] = str(error)
+    scans = [replace(case, label=None, raters=(), verified=None) for case in others]
+
+    def tell(stage: str, fraction: float) -> None:
+        progress(f"other scans: {stage}", fraction)
+
+    for outcome in in_order(loop.each(partial(score_stranger, thresholds=thresholds), scans, tell), scans):
+        if outcome.error is None:
+            found[outcome.item.id] = outcome.answer
+        else:
+            failed[outcome.item.id] = outcome.error
     progress("done", 1.0)
     return found, failed
 

@@ -29,6 +29,7 @@ def predictor_for(
     device: str = "cpu",
     crf: CRF | None = None,
     threshold: Threshold | str | None = None,
+    halvings: int = 0,
 ) -> Predictor:
     """Any method on a model: passes around it, or the model of the same task that has the head `method`.
 
@@ -43,6 +44,7 @@ def predictor_for(
         device: torch device.
         crf: as of `Predictor`.
         threshold: as of `Predictor`.
+        halvings: as of `Predictor`.
 
     Raises:
         InputError: for an unknown method or option.
@@ -55,4 +57,6 @@ def predictor_for(
     others = []
     if passes == "ensemble":
         others = ensemble_members(bundle, given.pop("models", None), *folders)
-    return load_predictor(bundle, device, method=passes, options=given, others=others, crf=crf, threshold=threshold)
+    return load_predictor(
+        bundle, device, method=passes, options=given, others=others, crf=crf, threshold=threshold, halvings=halvings
+    )

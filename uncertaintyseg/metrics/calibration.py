@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -75,13 +75,15 @@ class Reliability:
         self._hits += np.bincount(index, weights=hit, minlength=size)
         self._confidence += np.bincount(index, weights=confidence, minlength=size)
 
-    def since(self, earlier: Reliability) -> Reliability:
-        """What was added to a copy of this one: the voxels of the last case, where it was made before that."""
-        added = Reliability(self.bins)
-        added._count = self._count - earlier._count
-        added._hits = self._hits - earlier._hits
-        added._confidence = self._confidence - earlier._confidence
-        return added
+    def said(self) -> dict[str, np.ndarray]:
+        """All that was added, for `add`: `index` `[n]` of the fine bins that hold a voxel, and `sums` `[3, n]`."""
+        index = np.flatnonzero(self._count)
+        return {"index": index, "sums": np.stack([self._count, self._hits, self._confidence])[:, index]}
+
+    def add(self, said: Mapping[str, np.ndarray]) -> None:
+        """Add what another of as many bins was told."""
+        for sums, more in zip((self._count, self._hits, self._confidence), said["sums"], strict=True):
+            sums[said["index"]] += more
 
     def sums(self) -> dict[str, list[float]]:
         """Of each bin: the voxels, how many were right, and the sum of their confidence; cases add up."""
@@ -138,6 +140,15 @@ class Calibration:
     def __init__(self, structures: Sequence[str], bins: int = BINS) -> None:
         self.top_label = Reliability(bins)
         self.events = {name: Reliability(bins) for name in structures}
+
+    def said(self) -> dict[str, dict[str, np.ndarray]]:
+        """All that was added, for `add`: of the top label under "", of the structures under their names."""
+        return {"": self.top_label.said(), **{name: event.said() for name, event in self.events.items()}}
+
+    def add(self, said: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Add what another of the same structures was told."""
+        for name, event in {"": self.top_label, **self.events}.items():
+            event.add(said[name])
 
     def update(self, probability: np.ndarray, reference: np.ndarray) -> None:
         """Add a case: E[p] `[C, *S]` with the background first, class ids `[*S]`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,6 +134,15 @@ class ErrorDetection:
                 raise InputError(f"map '{name}': {problem}") from problem
             for scope, row in found.items():
                 self._found[scope, name].append(row)
+
+    def said(self) -> list[tuple[str, str, list[list[float]]]]:
+        """All that was added, for `add`: scope, map and a `Detection` a case."""
+        return [(*key, [list(row) for row in rows]) for key, rows in self._found.items()]
+
+    def add(self, said: Iterable[tuple[str, str, Iterable[Iterable[float]]]]) -> None:
+        """Add what another was told."""
+        for scope, name, rows in said:
+            self._found[scope, name] += [Detection(*row) for row in rows]
 
     def compute(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Mean over cases and 95 % bootstrap interval of each measure, by scope and map; the areas times 1000.

@@ -64,25 +64,28 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def room(gpus: bool) -> tuple[int, int]:
-    """What suits the cluster that this process is connected to when nobody says anything.
+def room(gpus: bool, workers: int | None = None, threads: int | None = None) -> tuple[int, int]:
+    """Workers, and threads of each, that suit the cluster that this process is connected to.
+
+    By default one worker a GPU, or one a node, with what the smallest node has of cores for each.
 
     Args:
         gpus: whether workers are to have a GPU.
+        workers: how many, where somebody says so.
+        threads: of each, where somebody says so.
 
-    Returns:
-        Workers, and threads of each: one a GPU, or one a node; with the cores of the smallest node between them.
+    Raises:
+        UncertaintySegError: no node has cores.
     """
     import ray  # noqa: PLC0415
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    kind = "GPU" if gpus else "CPU"
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(kind, 0) >= 1]
     if not nodes:
-        raise UncertaintySegError("the Ray cluster has no node with cores.")
-    if gpus:
-        with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1]
-        workers = int(sum(node["GPU"] for node in with_gpus))
-        return workers, max(1, int(min(node["CPU"] // node["GPU"] for node in with_gpus)))
-    return len(nodes), max(1, int(min(node["CPU"] for node in nodes)))
+        raise UncertaintySegError(f"the Ray cluster has no node with a free {kind}.")
+    workers = workers or (int(sum(node["GPU"] for node in nodes)) if gpus else len(nodes))
+    a_node = -(-workers // len(nodes))
+    return workers, threads or max(1, int(min(node["CPU"] for node in nodes)) // a_node)
 
 
 def gpus_there() -> int:

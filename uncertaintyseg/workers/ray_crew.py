@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import ray
@@ -13,7 +13,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
 from uncertaintyseg import NUMBERS, __version__
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.workers.crew import Answer, Crew, Heard, Task
 from uncertaintyseg.workers.serving import answer, begin, limit_threads, prepared
 
@@ -53,12 +53,14 @@ class RayCrew(Crew):
         size: how many.
         threads: cores that each takes, and threads that it uses.
         gpus: of each, 0 or 1.
+        pack: what is sent in place of an item; raises `InputError` for one that cannot be.
     """
 
     shared_memory = False
     where = "of the Ray cluster"
 
-    def __init__(self, size: int, threads: int, gpus: int = 0) -> None:
+    def __init__(self, size: int, threads: int, gpus: int = 0, pack: Callable[[Any], Any] | None = None) -> None:
+        self._pack = pack
         self.size, self.threads, self.gpus = size, threads, gpus
         options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         self._kind = ray.remote(**options)(_Actor)
@@ -81,7 +83,11 @@ class RayCrew(Crew):
 
     def give(self, worker: Hashable, item: Any) -> None:
         """Send an item."""
-        self._pending[self._actors[worker].work.remote(item)] = worker, "work"
+        try:
+            sent = self._actors[worker].work.remote(item if self._pack is None else self._pack(item))
+        except InputError as error:
+            sent = ray.put(Answer("unusable", str(error)))
+        self._pending[sent] = worker, "work"
 
     def hear(self) -> list[Heard]:
         """Wait for news."""

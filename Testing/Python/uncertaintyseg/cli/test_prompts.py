@@ -71,7 +71,7 @@ from uncertaintyseg.cli.console import console, progress_bar
 from uncertaintyseg.cli.prompts import allow_of
 with progress_bar() as progress:
     progress("encoding", 0.5)
-    allow = allow_of(False, progress)
+    allow = allow_of(False)
     for _ in range(2):
         allow(1500)
     console.print("begun")
