@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from uncertaintyseg.cli.console import AsJson, Device, MoreModels, console, print_json, progress_bar, tell, without_nan
+from uncertaintyseg.cli.spread import Ray, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
 
@@ -45,7 +46,9 @@ def simulate(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for models, results.json and curves.png.")] = Path("simulation"),
     resume: Annotated[bool, typer.Option(help="Go on from what is there.")] = True,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 2,
+    workers: Workers = None,
+    threads: Threads = None,
+    ray: Ray = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown on stdout.")] = False,
     device: Device = "auto",
     models: MoreModels = None,
@@ -56,10 +59,13 @@ def simulate(
     From the same random start set each strategy chooses, learns the labels of what it chose, and is measured on cases
     that it never sees. More strategies, seeds or rounds may be added to a finished simulation; a killed one goes on.
 
+    Of Ray's workers every one has to see DATA, the model and --output under the same path.
+
     Example: uncertaintyseg simulate DATA --split msd_hippocampus --strategies foreground_random,predictive_entropy
+    --workers 2
     """
     bundle = find_bundle(model, *(models or []))
-    with progress_bar() as progress:
+    with spread(workers, threads, ray, "path", resume) as way, progress_bar() as progress:
         progress("loading", 0.0)
         from uncertaintyseg.active.strategies import STRATEGIES, check_suits, find_strategy
         from uncertaintyseg.data.layouts import read_cases
@@ -88,8 +94,9 @@ def simulate(
             step=step, iterations=iterations, device=checked_device(device),
         )  # fmt: skip
         loop.simulate(
-            settings, data, bundle, output, strategies=names, seeds=range(seeds), rounds=rounds, workers=workers,
-            learning_rate=_learning_rate(Recipe, bundle, models or []), resume=resume, progress=progress,
+            settings, data, bundle, output, strategies=names, seeds=range(seeds), rounds=rounds,
+            crew=way.crew(settings.device), learning_rate=_learning_rate(Recipe, bundle, models or []), resume=resume,
+            progress=progress,
         )  # fmt: skip
         result = report.report(settings, output, names, range(seeds), rounds)
     tell(*told)

@@ -159,7 +159,9 @@ class Spread:
         channels = len(predictor.bundle.channels)
         loop = Here(predictor)
         if not self.here:
-            loop = ByWorkers(spec, lambda: self._crew(spec, channels), elsewhere=self.ray is not None)
+            loop = ByWorkers(
+                spec, lambda: self._crew(spec.devices[0] != "cpu", channels), elsewhere=self.ray is not None
+            )
         plain = {part.name: getattr(spec, part.name) for part in fields(spec)} | {
             "folder": predictor.bundle.name,
             "folders": None,
@@ -174,6 +176,10 @@ class Spread:
             journal.close()
         self._journals.append(journal)
         return GoingOn(loop, journal, is_there)
+
+    def crew(self, device: str) -> Callable[[], Crew] | None:
+        """Makes workers that need no predictor; None where this process does all."""
+        return None if self.here else lambda: self._crew(device != "cpu", None)
 
     def close(self, failed: bool) -> None:
         """All cases are through: forget what was done, unless some failed, which the next run does again."""
@@ -191,7 +197,7 @@ class Spread:
             raise InputError("--device cuda: the Ray cluster has no GPU; say --device cpu.")
         return device
 
-    def _crew(self, spec: PredictorSpec, channels: int) -> Crew:
+    def _crew(self, on_gpu: bool, channels: int | None) -> Crew:
         from uncertaintyseg.workers.local import LocalCrew, share_of_cores
 
         if self.ray is None:
@@ -201,7 +207,6 @@ class Spread:
         from uncertaintyseg.workers.ray_cluster import room
         from uncertaintyseg.workers.ray_crew import RayCrew
 
-        on_gpu = spec.devices[0] != "cpu"
         workers, threads = room(on_gpu, self.workers, self.threads)
         pack = (lambda item: shipped(item, channels)) if self.scans == "bytes" else None
         return RayCrew(workers, threads, int(on_gpu), pack)

@@ -48,7 +48,7 @@ class Journal:
         """What was made of a case by the same work; None where nothing was, or its files have changed since."""
         try:
             answer = decoded(self._path(work, case).read_bytes())
-        except (OSError, InputError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, InputError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         self._known += 1
         return answer
@@ -107,7 +107,7 @@ def decoded(data: bytes) -> Any:
     """What `encoded` was given; tuples are lists.
 
     Raises:
-        ValueError, KeyError, zipfile.BadZipFile: it is damaged.
+        EOFError, ValueError, KeyError, zipfile.BadZipFile: it is damaged.
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.simulation.cell import CELLS, START, Cell, run_cell
 from uncertaintyseg.simulation.settings import SETTINGS, Settings
+from uncertaintyseg.workers import Crew, Outcome, Task, each
 
 Progress = Callable[[str, float], None]
 
@@ -40,7 +27,7 @@ def simulate(
     seeds: Sequence[int],
     rounds: int,
     learning_rate: float,
-    workers: int = 1,
+    crew: Callable[[], Crew] | None = None,
     resume: bool = True,
     progress: Progress = lambda stage, fraction: None,
 ) -> None:
@@ -55,59 +42,97 @@ def simulate(
         seeds: each draws its own start set, from which all strategies go on.
         rounds: of asking for labels.
         learning_rate: at the start of each round.
-        workers: processes; 1 works in this one.
+        crew: makes the workers that do it; None: this process does.
         resume: keep what an earlier call has done.
         progress: called with a line of text and the fraction of cells done.
 
     Raises:
         InputError: the output folder holds another simulation, or a scan or label cannot be used.
+        UncertaintySegError: workers died of a cell; what is done is kept.
     """
     if not resume:
         (output / SETTINGS).unlink(missing_ok=True)
         shutil.rmtree(output / CELLS, ignore_errors=True)
     settings.keep(output)
-    work = partial(run_cell, settings=settings, data=data, model=bundle.folder, learning_rate=learning_rate)
-    starts = [Cell(output, START, seed, 0) for seed in seeds]
-    total = len(seeds) * (1 + len(strategies) * rounds)
-    clock = _TimeLeft(total, progress)
-
-    def following(cell: Cell) -> Iterator[Cell]:
-        if cell.round < rounds:
-            for name in strategies if cell.strategy == START else [cell.strategy]:
-                yield Cell(output, name, cell.seed, cell.round + 1)
-
-    with _executor(workers) as pool:
-        running: dict[Future[None], Cell] = {}
-        ready = starts
-        while ready or running:
-            while ready:
-                cell = ready.pop(0)
-                if cell.outcome() is None:
-                    running[pool.submit(work, cell)] = cell
-                else:
-                    clock.found(cell)
-                    ready += following(cell)
-            ended, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
-            for future in ended:
-                cell = running.pop(future)
-                _raise_first(future, pool)
-                clock.did(cell)
-                if cell.round > 1:
-                    cell.before.drop_model()
-                ready += following(cell)
+    task = RunCells(settings, data.resolve(), bundle.folder.resolve(), learning_rate)
+    order = _Order(strategies, rounds, _TimeLeft(len(seeds) * (1 + len(strategies) * rounds), progress))
+    starts = order.left_of(Cell(output.resolve(), START, seed, 0) for seed in seeds)
+    if crew is None:
+        _run_here(starts, task, order.follow)
+        return
+    for _ in each(starts, task, crew(), follow=order.follow):
+        pass  # the order has seen it
 
 
-def _raise_first(future: Future[None], pool: Executor) -> None:
-    try:
-        future.result()
-    except BrokenExecutor as error:
-        raise UncertaintySegError(
-            "a process of the simulation died, perhaps for want of memory: start it again with --workers 1; what is "
-            "done is kept."
-        ) from error
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+class _Order:
+    """Which cells can be done, and when."""
+
+    def __init__(self, strategies: Sequence[str], rounds: int, clock: _TimeLeft) -> None:
+        self._strategies, self._rounds, self._clock = strategies, rounds, clock
+
+    def follow(self, outcome: Outcome[Cell]) -> list[Cell]:
+        """Those that the end of one makes possible; raises the error of one that failed."""
+        cell = outcome.item
+        if outcome.error is not None:
+            raise _error(outcome)
+        self._clock.did(cell)
+        if cell.round > 1:
+            cell.before.drop_model()
+        return self.left_of(self._following(cell))
+
+    def left_of(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Those that are not done, and those that the others make possible."""
+        left, ready = [], list(cells)
+        while ready:
+            cell = ready.pop(0)
+            if cell.outcome() is None:
+                left.append(cell)
+            else:
+                self._clock.found(cell)
+                ready += self._following(cell)
+        return left
+
+    def _following(self, cell: Cell) -> Iterator[Cell]:
+        if cell.round < self._rounds:
+            for name in self._strategies if cell.strategy == START else [cell.strategy]:
+                yield Cell(cell.output, name, cell.seed, cell.round + 1)
+
+
+@dataclass(frozen=True)
+class RunCells(Task):
+    """What workers do; they share the folder of the simulation, in which models go from cell to cell."""
+
+    settings: Settings
+    data: Path
+    model: Path
+    learning_rate: float
+
+    def prepare(self, worker: int) -> Callable[..., None]:  # noqa: ARG002 - all are alike
+        """Look whether all folders are there."""
+        for folder in (self.data, self.model):
+            if not folder.is_dir():
+                raise UncertaintySegError(f"{folder}: not there. A simulation's folders are the same on every node.")
+        return self.run
+
+    def run(self, cell: Cell, _progress: Callable[[str, float], None] | None = None) -> None:
+        """Do a cell."""
+        if not (cell.output / SETTINGS).is_file():
+            raise UncertaintySegError(f"{cell.output}: not there. A simulation's folders are the same on every node.")
+        run_cell(cell, self.settings, self.data, self.model, self.learning_rate)
+
+
+def _run_here(starts: list[Cell], task: RunCells, follow: Callable[[Outcome[Cell]], list[Cell]]) -> None:
+    ready = list(starts)
+    while ready:
+        cell = ready.pop(0)
+        task.run(cell)
+        ready += follow(Outcome(cell))
+
+
+def _error(outcome: Outcome[Cell]) -> UncertaintySegError:
+    cell = outcome.item
+    text = f"{cell.strategy}, seed {cell.seed}, round {cell.round}: {outcome.error} What is done is kept."
+    return UncertaintySegError(text) if outcome.died else InputError(outcome.error)
 
 
 class _TimeLeft:
@@ -135,23 +160,3 @@ class _TimeLeft:
             pace = (time.monotonic() - self._started) / self._new
             text += f", about {max(1, round(pace * (self._total - self._done) / 60))} min left"
         self._progress(text, self._done / self._total)
-
-
-def _executor(workers: int) -> Executor:
-    if workers == 1:
-        return ThreadPoolExecutor(1)
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    return ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(threads,))
-
-
-def _begin_worker(threads: int) -> None:
-    """Share the cores, and end when the main process does, however it ends."""
-    torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()

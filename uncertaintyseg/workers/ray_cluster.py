@@ -41,16 +41,25 @@ def connected(address: str) -> Iterator[None]:
     """
     if importlib.util.find_spec("ray") is None:
         raise InputError("--ray needs Ray: pip install 'uncertaintyseg[ray]'.")
-    os.environ.update(_QUIET)
-    if address == HERE:
-        _keep_to_loopback()
-    else:
+    if address != HERE:
         check_address(address)
+    before = dict(os.environ)
+    os.environ.update(_QUIET | (_loopback() if address == HERE else {}))
+    try:
+        with _ray(address):
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _ray(address: str) -> Iterator[None]:
     import ray  # noqa: PLC0415 - reads its environment when it is imported
 
     options = {"num_cpus": cores(), "include_dashboard": False} if address == HERE else {}
     try:
-        ray.init(address, logging_level="ERROR", **options)
+        ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
     except RuntimeError as error:
         raise InputError(f"--ray {address}: {_one_line(error)}") from error
     except (ConnectionError, TimeoutError, ValueError, ray.exceptions.RayError) as error:
@@ -130,10 +139,9 @@ def _has_token() -> bool:
     return bool(os.environ.get(_TOKEN)) or os.path.isfile(os.environ.get(_TOKEN_PATH) or default)  # noqa: PTH113
 
 
-def _keep_to_loopback() -> None:
+def _loopback() -> dict[str, str]:
     """What a cluster of our own is started with: loopback as Ray does it on desktops, and a token that nobody keeps."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ[_MODE], os.environ[_TOKEN] = "token", uuid.uuid4().hex
+    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", _MODE: "token", _TOKEN: uuid.uuid4().hex}
 
 
 def _one_line(error: BaseException) -> str:

@@ -83,7 +83,7 @@ def answer(do: Do, item: Any, report: Callable[[str, float], None]) -> Answer:
 
 
 def _unexpected(error: Exception) -> str:
-    return f"unexpected {type(error).__name__}: {error}. Its trace is above; please report it."
+    return f"unexpected {type(error).__name__}: {error}. Its trace is in the worker's log; please report it."
 
 
 def _seldom(tell: Callable[[str, float], None]) -> Callable[[str, float], None]:

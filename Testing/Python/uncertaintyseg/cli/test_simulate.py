@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TINY = ["--seeds", 1, "--rounds", 1, "--start", 2, "--step", 1, "--iterations", 1, "--workers", 1]
+TINY = ["--seeds", 1, "--rounds", 1, "--start", 2, "--step", 1, "--iterations", 1]
 
 
 @pytest.fixture

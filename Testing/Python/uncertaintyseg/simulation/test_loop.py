@@ -15,6 +15,7 @@ from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.simulation.cell import START, Cell
 from uncertaintyseg.simulation.loop import simulate
 from uncertaintyseg.simulation.settings import Settings, configs_of, parts_for_simulation
+from uncertaintyseg.workers import LocalCrew
 
 STRATEGIES = ("random", "predictive_entropy", "diversity")
 ROUNDS = 2
@@ -126,7 +127,7 @@ def test_seeds_and_strategies_can_be_added_later(run, copied):
 
 
 def test_processes_do_the_same_as_one(run, finished, tmp_path):
-    run(tmp_path, ["random"], workers=2)
+    run(tmp_path, ["random"], crew=lambda: LocalCrew(2, 1))
     for number in range(ROUNDS + 1):
         assert labelled(tmp_path, "random", number) == labelled(finished, "random", number)
 
