@@ -10,6 +10,7 @@ from pathlib import Path
 from monailabel_app import preflight
 from monailabel_app.access import Access, check_access, check_audit
 from monailabel_app.app_folder import writable_app_folder
+from monailabel_app.devices import asked_devices
 from monailabel_app.privacy import keep_private
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
@@ -27,7 +28,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, action="append", default=[], help="folder with more bundles; repeatable")
     parser.add_argument("--cache", type=Path, help="folder for results, by default in the user's cache")
     parser.add_argument("--cache-gb", type=float, default=10.0, help="oldest results go beyond this size")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto: a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:N, or auto, the default: a GPU where there is one")
+    parser.add_argument("--devices", help="several, a job on each: cuda:0,cuda:1, or cpu,cpu which share the cores")
     parser.add_argument("--token-file", type=Path, help="tokens that `uncertaintyseg token` made")
     parser.add_argument("--ssl-certfile", type=Path, help="TLS certificate, PEM")
     parser.add_argument("--ssl-keyfile", type=Path, help="its key, PEM")
@@ -63,6 +65,7 @@ def check(arguments: argparse.Namespace, access: Access) -> None:
     preflight.check_port(arguments.host, arguments.port)
     preflight.check_studies(arguments.studies, new=arguments.new)
     find_bundles(*arguments.models)
+    asked_devices({"device": arguments.device, "devices": arguments.devices})
 
 
 def start(arguments: argparse.Namespace, access: Access) -> None:
@@ -75,6 +78,7 @@ def start(arguments: argparse.Namespace, access: Access) -> None:
         "cache": str(arguments.cache.resolve()) if arguments.cache else "",
         "cache_gb": str(arguments.cache_gb),
         "device": arguments.device,
+        "devices": arguments.devices,
         "new": "true" if arguments.new else "",
         "keep_versions": str(arguments.keep_versions) if arguments.keep_versions else "",
         **access.to_conf(),

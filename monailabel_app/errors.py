@@ -39,6 +39,10 @@ class WorkerLostError(UncertaintySegError):
     """The worker process died under a job, most often for want of memory (503)."""
 
 
+class DeviceFailedError(WorkerLostError):
+    """A device does not compute any more, whatever it is given (503)."""
+
+
 class StudiesAwayError(UncertaintySegError):
     """The studies folder is not where it was: an unmounted share, a folder that was renamed (503)."""
 

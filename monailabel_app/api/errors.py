@@ -17,6 +17,7 @@ from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from monailabel_app.access import Access
 from monailabel_app.api.limits import too_large
 from monailabel_app.errors import (
+    DeviceFailedError,
     DicomWebError,
     ForbiddenError,
     JobCancelledError,
@@ -39,6 +40,7 @@ _STATUS = {
     TakenError: 409,
     TooLargeError: 413,
     DicomWebError: 502,
+    DeviceFailedError: 503,
     StudiesAwayError: 503,
     WorkerLostError: 503,
     StorageError: 507,

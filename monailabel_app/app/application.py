@@ -32,6 +32,7 @@ from monailabel_app.app.scores import Scores
 from monailabel_app.app.scoring import EntropyScoring, ScoreKeeper
 from monailabel_app.app.sessions import CheckedSessions
 from monailabel_app.app.train_task import BundleTrainTask, TrainParams
+from monailabel_app.devices import asked_devices, device_of_keys
 from monailabel_app.errors import NotFoundError
 from monailabel_app.intake.decoded import Decoded
 from monailabel_app.jobs import (
@@ -43,6 +44,7 @@ from monailabel_app.jobs import (
     ScoreJob,
     TrainJob,
     Worker,
+    local_devices,
 )
 from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
@@ -54,14 +56,12 @@ from uncertaintyseg import __version__, wire
 from uncertaintyseg.active.strategies import STRATEGIES
 from uncertaintyseg.errors import BundleError, InputError, UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle, user_models
-from uncertaintyseg.inference.device import chosen_device
 from uncertaintyseg.training.versions import last_driver, restore
 from uncertaintyseg.wire import Label
 
 logger = logging.getLogger(__name__)
 
 _TRAINING_STANDS_BACK = 19  # the most that a process may
-_BACKGROUND_STANDS_BACK = 5
 START_LINE = (
     "monailabel start_server --app monailabel_app --studies DIR --host 127.0.0.1 --uvicorn_app monailabel_app.asgi:app"
 )
@@ -74,7 +74,7 @@ class UncertaintySegApp(MONAILabelApp):
         app_dir: MONAI Label's app folder; only its logs are used.
         studies: Folder with the scans, or address of a DICOMweb server.
         conf: `--conf` pairs: `models` (more bundle folders, separated as in PATH), `cache` (folder of results),
-            `cache_gb`, `device`.
+            `cache_gb`, `device`, or several `devices` with commas between.
 
     Raises:
         UncertaintySegError: Not started with our ASGI app, the studies folder cannot be used, or a bundle is broken.
@@ -131,15 +131,13 @@ class UncertaintySegApp(MONAILabelApp):
         self.results = ResultStore(self._cache / "results", self._cache_bytes())
         self.requests = Requests(self._cache / "requests")
         self.scores = Scores(self.datastore())
-        self.queue = JobQueue(self.results, Worker(), Worker(_BACKGROUND_STANDS_BACK), Worker(_TRAINING_STANDS_BACK))
+        devices = asked_devices(self.conf)
+        self.training_device, device = devices[0], device_of_keys(devices)
+        trainer = Worker(_TRAINING_STANDS_BACK, device=self.training_device)
+        self.queue = JobQueue(self.results, local_devices(devices), trainer)
         self._decoded.in_use = self.queue.files
-        self.device = chosen_device(self.conf.get("device", "auto"))
-        return Tasks(
-            self.models,
-            lambda bundle: BundleInferTask(
-                bundle, self.models, self.datastore(), self.queue, self.results, self.requests, self.scores, self.device
-            ),
-        )
+        beside = (self.models, self.datastore(), self.queue, self.results, self.requests, self.scores, device)
+        return Tasks(self.models, lambda bundle: BundleInferTask(bundle, *beside))
 
     def init_trainers(self) -> Tasks[BundleTrainTask]:
         """One task a bundle that says how it is trained."""
@@ -147,7 +145,7 @@ class UncertaintySegApp(MONAILabelApp):
         def make(bundle: Bundle) -> BundleTrainTask | None:
             if not is_trainable(bundle):
                 return None
-            return BundleTrainTask(bundle, self.models, self.queue, self.device, self.on_trained)
+            return BundleTrainTask(bundle, self.models, self.queue, self.training_device, self.on_trained)
 
         return Tasks(self.models, make)
 
@@ -270,7 +268,7 @@ class UncertaintySegApp(MONAILabelApp):
         by = (params and params.by) or last_driver(bundle)
         check_reserved(cases, bundle)
         work = Calibrate(
-            str(bundle.folder), bundle.checksum, cases.calibration, str(self.models.home), self.device,
+            str(bundle.folder), bundle.checksum, cases.calibration, str(self.models.home), self.training_device,
             by=by, validation=cases.validation,
         )  # fmt: skip
         return self.queue.submit(CalibrateJob(model, work))
@@ -374,11 +372,12 @@ class UncertaintySegApp(MONAILabelApp):
     def info(self) -> dict[str, Any]:
         """Return what GET /info/ says: MONAI Label's own and ours.
 
-        `warming_up`: whether an inference would wait for it. `archive`: address of the DICOMweb server behind the
-        studies, null where they are a folder. `prefetch`: an inference can be one, and a strategy be asked to `peek`.
+        `warming_up`: whether an inference would wait for it. `devices`: what each has done, and why it is set aside, if
+        it is. `archive`: address of the DICOMweb server behind the studies, null where they are a folder. `prefetch`:
+        an inference can be one, and a strategy be asked to `peek`.
         """
         ours = {"warming_up": self.queue.warming_up, "archive": self.datastore().archive, "prefetch": True}
-        return {**super().info(), **ours}
+        return {**super().info(), **ours, "devices": self.queue.describe_devices()}
 
     def on_init_complete(self) -> None:
         """Begin to load the worker, so that the first inference need not wait for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ class ScansInTurn:
     def __init__(self, datastore: StudyDatastore, images: Sequence[str], *, now: bool = False) -> None:
         self.images = list(images)
         self.now, self._datastore, self._decoded = now, datastore, 0
+        self._decoding = threading.Lock()
         self._places = {image: place for place, image in enumerate(self.images)}
         for image in images:
             self.path(image) if now else datastore.check_image(image)
@@ -36,8 +38,10 @@ class ScansInTurn:
     def path(self, image: str) -> Path:
         """The file of one, decoded where it has to be. Raises as `StudyDatastore.image_path`."""
         place = self._places[image]
-        if place >= self._decoded and self._datastore.archive is None:  # an archive is asked one by one anyway
-            self._decoded = place + _AHEAD
-            with suppress(UncertaintySegError):  # whose it is learns it when its turn comes
-                self._datastore.image_paths(self.images[place : place + _AHEAD])
+        if self._datastore.archive is None:  # an archive is asked one by one anyway
+            with self._decoding:  # several are looked for at a time
+                if place >= self._decoded:
+                    self._decoded = place + _AHEAD
+                    with suppress(UncertaintySegError):  # whose it is learns it when its turn comes
+                        self._datastore.image_paths(self.images[place : place + _AHEAD])
         return self._datastore.image_path(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,11 @@ class Condition(Work):
     reach_mm: float | None = None
     lassos: tuple[tuple[int, tuple[Corner, ...]], ...] = ()
     boxes: tuple[tuple[int, Voxel, Voxel], ...] = ()
+
+    @property
+    def loads(self) -> tuple[Hashable, ...]:
+        """The result that is clicked on, and its model."""
+        return (self.base, (self.bundle, self.checksum))
 
     def run(self, report: Report) -> str:
         """Condition and store; returns the key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections import deque
@@ -20,6 +21,7 @@ from uncertaintyseg.errors import UncertaintySegError
 logger = logging.getLogger(__name__)
 
 MEASURE = "predictive_entropy"
+ENDED = ("done", "failed", "cancelled")
 PICKED = "uncalibrated: this case was picked for its risk, so it is not like the calibration cases"
 
 
@@ -32,11 +34,13 @@ class Step:
         work: what is done; of a step that is still to be made all but its scan and its key.
         make: makes the whole work when its turn comes, where a scan has to be decoded or fetched for it; raises
             `UncertaintySegError` where that cannot be had.
+        failed_on: numbers of the devices that failed under it, in order.
     """
 
     image: str | None
     work: Work
     make: Callable[[], Work] | None = None
+    failed_on: tuple[int, ...] = ()
 
     @property
     def key(self) -> str | None:
@@ -56,7 +60,9 @@ def ignore(_step: Step, _report: Report) -> None:
 
 
 class Job(ABC):
-    """Steps still to do and an `outcome` that ends with the job's result or its error.
+    """Steps that nobody is at yet and an `outcome` that ends with the job's result or its error.
+
+    Steps may be done several at a time and end in any order; what they end with is taken one by one.
 
     Attributes:
         kind: what it is, for clients.
@@ -81,6 +87,7 @@ class Job(ABC):
         self.outcome: Future[dict[str, Any]] = Future()
         self.waiting = 1
         self.owners: set[str] = set()
+        self.taking = threading.Lock()
 
     @property
     def same(self) -> tuple[str, str | None, str] | None:

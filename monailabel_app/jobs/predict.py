@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,17 @@ class Predict(Work):
     """Of the studies, whose scan it is."""
     shown: Shown | None = None
     """What a model of UniverSeg is shown in place of its own examples."""
+    key_device: str = ""
+    """The device that the key is of, where the work is done on another one of its kind."""
+
+    @property
+    def loads(self) -> tuple[Hashable, ...]:
+        """Its model."""
+        return ((self.bundle, self.checksum),)
+
+    def on(self, device: str) -> Predict:
+        """The same work on a device; keys stay as they are."""
+        return replace(super().on(device), key_device=self.key_device or self.device)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -67,6 +79,11 @@ class Predict(Work):
                 logger.warning("%s: out of memory on %s, windows halved %d times", self.image, device, halvings)
             release()
         raise MemoryError(failed)
+
+    def stand_in_key(self, device: str, window: str) -> str:
+        """Key of a result that other windows or another device had to make; equal devices make the same."""
+        place = (self.key_device if device == self.device else "") or device
+        return hashlib.sha256(f"{self.key} {place} {window}".encode()).hexdigest()
 
     def _predict(self, report: Report, device: str, halvings: int, failed: str) -> str:
         model = self.bundle, self.checksum
@@ -106,6 +123,6 @@ class Predict(Work):
             window = " x ".join(map(str, prediction.provenance.window))
             note = {"fallback": f"{failed}: done on {device} with windows of {window}"}
             prediction = replace(prediction, provenance=prediction.provenance.model_copy(update=note))
-            key = hashlib.sha256(f"{self.key} {device} {window}".encode()).hexdigest()
+            key = self.stand_in_key(device, window)
         ResultStore(Path(self.results)).put(key, prediction, predictor.bundle.labels)
         return key

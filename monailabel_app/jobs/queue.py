@@ -1,7 +1,7 @@
 """The queue: what somebody waits for in order of arrival, the rest when nobody waits, training beside it.
 
-What nobody waits for has a process of its own on the same device. It stands still between two windows as long as there
-is urgent work, and goes on afterwards: nothing is made twice, and what it makes is the same bit for bit.
+What nobody waits for has a process of its own on each device. It stands still between two windows as long as there
+is urgent work on that device, and goes on afterwards: nothing is made twice, and what it makes is the same bit for bit.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import CancelledError
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import Any
 
-from pebble import ProcessExpired
-
-from monailabel_app.errors import JobCancelledError, NotFoundError, WorkerLostError, told
-from monailabel_app.jobs.job import Job, Step
-from monailabel_app.jobs.lane import Lane
+from monailabel_app.errors import DeviceFailedError, JobCancelledError, NotFoundError, WorkerLostError, told
+from monailabel_app.jobs.device import Device
+from monailabel_app.jobs.job import ENDED, Job, Step
+from monailabel_app.jobs.lane import Doer, Lane
+from monailabel_app.jobs.places import Places
 from monailabel_app.jobs.results import Report, ResultStore
+from monailabel_app.jobs.standing import line_of, seconds_left, standing
 from monailabel_app.jobs.work import Work
-from monailabel_app.jobs.worker import Worker
+from monailabel_app.jobs.worker import Failure
 from uncertaintyseg import wire
 from uncertaintyseg.errors import StorageError, UncertaintySegError
 
@@ -32,7 +33,15 @@ _KEPT_JOBS = 100
 _DECODING_ENDS = 10.0
 """Seconds that a server which stops waits for a scan that is decoded for a job."""
 _STOPPING = "the server is stopping"
-ENDED = ("done", "failed", "cancelled")
+_TRIES = 2
+"""Devices that a step may fail on before it is taken to be its own fault."""
+
+
+class _AgainError(Exception):
+    """A step is done once more, for what failed was the device."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
 
 
 class JobQueue:
@@ -40,33 +49,37 @@ class JobQueue:
 
     Args:
         store: Where workers put results. A result that is there is not computed again.
-        worker: The process that answers.
-        background: The process for what nobody waits for: scores, batches, prefetches.
+        devices: Where jobs run: several at a time, and several steps of a job. The first ones are preferred.
         trainer: The process for long jobs.
     """
 
-    def __init__(self, store: ResultStore, worker: Worker, background: Worker, trainer: Worker) -> None:
+    def __init__(self, store: ResultStore, devices: Sequence[Device], trainer: Doer) -> None:
         self._store = store
-        self._answering, self._background, self._training = Lane(worker), Lane(background), Lane(trainer)
-        self._lanes = (self._answering, self._background, self._training)
+        self._places = Places(devices, trainer)
         self._changed = threading.Condition()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._stand_ins: dict[str, str] = {}  # keys of results for which another had to stand in
         self._open = True
         self.on_submit: Callable[[Job], None] = lambda _job: None  # raises to refuse a job
         self.on_made: Callable[[Step], None] = lambda _step: None  # told of each step whose result is known only later
-        self._threads = [threading.Thread(target=self._run, args=(lane,), daemon=True) for lane in self._lanes]
+        self._threads = [threading.Thread(target=self._run, args=(lane,), daemon=True) for lane in self._places.lanes]
         for thread in self._threads:
             thread.start()
 
     def warm_up(self) -> None:
-        """Start the answering process before the first job needs it."""
-        self._answering.worker.warm_up()
+        """Start the answering processes before the first jobs need them."""
+        for lane in self._places.answering:
+            lane.worker.warm_up()
 
     @property
     def warming_up(self) -> bool:
         """Whether a job that comes now waits for that."""
-        return self._answering.worker.warming_up
+        return all(lane.worker.warming_up for lane in self._places.answering)
+
+    def describe_devices(self) -> list[dict[str, Any]]:
+        """Say of each device how much it has done and whether it is set aside."""
+        with self._changed:
+            return [device.describe() for device in self._places.devices]
 
     def submit(self, job: Job) -> Job:
         """Add a job, or join the one that does the same already; use the job that is returned.
@@ -118,8 +131,9 @@ class JobQueue:
     def files(self) -> set[str]:
         """Scans that jobs which have not ended read, or are about to."""
         with self._changed:
-            works = [step.work for job in self._unfinished() for step in job.steps if step.make is None]
-        return {file for work in works for file in work.files}
+            steps = [step for job in self._unfinished() for step in job.steps]
+            steps += [lane.step for lane in self._places.lanes if lane.step]
+        return {file for step in steps if step.make is None for file in step.work.files}
 
     def cancel(self, job_id: str) -> None:
         """End a queued or running job without result; one that has ended stays as it is."""
@@ -142,10 +156,10 @@ class JobQueue:
         """Say where a job stands."""
         job = self.get(job_id)
         with self._changed:
-            line = self._line(job)
+            line = line_of(job, self._unfinished(), self._places)
             ahead = line[: line.index(job)] if job in line else []
-            state = "running" if job.state == "queued" and self._maker(job) else job.state
-            stage, fraction = self._standing(job)
+            state = "running" if job.state == "queued" and self._places.makers(job) else job.state
+            stage, fraction = standing(job, self._places)
             error = job.outcome.exception() if job.outcome.done() else None
             return wire.Job(
                 id=job.id,
@@ -154,7 +168,7 @@ class JobQueue:
                 queue_position=len(ahead) if state == "queued" else 0,
                 fraction=fraction,
                 stage=stage,
-                eta_s=self._eta([*ahead, job]) if job in line else None,
+                eta_s=seconds_left([*ahead, job], self._places) if job in line else None,
                 result=job.outcome.result() if job.state == "done" else None,
                 error=None if error is None else told(error),
             )
@@ -168,31 +182,24 @@ class JobQueue:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(_DECODING_ENDS)
-        for lane in self._lanes:
-            lane.worker.close()
+        for lane in self._places.lanes:
+            lane.end()
 
     def _run(self, lane: Lane) -> None:
-        while (job := self._next(lane)) is not None:
-            self._advance(lane, job)
+        while self._has_turn(lane):
+            self._advance(lane, lane.turn, lane.step)
 
-    def _next(self, lane: Lane) -> Job | None:
+    def _has_turn(self, lane: Lane) -> bool:
+        """Wait for something to do; False once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready(lane) or not self._open)
-            if not self._open:
-                return None
-            job = lane.turn = self._ready(lane)
-            job.state = "running"
-            self._look_again()
-            return job
+            self._changed.wait_for(lambda: lane.turn is not None or not self._open)
+            return self._open
 
-    def _advance(self, lane: Lane, job: Job) -> None:
-        """Make or do the job's next step; one of the same lane that goes before it comes before the step after it."""
-        step, made = job.steps[0], None
+    def _advance(self, lane: Lane, job: Job, step: Step) -> None:
+        """Make or do a step; what goes before the job then comes before the rest of it."""
+        again = None
         try:
-            if step.make is None:
-                self._do(lane, job, step)
-            else:
-                made = self._made(job, step)
+            again = self._do(lane, job, step) if step.make is None else self._made(job, step)
         except CancelledError:
             logger.info("%s job %s (%s) was cancelled", job.kind, job.id, job.model)
         except Exception as error:  # the queue outlives any bug
@@ -202,12 +209,11 @@ class JobQueue:
                 logger.exception("%s job %s (%s)", job.kind, job.id, job.model)
             self._finish(job, error)
         with self._changed:
-            job.steps.popleft()
-            if made is not None:  # it may be somebody else's at this very moment
-                job.steps.appendleft(made)
-            if not job.steps:
+            lane.leave()
+            if again is not None:  # its result may be somebody else's at this very moment
+                job.steps.appendleft(again)
+            if not (job.steps or self._places.at(job)):
                 self._finish(job)
-            lane.turn = lane.at_work = None
             self._look_again()
         if step.make is None and (filled := step.work.fills):
             try:
@@ -220,43 +226,47 @@ class JobQueue:
         try:
             made = step.made()
         except UncertaintySegError as error:
-            job.reject(step, error)
+            with job.taking:
+                job.reject(step, error)
             return None
         self.on_made(made)
         return made
 
-    def _do(self, lane: Lane, job: Job, step: Step) -> None:
+    def _do(self, lane: Lane, job: Job, step: Step) -> Step | None:
+        """Do a step; returns it where it is done again, because the device failed."""
+        if job.state in ENDED:  # since it got its turn
+            return None
         try:
             stored = self._stored(step.work)
-            job.accept(step, self._answer(lane, job, step) if stored is None else stored)
+            answer = self._answer(lane, job, step) if stored is None else stored
+            with job.taking:
+                if job.state not in ENDED:
+                    job.accept(step, answer)
+        except _AgainError as again:
+            return again.step
         except UncertaintySegError as error:
-            job.reject(step, error)
+            with job.taking:
+                job.reject(step, error)
+        return None
 
     def _stored(self, work: Work) -> Report | None:
         return self._store.report(self._stand_ins.get(work.key, work.key)) if work.key else None
 
     def _answer(self, lane: Lane, job: Job, step: Step) -> Any:
         """Let the worker do a step; returns the report of its result, or what the work itself answers."""
-        lane.worker.ready()
-        with self._changed:
-            if job.state in ENDED:
-                raise CancelledError
-            future = lane.begin(step.work)
         try:
-            answer = future.result()
+            answer = self._begun(lane, job, step).result()
         except CancelledError:
-            lane.worker.close()  # the next job must not meet a process that is about to be killed
-            if self._open and lane is self._answering:
-                lane.worker.warm_up()
+            if lane.at_work is not None:
+                self._begin_anew(lane)  # the next job must not meet a process that is about to be killed
             raise
-        except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
-            logger.exception("the worker died under job %s", job.id)
-            raise WorkerLostError(
-                f"{job.model} ran out of memory on {step.image or 'the scan'}, or its process was killed. "
-                "The server goes on; close other programs or crop the scan, then try again."
-            ) from error
+        except Exception as error:
+            failure = lane.worker.failure(error)
+            if failure is None:
+                raise
+            raise self._failed(lane, job, step, failure, error) from error
         with self._changed:
-            lane.seconds[job.kind, job.model] = lane.elapsed
+            lane.did()
         if not step.work.key:
             return answer
         if answer != step.work.key:
@@ -265,6 +275,36 @@ class JobQueue:
         if report is None:
             raise StorageError("the result does not come back from the disk of the cache as it was written: look at it")
         return report
+
+    def _begun(self, lane: Lane, job: Job, step: Step) -> Future[Any]:
+        lane.worker.ready()
+        with self._changed:
+            if job.state in ENDED:
+                raise CancelledError
+            return lane.begin(step.work)
+
+    def _begin_anew(self, lane: Lane) -> None:
+        lane.end()
+        if self._open and lane in self._places.answering:
+            lane.worker.warm_up()
+
+    def _failed(self, lane: Lane, job: Job, step: Step, failure: Failure, error: Exception) -> Exception:
+        """What comes of a step whose worker failed: it is done again where that was not its own fault."""
+        where = "the trainer" if lane.device is None else f"the worker on device {lane.device}"
+        logger.error("%s failed under job %s", where, job.id, exc_info=error)
+        if failure == "device":
+            self._begin_anew(lane)
+        with self._changed:
+            if lane.device is not None and lane.device.failed(failure, str(error)):
+                failed_on = (*step.failed_on, lane.device.number)
+                if len(failed_on) < _TRIES:
+                    return _AgainError(replace(step, failed_on=failed_on))
+        if isinstance(error, DeviceFailedError):
+            return error
+        return WorkerLostError(
+            f"{job.model} ran out of memory on {step.image or 'the scan'}, or its process was killed. "
+            "The server goes on; close other programs or crop the scan, then try again."
+        )
 
     def _finish(self, job: Job, error: Exception | None = None) -> None:
         with self._changed:
@@ -280,85 +320,28 @@ class JobQueue:
             job.outcome.set_exception(error)
 
     def _stop(self, job: Job, reason: str) -> None:
-        """End a job without result, and kill the process that is at it."""
+        """End a job without result, and kill the processes that are at it."""
         self._end(job, JobCancelledError(reason))
-        for lane in self._lanes:
-            if lane.turn is job and lane.at_work is not None:
+        for lane in self._places.at(job):
+            if lane.at_work is not None:
                 lane.at_work.future.cancel()
 
     def _drop_prefetches(self, annotator: str) -> None:
         """So that nobody's keep those of others, and scores, from their turn; one that somebody waits for goes on."""
-        wanted = {job.steps[0].key for job in self._unfinished() if job.urgent and job.steps}
+        wanted = {key for job in self._unfinished() if job.urgent for key in self._places.keys(job) if key}
         for job in self._unfinished():
-            if job.prefetch_for == annotator and job.steps and job.steps[0].key not in wanted:
+            if job.prefetch_for == annotator and not self._places.keys(job) & wanted:
                 self._stop(job, "a newer prefetch took its place")
 
     def _unfinished(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.state not in ENDED]
 
-    def _lane(self, job: Job) -> Lane:
-        for lane in self._lanes:
-            if lane.turn is job:  # it may have become urgent in the background
-                return lane
-        if job.long:
-            return self._training
-        return self._answering if job.urgent else self._background
-
-    def _maker(self, job: Job) -> Lane | None:
-        """Whose worker makes what a job needs next, even if for another job; None where nobody is at it."""
-        key = job.steps[0].key if job.steps else None
-        return next((lane for lane in self._lanes if lane.turn is job or (key and lane.makes == key)), None)
-
-    def _ready(self, lane: Lane) -> Job | None:
-        """The job whose turn it is: nothing begins in the background meanwhile, and nothing is made twice at a time."""
-        if lane is self._background and self._answering.turn is not None:
-            return None
-        waiting = [job for job in self._unfinished() if job.steps and self._lane(job) is lane]
-        waiting.sort(key=lambda job: job.prefetch_for is None)
-        return next((job for job in waiting if self._maker(job) is None), None)
-
     def _look_again(self) -> None:
-        """After every change: wake who waits for a turn, and let the background stand still or go on."""
-        urgent = [job for job in self._unfinished() if job.urgent]
-        needed = any(self._maker(job) is self._background for job in urgent)
-        self._background.pause(self._answering.turn is not None and not needed)
+        """After every change: give work to whoever is free, and let the background stand still or go on."""
+        jobs = self._unfinished()
+        self._places.hand_out(jobs)
+        self._places.pause(jobs)
         self._changed.notify_all()
-
-    def _line(self, job: Job) -> list[Job]:
-        """The jobs that share a device with one and have not ended, in the order in which they get it."""
-        line = [other for other in self._unfinished() if other.long == job.long]
-        return sorted(line, key=lambda job: (not job.urgent, self._maker(job) is None, job.prefetch_for is None))
-
-    def _standing(self, job: Job) -> tuple[str, float]:
-        if job.state in ENDED:
-            return job.state, 1.0 if job.state == "done" else 0.0
-        maker = self._maker(job)
-        if job.state == "queued" and maker is None:
-            return "queued", 0.0
-        done = job.total - len(job.steps)
-        at_work = maker is not None and maker.at_work is not None
-        stage, part = maker.worker.progress() if at_work else ("waiting", 0.0)
-        if job.total > 1:
-            stage = f"{stage}, image {done + 1} of {job.total}"
-        return stage, (done + part) / job.total
-
-    def _eta(self, jobs: list[Job]) -> float | None:
-        """Seconds until the last of `jobs` ends; None before anything is known.
-
-        The step at work goes on as it began; each other one takes as long as the last of its kind with its model.
-        """
-        total = 0.0
-        known = {name: took for lane in self._lanes for name, took in lane.seconds.items()}
-        for job in jobs:
-            left, maker = len(job.steps), self._maker(job)
-            if maker and maker.at_work and (fraction := maker.worker.progress()[1]):
-                total += maker.elapsed * (1 - fraction) / fraction
-                left -= 1
-            seconds = known.get((job.kind, job.model)) or max(known.values(), default=None)
-            if left and seconds is None:
-                return None
-            total += left * (seconds or 0.0)
-        return total
 
     def _forget_old(self) -> None:
         ended = [job_id for job_id, job in self._jobs.items() if job.state in ENDED]

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,6 +54,11 @@ class Draw(Work):
     def fills(self) -> str:
         """The result that the draws lie beside."""
         return self.result
+
+    @property
+    def loads(self) -> tuple[Hashable, ...]:
+        """Its model."""
+        return ((self.bundle, self.checksum),)
 
     result: str
     count: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import replace
 from typing import Any
 
 Report = Callable[[str, float], None]
@@ -25,6 +26,16 @@ class Work(ABC):
         return self.key
 
     @property
+    def loads(self) -> tuple[Hashable, ...]:
+        """What stays loaded in the process that did it, and need not be loaded again for such work."""
+        return ()
+
+    def on(self, device: str) -> Work:
+        """The same work on a device; one for a device of another kind stays there, as its result would be another."""
+        asked = getattr(self, "device", device)
+        return self if asked == device or kind_of(asked) != kind_of(device) else replace(self, device=device)
+
+    @property
     def files(self) -> Collection[str]:
         """Scans that it reads, which have to stay until it has ended."""
         return ()
@@ -41,3 +52,8 @@ class Work(ABC):
             UncertaintySegError: Something that a user can mend.
             MemoryError: There is not enough, on the device or on the machine.
         """
+
+
+def kind_of(device: str) -> str:
+    """Kind of a torch device, such as cpu or cuda: devices of a kind make the same results."""
+    return device.partition(":")[0]

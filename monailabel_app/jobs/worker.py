@@ -12,18 +12,24 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from importlib.machinery import ModuleSpec
 from multiprocessing.sharedctypes import RawValue
-from typing import Any
+from typing import Any, Literal
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
-from monailabel_app.errors import WorkerLostError
+from monailabel_app.errors import DeviceFailedError, WorkerLostError
 from monailabel_app.jobs.warm import release_cached
-from monailabel_app.jobs.work import Work
+from monailabel_app.jobs.work import Work, kind_of
+from uncertaintyseg.inference.device_failure import is_device_failure
 from uncertaintyseg.inference.out_of_memory import is_out_of_memory
-from uncertaintyseg.startup import import_monai_lightly
+from uncertaintyseg.workers.serving import begin
 
+Failure = Literal["memory", "work", "start", "device"]
+"""What ended a piece of work from outside: want of memory; the end of the process, under the work or before it had
+begun; or a device that does not compute any more."""
+_STARTING = "starting"
 _STAGE_BYTES = 128
 _LOOK_SECONDS = 0.005
 
@@ -59,22 +65,27 @@ class Worker:
 
     Args:
         niceness: added to that of the process; the higher, the more it stands back for others (not on Windows).
+        device: where it computes, as of the work that it is given.
+        threads: that it computes with; None leaves it to the libraries.
     """
 
-    def __init__(self, niceness: int = 0) -> None:
+    def __init__(self, niceness: int = 0, *, device: str = "cpu", threads: int | None = None) -> None:
         self._context = multiprocessing.get_context("spawn")  # a fork would copy the server's threads and locks
         _spare_the_program()
         self._progress = RawValue(Progress)
-        self._niceness = niceness
+        self._niceness, self._device, self._threads = niceness, device, threads
         self._pool: ProcessPool | None = None
         self._warming: Future[None] | None = None
         self._lock = threading.RLock()
 
     def submit(self, work: Work) -> Future[Any]:
         """Start a piece of work. Cancelling the future kills the process if it is at it."""
-        self._progress.report("starting", 0.0)
+        self._progress.report(_STARTING, 0.0)
         self._progress.stands = False
-        return self._ready_pool().schedule(_do, args=(work,))
+        try:
+            return self._ready_pool().schedule(_do, args=(work, self._device))
+        except RuntimeError as error:  # it died just now
+            raise BrokenProcessPool(str(error)) from error
 
     def ready(self) -> None:
         """See that there is a process; it takes a moment after a crash."""
@@ -98,6 +109,16 @@ class Worker:
         """Have the work, now and whatever comes, stand still where it next reports; or let it go on."""
         self._progress.paused = paused
 
+    def failure(self, error: Exception) -> Failure | None:
+        """What it was that ended the last piece of work with this error; None where that was its own."""
+        if isinstance(error, MemoryError):
+            return "memory"
+        if isinstance(error, DeviceFailedError):
+            return "device"
+        if isinstance(error, ProcessExpired):
+            return "start" if self._progress.stage.decode(errors="replace") == _STARTING else "work"
+        return "start" if isinstance(error, BrokenProcessPool | WorkerLostError) else None
+
     def close(self) -> None:
         """Kill the process; the next piece of work starts a new one."""
         with self._lock:
@@ -110,7 +131,7 @@ class Worker:
         with self._lock:
             if self._pool is None or not self._pool.active:  # at first, and when the process died while it was idle
                 self.close()
-                start = (self._progress, self._niceness)
+                start = (self._progress, self._niceness, self._threads)
                 self._pool = ProcessPool(1, initializer=_start, initargs=start, context=self._context)
             if not self._pool.active:  # asking for the state is what starts it
                 raise WorkerLostError("the worker process cannot be started; the server's log says why")
@@ -129,9 +150,9 @@ def _spare_the_program() -> None:
 _shared: list[Progress] = []
 
 
-def _start(progress: Progress, niceness: int) -> None:
+def _start(progress: Progress, niceness: int, threads: int | None) -> None:
     _shared[:] = [progress]
-    import_monai_lightly()
+    begin(threads)
     if hasattr(os, "nice"):
         os.nice(niceness)
     threading.Thread(target=_end_with_the_server, daemon=True).start()
@@ -149,10 +170,14 @@ def _import_predictor() -> None:
     import uncertaintyseg.inference.predictor  # noqa: F401, PLC0415 - torch belongs to the worker
 
 
-def _do(work: Work) -> Any:
+def _do(work: Work, device: str) -> Any:
     try:
         return work.run(_shared[0].stand_by)
     except Exception as error:
         if not isinstance(error, MemoryError) and is_out_of_memory(error):
             raise MemoryError(str(error)) from error
+        if kind_of(device) != "cpu" and is_device_failure(error):
+            raise DeviceFailedError(
+                f"{device} does not compute any more ({str(error).partition(chr(10))[0]})"
+            ) from error
         raise

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from uncertaintyseg.cli.console import Device
-
 _WHO = "Who may reach it"
 
 
@@ -23,7 +21,16 @@ def serve(
     models: Annotated[list[Path] | None, typer.Option(help="Folder with more bundles; repeatable.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for results; by default in the user's cache.")] = None,
     cache_gb: Annotated[float, typer.Option(min=0, help="The least recently used results go beyond this size.")] = 10,
-    device: Device = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:N, or auto, the default: a GPU where there is one.")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Several in place of one, cuda:0,cuda:1 or cpu,cpu: a job on each at a time. On the CPU they "
+            "share the cores: each of N computes with an N-th of them."
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond loopback with tokens and TLS.", rich_help_panel=_WHO)
     ] = "127.0.0.1",

@@ -33,13 +33,16 @@ def may_fit_otherwise(error: BaseException, device: str) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, or came of one that does: libraries wrap what they meet."""
+    return any(map(_says_so, causes(error)))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came of, the first last."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
-        if _says_so(error):
-            return True
+        yield error
         seen.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return False
 
 
 def _says_so(error: BaseException) -> bool:

@@ -233,4 +233,7 @@ def _warning(info: ServerInfo) -> str:
     if info.version.split(".")[:2] != __version__.split(".")[:2]:
         text = _("The server is version {server}, this module is {module}: if something is missing, update the older.")
         return text.format(server=info.version or "?", module=__version__)
+    if info.failing:
+        text = _("{device} of the server fails, so it may be slower: tell whoever runs it that its log says why.")
+        return text.format(device=", ".join(info.failing))
     return ""

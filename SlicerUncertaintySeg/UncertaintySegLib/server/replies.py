@@ -83,6 +83,7 @@ class ServerInfo:
         archive: Address of the DICOM archive that the scans come from; empty where they are files.
         can_prefetch: Whether it says which case would be next, and makes results before anybody waits for them.
         may_work: Whether we may have cases segmented: not with the token of a viewer.
+        failing: Its devices that it leaves alone, because they fail.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ServerInfo:
     archive: str = ""
     can_prefetch: bool = False
     may_work: bool = True
+    failing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ def parse_info(data: dict[str, Any], who: dict[str, Any] | None = None) -> Serve
         archive=str(data.get("archive") or ""),
         can_prefetch=data.get("prefetch") is True,
         may_work=(who or {}).get("roles") != ["viewer"],
+        failing=tuple(str(entry["device"]) for entry in data.get("devices") or () if entry.get("set_aside")),
     )
 
 

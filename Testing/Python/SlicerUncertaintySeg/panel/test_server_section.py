@@ -187,6 +187,14 @@ def test_a_server_that_is_not_quite_ours_is_said_so(user, wire_server, version, 
     assert bool(user.ui.addressProblemLabel.text) == (not heads)
 
 
+def test_a_server_of_which_a_device_fails_is_used_and_it_is_said(user, wire_server):
+    devices = [{"device": "cuda:0", "set_aside": None}, {"device": "cuda:1", "set_aside": "CUDA error"}]
+    wire_server.info = wire_server.info | {"devices": devices}
+    user.connect(wire_server.url)
+    assert user.light == "on"
+    assert user.status.startswith("cuda:1 of the server fails, so it may be slower")
+
+
 def test_testing_an_address_changes_nothing(user, wire_server):
     user.connect(wire_server.url)
     user.ui.serverLineEdit.setText("http://127.0.0.1:9")

@@ -74,6 +74,12 @@ def test_a_stock_server_has_models_without_heads():
     assert info.strategies == {}
 
 
+def test_devices_that_a_server_leaves_alone_are_known():
+    devices = [{"device": "cuda:0", "done": 3, "set_aside": None}, {"device": "cuda:1", "done": 1, "set_aside": "CUDA"}]
+    assert replies.parse_info({"devices": devices}).failing == ("cuda:1",)
+    assert replies.parse_info({}).failing == ()
+
+
 def test_how_far_a_head_moves_the_label_is_said_by_servers_that_know_it():
     entry = {"labels": {"spleen": 1}, "head": "laplace", "label_shift": {"base": "total", "voxels": 3, "foreground": 9}}
     models = {"heads": entry, "plain": {**entry, "label_shift": None}, "older": {"labels": {"spleen": 1}}}
