@@ -28,7 +28,8 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 EXTRAS, TEST_EXTRAS = "server,viewer", "server,viewer,foundation,ray,test"
 # nnU-Net's networks. Its package asks for timm, and that for torchvision, which these networks do not import.
 WITHOUT_DEPENDENCIES = ["dynamic-network-architectures"]
-# A file's tests stay in one process, and so do those of one server: Testing/Python/conftest.py.
+# A file's tests stay in one process, and so do those of one server: Testing/Python/conftest.py, which also sees to it
+# that a process that dies costs one test and not the run.
 PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 # What off-screen OpenGL and Qt need beyond a bare Debian or Ubuntu, by the library that shows it is there.
 LIBRARIES = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.managers import DictProxy, ListProxy, SyncManager
@@ -100,11 +102,21 @@ class WireServer:
         self._remote.close()
 
 
+def _end_with_the_tests() -> None:
+    """Leave nothing behind where the tests' process dies: whoever reads their output would wait for its end."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 @contextmanager
 def process() -> Iterator[_Manager]:
     """A process for wire servers, while the block runs."""
     manager = _Manager(ctx=multiprocessing.get_context("spawn"))
-    manager.start()
+    manager.start(_end_with_the_tests)
     try:
         yield manager
     finally:
