@@ -31,6 +31,7 @@ from headless_slicer import application
 from slicer_host import (
     dialogs,
     event_loop,
+    garbage,
     module_manager,
     pythonqt,
     sample_data,
@@ -103,6 +104,7 @@ def start(hold_lock: bool | None = None) -> application.Host:
     if hold_lock is not None:
         event_loop.hold_lock = hold_lock
     if _application is None:
+        garbage.keep_to_this_thread()
         settings = tempfile.mkdtemp(prefix="slicer_host_settings_")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, settings)
