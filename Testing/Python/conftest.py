@@ -21,8 +21,12 @@ _STARTED_ONCE = ("server", "tiny_server", "guarded", "watched", "anatomic", "ort
 
 # Before torch is imported; two processes share the cores with the servers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Before Ray is imported: its nodes are on loopback, as on a desktop, and report nothing.
-os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# Before Ray is imported: its nodes are on loopback, as on a desktop, report nothing, and do not stand back.
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:

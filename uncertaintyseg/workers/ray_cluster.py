@@ -140,8 +140,12 @@ def _has_token() -> bool:
 
 
 def _loopback() -> dict[str, str]:
-    """What a cluster of our own is started with: loopback as Ray does it on desktops, and a token that nobody keeps."""
-    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", _MODE: "token", _TOKEN: uuid.uuid4().hex}
+    """What a cluster of our own is started with: loopback as Ray does it on desktops, and a token that nobody keeps.
+
+    Ray's workers stand back for every other process unless they are told not to: beside one they would starve.
+    """
+    own = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+    return own | {_MODE: "token", _TOKEN: uuid.uuid4().hex}
 
 
 def _one_line(error: BaseException) -> str:
