@@ -231,5 +231,5 @@ def spread(
         return
     from uncertaintyseg.workers.ray_cluster import connected
 
-    with connected(ray):
+    with connected(ray, (workers or 1) * (threads or 1)):
         yield way

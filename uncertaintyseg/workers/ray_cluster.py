@@ -12,6 +12,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from uncertaintyseg.errors import InputError, UncertaintySegError
 from uncertaintyseg.workers.local import cores
@@ -29,11 +30,12 @@ _QUIET = {
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, cpus: int = 1) -> Iterator[None]:
     """Be connected to a cluster.
 
     Args:
         address: `HERE`, or HOST:PORT of a cluster's head.
+        cpus: that one of our own lets workers take at least, whatever the machine has.
 
     Raises:
         InputError: Ray is not installed; no address; nothing answers there, or another version of Ray or Python; or it
@@ -46,7 +48,7 @@ def connected(address: str) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(_QUIET | (_loopback() if address == HERE else {}))
     try:
-        with _ray(address):
+        with _ray(address, max(cpus, cores())):
             yield
     finally:
         os.environ.clear()
@@ -54,10 +56,20 @@ def connected(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _ray(address: str) -> Iterator[None]:
+def _ray(address: str, cpus: int) -> Iterator[None]:
     import ray  # noqa: PLC0415 - reads its environment when it is imported
 
-    options = {"num_cpus": cores(), "include_dashboard": False} if address == HERE else {}
+    options = {"num_cpus": cpus, "include_dashboard": False} if address == HERE else {}
+    try:
+        _join(address, options)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    import ray  # noqa: PLC0415
+
     try:
         ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
     except RuntimeError as error:
@@ -67,10 +79,6 @@ def _ray(address: str) -> Iterator[None]:
             f"--ray {address}: cannot connect ({_one_line(error)}). Is it the head's address as `ray start` printed "
             "it, with the same token on both sides?"
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def room(gpus: bool, workers: int | None = None, threads: int | None = None) -> tuple[int, int]:

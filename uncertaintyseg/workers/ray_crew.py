@@ -68,7 +68,7 @@ class RayCrew(Crew):
         self._tasks: dict[Hashable, tuple[int, Task]] = {}
         self._pending: dict[ray.ObjectRef, tuple[Hashable, str]] = {}
         """Who will answer what, by what is awaited."""
-        self._started = 0
+        self._started, self._told = 0, False
         self._since = time.monotonic()
 
     def start(self, number: int, task: Task) -> Hashable:
@@ -95,8 +95,8 @@ class RayCrew(Crew):
         news = [heard for ref in done if (heard := self._read(ref)) is not None]
         if done:
             self._since = time.monotonic()
-        elif all(kind == "about" for _, kind in self._pending.values()) and time.monotonic() - self._since > _ROOM:
-            self._no_room()
+        elif time.monotonic() - self._since > _ROOM:
+            self._look_for_room()
         return news
 
     def end(self, worker: Hashable) -> None:
@@ -138,7 +138,14 @@ class RayCrew(Crew):
         self._pending[self._actors[worker].prepare.remote(task, number, self.threads)] = worker, "prepare"
         return None
 
-    def _no_room(self) -> None:
+    def _look_for_room(self) -> None:
+        """After a while without news: whether workers wait for cores, all of them or some."""
+        waiting = sum(kind == "about" for _, kind in self._pending.values())
+        if 0 < waiting < len(self._pending) and not self._told:
+            self._told = True
+            logger.warning("the Ray cluster has no room for %d of %d workers; the others go on", waiting, self.size)
+        if waiting < len(self._pending):
+            return
         free = ray.available_resources()
         raise UncertaintySegError(
             f"the Ray cluster has had no room for a worker of {self.threads} cores"

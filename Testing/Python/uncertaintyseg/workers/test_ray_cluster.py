@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from uncertaintyseg.errors import InputError
@@ -51,6 +53,51 @@ def test_without_ray_the_way_to_it_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"uncertaintyseg\[ray\]"), connected("local"):
         pass
+
+
+def test_another_version_of_ray_on_the_other_side_is_one_line(monkeypatch):
+    import ray
+
+    from Testing.Python.uncertaintyseg.workers.ray_nodes import two_nodes
+
+    with two_nodes() as cluster:
+        monkeypatch.setattr(ray, "__version__", "2.0.0")
+        with pytest.raises(InputError, match=rf"--ray {cluster.address}: .*2\.0\.0"), connected(cluster.address):
+            pass
+
+
+def test_the_environment_is_as_it_was_afterwards():
+    before = dict(os.environ)
+    with pytest.raises(InputError), connected("nowhere"):
+        pass
+    assert dict(os.environ) == before
+
+
+STOPPED = """
+import signal, sys
+from pathlib import Path
+from Testing.Python.uncertaintyseg.workers.tasks import Double
+from uncertaintyseg.workers import each
+from uncertaintyseg.workers.ray_cluster import connected
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with connected("local", 2):
+    from uncertaintyseg.workers.ray_crew import RayCrew
+    for outcome in each(range(400), Double(Path(sys.argv[1]), slow=0.2), RayCrew(2, 1)):
+        print(outcome.item, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no test of Ray there")
+def test_ctrl_c_ends_a_cluster_of_ones_own_with_its_workers(tmp_path):
+    command = [sys.executable, "-c", STOPPED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline()
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        error = process.communicate(timeout=120)[1]
+    assert b"KeyboardInterrupt" in error
+    assert len(children) > 3
+    assert not psutil.wait_procs(children, timeout=60)[1]
 
 
 LISTENING = """
