@@ -14,7 +14,6 @@ from rich.table import Column, Table
 
 from uncertaintyseg.cli.console import (
     AsJson,
-    Device,
     MoreModels,
     console,
     print_json,
@@ -24,7 +23,7 @@ from uncertaintyseg.cli.console import (
     without_nan,
 )
 from uncertaintyseg.cli.scan_arguments import Force
-from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Ray, Resume, Scans, Threads, Workers, spread
+from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import shown_unit
 
@@ -54,7 +53,7 @@ def audit(
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the worst places in.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for audit.csv, audit.json and a map a case.")] = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Devices = "auto",
     workers: Workers = None,
     threads: Threads = None,
     ray: Ray = None,

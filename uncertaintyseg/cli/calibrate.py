@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from uncertaintyseg.cli.console import AsJson, Device, ModelName, MoreModels, console, print_json, progress_bar, tell
+from uncertaintyseg.cli.console import AsJson, ModelName, MoreModels, console, print_json, progress_bar, tell
 from uncertaintyseg.cli.evaluate import cases_of, chosen_cases
 from uncertaintyseg.cli.scan_arguments import Force
-from uncertaintyseg.cli.spread import Ray, Resume, Scans, Threads, Workers, spread
+from uncertaintyseg.cli.spread import Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.wire import MEASURE
@@ -59,7 +59,7 @@ def calibrate(
     delta: Annotated[float, typer.Option(help="Beside the average, promise with confidence 1 - DELTA.")] = DELTA,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the risk-coverage curve in.")] = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Devices = "auto",
     workers: Workers = None,
     threads: Threads = None,
     ray: Ray = None,

@@ -17,7 +17,6 @@ from uncertaintyseg.cli.console import (
     AsJson,
     Crf,
     CrfOptions,
-    Device,
     Method,
     ModelName,
     MoreModels,
@@ -37,7 +36,7 @@ from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
 from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_on
 from uncertaintyseg.cli.scan_arguments import Force
-from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Ray, Resume, Scans, Threads, Workers, spread
+from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import Bundle, find_bundle
 
@@ -95,7 +94,7 @@ def evaluate(
     margin: Margin = MARGIN,
     yes: Yes = False,
     force: Force = False,
-    device: Device = "auto",
+    device: Devices = "auto",
     workers: Workers = None,
     threads: Threads = None,
     ray: Ray = None,

@@ -17,7 +17,6 @@ from uncertaintyseg.cli.console import (
     Crf,
     CrfOptions,
     Delta,
-    Device,
     Method,
     ModelName,
     MoreModels,
@@ -37,7 +36,7 @@ from uncertaintyseg.cli.console import (
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.prompts import MARGIN, Boxes, Margin, Points, PromptsFrom, Yes, asking_on
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
-from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Ray, Resume, Scans, Threads, Workers, spread
+from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
 from uncertaintyseg.inference.bundle import find_bundle
 from uncertaintyseg.review.order import worst_first
@@ -96,7 +95,7 @@ def predict(
     alpha: Alpha = None,
     delta: Delta = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Devices = "auto",
     workers: Workers = None,
     threads: Threads = None,
     ray: Ray = None,
@@ -133,6 +132,7 @@ def predict(
     ):
         progress("loading the model", 0.0)
         from uncertaintyseg.cli.predict_case import ScanToDo, predict_case
+        from uncertaintyseg.data.writing import check_folder
         from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
         asking = partial(
@@ -149,6 +149,7 @@ def predict(
         if calibration and (alpha, delta) != (None, None):
             guarantee(calibration, bound, delta)  # who asks for what is out of reach learns it now
         output = output.resolve()
+        check_folder(output, "--output")
         given = {
             "seed": seed, "samples": samples, "structures": read_structures(structures), "region": read_roi(roi),
             "alpha": bound, "delta": delta, "anomaly": anomaly,

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 CASES_FAILED, WORKERS_DIED = 1, 3
 """Exit statuses: some cases could not be used; some killed their workers. 2 is a user's mistake."""
 _WHAT = "Many cases, several processes or machines"
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="cpu, cuda, cuda:N, or auto: a GPU where there is one. Several with commas, such as cuda:0,cuda:1, "
+        "are taken by --workers in turn.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

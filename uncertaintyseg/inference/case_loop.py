@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, StorageError
 from uncertaintyseg.inference.shipping import Shipped, check_seen
 from uncertaintyseg.workers import Crew, Outcome, Task, each
 from uncertaintyseg.workers.crew import Do
@@ -82,6 +82,8 @@ class Here(CaseLoop):
             progress(case.id, number / len(cases))
             try:
                 answer = work(self.predictor, case, _of_many(progress, case, number, len(cases)))
+            except StorageError:  # which all others would meet too
+                raise
             except InputError as error:
                 yield Outcome(case, error=str(error))
             else:

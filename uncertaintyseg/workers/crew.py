@@ -37,11 +37,11 @@ class Answer:
 
     Attributes:
         kind: "answer" with what `Do` returned; "unusable" with the message of an `InputError`, which is the item's
-            fault; "wrong" with that of any other error.
+            fault; "full" with that of a `StorageError`, which all others would meet too; "wrong" with any other's.
         value: the answer, or the message.
     """
 
-    kind: Literal["answer", "unusable", "wrong"]
+    kind: Literal["answer", "unusable", "full", "wrong"]
     value: Any
 
 

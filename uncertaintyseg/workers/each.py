@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from uncertaintyseg.errors import UncertaintySegError
+from uncertaintyseg.errors import StorageError, UncertaintySegError
 from uncertaintyseg.workers.crew import Answer, Crew, Heard, Task
 
 Item = TypeVar("Item")
@@ -59,6 +59,7 @@ def each(
 
     Raises:
         UncertaintySegError: no worker can get ready.
+        StorageError: a disk is full.
     """
     with closing(crew):
         yield from _Round(task, crew, follow, progress).run(items)
@@ -141,6 +142,8 @@ class _Round(Generic[Item]):
         waiting = self.busy.pop(worker, None)
         if waiting is None:  # it could not prepare, so no other can
             raise UncertaintySegError(answer.value)
+        if answer.kind == "full":
+            raise StorageError(answer.value)
         self.idle.append(worker)
         failed = answer.kind != "answer"
         outcome = Outcome(

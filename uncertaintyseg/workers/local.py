@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.workers.crew import Answer, Crew, Heard, Task
 from uncertaintyseg.workers.serving import serve
 
@@ -44,20 +45,25 @@ class LocalCrew(Crew):
         self.size, self.threads = size, threads
         self._context = multiprocessing.get_context("spawn")  # a fork would copy threads and their locks
         self._processes: dict[Connection, SpawnProcess] = {}
-        self._ready: set[Connection] = set()
 
     def start(self, number: int, task: Task) -> Connection:
         """Start a process."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, task, number, self.threads), daemon=True)
-        with _program_spared():
-            process.start()
+        process = self._context.Process(target=serve, args=(theirs, number, self.threads), daemon=True)
+        try:
+            with _program_spared():
+                process.start()
+        except OSError as error:
+            raise UncertaintySegError(
+                f"a worker process cannot be started ({error.strerror}): use fewer workers, or free memory."
+            ) from error
         theirs.close()
         self._processes[ours] = process
+        self.give(ours, task)
         return ours
 
     def give(self, worker: Connection, item: Any) -> None:
-        """Send an item."""
+        """Send an item, or its task."""
         with contextlib.suppress(OSError):  # dead, which `hear` finds out
             worker.send(item)
 
@@ -71,7 +77,6 @@ class LocalCrew(Crew):
         process.terminate()
         process.join()
         worker.close()
-        self._ready.discard(worker)
 
     def close(self) -> None:
         """Kill all."""

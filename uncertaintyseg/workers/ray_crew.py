@@ -27,13 +27,13 @@ _ROOM = 60.0
 class _Actor:
     """What runs on a node."""
 
-    def about(self) -> tuple[str, int, str, str]:
-        """Our version, that of our numbers, Python's, and the node's name."""
-        return __version__, NUMBERS, platform.python_version(), platform.node()
+    def about(self, threads: int) -> tuple[str, int, str]:
+        """Begin, before a task brings torch with it; our version, that of our numbers, and the node's name."""
+        begin(threads)
+        return __version__, NUMBERS, platform.node()
 
     def prepare(self, task: Task, number: int, threads: int) -> Answer | None:
         """Get ready; None when it is."""
-        begin(threads)
         do = prepared(task, number)
         limit_threads(threads)
         if isinstance(do, Answer):
@@ -77,7 +77,7 @@ class RayCrew(Crew):
         worker = self._started
         actor = self._actors[worker] = self._kind.remote()
         self._tasks[worker] = number, task
-        self._pending[actor.about.remote()] = worker, "about"
+        self._pending[actor.about.remote(self.threads)] = worker, "about"
         self._since = time.monotonic()
         return worker
 
@@ -128,7 +128,7 @@ class RayCrew(Crew):
             return Heard(worker, "answer", said)
         if kind == "prepare":
             return Heard(worker, "ready") if said is None else Heard(worker, "answer", said)
-        version, numbers, _, node = said
+        version, numbers, node = said
         if (version, numbers) != (__version__, NUMBERS):
             raise UncertaintySegError(
                 f"node {node} of the Ray cluster has uncertaintyseg {version} (numbers {numbers}), this machine "

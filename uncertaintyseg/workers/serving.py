@@ -13,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
 from uncertaintyseg.startup import import_monai_lightly
 from uncertaintyseg.workers.crew import Answer, Do, Task
 
@@ -23,16 +23,17 @@ _TOLD_EVERY = 0.2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def serve(pipe: Connection, task: Task, number: int, threads: int | None) -> None:
-    """Run a worker at the other end of a pipe, until nobody is there any more.
+def serve(pipe: Connection, number: int, threads: int | None) -> None:
+    """Run a worker at the other end of a pipe, from which first its task comes, until nobody is there any more.
 
     Ctrl-C goes to all processes of a terminal; it is the other side's to answer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     begin(threads)
-    do = prepared(task, number)
     try:
+        do = prepared(pipe.recv(), number)  # it may bring torch with it
+        limit_threads(threads)
         if isinstance(do, Answer):
             pipe.send(do)
             return
@@ -44,7 +45,7 @@ def serve(pipe: Connection, task: Task, number: int, threads: int | None) -> Non
 
 
 def begin(threads: int | None) -> None:
-    """Use so many threads, and import MONAI lightly; both before torch is there, where that still can be."""
+    """Use so many threads, and import MONAI lightly: before torch is there."""
     if threads is not None:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     import_monai_lightly()
@@ -71,6 +72,8 @@ def answer(do: Do, item: Any, report: Callable[[str, float], None]) -> Answer:
     """Do an item; nothing but the end of the process gets out of here."""
     try:
         return Answer("answer", do(item, report))
+    except StorageError as error:
+        return Answer("full", str(error))
     except InputError as error:
         return Answer("unusable", str(error))
     except UncertaintySegError as error:

@@ -15,7 +15,7 @@ import pytest
 
 from Testing.Python.uncertaintyseg import tiny
 from uncertaintyseg.data.layouts import read_cases
-from uncertaintyseg.errors import InputError, UncertaintySegError
+from uncertaintyseg.errors import InputError, StorageError, UncertaintySegError
 from uncertaintyseg.inference.audit import audit
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.calibrating import calibrate
@@ -99,6 +99,31 @@ def deadly(predictor, case, progress):
     if case.id == "case_1":
         raise InputError(f"{case.id} is damaged")
     return {"id": case.id}
+
+
+def threads_of(predictor, case, progress):
+    """How many torch takes, and whether MONAI came without what nobody uses of it."""
+    import torch
+
+    return [torch.get_num_threads(), "matplotlib" in sys.modules]
+
+
+def test_a_worker_takes_the_threads_that_it_is_given_whatever_its_task_brings_with_it(spec, cases, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for threads in (1, 2):
+        loop = ByWorkers(spec, lambda threads=threads: LocalCrew(1, threads))
+        (outcome,) = loop.each(threads_of, cases[:1], lambda *_: None)
+        assert outcome.answer == [threads, False]
+
+
+def full(predictor, case, progress):
+    raise StorageError("the disk is full")
+
+
+def test_a_full_disk_ends_all_for_every_other_case_would_meet_it(predictor, cases, by_two):
+    for loop in (Here(predictor), by_two):
+        with pytest.raises(StorageError, match="the disk is full"):
+            list(loop.each(full, cases[:3], lambda *_: None))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
