@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,13 +110,18 @@ def test_a_batch_uses_both_devices_and_an_answer_comes_before_it_is_through(idle
 
 def at_work(server) -> psutil.Process:
     """A worker process that computes."""
-    workers = [
-        child
-        for child in psutil.Process(server.process.pid).children(recursive=True)
-        if any("spawn_main" in part for part in child.cmdline())
-    ]
-    before = {worker: sum(worker.cpu_times()[:2]) for worker in workers}
-    return poll(lambda: next((w for w, used in before.items() if sum(w.cpu_times()[:2]) > used + 0.3), None))
+    first: dict[psutil.Process, float] = {}
+
+    def busy() -> psutil.Process | None:
+        for child in psutil.Process(server.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # what was cancelled before is just ending
+                used = sum(child.cpu_times()[:2])
+                is_worker = any("spawn_main" in part for part in child.cmdline())
+                if is_worker and used > first.setdefault(child, used) + 0.3:
+                    return child
+        return None
+
+    return poll(busy)
 
 
 @needs_two_cores
