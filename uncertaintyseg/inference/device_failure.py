@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uncertaintyseg.inference.out_of_memory import causes
+from uncertaintyseg.inference.out_of_memory import causes, is_out_of_memory
 
 _WORDS = (
     "cuda error",
@@ -15,7 +15,6 @@ _WORDS = (
     "no cuda gpus are available",
     "found no nvidia driver",
 )
-_NO_MEMORY = ("out of memory", "alloc_failed")
 
 
 def is_device_failure(error: BaseException) -> bool:
@@ -23,10 +22,9 @@ def is_device_failure(error: BaseException) -> bool:
 
     What still computes in the process is not to be relied on afterwards.
     """
-    return any(map(_says_so, causes(error)))
+    return any(map(_says_so, causes(error))) and not is_out_of_memory(error)
 
 
 def _says_so(error: BaseException) -> bool:
     text = str(error).lower()
-    said = isinstance(error, RuntimeError) and any(word in text for word in _WORDS)
-    return said and not any(word in text for word in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(word in text for word in _WORDS)

@@ -16,6 +16,7 @@ _WORDS = (
     "not enough memory",
     "bad_alloc",
     "failed to allocate",
+    "alloc_failed",  # of cuBLAS and cuDNN
 )
 
 

@@ -48,6 +48,7 @@ def in_a_circle(one, other):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
         (RuntimeError("unable to mmap 1 bytes from file <model.safetensors>: Cannot allocate memory (12)"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("shapes differ"), False),
         (ValueError("out of memory"), False),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
