@@ -12,6 +12,7 @@ from monailabel_app.access import Access, check_access, check_audit
 from monailabel_app.app_folder import writable_app_folder
 from monailabel_app.devices import asked_devices
 from monailabel_app.privacy import keep_private
+from monailabel_app.ray_option import RAY_OPTIONS, asked_ray
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import find_bundles
 from uncertaintyseg.startup import import_monai_lightly
@@ -30,6 +31,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cache-gb", type=float, default=10.0, help="oldest results go beyond this size")
     parser.add_argument("--device", help="cpu, cuda, cuda:N, or auto, the default: a GPU where there is one")
     parser.add_argument("--devices", help="several, a job on each: cuda:0,cuda:1, or cpu,cpu which share the cores")
+    parser.add_argument("--ray", help="HOST:PORT of a Ray cluster that does what nobody waits for")
+    parser.add_argument("--ray-workers", help="how many of it, by default as many as there is room for")
+    parser.add_argument("--ray-scans", choices=("path", "bytes"), help="how scans get there, by default by path")
     parser.add_argument("--token-file", type=Path, help="tokens that `uncertaintyseg token` made")
     parser.add_argument("--ssl-certfile", type=Path, help="TLS certificate, PEM")
     parser.add_argument("--ssl-keyfile", type=Path, help="its key, PEM")
@@ -65,7 +69,8 @@ def check(arguments: argparse.Namespace, access: Access) -> None:
     preflight.check_port(arguments.host, arguments.port)
     preflight.check_studies(arguments.studies, new=arguments.new)
     find_bundles(*arguments.models)
-    asked_devices({"device": arguments.device, "devices": arguments.devices})
+    given = vars(arguments)
+    asked_ray({name: given[name] for name in RAY_OPTIONS}, asked_devices(given)[0])
 
 
 def start(arguments: argparse.Namespace, access: Access) -> None:
@@ -79,6 +84,7 @@ def start(arguments: argparse.Namespace, access: Access) -> None:
         "cache_gb": str(arguments.cache_gb),
         "device": arguments.device,
         "devices": arguments.devices,
+        **{name: getattr(arguments, name) for name in RAY_OPTIONS},
         "new": "true" if arguments.new else "",
         "keep_versions": str(arguments.keep_versions) if arguments.keep_versions else "",
         **access.to_conf(),

@@ -43,6 +43,14 @@ class DeviceFailedError(WorkerLostError):
     """A device does not compute any more, whatever it is given (503)."""
 
 
+class NoRoomError(DeviceFailedError):
+    """Others have all that work needs where it was to be done (503)."""
+
+
+class ModelAwayError(WorkerLostError):
+    """A model is not where the work was to be done, or is another there (503)."""
+
+
 class StudiesAwayError(UncertaintySegError):
     """The studies folder is not where it was: an unmounted share, a folder that was renamed (503)."""
 

@@ -50,6 +50,7 @@ from monailabel_app.jobs.calibrate import Calibrate
 from monailabel_app.jobs.job import MEASURE
 from monailabel_app.jobs.requests import Asked, Requests
 from monailabel_app.preflight import is_url
+from monailabel_app.ray_option import asked_ray
 from monailabel_app.store.known import KnownStudies
 from monailabel_app.store.records import Version
 from uncertaintyseg import __version__, wire
@@ -74,7 +75,7 @@ class UncertaintySegApp(MONAILabelApp):
         app_dir: MONAI Label's app folder; only its logs are used.
         studies: Folder with the scans, or address of a DICOMweb server.
         conf: `--conf` pairs: `models` (more bundle folders, separated as in PATH), `cache` (folder of results),
-            `cache_gb`, `device`, or several `devices` with commas between.
+            `cache_gb`, `device`, or several `devices` with commas between; `ray`, `ray_workers`, `ray_scans`.
 
     Raises:
         UncertaintySegError: Not started with our ASGI app, the studies folder cannot be used, or a bundle is broken.
@@ -134,7 +135,7 @@ class UncertaintySegApp(MONAILabelApp):
         devices = asked_devices(self.conf)
         self.training_device, device = devices[0], device_of_keys(devices)
         trainer = Worker(_TRAINING_STANDS_BACK, device=self.training_device)
-        self.queue = JobQueue(self.results, local_devices(devices), trainer)
+        self.queue = JobQueue(self.results, [*local_devices(devices), *asked_ray(self.conf, devices[0])], trainer)
         self._decoded.in_use = self.queue.files
         beside = (self.models, self.datastore(), self.queue, self.results, self.requests, self.scores, device)
         return Tasks(self.models, lambda bundle: BundleInferTask(bundle, *beside))
@@ -373,8 +374,8 @@ class UncertaintySegApp(MONAILabelApp):
         """Return what GET /info/ says: MONAI Label's own and ours.
 
         `warming_up`: whether an inference would wait for it. `devices`: what each has done, and why it is set aside, if
-        it is. `archive`: address of the DICOMweb server behind the studies, null where they are a folder. `prefetch`:
-        an inference can be one, and a strategy be asked to `peek`.
+        it is; a Ray cluster is one. `archive`: address of the DICOMweb server behind the studies, null where they are a
+        folder. `prefetch`: an inference can be one, and a strategy be asked to `peek`.
         """
         ours = {"warming_up": self.queue.warming_up, "archive": self.datastore().archive, "prefetch": True}
         return {**super().info(), **ours, "devices": self.queue.describe_devices()}

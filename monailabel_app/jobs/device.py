@@ -6,11 +6,12 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
+from monailabel_app.jobs.job import Job, Step
 from monailabel_app.jobs.lane import Doer, Lane
-from monailabel_app.jobs.work import kind_of
+from monailabel_app.jobs.work import Work, kind_of
 from monailabel_app.jobs.worker import Failure, Worker
 from uncertaintyseg.workers.local import share_of_cores
 
@@ -46,9 +47,22 @@ class Device:
         self._stillborn = self._failures = 0
 
     @property
+    def backgrounds(self) -> list[Lane]:
+        """Those for what nobody waits for."""
+        return [self.background]
+
+    @property
     def lanes(self) -> list[Lane]:
         """Those that there are."""
-        return [lane for lane in (self.answering, self.background) if lane]
+        return [*([self.answering] if self.answering else []), *self.backgrounds]
+
+    def place(self, lane: Lane) -> Hashable:  # noqa: ARG002 - of others
+        """Names what lanes share that have to take turns: here all of them the device."""
+        return self.number
+
+    def takes(self, job: Job, step: Step) -> bool:  # noqa: ARG002 - of others
+        """Whether a step may be done here at all."""
+        return self.answering is not None or not job.urgent
 
     @property
     def left_alone(self) -> float:
@@ -67,7 +81,7 @@ class Device:
         self.done += 1
         self.why, self._until, self._stillborn, self._failures = None, 0.0, 0, 0
 
-    def failed(self, failure: Failure, why: str) -> bool:
+    def failed(self, failure: Failure, why: str, work: Work) -> bool:  # noqa: ARG002 - of others
         """Note a failure under a piece of work; returns whether it was the device's, so that another should try."""
         if failure == "device":
             self._set_aside(why)

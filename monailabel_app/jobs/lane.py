@@ -86,6 +86,11 @@ class Lane:
         return self.step.key if self.step else None
 
     @property
+    def place(self) -> Hashable:
+        """What it shares with others that take turns with it; None: nothing."""
+        return None if self.device is None else self.device.place(self)
+
+    @property
     def elapsed(self) -> float:
         """Seconds that the step at work has taken."""
         now = time.monotonic() if self._paused is None else max(self._paused, self.at_work.started)

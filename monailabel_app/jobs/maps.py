@@ -18,7 +18,7 @@ from uncertaintyseg.review.calibration import MEASURE
 if TYPE_CHECKING:
     from uncertaintyseg.inference.prediction import Prediction
 
-_INDEX = "maps.json"
+INDEX = "maps.json"
 
 
 class Place(BaseModel):
@@ -59,7 +59,7 @@ def write_maps(folder: Path, prediction: Prediction) -> None:
             steps = _steps(values, limits, upward=upward)
         np.save(folder / f"{name}.npy", steps, allow_pickle=False)
         index[name] = place.model_dump()
-    (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 def read_maps(folder: Path, names: Iterable[str]) -> dict[str, StepVolume | BoxVolume]:
@@ -68,7 +68,7 @@ def read_maps(folder: Path, names: Iterable[str]) -> dict[str, StepVolume | BoxV
     Raises:
         FileNotFoundError: They are not there (any more).
     """
-    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return {name: _opened(folder / f"{name}.npy", Place.model_validate(index[name])) for name in names}
 
 
@@ -78,7 +78,7 @@ def encoded_map(folder: Path, name: str, affine: np.ndarray) -> bytes:
     Raises:
         FileNotFoundError: It is not there (any more).
     """
-    place = Place.model_validate(json.loads((folder / _INDEX).read_text(encoding="utf-8"))[name])
+    place = Place.model_validate(json.loads((folder / INDEX).read_text(encoding="utf-8"))[name])
     found = _opened(folder / f"{name}.npy", place)
     if isinstance(found, StepVolume):
         return encode_steps(found.steps, affine, place.slope, place.intercept)

@@ -291,14 +291,15 @@ class JobQueue:
     def _failed(self, lane: Lane, job: Job, step: Step, failure: Failure, error: Exception) -> Exception:
         """What comes of a step whose worker failed: it is done again where that was not its own fault."""
         where = "the trainer" if lane.device is None else f"the worker on device {lane.device}"
-        logger.error("%s failed under job %s", where, job.id, exc_info=error)
+        spare = lane.device is not None and lane.device.answering is None  # it says by itself what is wrong, once
+        logger.log(logging.INFO if spare else logging.ERROR, "%s failed under job %s", where, job.id, exc_info=error)
         if failure == "device":
             self._begin_anew(lane)
         with self._changed:
-            if lane.device is not None and lane.device.failed(failure, str(error)):
-                failed_on = (*step.failed_on, lane.device.number)
-                if len(failed_on) < _TRIES:
-                    return _AgainError(replace(step, failed_on=failed_on))
+            if lane.device is not None and lane.device.failed(failure, str(error), step.work):
+                step = replace(step, failed_on=(*step.failed_on, lane.device.number))
+                if self._places.tries(step) < _TRIES:
+                    return _AgainError(step)
         if isinstance(error, DeviceFailedError):
             return error
         return WorkerLostError(

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,11 +22,12 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from monailabel_app.errors import NotFoundError
-from monailabel_app.jobs.maps import encoded_map, read_maps, write_maps
-from monailabel_app.jobs.seal import Seal, is_whole, sealed, with_digest, without_digest
+from monailabel_app.jobs.maps import INDEX, encoded_map, read_maps, write_maps
+from monailabel_app.jobs.seal import Seal, is_whole, seal_of, sealed, with_digest, without_digest
 from uncertaintyseg import wire
 from uncertaintyseg.data.time_axis import TIME, Measure
 from uncertaintyseg.data.writing import encode_map, write_volume
+from uncertaintyseg.errors import StorageError
 from uncertaintyseg.review.calibration import MEASURE
 from uncertaintyseg.review.order import worst_first
 
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 ROUTE = "/uncertainty/v1/results"
 _STATE = "state"
+_REPORT = "report.json"
+_STATE_FILES = ("features.npy", "region.npy", "affine.npy")
+_SEPARATORS = {"/", "\\", "\0"}
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
 _OFTEN = 0.02
@@ -83,8 +87,7 @@ class ResultStore:
             labels: the structures.
             compact: keep the maps only as they are sent, for results that nothing is computed from.
         """
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
-        try:
+        with self._new(key) as folder:
             write_volume(folder / "label.nii.gz", prediction.label, prediction.affine, about=prediction.measure.about)
             (folder / "maps").mkdir()
             for name, values in prediction.maps.items() if compact else ():
@@ -96,7 +99,43 @@ class ResultStore:
             if prediction.state is not None:
                 prediction.state.save(folder / _STATE)
             report = _report(key, prediction, labels, sealed(folder))
-            (folder / "report.json").write_bytes(with_digest(report.model_dump_json().encode()))
+            (folder / _REPORT).write_bytes(with_digest(report.model_dump_json().encode()))
+
+    def files(self, key: str) -> dict[str, bytes]:
+        """All files of a result by their path in its folder, for a store elsewhere: see `put_files`.
+
+        Raises:
+            NotFoundError: The result is not here.
+        """
+        names = [_REPORT, *self.existing(key).files]
+        return {name: (self.folder(key) / name).read_bytes() for name in names}
+
+    def put_files(self, key: str, files: Mapping[str, bytes], is_right: Callable[[Report], bool]) -> None:
+        """Store a result that another store's `files` gave: whole, or not at all.
+
+        They come from elsewhere, so nothing is taken from them but what a result consists of and its report names.
+
+        Args:
+            key: of the result.
+            files: by their path in its folder.
+            is_right: whether a report is that of what was asked for.
+
+        Raises:
+            StorageError: They are not the files of this result, or larger than the whole store may be.
+        """
+        if not is_right(_checked_files(key, files, self._limit_bytes)):
+            raise _wrong_files(key)
+        with self._new(key) as folder:
+            for name, data in files.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(data)
+
+    @contextlib.contextmanager
+    def _new(self, key: str) -> Iterator[Path]:
+        """A folder that becomes that of a result at the end, with all that is in it."""
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        try:
+            yield folder
             folder.rename(self.folder(key))
         except OSError:
             if not self.folder(key).exists():  # else another process stored the same result first
@@ -114,12 +153,12 @@ class ResultStore:
         """
         folder = self.folder(key)
         try:
-            report = Report.model_validate_json(without_digest((folder / "report.json").read_bytes()) or b"")
+            report = Report.model_validate_json(without_digest((folder / _REPORT).read_bytes()) or b"")
             if is_whole(folder, report.files):
                 os.utime(folder)
                 return report
         except FileNotFoundError:
-            if not folder.is_dir() or (folder / "report.json").exists():  # a folder appears with all that is in it
+            if not folder.is_dir() or (folder / _REPORT).exists():  # a folder appears with all that is in it
                 return None
         except (OSError, ValidationError):
             pass
@@ -137,7 +176,7 @@ class ResultStore:
     def made(self, key: str) -> int:
         """Tell a result from one that was made anew under the same key. Raises `NotFoundError` when it is gone."""
         try:
-            return (self.folder(key) / "report.json").stat().st_mtime_ns
+            return (self.folder(key) / _REPORT).stat().st_mtime_ns
         except FileNotFoundError as error:
             raise gone(key) from error
 
@@ -287,6 +326,29 @@ def _report(key: str, prediction: Prediction, labels: list[wire.Label], files: S
         bits=16,
         files=files,
     )
+
+
+def _checked_files(key: str, files: Mapping[str, bytes], limit: int) -> Report:
+    """The report among files that came from elsewhere. Raises `StorageError` where they are not those of a result."""
+    wrong = _wrong_files(checked(key))
+    if not all(isinstance(name, str) and isinstance(data, bytes) for name, data in files.items()):
+        raise wrong
+    if sum(map(len, files.values())) > limit:
+        raise StorageError(f"result {key} is larger than the cache may be: give it more room, or fewer maps")
+    try:
+        report = Report.model_validate_json(without_digest(files[_REPORT]) or b"")
+    except (KeyError, ValidationError) as error:
+        raise wrong from error
+    may_be = {"label.nii.gz", f"maps/{INDEX}", *(f"{_STATE}/{name}" for name in _STATE_FILES)}
+    may_be |= {f"maps/{name}.npy" for name in report.risk.maps if not _SEPARATORS & set(name)}
+    seal = {name: seal_of(data) for name, data in files.items() if name != _REPORT}
+    if report.risk.result != key or seal != report.files or not seal.keys() <= may_be:
+        raise wrong
+    return report
+
+
+def _wrong_files(key: str) -> StorageError:
+    return StorageError(f"what came as result {key} is not that result")
 
 
 def _omitted(maps: Mapping[str, wire.MapInfo], labels: Sequence[wire.Label]) -> dict[str, str]:

@@ -24,6 +24,11 @@ def sealed(folder: Path) -> Seal:
     return {path.relative_to(folder).as_posix(): (path.stat().st_size, _checksum(path)) for path in files}
 
 
+def seal_of(data: bytes) -> tuple[int, int]:
+    """Size and checksum of bytes."""
+    return len(data), zlib.crc32(data)
+
+
 def is_whole(folder: Path, seal: Mapping[str, tuple[int, int]]) -> bool:
     """Whether all files that a seal names are there as they were.
 

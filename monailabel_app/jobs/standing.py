@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from monailabel_app.jobs.job import ENDED, Job
 from monailabel_app.jobs.places import Places
@@ -38,8 +38,7 @@ def seconds_left(jobs: Sequence[Job], places: Places) -> float | None:
     device is free first.
     """
     known = {name: took for lane in places.lanes for name, took in lane.seconds.items()}
-    one_lane = jobs[0].long
-    loads = dict.fromkeys([None] if one_lane else [device.number for device in places.usable], 0.0)
+    loads: dict[Hashable, float] = {}
     ends = 0.0
     for job in jobs:
         left, ends = len(job.steps), 0.0
@@ -50,18 +49,19 @@ def seconds_left(jobs: Sequence[Job], places: Places) -> float | None:
                 left += lane in at  # begun, and nobody knows how far it is
                 continue
             left -= lane not in at
-            place = lane.device.number if lane.device else None
-            loads[place] = loads.get(place, 0.0) + rest
-            ends = max(ends, loads[place])
+            loads[lane.place] = loads.get(lane.place, 0.0) + rest
+            ends = max(ends, loads[lane.place])
         seconds = known.get((job.kind, job.model)) or max(known.values(), default=None)
         if left and seconds is None:
             return None
         if left:
-            ends = max(ends, _spread(loads, left, seconds or 0.0))
+            own = {place: loads.get(place, 0.0) for place in places.open_to(job)}
+            ends = max(ends, _spread(own, left, seconds or 0.0))
+            loads |= own
     return ends
 
 
-def _spread(loads: dict[int | None, float], steps: int, seconds: float) -> float:
+def _spread(loads: dict[Hashable, float], steps: int, seconds: float) -> float:
     """Add steps to the devices that are free first, in place; returns when the last of them ends."""
     rounds, single = divmod(steps, len(loads))
     for place in loads:

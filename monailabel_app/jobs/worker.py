@@ -26,9 +26,9 @@ from uncertaintyseg.inference.device_failure import is_device_failure
 from uncertaintyseg.inference.out_of_memory import is_out_of_memory
 from uncertaintyseg.workers.serving import begin
 
-Failure = Literal["memory", "work", "start", "device"]
+Failure = Literal["memory", "work", "start", "device", "model", "room"]
 """What ended a piece of work from outside: want of memory; the end of the process, under the work or before it had
-begun; or a device that does not compute any more."""
+begun; a device that does not compute any more; or, elsewhere, a model that is not there, or no room."""
 _STARTING = "starting"
 _STAGE_BYTES = 128
 _LOOK_SECONDS = 0.005

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+_RAY = "More machines"
 _WHO = "Who may reach it"
 
 
@@ -29,6 +30,27 @@ def serve(
         typer.Option(
             help="Several in place of one, cuda:0,cuda:1 or cpu,cpu: a job on each at a time. On the CPU they "
             "share the cores: each of N computes with an N-th of them."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ray cluster that scores and does batches in place of the devices here. Who can reach a cluster can "
+            "run code on it: docs/scaling.md.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many scans there at a time; by default one a GPU, or one a node.", rich_help_panel=_RAY
+        ),
+    ] = None,
+    ray_scans: Annotated[
+        Literal["path", "bytes"] | None,
+        typer.Option(
+            help="How scans get there: by a path that every node sees, the default, or as bytes.", rich_help_panel=_RAY
         ),
     ] = None,
     host: Annotated[

@@ -41,8 +41,7 @@ def connected(address: str, cpus: int = 1) -> Iterator[None]:
         InputError: Ray is not installed; no address; nothing answers there, or another version of Ray or Python; or it
             is not on loopback and no token is set.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise InputError("--ray needs Ray: pip install 'uncertaintyseg[ray]'.")
+    check_installed()
     if address != HERE:
         check_address(address)
     before = dict(os.environ)
@@ -110,6 +109,12 @@ def gpus_there() -> int:
     import ray  # noqa: PLC0415
 
     return int(ray.cluster_resources().get("GPU", 0))
+
+
+def check_installed() -> None:
+    """Raise `InputError` where there is no Ray."""
+    if importlib.util.find_spec("ray") is None:
+        raise InputError("--ray needs Ray: pip install 'uncertaintyseg[ray]'.")
 
 
 def check_address(address: str) -> None:

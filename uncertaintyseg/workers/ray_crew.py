@@ -24,6 +24,10 @@ _ROOM = 60.0
 """Seconds that workers wait for cores before the cluster is taken to have none."""
 
 
+class NoRoomError(UncertaintySegError):
+    """Nothing of the cluster is free."""
+
+
 class _Actor:
     """What runs on a node."""
 
@@ -147,7 +151,7 @@ class RayCrew(Crew):
         if waiting < len(self._pending):
             return
         free = ray.available_resources()
-        raise UncertaintySegError(
+        raise NoRoomError(
             f"the Ray cluster has had no room for a worker of {self.threads} cores"
             f"{' and a GPU' if self.gpus else ''} for {_ROOM:.0f} seconds; {free.get('CPU', 0):g} cores and "
             f"{free.get('GPU', 0):g} GPUs are free. Use fewer --workers or --threads, or wait for other work to end."

@@ -18,7 +18,7 @@ from monailabel_app.jobs import samples
 from monailabel_app.jobs.results import ResultStore
 from monailabel_app.jobs.seal import sealed, with_digest, without_digest
 from uncertaintyseg import wire
-from uncertaintyseg.errors import InputError
+from uncertaintyseg.errors import InputError, StorageError
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.volumes import Block, BoxVolume, StepVolume
 
@@ -64,6 +64,65 @@ def test_a_stored_result_reads_back(store):
         report.risk.maps["predictive_entropy"].url == f"/uncertainty/v1/results/{key(1)}/maps/predictive_entropy.nii.gz"
     )
     assert store.label_path(key(1)).is_file()
+
+
+def test_the_files_of_a_result_make_the_same_in_another_store(store, tmp_path):
+    store.put(key(1), prediction(), LABELS)
+    store.map_bytes(key(1), "predictive_entropy")  # leaves a file that is no part of it
+    other = ResultStore(tmp_path / "other")
+    files = store.files(key(1))
+    other.put_files(key(1), files, lambda report: report.risk.provenance.seed == 0)
+    assert other.report(key(1)) == store.report(key(1))
+    assert other.files(key(1)) == files
+    other.put_files(key(1), files, lambda report: True)  # a second time changes nothing
+    assert [folder.name for folder in other.root.iterdir()] == [key(1)]
+
+
+def _damaged(files: dict[str, bytes], how: str) -> dict[str, bytes]:
+    report = without_digest(files["report.json"])
+    changes = {
+        "beside it": {"../evil": b"x"},
+        "a file too many": {"maps/evil.npy": b"x"},
+        "other bytes": {"label.nii.gz": b"x"},
+        "no bytes": {"label.nii.gz": "text"},
+        "no report": {"report.json": b"{}"},
+        "another key": {"report.json": with_digest(report.replace(key(1).encode(), key(2).encode()))},
+        "a map outside": {
+            "report.json": with_digest(report.replace(b"predictive_entropy", b"../../evil")),
+            "maps/../../evil.npy": files["maps/predictive_entropy.npy"],
+        },
+    }
+    if how == "a map outside":
+        files = {name: data for name, data in files.items() if name != "maps/predictive_entropy.npy"}
+    if how == "a file too few":
+        return {name: data for name, data in files.items() if name != "label.nii.gz"}
+    return files | changes[how]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["beside it", "a file too many", "a file too few", "other bytes", "no bytes", "no report", "another key",
+     "a map outside"],
+)  # fmt: skip
+def test_files_that_are_not_those_of_the_result_leave_nothing(store, tmp_path, how):
+    store.put(key(1), prediction(), LABELS)
+    other = ResultStore(tmp_path / "other")
+    with pytest.raises(StorageError, match="is not that result"):
+        other.put_files(key(1), _damaged(store.files(key(1)), how), lambda report: True)
+    assert not list(other.root.iterdir())
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_result_from_elsewhere_has_to_be_the_one_that_was_asked_for_and_fit(store, tmp_path):
+    store.put(key(1), prediction(), LABELS)
+    files = store.files(key(1))
+    with pytest.raises(StorageError, match="is not that result"):
+        ResultStore(tmp_path / "other").put_files(key(1), files, lambda report: report.risk.provenance.seed == 1)
+    with pytest.raises(StorageError, match="larger than the cache may be"):
+        ResultStore(tmp_path / "other", limit_bytes=1000).put_files(key(1), files, lambda report: True)
+    with pytest.raises(NotFoundError):
+        store.put_files("../evil", files, lambda report: True)
+    assert not list((tmp_path / "other").iterdir())
 
 
 def test_a_map_is_encoded_once_and_stays_the_same_bytes(store):
