@@ -94,7 +94,14 @@ def audit(
         predictor = way.predictor(spec)
         keep = partial(_kept, picture=picture is not None, heat=output is not None)
         result = look_at(
-            predictor, cases, mapping, by=by, keep=keep, take=take, progress=progress, loop=way.loop(spec, predictor)
+            predictor,
+            cases,
+            mapping,
+            by=by,
+            keep=keep,
+            take=take,
+            progress=progress,
+            loop=way.loop(spec, predictor, ["audit", str(data.resolve())]),
         )
     warn_of_left_out(data, [case.id for case in cases if case.label is None])
     if picture is not None:

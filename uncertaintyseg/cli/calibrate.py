@@ -94,7 +94,7 @@ def calibrate(
         chosen, figures = cases_of(bundle, data, cases, "calibration", told), None
         spec = way.spec(bundle, device, force=force)
         predictor = way.predictor(spec)
-        loop = way.loop(spec, predictor)
+        loop = way.loop(spec, predictor, ["calibrate", str(data.resolve())])
         if validation is not None:
             others = chosen_cases(every_case, validation)
             check_apart(chosen, others)
@@ -102,8 +102,8 @@ def calibrate(
             by = best_driver(figures)
         found = measure(predictor, chosen, progress, data=name or cases or data.resolve().name, by=by, loop=loop)
     tell(*told)
-    way.close(failed=False)
     write_calibration(installed(bundle, output) if output else bundle, found)
+    way.close(failed=False)
     if picture:
         from uncertaintyseg.cli.calibration_picture import calibration_picture
 

@@ -34,7 +34,7 @@ from uncertaintyseg.cli.console import (
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
 from uncertaintyseg.cli.ood import beside, ood_picture, show_ood, strangers_to
 from uncertaintyseg.cli.parts import ALL, unseen_cases
-from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_on
+from uncertaintyseg.cli.prompts import MARGIN, Margin, PromptsFrom, Yes, asking_on, source_hash
 from uncertaintyseg.cli.scan_arguments import Force
 from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
@@ -156,13 +156,14 @@ def evaluate(
         check_titles([*(predictor.title for predictor in predictors), *earlier])
         chosen = cases_of(bundle, data, cases, "test", told)
         shapes = FeatureTable(features)
+        about = ["evaluate", str(data.resolve()), source_hash(prompts_from, folders)]
         results: dict[str, Any] = {}
         for spec, predictor in zip(specs, predictors, strict=True):
             first = features and not results
             given = {
                 "keep": shape_rows if first else no_more,
                 "take": shapes.take if first else lambda case, kept: None,
-                "loop": way.loop(spec, predictor),
+                "loop": way.loop(spec, predictor, about),
             }
             results[predictor.title] = (
                 measure(predictor, chosen, progress, **given)

@@ -34,7 +34,7 @@ from uncertaintyseg.cli.console import (
     warn_of_doubts,
 )
 from uncertaintyseg.cli.examples import MOST, ExampleFolder, Plane, Slices, with_examples
-from uncertaintyseg.cli.prompts import MARGIN, Boxes, Margin, Points, PromptsFrom, Yes, asking_on
+from uncertaintyseg.cli.prompts import MARGIN, Boxes, Margin, Points, PromptsFrom, Yes, asking_on, source_hash
 from uncertaintyseg.cli.scan_arguments import Channels, Force, Scan, read_scans
 from uncertaintyseg.cli.spread import CASES_FAILED, WORKERS_DIED, Devices, Ray, Resume, Scans, Threads, Workers, spread
 from uncertaintyseg.errors import InputError
@@ -131,7 +131,7 @@ def predict(
         with_examples(bundle, examples, None if view else plane, slices) as bundle,
     ):
         progress("loading the model", 0.0)
-        from uncertaintyseg.cli.predict_case import ScanToDo, predict_case
+        from uncertaintyseg.cli.predict_case import ScanToDo, is_written, predict_case
         from uncertaintyseg.data.writing import check_folder
         from uncertaintyseg.review.promise import ALPHA, check_bound, guarantee
 
@@ -155,7 +155,8 @@ def predict(
             "alpha": bound, "delta": delta, "anomaly": anomaly,
         }  # fmt: skip
         work = partial(predict_case, output=None if ray else output, given=given, plausible=plausible)
-        loop = way.loop(spec, predictor, str(output), lambda scan, _: (output / scan.id / "report.json").is_file())
+        about = ["predict", str(output), source_hash(prompts_from, folders)]
+        loop = way.loop(spec, predictor, about, partial(is_written, output))
         outcomes = loop.each(work, [ScanToDo(*scan) for scan in found.items()], progress)
         reports, failed = _take(outcomes, output, shown=not as_json)
     if "" in failed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from uncertaintyseg.data.channels import first_channel
 from uncertaintyseg.data.doubts import scan_doubts
 from uncertaintyseg.data.writing import write_bytes
 
-FRAMES = "frames.png"
+FRAMES, REPORT = "frames.png", "report.json"
 
 if TYPE_CHECKING:
     from uncertaintyseg.data.channels import Image
@@ -80,22 +81,31 @@ def predict_case(
         return found
 
 
+def is_written(output: Path, scan: ScanToDo, found: Mapping[str, Any]) -> bool:
+    """Whether the folder of a scan still holds what `predict_case` found: another run may have written there since."""
+    report = found["report"]
+    try:
+        there = json.loads((output / scan.id / REPORT).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return json.dumps(there) == json.dumps(report) and all(
+        Path(path).is_file() for path in (report["label"], *report["maps"].values())
+    )
+
+
 def write_files(found: dict[str, Any], folder: Path) -> None:
     """Write what came from another machine, whose paths then are those of this folder.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    import json
-
     report, files = found["report"], found.pop("files")
     report["label"] = str(folder / Path(report["label"]).name)
     report["maps"] = {name: str(folder / Path(path).name) for name, path in report["maps"].items()}
-    last = "report.json"
     for name, data in files.items():
-        if name != last:
+        if name != REPORT:
             write_bytes(folder / name, data.tobytes())
-    write_bytes(folder / last, json.dumps(report, indent=2).encode())
+    write_bytes(folder / REPORT, json.dumps(report, indent=2).encode())
 
 
 @contextmanager

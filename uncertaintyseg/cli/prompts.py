@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,6 +109,21 @@ def asking_of(
 def asking_on(bundle: Bundle, device: str, **given: Any) -> Asking:
     """`asking_of` as workers call it."""
     return asking_of(bundle, device=device, **given)
+
+
+def source_hash(source: str | None, folders: Sequence[Path]) -> str | None:
+    """Of what prompts are taken from, a model or a label file; None where there is nothing.
+
+    Raises:
+        BundleError: there is no such model.
+    """
+    if source is None:
+        return None
+    from uncertaintyseg.inference.model_hash import model_hash
+
+    if Path(source).is_file():
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return model_hash(find_bundle(source, *folders))
 
 
 def _voxel(place: Said | list[float]) -> tuple[int, int, int]:

@@ -113,7 +113,7 @@ class Spread:
         from uncertaintyseg.inference.case_loop import PredictorSpec
         from uncertaintyseg.inference.device import checked_device
         from uncertaintyseg.inference.methods import model_with
-        from uncertaintyseg.inference.model_hash import model_hash
+        from uncertaintyseg.inference.model_hash import run_hash
 
         devices = [name.strip() for name in device.split(",") if name.strip()]
         if not devices:
@@ -128,8 +128,9 @@ class Spread:
             devices = [self._device_of_ray(devices[0])]
         folders = tuple(given.pop("folders", ()))
         model, _ = model_with(bundle, method, *folders)
+        checksum = run_hash(model, method, given.get("options") or {}, *folders)
         return PredictorSpec(
-            bundle.folder.resolve(), model_hash(model), method, tuple(Path(folder).resolve() for folder in folders),
+            bundle.folder.resolve(), checksum, method, tuple(Path(folder).resolve() for folder in folders),
             devices=tuple(devices), **given,
         )  # fmt: skip
 
@@ -147,7 +148,7 @@ class Spread:
         self,
         spec: PredictorSpec,
         predictor: Fallback,
-        about: Any = None,
+        about: Any,
         is_there: Callable[[Any, Any], bool] = lambda case, answer: True,
     ) -> CaseLoop:
         """The loop over cases with one predictor.
@@ -155,14 +156,14 @@ class Spread:
         Args:
             spec: of it.
             predictor: it, in this process.
-            about: what else the answers depend on, plain JSON.
+            about: the command, what it works on, and what else its answers depend on: plain JSON. What one command is
+                through with is dropped, and nothing of another.
             is_there: as of `GoingOn`.
         """
         from dataclasses import fields
 
         from uncertaintyseg.inference.case_loop import ByWorkers, GoingOn, Here
         from uncertaintyseg.inference.journal import Journal
-        from uncertaintyseg.inference.methods import ensemble_members
 
         channels = len(predictor.bundle.channels)
         loop = Here(predictor)
@@ -175,9 +176,6 @@ class Spread:
             "folders": None,
             "devices": spec.devices[0],
         }
-        if spec.method == "ensemble":
-            members = ensemble_members(predictor.bundle, spec.options.get("models"), *spec.folders)
-            plain["members"] = [member.checksum for member in members]
         folder = platformdirs.user_cache_path("uncertaintyseg") / "unfinished"
         journal = Journal(folder, [plain, about, self.threads], channels)
         if not self.resume:

@@ -137,17 +137,17 @@ class GoingOn(CaseLoop):
 
     def each(self, work: Work, cases: Sequence[Item], progress: Progress) -> Iterator[Outcome]:
         """Do it; an answer is remembered when the next outcome is asked for, so what the caller made of it counts."""
-        left, known = [], []
-        for case in cases:
+        left = []
+        for case in cases:  # one at a time, for answers may hold maps
             answer = self.journal.answer(work, case)
             if answer is None or not self.is_there(case, answer):
                 left.append(case)
             else:
-                known.append(Outcome(case, answer))
-        yield from known
+                self.journal.used += 1
+                yield Outcome(case, answer)
 
         def tell(stage: str, fraction: float) -> None:
-            progress(stage, (len(known) + fraction * len(left)) / len(cases))
+            progress(stage, (len(cases) - len(left) + fraction * len(left)) / len(cases))
 
         for outcome in self.loop.each(work, left, tell):
             yield outcome
@@ -173,7 +173,7 @@ class PredictorSpec:
 
     Attributes:
         folder: of the bundle.
-        checksum: `model_hash` of the model that runs, so that a worker knows whether its copy is the same.
+        checksum: `run_hash` of the model that runs, so that a worker knows whether its copy is the same.
         method: as of `predictors.predictor_for`; so are the next four.
         folders: where further models are.
         options: of passes.

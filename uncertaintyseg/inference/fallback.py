@@ -14,7 +14,7 @@ import torch
 from uncertaintyseg.errors import UncertaintySegError
 from uncertaintyseg.inference.bundle import Bundle
 from uncertaintyseg.inference.methods import model_with
-from uncertaintyseg.inference.model_hash import model_hash
+from uncertaintyseg.inference.model_hash import run_hash
 from uncertaintyseg.inference.out_of_memory import attempts, may_fit_otherwise
 from uncertaintyseg.inference.prediction import Prediction
 from uncertaintyseg.inference.predictor import Predictor
@@ -39,7 +39,7 @@ class Fallback:
     def __init__(self, spec: PredictorSpec) -> None:
         self._spec, (self._device,) = spec, spec.devices
         self.bundle, _ = model_with(Bundle.load(spec.folder), spec.method, *spec.folders)
-        if model_hash(self.bundle) != spec.checksum:
+        if run_hash(self.bundle, spec.method, spec.options, *spec.folders) != spec.checksum:
             raise UncertaintySegError(
                 f"{self.bundle.folder}: this model is not the one that the command was given: its weights or its "
                 "configuration differ. Copy the same folder everywhere."

@@ -11,6 +11,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from uncertaintyseg import NUMBERS, __version__
 from uncertaintyseg.data.writing import write_bytes
 from uncertaintyseg.errors import InputError
-from uncertaintyseg.inference.shipping import files_of
+from uncertaintyseg.inference.shipping import absolute, files_of
 
 logger = logging.getLogger(__name__)
 _DAYS = 14
@@ -36,35 +37,47 @@ class Journal:
         folder: of the journals of all commands.
         about: plain JSON that tells this command from others: model, method, options.
         channels: of a scan.
+
+    Attributes:
+        used: how many answers of an earlier run were taken; counted by who takes them.
     """
 
     def __init__(self, folder: Path, about: Any, channels: int) -> None:
         name = hashlib.sha256(json.dumps([NUMBERS, __version__, about], sort_keys=True, default=name_of).encode())
         self.folder, self.channels = folder / name.hexdigest()[:32], channels
-        self._known = 0
+        self.used = 0
+        self._begun: dict[tuple[str, str], Path | None] = {}
+        """What a case's entry was called before it was done."""
         self._prune(folder)
 
     def answer(self, work: Callable[..., Any], case: Any) -> Any:
         """What was made of a case by the same work; None where nothing was, or its files have changed since."""
+        which = (str(name_of(work)), case.id)
+        self._begun[which] = None
         try:
-            answer = decoded(self._path(work, case).read_bytes())
+            path = self._begun[which] = self._path(work, case)
+            return decoded(path.read_bytes())
         except (OSError, EOFError, InputError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        self._known += 1
-        return answer
 
     def note(self, work: Callable[..., Any], case: Any, answer: Any) -> None:
-        """Keep what was made of a case: JSON, in which arrays may stand."""
+        """Keep what was made of a case: JSON, in which arrays may stand.
+
+        Nothing is kept of a case whose files changed since `answer` was asked for it: nobody knows which were read.
+        """
         try:
+            path = self._path(work, case)
+            if self._begun.get((str(name_of(work)), case.id), path) != path:
+                return
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_bytes(self._path(work, case), encoded(answer))
+            write_bytes(path, encoded(answer))
         except (OSError, InputError) as error:
             logger.warning("what is done is not kept: %s", error)
 
     def tell(self, tell: Callable[[str], None]) -> None:
         """Say how much of an earlier run was used."""
-        if self._known:
-            tell(f"{self._known} cases were done by an earlier run of this command; --no-resume does them again.")
+        if self.used:
+            tell(f"{self.used} cases were done by an earlier run of this command; --no-resume does them again.")
 
     def close(self) -> None:
         """Forget all: the command is through."""
@@ -72,15 +85,16 @@ class Journal:
 
     def _path(self, work: Callable[..., Any], case: Any) -> Path:
         stats = [(str(file), *_stamp(file)) for file in files_of(case, self.channels)]
-        key = json.dumps([name_of(work), case.id, stats], default=str)
+        key = json.dumps([name_of(work), repr(absolute(case)), stats], default=str)
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
     @staticmethod
     def _prune(folder: Path) -> None:
         oldest = time.time() - _DAYS * 86400
-        for old in folder.iterdir() if folder.is_dir() else ():
-            if old.stat().st_mtime < oldest:
-                shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # another command may drop them too, or the folder be another user's
+            for old in folder.iterdir() if folder.is_dir() else ():
+                if old.stat().st_mtime < oldest:
+                    shutil.rmtree(old, ignore_errors=True)
 
 
 def encoded(answer: Any) -> bytes:

@@ -91,6 +91,11 @@ def paths_of(item: Any) -> list[Path]:
     return found
 
 
+def absolute(item: Any) -> Any:
+    """The case with absolute paths."""
+    return _with_paths(item, lambda path: path)
+
+
 def check_seen(item: Any) -> None:
     """Raise `InputError` where this machine does not see a file of a case."""
     for path in paths_of(item):

@@ -94,6 +94,19 @@ def test_a_scan_that_cannot_be_used_is_named_and_the_next_run_does_it_alone(comm
     assert (tmp_path / "out" / "case_0" / "report.json").stat().st_mtime_ns > first
 
 
+def test_what_another_run_wrote_over_is_done_again(command, data, model, tmp_path):
+    name, *more = model
+    (data / "images" / "case_9.nii.gz").write_bytes(b"cut short")  # so that the first run is not through
+    given = ("predict", name, data / "images", *more, "--json", "--output", tmp_path / "out")
+    assert command(*given).code == 1
+    assert "4 cases were done by an earlier run" in command(*given).err
+    assert command(*given, "--method", "tta").code == 1
+    again = command(*given)
+    assert "were done by an earlier run" not in again.err
+    for case, report in again.json.items():
+        assert json.loads((tmp_path / "out" / case / "report.json").read_text()) == report
+
+
 def test_a_label_that_cannot_be_read_ends_an_audit_with_1(command, data, model):
     name, *more = model
     label = data / "labels" / "case_1.nii.gz"

@@ -23,7 +23,7 @@ from uncertaintyseg.inference.case_loop import ByWorkers, GoingOn, Here, Predict
 from uncertaintyseg.inference.choosing import ranking_figures
 from uncertaintyseg.inference.evaluation import evaluate
 from uncertaintyseg.inference.journal import Journal
-from uncertaintyseg.inference.model_hash import model_hash
+from uncertaintyseg.inference.model_hash import model_hash, run_hash
 from uncertaintyseg.inference.ood import evaluate_with_ood
 from uncertaintyseg.inference.shape_rows import shape_rows
 from uncertaintyseg.workers import LocalCrew, Outcome
@@ -158,6 +158,18 @@ def test_the_hash_of_a_model_is_of_all_that_a_run_reads(bundle, tmp_path):
     assert model_hash(Bundle.load(copy)) != model_hash(bundle)
 
 
+def test_the_hash_of_a_run_is_also_of_the_other_members_of_an_ensemble(tmp_path):
+    one, other = (
+        tiny.give_random_weights(tiny.write_bundle(tmp_path / "models", head, **tiny.COARSE_MODEL))
+        for head in ("deterministic", "low_rank")
+    )
+    before = run_hash(one, "ensemble", {"models": [other.name]}, tmp_path / "models")
+    assert before != model_hash(one) == run_hash(one, "tta", {})
+    config = other.folder / "configs" / "inference.json"
+    config.write_text(config.read_text() + " ")
+    assert run_hash(one, "ensemble", {"models": [other.name]}, tmp_path / "models") != before
+
+
 def test_outcomes_are_put_in_the_order_of_their_cases(cases):
     mixed = [Outcome(cases[i]) for i in (2, 0, 1, 3)]
     assert [outcome.item for outcome in in_order(mixed, cases[:4])] == cases[:4]
@@ -208,6 +220,38 @@ def test_what_an_answer_depends_on_makes_it_anew(cases, tmp_path):
     assert walked(Journal(tmp_path, {"model": "m"}, 1), cases[:2])[0] == ["case_1"]
     gone = walked(Journal(tmp_path, {"model": "m"}, 1), cases[:2], is_there=lambda case, _: case.id != "case_0")
     assert gone[0] == ["case_0"]
+
+
+def touching(predictor, case, progress):
+    """As a label that is corrected while its case is at work."""
+    os.utime(case.label, ns=(2, 2))
+    return {"id": case.id}
+
+
+def test_of_a_case_whose_label_changed_while_it_was_done_nothing_is_kept(cases, tmp_path):
+    def journal():
+        return Journal(tmp_path, {"model": "m"}, 1)
+
+    loop = GoingOn(Here(None), journal())
+    assert len(list(loop.each(touching, cases[2:4], lambda *_: None))) == 2
+    assert [journal().answer(touching, case) for case in cases[2:4]] == [None, None]
+
+
+def test_a_case_that_is_read_otherwise_or_has_other_roles_for_its_files_is_done_again(cases, tmp_path):
+    walked(Journal(tmp_path, {}, 1), cases[:1])
+    (case,) = cases[:1]
+    for other in (replace(case, own_ids=not case.own_ids), replace(case, label=None, raters=(case.label,))):
+        assert walked(Journal(tmp_path, {}, 1), [other])[0] == [case.id]
+    assert not walked(Journal(tmp_path, {}, 1), cases[:1])[0]
+
+
+def test_answers_of_an_earlier_run_are_read_one_at_a_time(cases, tmp_path, monkeypatch):
+    walked(Journal(tmp_path, {}, 1), cases[:3])
+    journal, read = Journal(tmp_path, {}, 1), []
+    answer = journal.answer
+    monkeypatch.setattr(journal, "answer", lambda work, case: read.append(case.id) or answer(work, case))
+    next(GoingOn(Counting(None), journal).each(deadly, cases[:3], lambda *_: None))
+    assert read == ["case_0"]
 
 
 def test_a_damaged_entry_is_done_again_and_a_full_disk_only_costs_time(cases, tmp_path, monkeypatch):
