@@ -76,7 +76,7 @@ def _join(address: str, options: dict[str, Any]) -> None:
     except (ConnectionError, TimeoutError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
             f"--ray {address}: cannot connect ({_one_line(error)}). Is it the head's address as `ray start` printed "
-            "it, with the same token on both sides?"
+            "it, with the same token on both sides, and this machine a node of it (`ray start --address HEAD:PORT`)?"
         ) from error
 
 

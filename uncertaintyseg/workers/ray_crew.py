@@ -154,7 +154,7 @@ class RayCrew(Crew):
         raise NoRoomError(
             f"the Ray cluster has had no room for a worker of {self.threads} cores"
             f"{' and a GPU' if self.gpus else ''} for {_ROOM:.0f} seconds; {free.get('CPU', 0):g} cores and "
-            f"{free.get('GPU', 0):g} GPUs are free. Use fewer --workers or --threads, or wait for other work to end."
+            f"{free.get('GPU', 0):g} GPUs are free. Ask for fewer workers or threads, or wait for other work to end."
         )
 
 
