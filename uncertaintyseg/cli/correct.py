@@ -98,7 +98,7 @@ def correct(
     if as_json:
         print_json({**report, "moved": made.moved, "alone": made.alone})
         return
-    show(prediction, "", output)
+    show(report, "", output)
     alone = f" {made.alone} clicks moved only their voxel." if made.alone else ""
     what = "the shapes around them" if made.moved == "shape" else "only the voxels that were named"
     console.print(f"Corrections moved {what}.{alone}", highlight=False)

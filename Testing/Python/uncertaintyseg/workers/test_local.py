@@ -67,11 +67,16 @@ def test_a_worker_uses_as_many_threads_as_it_is_given():
 
 
 def test_nobody_is_left_when_the_caller_stops_early(tmp_path):
+    others = psutil.Process().children()  # of other tests
     outcomes = each(range(50), Double(tmp_path, slow=0.05), LocalCrew(2, 1))
     next(outcomes)
-    workers = psutil.Process().children()
+    pids = {int(path.name.split("_")[1]) for path in tmp_path.iterdir()}
+    started = {process.pid: process.cmdline() for process in psutil.Process().children() if process not in others}
+    workers = {pid for pid, command in started.items() if "resource_tracker" not in " ".join(command)}
+    assert pids <= workers
+    assert len(workers) == 2
     outcomes.close()
-    assert not [process for process in workers if process.is_running() and "spawn_main" in " ".join(process.cmdline())]
+    assert not [pid for pid in workers if psutil.pid_exists(pid)]
 
 
 LONG = """
