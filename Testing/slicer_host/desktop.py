@@ -104,7 +104,6 @@ def start(hold_lock: bool | None = None) -> application.Host:
     if hold_lock is not None:
         event_loop.hold_lock = hold_lock
     if _application is None:
-        garbage.keep_to_this_thread()
         settings = tempfile.mkdtemp(prefix="slicer_host_settings_")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, settings)
@@ -169,11 +168,12 @@ def load_module(path: str | Path, size: tuple[int, int] = (420, 760)) -> LoadedM
 
 def discard(window: QtWidgets.QWidget) -> None:
     """Close a window and delete it with all that is in it, which then watches the scene no more."""
-    window.close()
-    window.deleteLater()
-    process_events()
-    # Without Qt's own loop around us nobody else would delete it, nor what it has itself left to be deleted.
-    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+    with garbage.kept_away():
+        window.close()
+        window.deleteLater()
+        process_events()
+        # Without Qt's own loop around us nobody else would delete it, nor what it has itself left to be deleted.
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
 
 
 def press_key(keys: str) -> None:

@@ -2,57 +2,37 @@ from __future__ import annotations
 
 import gc
 import threading
-import weakref
 
 import pytest
 
 
-class Panel:
-    """In a cycle with itself; a timer of its own calls it."""
+def test_no_collection_begins_while_a_panel_is_deleted_and_then_they_do_again(desktop):
+    from PySide6 import QtWidgets
 
-    def __init__(self, QtCore) -> None:
-        self.itself = self
-        self.timer = QtCore.QTimer()
-        self.timer.timeout.connect(self.on_time)
-
-    def on_time(self) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def let_go_in(desktop):
-    """The threads in which panels are let go; there is one that nobody holds any more."""
-    from PySide6 import QtCore
-
-    gc.collect()
-    threads: list[str] = []
-    gc.disable()
-    weakref.finalize(Panel(QtCore), lambda: threads.append(threading.current_thread().name))
-    yield threads
-    gc.enable()
+    window, seen = QtWidgets.QWidget(), []
+    child = QtWidgets.QWidget(window)
+    child.destroyed.connect(lambda *_: seen.append(gc.isenabled()))
+    desktop.discard(window)
+    assert seen == [False]
+    assert gc.isenabled()
 
 
-def beside(work) -> None:
-    thread = threading.Thread(target=work, name="beside")
-    thread.start()
-    thread.join()
+@pytest.mark.parametrize("was_on", [True, False])
+def test_what_was_asked_for_before_holds_afterwards_and_no_thread_collects_meanwhile(desktop, was_on):
+    from slicer_host import garbage
 
-
-def test_what_belongs_to_qt_is_let_go_in_its_thread_alone(let_go_in):
-    beside(gc.collect)
-    assert let_go_in == []
-    gc.collect()
-    assert let_go_in == [threading.current_thread().name]
-
-
-def test_a_collection_that_begins_by_itself_in_another_thread_lets_nothing_go(let_go_in):
     def work() -> None:
-        kept, before = [], gc.get_stats()[0]["collections"]
-        gc.enable()
-        while gc.get_stats()[0]["collections"] < before + 3:
-            kept.append([])
-        gc.disable()
+        kept = [[] for _ in range(100_000)]
+        assert len(kept) == 100_000
 
-    beside(work)
-    assert let_go_in == []
-    assert gc.get_freeze_count() == 0
+    try:
+        (gc.enable if was_on else gc.disable)()
+        with garbage.kept_away():
+            before = [one["collections"] for one in gc.get_stats()]
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            assert [one["collections"] for one in gc.get_stats()] == before
+        assert gc.isenabled() is was_on
+    finally:
+        gc.enable()
